@@ -1,0 +1,239 @@
+/**
+ * The contract between the stack's components and `ops`, the program that touches the host and the database.
+ * A component puts a request into the environment variable TOGATHER_REQUEST of a `command.local.Command`; the
+ * command prints one JSON result on stdout and progress on stderr. Secrets are never part of a request: they
+ * travel as environment variables of their own (see `SECRET_VARIABLES`).
+ *
+ * Every step is idempotent: run twice with the same request, it converges on the same state.
+ */
+import { z } from "zod";
+
+/** Raised when a request's shape changes in a way that an older `ops` image would misread. */
+export const CONTRACT_VERSION = 1;
+
+/** Environment variables that carry secrets into a step, by name; their values appear in no log. */
+export const SECRET_VARIABLES = ["DATABASE_URL", "JWT_SECRET", "ADMIN_API_KEY", "PGPASSWORD", "TLS_CERTIFICATE", "TLS_KEY"] as const;
+
+export const slotNames = ["blue", "green"] as const;
+export const slotNameSchema = z.enum(slotNames);
+/** One of the two places a release can run in. */
+export type SlotName = z.infer<typeof slotNameSchema>;
+
+export const releaseSchema = z.strictObject({
+  /** What people call it: a git tag, or the short commit where there is none. The server reports it. */
+  version: z.string().min(1),
+  /** What it is built from: a full git commit, `tree-<hash>` for a source tree without git, or an image digest. */
+  commit: z.string().min(1),
+});
+/** What a slot runs. */
+export type Release = z.infer<typeof releaseSchema>;
+
+/** Fields that every request has. */
+const common = {
+  contract: z.literal(CONTRACT_VERSION),
+  /** The deployment's name: the prefix of its containers (`togather-<name>-blue`), volumes and network. */
+  name: z.string(),
+  environment: z.enum(["production", "staging", "development"]),
+};
+
+/** Directories on the Docker host, bind-mounted into the step. */
+const hostDirectories = {
+  /** Holds deployment-state.json, current.json and history.jsonl of this deployment. Mounted at /state. */
+  stateLocation: z.string(),
+  /** Holds `<deployment id>.log`, JSON lines. Mounted at /logs. */
+  logLocation: z.string(),
+};
+
+/** Fields of the steps that run in the `ops` container on the deployment's private network. */
+const step = { ...common, ...hostDirectories, network: z.string() };
+
+/**
+ * `build`: makes an image from a git commit, a source tree or a directory of this project.
+ * Skips the build when the engine already has an image with this tag and the same `org.togather.source` label.
+ */
+export const buildRequestSchema = z.strictObject({
+  ...common,
+  source: z.discriminatedUnion("kind", [
+    z.strictObject({
+      /** The files of one commit: `git archive COMMIT PATHS | docker build -`. */
+      kind: z.literal("commit"),
+      /** Directory of the git repository, relative to the Pulumi project. */
+      repository: z.string(),
+      commit: z.string(),
+      /** Paths of the commit that go into the build context; ["."] for all. */
+      paths: z.array(z.string()).min(1),
+    }),
+    z.strictObject({
+      /** A source tree without git. `digest` is its content hash, so that a change builds again. */
+      kind: z.literal("tree"),
+      repository: z.string(),
+      paths: z.array(z.string()).min(1),
+      digest: z.string(),
+    }),
+    z.strictObject({
+      /** One of this project's own images: ops, postgres or nginx, from images/<name>. */
+      kind: z.literal("bundled"),
+      image: z.enum(["ops", "postgres", "nginx"]),
+      digest: z.string(),
+    }),
+  ]),
+  /** Path of the Dockerfile in the context. */
+  dockerfile: z.string(),
+  tag: z.string(),
+  /** The release that the image holds: build arguments VERSION, COMMIT, CREATED and the OCI labels. */
+  release: releaseSchema.optional(),
+});
+export const buildResultSchema = z.strictObject({
+  tag: z.string(),
+  /** `sha256:…` of the image's configuration: what containers are created from. */
+  imageId: z.string(),
+  built: z.boolean(),
+  durationMs: z.number(),
+});
+
+/**
+ * `begin`: opens a deployment: an id `YYYYMMDD_HHMMSS_<short commit>`, its log, an "in_progress" line in the history.
+ * A deployment that was in progress before and never ended is recorded as failed ("interrupted"). Later steps of the
+ * same run find the id in current.json, so that ids need not pass through Pulumi inputs (they would re-run everything).
+ */
+export const beginRequestSchema = z.strictObject({
+  ...step,
+  activeSlot: slotNameSchema,
+  slots: z.partialRecord(slotNameSchema, releaseSchema),
+});
+export const beginResultSchema = z.strictObject({ deploymentId: z.string(), startedAt: z.string() });
+
+/** `snapshot`: pg_dump of the database (DATABASE_URL, the owner role) into backupLocation; then retention. */
+export const snapshotRequestSchema = z.strictObject({
+  ...step,
+  /** Directory on the Docker host. Mounted at /backups. */
+  backupLocation: z.string(),
+  /** How many snapshots of this deployment stay. */
+  retention: z.number().int().min(1),
+  release: releaseSchema,
+});
+export const snapshotResultSchema = z.strictObject({
+  /** Path on the Docker host. */
+  file: z.string(),
+  bytes: z.number(),
+  sha256: z.string(),
+  /** golang-migrate's version when the snapshot was taken; null in a database without migrations. */
+  migrationVersion: z.number().nullable(),
+  durationMs: z.number(),
+});
+
+/**
+ * `migrate`: golang-migrate `up` with the release's own files, then River's tables (rivermigrate).
+ * The client sends the files as a tar on the step's stdin. A database that is ahead of the release is left alone.
+ */
+export const migrateRequestSchema = z.strictObject({
+  ...step,
+  release: releaseSchema,
+  source: z.discriminatedUnion("kind", [
+    z.strictObject({ kind: z.literal("commit"), repository: z.string(), commit: z.string(), path: z.string() }),
+    z.strictObject({ kind: z.literal("tree"), repository: z.string(), digest: z.string(), path: z.string() }),
+    z.strictObject({ kind: z.literal("image"), image: z.string(), path: z.string() }),
+  ]),
+  /** River's tables are migrated too. */
+  river: z.boolean(),
+  lockTimeoutMs: z.number().int(),
+  statementTimeoutMs: z.number().int(),
+});
+export const migrateResultSchema = z.strictObject({
+  from: z.number().nullable(),
+  to: z.number().nullable(),
+  /** Highest version among the release's own files: what the gate expects at least. */
+  expected: z.number().nullable(),
+  applied: z.array(z.string()),
+  durationMs: z.number(),
+});
+
+/** `gate`: asks the slot itself, not the router, whether it may serve: database, schema version, HTTP, jobs, version. */
+export const gateRequestSchema = z.strictObject({
+  ...step,
+  slot: slotNameSchema,
+  release: releaseSchema,
+  containerName: z.string(),
+  /** In the request so that a replaced container is gated again; the client watches it and fails at once when it exits. */
+  containerId: z.string(),
+  /** Base URL of the slot in the private network, e.g. http://10.213.3.10:8080. */
+  url: z.string(),
+  healthPath: z.string(),
+  /** Attempts after the grace period, and seconds between them. */
+  retries: z.number().int(),
+  intervalSeconds: z.number(),
+  /** Seconds that a starting server is given before a failed attempt counts; it is polled meanwhile. */
+  graceSeconds: z.number(),
+  /** Lowest schema version the release needs; null when it has no migrations. */
+  expectedMigration: z.number().nullable(),
+});
+export const gateCheckNames = ["database", "migrations", "http", "jobs"] as const;
+export const gateResultSchema = z.strictObject({
+  attempts: z.number(),
+  durationMs: z.number(),
+  checks: z.record(z.enum(gateCheckNames), z.string()),
+});
+
+/**
+ * `router`: writes nginx's files into the router's volume beside the current ones, `nginx -t`s them, renames, and
+ * reloads a running nginx. TLS_CERTIFICATE and TLS_KEY (PEM) come by environment and are written as tls/certificate.pem
+ * and tls/key.pem (mode 600). The switch state file in the volume is created (initialSlot) only when it is missing.
+ */
+export const routerRequestSchema = z.strictObject({
+  ...common,
+  /** Image with nginx, njs and nothing of this deployment. */
+  image: z.string(),
+  volume: z.string(),
+  containerName: z.string(),
+  /** File name in the configuration directory → content. */
+  files: z.record(z.string(), z.string()),
+  initialSlot: slotNameSchema,
+});
+export const routerResultSchema = z.strictObject({ digest: z.string(), reloaded: z.boolean() });
+
+/**
+ * `switch`: checks that the target slot is healthy now, persists the slot (fsync, rename), sets it in the running nginx
+ * through its unix socket, confirms through the router (X-Togather-Slot and version), and undoes it when not confirmed.
+ */
+export const switchRequestSchema = z.strictObject({
+  ...step,
+  activeSlot: slotNameSchema,
+  release: releaseSchema,
+  /** The router's volume, mounted at /router: state/slot.json and run/control.sock. */
+  volume: z.string(),
+  /** Base URL of the target slot, and of the router in the private network. */
+  slotUrl: z.string(),
+  routerUrl: z.string(),
+  healthPath: z.string(),
+});
+export const switchResultSchema = z.strictObject({
+  from: slotNameSchema.nullable(),
+  to: slotNameSchema,
+  switchedAt: z.string(),
+  durationMs: z.number(),
+});
+
+/** `record`: writes deployment-state.json, closes the deployment in the history, logs SUCCESS. */
+export const recordRequestSchema = z.strictObject({
+  ...step,
+  activeSlot: slotNameSchema,
+  release: releaseSchema,
+  slots: z.partialRecord(slotNameSchema, releaseSchema),
+  /** Who ran it, when TOGATHER_DEPLOYED_BY, CI variables or the user name tell; read by the client, not an input. */
+});
+export const recordResultSchema = z.strictObject({ deploymentId: z.string(), file: z.string(), log: z.string() });
+
+/** Every step with its request and result. */
+export const contract = {
+  build: { request: buildRequestSchema, result: buildResultSchema },
+  begin: { request: beginRequestSchema, result: beginResultSchema },
+  snapshot: { request: snapshotRequestSchema, result: snapshotResultSchema },
+  migrate: { request: migrateRequestSchema, result: migrateResultSchema },
+  gate: { request: gateRequestSchema, result: gateResultSchema },
+  router: { request: routerRequestSchema, result: routerResultSchema },
+  switch: { request: switchRequestSchema, result: switchResultSchema },
+  record: { request: recordRequestSchema, result: recordResultSchema },
+} as const;
+export type StepName = keyof typeof contract;
+export type StepRequest<S extends StepName> = z.infer<(typeof contract)[S]["request"]>;
+export type StepResult<S extends StepName> = z.infer<(typeof contract)[S]["result"]>;

@@ -1,0 +1,19 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "unit", include: ["**/*.test.ts"], exclude: ["node_modules/**", "test/integration/**", "test/faults/**"] } },
+      {
+        test: {
+          name: "integration",
+          include: ["test/integration/**/*.test.ts", "test/faults/**/*.test.ts"],
+          testTimeout: 600_000,
+          hookTimeout: 900_000,
+          // One engine, two cores: files run one after the other.
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
