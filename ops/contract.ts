@@ -177,7 +177,7 @@ export const gateResultSchema = z.strictObject({
 /**
  * `router`: writes nginx's files into the router's volume beside the current ones, `nginx -t`s them, renames, and
  * reloads a running nginx. TLS_CERTIFICATE and TLS_KEY (PEM) come by environment and are written as tls/certificate.pem
- * and tls/key.pem (mode 600). The switch state file in the volume is created (initialSlot) only when it is missing.
+ * and tls/key.pem (mode 600). It never writes state/slot.json: until the first switch the router answers 503.
  */
 export const routerRequestSchema = z.strictObject({
   ...common,
@@ -187,7 +187,6 @@ export const routerRequestSchema = z.strictObject({
   containerName: z.string(),
   /** File name in the configuration directory → content. */
   files: z.record(z.string(), z.string()),
-  initialSlot: slotNameSchema,
 });
 export const routerResultSchema = z.strictObject({ digest: z.string(), reloaded: z.boolean() });
 
@@ -201,6 +200,8 @@ export const switchRequestSchema = z.strictObject({
   release: releaseSchema,
   /** The router's volume, mounted at /router: state/slot.json and run/control.sock. */
   volume: z.string(),
+  /** In the request so that a replaced router is switched and confirmed again. */
+  routerContainerId: z.string(),
   /** Base URL of the target slot, and of the router in the private network. */
   slotUrl: z.string(),
   routerUrl: z.string(),
@@ -216,10 +217,13 @@ export const switchResultSchema = z.strictObject({
 /** `record`: writes deployment-state.json, closes the deployment in the history, logs SUCCESS. */
 export const recordRequestSchema = z.strictObject({
   ...step,
+  /** From `begin`: whenever a deployment was begun, it is also closed. */
+  deploymentId: z.string(),
   activeSlot: slotNameSchema,
   release: releaseSchema,
   slots: z.partialRecord(slotNameSchema, releaseSchema),
-  /** Who ran it, when TOGATHER_DEPLOYED_BY, CI variables or the user name tell; read by the client, not an input. */
+  // Who deployed is read by the client (TOGATHER_DEPLOYED_BY, CI's variables, the user's name): as an input it would
+  // make every other operator's `pulumi up` a change.
 });
 export const recordResultSchema = z.strictObject({ deploymentId: z.string(), file: z.string(), log: z.string() });
 
