@@ -1,0 +1,32 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { SlotRelease } from "../config/load.ts";
+import type { SlotName } from "../ops/contract.ts";
+import type { HostContext } from "./host.ts";
+import { plainReleases } from "./releases.ts";
+import { declareStep } from "./step.ts";
+
+export interface BeginArgs {
+  context: HostContext;
+  networkName: pulumi.Input<string>;
+  activeSlot: SlotName;
+  slots: Partial<Record<SlotName, SlotRelease>>;
+}
+
+/** Opens a deployment in the history before anything is touched: a failed one leaves a trace too. */
+export class Begin extends pulumi.ComponentResource {
+  readonly deploymentId: pulumi.Output<string>;
+
+  constructor(name: string, args: BeginArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:Begin", name, {}, opts);
+    const { context, networkName, activeSlot, slots } = args;
+    const step = declareStep(
+      `${name}-entry`,
+      "begin",
+      { ...context.common, ...context.directories, network: networkName, activeSlot, slots: plainReleases(slots) },
+      context.step,
+      { parent: this },
+    );
+    this.deploymentId = step.result.apply(({ deploymentId }) => deploymentId);
+    this.registerOutputs({ deploymentId: this.deploymentId });
+  }
+}

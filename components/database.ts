@@ -1,0 +1,117 @@
+import { createHmac } from "node:crypto";
+import * as docker from "@pulumi/docker";
+import * as postgresql from "@pulumi/postgresql";
+import * as pulumi from "@pulumi/pulumi";
+import { containerLabels, containerLogging } from "./host.ts";
+
+export interface DatabaseArgs {
+  /** The deployment's name. */
+  name: string;
+  imageId: pulumi.Input<string>;
+  networkName: pulumi.Input<string>;
+  /** Fixed address in the private network. */
+  address: string;
+  /** Port on the host's loopback, through which roles and extensions are declared. */
+  loopbackPort: number;
+  /** Superuser's password; the roles' passwords are derived from it. */
+  password: pulumi.Output<string>;
+  /** Pulumi refuses to delete the data. */
+  protectData: boolean;
+}
+
+const databaseName = "togather";
+const port = 5432;
+
+/** A role's password: derived, so that there is one secret to keep, and no role's password tells another's. */
+function rolePassword(password: pulumi.Output<string>, role: string): pulumi.Output<string> {
+  return password.apply((key) => createHmac("sha256", key).update(`togather role ${role}`).digest("base64url"));
+}
+
+/** The bundled PostgreSQL: container, volume, an owner role that migrates, an app role with DML rights only, extensions. */
+export class Database extends pulumi.ComponentResource {
+  /** DATABASE_URL of the role that migrates and makes snapshots. Secret. */
+  readonly ownerUrl: pulumi.Output<string>;
+  /** DATABASE_URL of the server. Secret. */
+  readonly appUrl: pulumi.Output<string>;
+
+  constructor(name: string, args: DatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:Database", name, {}, opts);
+    const containerName = `togather-${args.name}-db`;
+    const volume = new docker.Volume(
+      `${name}-data`,
+      { name: `${containerName}-data`, labels: containerLabels(args.name, "database") },
+      // Where data is protected, Pulumi refuses to delete it, and leaves it on disk even when it is told to forget it.
+      { parent: this, protect: args.protectData, retainOnDelete: args.protectData },
+    );
+    const container = new docker.Container(
+      `${name}-container`,
+      {
+        name: containerName,
+        image: args.imageId,
+        labels: containerLabels(args.name, "database"),
+        envs: [pulumi.interpolate`POSTGRES_PASSWORD=${args.password}`],
+        volumes: [{ volumeName: volume.name, containerPath: "/var/lib/postgresql/data" }],
+        networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }],
+        ports: [{ internal: port, external: args.loopbackPort, ip: "127.0.0.1" }],
+        restart: "unless-stopped",
+        shmSize: 256,
+        // A fast shutdown of a busy server writes a checkpoint first.
+        destroyGraceSeconds: 120,
+        stopTimeout: 120,
+        wait: true,
+        waitTimeout: 180,
+        ...containerLogging,
+      },
+      // PostgreSQL reads the password only when it makes the volume: a rotation is an ALTER ROLE, not a new container.
+      { parent: this, deleteBeforeReplace: true, ignoreChanges: ["envs"] },
+    );
+    const provider = new postgresql.Provider(
+      `${name}-provider`,
+      { host: "127.0.0.1", port: args.loopbackPort, username: "postgres", password: args.password, sslmode: "disable", superuser: true, connectTimeout: 30 },
+      { parent: this },
+    );
+    // What lives in the volume goes with it: nothing is dropped role by role from a database that is being deleted.
+    const within: pulumi.CustomResourceOptions = { parent: this, provider, dependsOn: [container], deletedWith: volume };
+    const ownerPassword = rolePassword(args.password, "owner");
+    const appPassword = rolePassword(args.password, "app");
+    const owner = new postgresql.Role(`${name}-owner`, { name: "togather_owner", login: true, password: ownerPassword }, within);
+    const app = new postgresql.Role(`${name}-app`, { name: "togather_app", login: true, password: appPassword }, within);
+    const database = new postgresql.Database(
+      `${name}-database`,
+      { name: databaseName, owner: owner.name },
+      { ...within, protect: args.protectData, retainOnDelete: args.protectData },
+    );
+    const ready: pulumi.Resource[] = [database];
+    for (const extension of ["postgis", "vector", "pg_trgm"]) {
+      ready.push(
+        new postgresql.Extension(
+          `${name}-extension-${extension}`,
+          { name: extension, database: database.name },
+          { ...within, retainOnDelete: args.protectData },
+        ),
+      );
+    }
+    for (const [objectType, privileges] of [
+      ["table", ["SELECT", "INSERT", "UPDATE", "DELETE"]],
+      ["sequence", ["USAGE", "SELECT", "UPDATE"]],
+    ] as const) {
+      ready.push(
+        new postgresql.DefaultPrivileges(
+          `${name}-app-${objectType}s`,
+          { role: app.name, owner: owner.name, database: database.name, schema: "public", objectType, privileges: [...privileges] },
+          within,
+        ),
+      );
+    }
+    const url = (role: string, password: pulumi.Output<string>): pulumi.Output<string> =>
+      pulumi.secret(
+        // What depends on the URL depends on the roles, extensions and rights behind it.
+        pulumi
+          .all([password, pulumi.all(ready.map((resource) => resource.urn))])
+          .apply(([secret]) => `postgresql://${role}:${encodeURIComponent(secret)}@${containerName}:${port}/${databaseName}?sslmode=disable`),
+      );
+    this.ownerUrl = url("togather_owner", ownerPassword);
+    this.appUrl = url("togather_app", appPassword);
+    this.registerOutputs({ ownerUrl: this.ownerUrl, appUrl: this.appUrl });
+  }
+}

@@ -1,0 +1,43 @@
+import * as docker from "@pulumi/docker";
+import type { Settings } from "../config/load.ts";
+import type { StepEnvironment } from "./step.ts";
+
+/** What every component of a deployment is told about where it runs. */
+export interface HostContext {
+  /** Fields that every request of a step has. */
+  common: { contract: 1; name: string; environment: Settings["environment"] };
+  /** Directories on the Docker host for state and logs. */
+  directories: { stateLocation: string; logLocation: string };
+  step: StepEnvironment;
+}
+
+/** The host context of a deployment. */
+export function hostContext(settings: Settings): HostContext {
+  return {
+    common: { contract: 1, name: settings.name, environment: settings.environment },
+    directories: { stateLocation: `${settings.deployment.state.location}/${settings.name}`, logLocation: settings.deployment.logging.location },
+    step: { host: settings.host },
+  };
+}
+
+/**
+ * The Docker provider of the deployment's host. Explicit, so that `docker:host` of the machine's own config can't
+ * send a deployment elsewhere; the default (DOCKER_HOST, contexts) where no host is set.
+ */
+export function dockerProvider(settings: Settings): docker.Provider {
+  return new docker.Provider("docker", settings.host === "" ? {} : { host: settings.host });
+}
+
+/** Keeps a container's log from filling the disk: 3 files of 10 MB. */
+export const containerLogging = {
+  logDriver: "json-file",
+  logOpts: { "max-size": "10m", "max-file": "3" },
+} satisfies Partial<docker.ContainerArgs>;
+
+/** Labels by which people and tests find what belongs to a deployment. */
+export function containerLabels(name: string, part: string): docker.types.input.ContainerLabel[] {
+  return [
+    { label: "org.togather.name", value: name },
+    { label: "org.togather.part", value: part },
+  ];
+}

@@ -1,0 +1,80 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import type { SlotRelease } from "../config/load.ts";
+import type { StackSettings } from "../config/stack-settings.ts";
+import { bundledImageDigest } from "../ops/image.ts";
+import type { HostContext } from "./host.ts";
+import { declareStep } from "./step.ts";
+
+export interface BundledImageArgs {
+  /** One of the images of this project: images/<image>. */
+  image: "ops" | "postgres" | "nginx";
+  context: HostContext;
+}
+
+/** An image of this project, built again when its files change. */
+export class BundledImage extends pulumi.ComponentResource {
+  /** What containers are created from. */
+  readonly imageId: pulumi.Output<string>;
+
+  constructor(name: string, args: BundledImageArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:BundledImage", name, {}, opts);
+    const digest = bundledImageDigest(args.image);
+    const build = declareStep(
+      `${name}-build`,
+      "build",
+      {
+        ...args.context.common,
+        source: { kind: "bundled", image: args.image, digest },
+        dockerfile: "Dockerfile",
+        tag: `togather-${args.image}:${digest.slice(0, 12)}`,
+      },
+      args.context.step,
+      { parent: this },
+    );
+    this.imageId = build.result.apply(({ imageId }) => imageId);
+    this.registerOutputs({ imageId: this.imageId });
+  }
+}
+
+export interface ServerImageArgs {
+  release: SlotRelease;
+  source: StackSettings["source"];
+  context: HostContext;
+}
+
+/**
+ * The image of a release: built from its git commit (never from today's files, since two slots hold two commits),
+ * or pulled by digest.
+ */
+export class ServerImage extends pulumi.ComponentResource {
+  readonly imageId: pulumi.Output<string>;
+
+  constructor(name: string, args: ServerImageArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:ServerImage", name, {}, opts);
+    const { release, source } = args;
+    if (release.image !== undefined) {
+      const pulled = new docker.RemoteImage(`${name}-pull`, { name: release.image, keepLocally: true }, { parent: this });
+      this.imageId = pulled.imageId;
+    } else {
+      const tree = release.commit.startsWith("tree-");
+      const build = declareStep(
+        `${name}-build`,
+        "build",
+        {
+          ...args.context.common,
+          source: tree
+            ? { kind: "tree", repository: source.repository, paths: source.paths, digest: release.commit }
+            : { kind: "commit", repository: source.repository, commit: release.commit, paths: source.paths },
+          dockerfile: source.dockerfile,
+          tag: `togather-server:${release.commit}`,
+          release: { version: release.version, commit: release.commit },
+        },
+        args.context.step,
+        { parent: this },
+      );
+      this.imageId = build.result.apply(({ imageId }) => imageId);
+    }
+    this.registerOutputs({ imageId: this.imageId });
+  }
+}

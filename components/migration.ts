@@ -1,0 +1,57 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { SlotRelease } from "../config/load.ts";
+import type { StackSettings } from "../config/stack-settings.ts";
+import type { StepRequest, StepResult } from "../ops/contract.ts";
+import type { HostContext } from "./host.ts";
+import { plainRelease } from "./releases.ts";
+import { declareStep } from "./step.ts";
+
+export interface MigrationArgs {
+  context: HostContext;
+  networkName: pulumi.Input<string>;
+  /** DATABASE_URL of the owner role. Secret. */
+  databaseUrl: pulumi.Output<string>;
+  release: SlotRelease;
+  source: StackSettings["source"];
+}
+
+/** A statement waits this long for a lock that the live server holds, in ms, before the migration gives up. */
+const lockTimeoutMs = 10_000;
+/** One statement runs this long, in ms, at most. */
+const statementTimeoutMs = 15 * 60_000;
+
+function migrationSource(release: SlotRelease, source: StackSettings["source"]): StepRequest<"migrate">["source"] {
+  const path = source.migrations;
+  if (release.image !== undefined) return { kind: "image", image: release.image, path };
+  const { repository } = source;
+  return release.commit.startsWith("tree-")
+    ? { kind: "tree", repository, digest: release.commit, path }
+    : { kind: "commit", repository, commit: release.commit, path };
+}
+
+/** The schema brought to what a release needs, from the release's own files. Going back is a restore, not a delete. */
+export class Migration extends pulumi.ComponentResource {
+  readonly result: pulumi.Output<StepResult<"migrate">>;
+
+  constructor(name: string, args: MigrationArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:Migration", name, {}, opts);
+    const step = declareStep(
+      `${name}-up`,
+      "migrate",
+      {
+        ...args.context.common,
+        ...args.context.directories,
+        network: args.networkName,
+        release: plainRelease(args.release),
+        source: migrationSource(args.release, args.source),
+        river: args.source.river,
+        lockTimeoutMs,
+        statementTimeoutMs,
+      },
+      { ...args.context.step, secrets: { DATABASE_URL: args.databaseUrl } },
+      { parent: this },
+    );
+    this.result = step.result;
+    this.registerOutputs({ version: this.result.apply(({ to }) => to) });
+  }
+}

@@ -1,0 +1,26 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import { containerLabels } from "./host.ts";
+
+export interface NetworkArgs {
+  /** The deployment's name. */
+  name: string;
+  /** IPv4 /24. */
+  subnet: string;
+}
+
+/** The private network of a deployment, with fixed addresses. Only the router publishes ports beyond the loopback. */
+export class Network extends pulumi.ComponentResource {
+  readonly networkName: pulumi.Output<string>;
+
+  constructor(name: string, args: NetworkArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:Network", name, {}, opts);
+    const network = new docker.Network(
+      `${name}-bridge`,
+      { name: `togather-${args.name}`, ipamConfigs: [{ subnet: args.subnet }], labels: containerLabels(args.name, "network") },
+      { parent: this },
+    );
+    this.networkName = network.name;
+    this.registerOutputs({ networkName: this.networkName });
+  }
+}

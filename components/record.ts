@@ -1,0 +1,39 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { SlotRelease } from "../config/load.ts";
+import type { StepResult } from "../ops/contract.ts";
+import type { BeginArgs } from "./begin.ts";
+import { plainRelease, plainReleases } from "./releases.ts";
+import { declareStep } from "./step.ts";
+
+export interface DeploymentRecordArgs extends BeginArgs {
+  /** The release that serves now. */
+  release: SlotRelease;
+  deploymentId: pulumi.Input<string>;
+}
+
+/** Closes the deployment: deployment-state.json, the history's entry, SUCCESS in the log. */
+export class DeploymentRecord extends pulumi.ComponentResource {
+  readonly result: pulumi.Output<StepResult<"record">>;
+
+  constructor(name: string, args: DeploymentRecordArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:Record", name, {}, opts);
+    const { context, networkName, activeSlot, slots, release, deploymentId } = args;
+    const step = declareStep(
+      `${name}-entry`,
+      "record",
+      {
+        ...context.common,
+        ...context.directories,
+        network: networkName,
+        deploymentId,
+        activeSlot,
+        release: plainRelease(release),
+        slots: plainReleases(slots),
+      },
+      context.step,
+      { parent: this },
+    );
+    this.result = step.result;
+    this.registerOutputs({ file: this.result.apply(({ file }) => file) });
+  }
+}

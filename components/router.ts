@@ -1,0 +1,83 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import type { SlotName } from "../ops/contract.ts";
+import { containerLabels, containerLogging, type HostContext } from "./host.ts";
+import { renderNginxFiles } from "./nginx-config.ts";
+import { declareStep } from "./step.ts";
+
+export interface RouterArgs {
+  context: HostContext;
+  imageId: pulumi.Input<string>;
+  networkName: pulumi.Input<string>;
+  /** Fixed address in the private network. */
+  address: string;
+  /** Both slots' addresses, host:port, also of a slot that is still empty. */
+  slots: Record<SlotName, string>;
+  listenAddress: string;
+  ports: { http: number; https: number };
+  /** PEM texts; plain HTTP only without them. */
+  tls: { certificate: string; key: pulumi.Output<string> } | undefined;
+}
+
+/** Ports on which nginx listens in its container. */
+const httpPort = 8080;
+const httpsPort = 8443;
+
+/** nginx in front of both slots. Which of them serves is decided for each request: see `Switch`. */
+export class Router extends pulumi.ComponentResource {
+  readonly containerId: pulumi.Output<string>;
+  readonly volumeName: pulumi.Output<string>;
+  /** Base URL in the private network. */
+  readonly url: string;
+
+  constructor(name: string, args: RouterArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:Router", name, {}, opts);
+    const { common, step } = args.context;
+    const containerName = `togather-${common.name}-router`;
+    const volume = new docker.Volume(
+      `${name}-files`,
+      { name: `${containerName}-files`, labels: containerLabels(common.name, "router") },
+      { parent: this },
+    );
+    const files = declareStep(
+      `${name}-configuration`,
+      "router",
+      {
+        ...common,
+        image: args.imageId,
+        volume: volume.name,
+        containerName,
+        files: renderNginxFiles({ slots: args.slots, tls: args.tls !== undefined }),
+      },
+      { ...step, secrets: args.tls === undefined ? {} : { TLS_CERTIFICATE: args.tls.certificate, TLS_KEY: args.tls.key } },
+      { parent: this },
+    );
+    const container = new docker.Container(
+      `${name}-container`,
+      {
+        name: containerName,
+        image: args.imageId,
+        labels: containerLabels(common.name, "router"),
+        volumes: [{ volumeName: volume.name, containerPath: "/router" }],
+        networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }],
+        ports: [
+          { internal: httpPort, external: args.ports.http, ip: args.listenAddress },
+          ...(args.tls === undefined ? [] : [{ internal: httpsPort, external: args.ports.https, ip: args.listenAddress }]),
+        ],
+        restart: "unless-stopped",
+        securityOpts: ["no-new-privileges:true"],
+        // nginx's graceful quit lets requests in flight end.
+        stopSignal: "SIGQUIT",
+        stopTimeout: 40,
+        destroyGraceSeconds: 40,
+        ...containerLogging,
+      },
+      { parent: this, deleteBeforeReplace: true, dependsOn: [files.command] },
+    );
+    this.containerId = container.id;
+    this.volumeName = volume.name;
+    this.url = `http://${args.address}:${httpPort}`;
+    this.registerOutputs({ url: this.url, containerId: this.containerId });
+  }
+}
+

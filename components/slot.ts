@@ -1,0 +1,103 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import type { SlotRelease } from "../config/load.ts";
+import type { SlotName, StepResult } from "../ops/contract.ts";
+import { containerLabels, containerLogging, type HostContext } from "./host.ts";
+import { plainRelease } from "./releases.ts";
+import { declareStep } from "./step.ts";
+
+export interface SlotArgs {
+  context: HostContext;
+  slot: SlotName;
+  release: SlotRelease;
+  imageId: pulumi.Input<string>;
+  networkName: pulumi.Input<string>;
+  /** Fixed address in the private network. */
+  address: string;
+  /** Port on which the server listens in its container. */
+  port: number;
+  /** Port on the host's loopback, for people. */
+  loopbackPort: number;
+  /** Plain environment of the server. */
+  environment: Record<string, string>;
+  /** Secret environment of the server. */
+  secrets: Record<"DATABASE_URL" | "JWT_SECRET" | "ADMIN_API_KEY", pulumi.Output<string>>;
+  /** DATABASE_URL with which the gate looks at the schema. Secret. */
+  gateDatabaseUrl: pulumi.Output<string>;
+  healthPath: string;
+  /** Lowest schema version that the release needs; null where it is not known. */
+  expectedMigration: pulumi.Input<number | null>;
+  gate: { retries: number; intervalSeconds: number; graceSeconds: number };
+  /**
+   * The slot takes requests at this moment. Its container then stays as it is, whatever else changes (a rotated secret,
+   * another log level): replacing it would be an outage. The change reaches it when it is idle.
+   */
+  serving: boolean;
+}
+
+/** Seconds between SIGTERM and SIGKILL: the server drains for 30 s. */
+const stopSeconds = 40;
+
+/** One of the two places a release runs in: a container, and the gate that it passes before any request reaches it. */
+export class Slot extends pulumi.ComponentResource {
+  /** What the router sends requests to. */
+  readonly address: string;
+  readonly gate: pulumi.Output<StepResult<"gate">>;
+
+  constructor(name: string, args: SlotArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:Slot", name, {}, opts);
+    const { common, directories, step } = args.context;
+    const containerName = `togather-${common.name}-${args.slot}`;
+    const plain = Object.entries({ ...args.environment, SLOT: args.slot, PORT: String(args.port) });
+    const container = new docker.Container(
+      `${name}-container`,
+      {
+        name: containerName,
+        image: args.imageId,
+        labels: containerLabels(common.name, args.slot),
+        envs: [...plain.map(([key, value]) => `${key}=${value}`), ...Object.entries(args.secrets).map(([key, value]) => pulumi.interpolate`${key}=${value}`)],
+        networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }],
+        ports: [{ internal: args.port, external: args.loopbackPort, ip: "127.0.0.1" }],
+        restart: "unless-stopped",
+        readOnly: true,
+        tmpfs: { "/tmp": "rw,noexec,nosuid,size=64m" },
+        capabilities: { drops: ["ALL"] },
+        securityOpts: ["no-new-privileges:true"],
+        init: true,
+        stopSignal: "SIGTERM",
+        stopTimeout: stopSeconds,
+        destroyGraceSeconds: stopSeconds,
+        // The gate tells why a server does not stay up; the provider would only remove the container and its log.
+        mustRun: false,
+        ...containerLogging,
+      },
+      {
+        parent: this,
+        deleteBeforeReplace: true,
+        ignoreChanges: args.serving ? ["image", "envs", "labels", "networksAdvanced", "ports", "tmpfs", "capabilities", "securityOpts", "logOpts"] : [],
+      },
+    );
+    const gate = declareStep(
+      `${name}-gate`,
+      "gate",
+      {
+        ...common,
+        ...directories,
+        network: args.networkName,
+        slot: args.slot,
+        release: plainRelease(args.release),
+        containerName,
+        containerId: container.id,
+        url: `http://${args.address}:${args.port}`,
+        healthPath: args.healthPath,
+        ...args.gate,
+        expectedMigration: args.expectedMigration,
+      },
+      { ...step, secrets: { DATABASE_URL: args.gateDatabaseUrl } },
+      { parent: this },
+    );
+    this.address = `${args.address}:${args.port}`;
+    this.gate = gate.result;
+    this.registerOutputs({ address: this.address, release: plainRelease(args.release), containerId: container.id });
+  }
+}

@@ -1,0 +1,49 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { SlotRelease } from "../config/load.ts";
+import type { SlotName, StepResult } from "../ops/contract.ts";
+import type { HostContext } from "./host.ts";
+import { plainRelease } from "./releases.ts";
+import type { Router } from "./router.ts";
+import { declareStep } from "./step.ts";
+
+export interface SwitchArgs {
+  context: HostContext;
+  networkName: pulumi.Input<string>;
+  router: Router;
+  activeSlot: SlotName;
+  /** The release in the active slot. */
+  release: SlotRelease;
+  /** The active slot's address, host:port. */
+  slotAddress: string;
+  healthPath: string;
+}
+
+/** Which slot serves: one atomic write, confirmed through the router, undone when it can't be confirmed. */
+export class Switch extends pulumi.ComponentResource {
+  readonly result: pulumi.Output<StepResult<"switch">>;
+
+  constructor(name: string, args: SwitchArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:Switch", name, {}, opts);
+    const { common, directories, step } = args.context;
+    const change = declareStep(
+      `${name}-traffic`,
+      "switch",
+      {
+        ...common,
+        ...directories,
+        network: args.networkName,
+        activeSlot: args.activeSlot,
+        release: plainRelease(args.release),
+        volume: args.router.volumeName,
+        routerContainerId: args.router.containerId,
+        slotUrl: `http://${args.slotAddress}`,
+        routerUrl: args.router.url,
+        healthPath: args.healthPath,
+      },
+      step,
+      { parent: this },
+    );
+    this.result = change.result;
+    this.registerOutputs({ activeSlot: this.result.apply(({ to }) => to) });
+  }
+}

@@ -1,0 +1,73 @@
+import { parseDocument } from "yaml";
+import { z } from "zod";
+import { keysAt, problemsOf, type Problem } from "./problems.ts";
+
+const absolutePath = z.string().regex(/^\/\S(.*\S)?$/, "expected an absolute path on the Docker host, e.g. /var/backups/togather");
+
+/**
+ * deployment.yml: how deployments behave. Keys and defaults of the reference document (its "deployment.yml" section),
+ * plus `logging` and `state`, whose locations the reference names in its text.
+ */
+export const deploymentFileSchema = z.strictObject({
+  deployment: z
+    .strictObject({
+      strategy: z.literal("blue-green", { error: "expected blue-green, the only strategy there is" }).default("blue-green"),
+      /** Attempts of the gate after the grace period. */
+      health_check_retries: z.int().min(1).max(1000).default(30),
+      /** Seconds between two attempts. */
+      health_check_interval: z.number().min(0.1).max(60).default(2),
+      /** Seconds that a starting server is given before a failed attempt counts. It is polled meanwhile. */
+      grace_period: z.number().min(0).max(600).default(10),
+    })
+    .prefault({}),
+  database: z
+    .strictObject({
+      /** How many snapshots stay. */
+      snapshot_retention: z.int().min(1).max(1000).default(7),
+      /** Directory on the Docker host. */
+      backup_location: absolutePath.default("/var/backups/togather"),
+    })
+    .prefault({}),
+  logging: z.strictObject({ location: absolutePath.default("/var/log/togather/deployments") }).prefault({}),
+  state: z.strictObject({ location: absolutePath.default("/var/lib/togather") }).prefault({}),
+});
+export type DeploymentFile = z.infer<typeof deploymentFileSchema>;
+
+type Tree = Record<string, unknown>;
+const isTree = (value: unknown): value is Tree => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** `over` laid over `base`, key by key. */
+function merged(base: unknown, over: unknown): unknown {
+  if (!isTree(base) || !isTree(over)) return over ?? base;
+  return Object.fromEntries([...new Set([...Object.keys(base), ...Object.keys(over)])].map((key) => [key, merged(base[key], over[key])]));
+}
+
+/**
+ * Reads deployment.yml and lays a stack's `togather:deployment` over it.
+ * @param text the file's content; undefined when there is no file (all defaults).
+ * @param overrides the stack's own values, for what differs between environments.
+ */
+export function parseDeploymentFile(text: string | undefined, overrides: unknown): { value?: DeploymentFile; problems: Problem[] } {
+  const document = parseDocument(text ?? "", { prettyErrors: true });
+  if (document.errors.length > 0) {
+    return { problems: document.errors.map((error) => ({ where: "deployment.yml", what: error.message.split("\n")[0] ?? "is not YAML" })) };
+  }
+  const fromFile = (document.toJS() as unknown) ?? {};
+  if (!isTree(fromFile)) {
+    return { problems: [{ where: "deployment.yml", what: "expected keys such as `deployment:` and `database:`, found something else" }] };
+  }
+  const parsed = deploymentFileSchema.safeParse(merged(fromFile, overrides));
+  if (parsed.success) return { value: parsed.data, problems: [] };
+  const overridden = (path: readonly PropertyKey[]): boolean => {
+    let at: unknown = overrides;
+    for (const key of path) at = isTree(at) ? at[String(key)] : undefined;
+    return at !== undefined;
+  };
+  return {
+    problems: problemsOf(
+      parsed.error,
+      (path) => (overridden(path) ? ["togather:deployment", ...path].join(".") : `deployment.yml: ${path.join(".")}`),
+      (path) => keysAt(deploymentFileSchema, path),
+    ),
+  };
+}

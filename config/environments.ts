@@ -1,0 +1,25 @@
+export const environmentNames = ["production", "staging", "development"] as const;
+export type EnvironmentName = (typeof environmentNames)[number];
+
+/** What a broken rule does: stop before anything changes, or say so and go on. */
+export type Severity = "error" | "warn" | "off";
+
+/** The rules in which the environments differ. The table in docs/environments.md is tested against this one. */
+export interface EnvironmentRules {
+  /** `togather:tls` must be set. */
+  https: Severity;
+  /** Each release must be a git commit (or an image digest), not a source tree without history. */
+  committedSource: Severity;
+  /** Secrets must be strong. */
+  strongSecrets: Severity;
+  /** The database's volume can't be deleted by Pulumi. */
+  protectData: boolean;
+  /** The server's LOG_LEVEL. */
+  logLevel: "DEBUG" | "INFO";
+}
+
+export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
+  production: { https: "error", committedSource: "error", strongSecrets: "error", protectData: true, logLevel: "INFO" },
+  staging: { https: "warn", committedSource: "warn", strongSecrets: "error", protectData: false, logLevel: "INFO" },
+  development: { https: "off", committedSource: "off", strongSecrets: "warn", protectData: false, logLevel: "DEBUG" },
+};

@@ -1,0 +1,191 @@
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { z } from "zod";
+import type { Release, SlotName } from "../ops/contract.ts";
+import { parseDeploymentFile, type DeploymentFile } from "./deployment-file.ts";
+import { environmentRules, type EnvironmentName, type EnvironmentRules, type Severity } from "./environments.ts";
+import { keysAt, problemsOf, SettingsError, type Problem } from "./problems.ts";
+import { readSecretsFile, resolveSecrets, type Secrets } from "./secrets.ts";
+import { secretKeys, stackSettingsSchema, type ReleaseSetting, type StackSettings } from "./stack-settings.ts";
+
+/** What a slot is to run, and where it comes from. */
+export interface SlotRelease extends Release {
+  /** `name@sha256:…` of an image that is pulled; otherwise it is built from `commit`. */
+  image?: string;
+}
+
+/** Fixed addresses in the private network: nginx must not depend on names that may not resolve. */
+export interface Addresses {
+  router: string;
+  blue: string;
+  green: string;
+  database: string;
+}
+
+/** Everything the stack is told, validated and with defaults. */
+export interface Settings extends Omit<StackSettings, "name" | "slots" | "tls" | "deployment" | "subnet" | keyof Secrets> {
+  name: string;
+  environment: EnvironmentName;
+  rules: EnvironmentRules;
+  slots: Partial<Record<SlotName, SlotRelease>>;
+  subnet: string;
+  addresses: Addresses;
+  /** PEM texts. */
+  tls: { certificate: string; key: string } | undefined;
+  deployment: DeploymentFile;
+  secrets: Secrets;
+  /** Broken rules that this environment only warns of. */
+  warnings: string[];
+}
+
+/** Where settings come from. */
+export interface SettingsSources {
+  /** The stack's config under `togather:`, without the prefix. Structured values are JSON texts, as Pulumi gives them. */
+  config: Readonly<Record<string, string>>;
+  environment: NodeJS.ProcessEnv;
+  /** Directory of the Pulumi project. */
+  projectDirectory: string;
+}
+
+/** Pulumi hands over every config value as text: numbers, booleans, objects and lists are told by their JSON. */
+function decode(key: string, text: string): unknown {
+  if ((secretKeys as readonly string[]).includes(key)) return text;
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "string" ? text : value;
+  } catch {
+    return text;
+  }
+}
+
+function toRelease(setting: ReleaseSetting): SlotRelease {
+  if ("commit" in setting) return setting;
+  return { version: setting.version, commit: setting.image.slice(setting.image.indexOf("@") + 1), image: setting.image };
+}
+
+/** A /24 of its own for each name, so that deployments side by side don't ask for the same network. */
+function subnetOf(name: string): string {
+  return `10.213.${createHash("sha256").update(name).digest().readUInt8(0)}.0/24`;
+}
+
+function addressesIn(subnet: string): Addresses {
+  const prefix = subnet.slice(0, subnet.lastIndexOf(".") + 1);
+  return { router: `${prefix}2`, blue: `${prefix}10`, green: `${prefix}11`, database: `${prefix}20` };
+}
+
+function parseConfig(sources: SettingsSources): { value?: StackSettings; problems: Problem[] } {
+  const raw = Object.fromEntries(Object.entries(sources.config).map(([key, text]) => [key, decode(key, text)]));
+  const parsed = stackSettingsSchema.safeParse(raw);
+  if (parsed.success) return { value: parsed.data, problems: [] };
+  return {
+    problems: problemsOf(
+      parsed.error,
+      (path) => `togather:${path.map(String).join(".")}`,
+      (path) => keysAt(stackSettingsSchema, path),
+    ),
+  };
+}
+
+function readPem(projectDirectory: string, key: string, file: string, label: string): { text: string; problems: Problem[] } {
+  const path = resolve(projectDirectory, file);
+  const where = `togather:tls.${key}`;
+  if (!existsSync(path)) return { text: "", problems: [{ where, what: `${file} does not exist, expected a PEM file` }] };
+  const text = readFileSync(path, "utf8");
+  return { text, problems: new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(text) ? [] : [{ where, what: `${file} is no PEM file with a ${label}` }] };
+}
+
+/**
+ * Reads and checks all settings of a stack before anything else happens.
+ * @throws {SettingsError} with every problem at once.
+ */
+export function loadSettings(sources: SettingsSources): Settings {
+  const problems: Problem[] = [];
+  const warnings: string[] = [];
+  const { value: stack, problems: stackProblems } = parseConfig(sources);
+  problems.push(...stackProblems);
+
+  const deploymentPath = resolve(sources.projectDirectory, "deployment.yml");
+  const overrides: unknown = decode("deployment", sources.config["deployment"] ?? "{}");
+  const deployment = parseDeploymentFile(existsSync(deploymentPath) ? readFileSync(deploymentPath, "utf8") : undefined, overrides);
+  problems.push(...deployment.problems);
+  if (stack === undefined) throw new SettingsError(problems);
+
+  const rules = environmentRules[stack.environment];
+  const broken = (severity: Severity, problem: Problem): void => {
+    if (severity === "error") problems.push(problem);
+    else if (severity === "warn") warnings.push(`${problem.where}: ${problem.what}`);
+  };
+
+  const secretsFile = stack.secretsFile === "" ? `.env.${stack.environment}` : stack.secretsFile;
+  const file = readSecretsFile(resolve(sources.projectDirectory, secretsFile), secretsFile);
+  const secrets = resolveSecrets({ environment: sources.environment, file: file.file, config: stack });
+  problems.push(...file.problems, ...secrets.problems);
+
+  const slots: Settings["slots"] = {};
+  for (const slot of ["blue", "green"] as const) {
+    const setting = stack.slots[slot];
+    if (setting === undefined) continue;
+    slots[slot] = toRelease(setting);
+    if (slots[slot].commit.startsWith("tree-")) {
+      broken(rules.committedSource, {
+        where: `togather:slots.${slot}`,
+        what: `${stack.environment} releases git commits; this one was made from files without history`,
+        fix: "commit the source and name the commit",
+      });
+    }
+  }
+  if (slots[stack.activeSlot] === undefined) {
+    problems.push({
+      where: "togather:activeSlot",
+      what: `${stack.activeSlot} is to serve, but togather:slots.${stack.activeSlot} holds no release`,
+      fix: `pulumi config set --path togather:slots.${stack.activeSlot}.commit "$(git rev-parse HEAD)" and the same for .version`,
+    });
+  }
+
+  let tls: Settings["tls"];
+  if (stack.tls !== undefined) {
+    const certificate = readPem(sources.projectDirectory, "certificateFile", stack.tls.certificateFile, "CERTIFICATE");
+    const key = readPem(sources.projectDirectory, "keyFile", stack.tls.keyFile, "PRIVATE KEY");
+    problems.push(...certificate.problems, ...key.problems);
+    tls = { certificate: certificate.text, key: key.text };
+  } else {
+    broken(rules.https, {
+      where: "togather:tls",
+      what: `${stack.environment} serves HTTPS, but no certificate is set`,
+      fix: "pulumi config set --path togather:tls.certificateFile /path/fullchain.pem and the same for .keyFile",
+    });
+  }
+
+  const ports = new Map<number, string>();
+  for (const [key, port] of [
+    ["ports.http", stack.ports.http],
+    ["ports.https", stack.ports.https],
+    ["slotPorts.blue", stack.slotPorts.blue],
+    ["slotPorts.green", stack.slotPorts.green],
+    ["databasePort", stack.databasePort],
+  ] as const) {
+    const other = ports.get(port);
+    if (other !== undefined) problems.push({ where: `togather:${key}`, what: `port ${port} is already togather:${other}` });
+    ports.set(port, key);
+  }
+
+  if (problems.length > 0 || deployment.value === undefined) throw new SettingsError(problems);
+  const name = stack.name ?? stack.environment;
+  const subnet = stack.subnet === "" ? subnetOf(name) : stack.subnet;
+  return {
+    ...stack,
+    name,
+    rules,
+    slots,
+    subnet,
+    addresses: addressesIn(subnet),
+    tls,
+    deployment: deployment.value,
+    secrets: secrets.value,
+    warnings,
+  };
+}
+
+/** The JSON Schema of a stack's settings, for editors and documents. */
+export const stackSettingsJsonSchema = (): unknown => z.toJSONSchema(stackSettingsSchema, { io: "input" });

@@ -1,0 +1,77 @@
+import leven from "leven";
+import type { z } from "zod";
+
+/** One thing that is wrong with what the operator wrote. */
+export interface Problem {
+  /** Where: a config key or a file and key, e.g. `togather:slots.blue.commit` or `deployment.yml: database.snapshot_retention`. */
+  where: string;
+  /** What was found and what was expected. */
+  what: string;
+  /** The command or edit that fixes it. */
+  fix?: string;
+}
+
+/** All that is wrong with the settings, at once, so that nobody has to find them one by one. Shown without a stack trace. */
+export class SettingsError extends Error {
+  readonly problems: readonly Problem[];
+
+  constructor(problems: readonly Problem[]) {
+    const lines = problems.map(({ where, what, fix }) => `  ${where}: ${what}${fix === undefined ? "" : `\n      fix: ${fix}`}`);
+    super(`${problems.length === 1 ? "1 problem" : `${problems.length} problems`} in the settings; nothing was changed.\n${lines.join("\n")}`);
+    this.name = "SettingsError";
+    this.problems = problems;
+  }
+}
+
+/** The known key that was probably meant, or undefined when none is near. */
+export function nearest(key: string, known: readonly string[]): string | undefined {
+  const ranked = known.map((candidate) => ({ candidate, distance: leven(key.toLowerCase(), candidate.toLowerCase()) }));
+  ranked.sort((a, b) => a.distance - b.distance);
+  const best = ranked[0];
+  // More than a third of the letters wrong is another word, not a typing error.
+  return best !== undefined && best.distance <= Math.max(1, Math.floor(key.length / 3)) ? best.candidate : undefined;
+}
+
+/**
+ * Zod's issues as problems of ours.
+ * @param place turns a path such as ["slots", "blue"] into what the operator calls it.
+ * @param knownKeys the keys that a strict object at this path knows, for a suggestion.
+ */
+export function problemsOf(
+  error: z.ZodError,
+  place: (path: readonly PropertyKey[]) => string,
+  knownKeys: (path: readonly PropertyKey[]) => readonly string[],
+): Problem[] {
+  return error.issues.flatMap((issue): Problem[] => {
+    if (issue.code === "unrecognized_keys") {
+      const known = knownKeys(issue.path);
+      return issue.keys.map((key) => {
+        const suggestion = nearest(key, known);
+        return {
+          where: place([...issue.path, key]),
+          what: "is not a setting",
+          fix: suggestion === undefined ? `remove it; known here: ${known.join(", ")}` : `did you mean ${place([...issue.path, suggestion])}?`,
+        };
+      });
+    }
+    return [{ where: place(issue.path), what: issue.message }];
+  });
+}
+
+/** The keys of a (possibly nested) object schema at a path; empty where there is no object. */
+export function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
+  let current: unknown = schema;
+  for (;;) {
+    // Optional, default and pipe wrappers hold the real schema inside.
+    const definition = (current as { def?: { type?: string; innerType?: unknown; in?: unknown } } | undefined)?.def;
+    if (definition?.innerType !== undefined) current = definition.innerType;
+    else if (definition?.type === "pipe") current = definition.in;
+    else break;
+  }
+  const shape = (current as { shape?: Record<string, z.ZodType> } | undefined)?.shape;
+  if (shape === undefined) return [];
+  const [head, ...rest] = path;
+  if (head === undefined) return Object.keys(shape);
+  const next = shape[String(head)];
+  return next === undefined ? [] : keysAt(next, rest);
+}

@@ -1,0 +1,97 @@
+import { z } from "zod";
+import { environmentNames } from "./environments.ts";
+
+const port = z.int().min(1).max(65535);
+const slotName = z.enum(["blue", "green"]);
+
+/** A release in a slot: a git commit of the source repository, or an image by digest. */
+const release = z.union(
+  [
+    z.strictObject({
+      version: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$/),
+      commit: z.string().regex(/^([0-9a-f]{7,40}|tree-[0-9a-f]{12,64})$/),
+    }),
+    z.strictObject({
+      version: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$/),
+      image: z.string().regex(/^[^\s@]+@sha256:[0-9a-f]{64}$/),
+    }),
+  ],
+  {
+    error: (issue) =>
+      `expected { version: v1.2.3, commit: <7 to 40 hex digits> } or { version: v1.2.3, image: name@sha256:<digest> }, found ${JSON.stringify(issue.input)} (quote what YAML would take for a number)`,
+  },
+);
+export type ReleaseSetting = z.infer<typeof release>;
+
+/**
+ * The keys of a stack file under `togather:`. Pulumi.yaml declares the same keys with the same defaults for
+ * `pulumi config`; test/unit/project-file.test.ts holds the two together.
+ */
+export const stackSettingsSchema = z.strictObject({
+  /** Which rules apply: see environments.ts. */
+  environment: z.enum(environmentNames, { error: (issue) => `expected production, staging or development, found ${JSON.stringify(issue.input)}` }),
+  /** Prefix of containers, volumes and the network; the environment's name unless two deployments share a host. */
+  name: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,30}$/, "expected lower-case letters, digits and dashes, at most 31, a letter first")
+    .optional(),
+  /** The slot that serves. Flip it to release or to roll back. */
+  activeSlot: slotName.default("blue"),
+  /** Which release each slot holds. */
+  slots: z.strictObject({ blue: release.optional(), green: release.optional() }).prefault({}),
+  /** Docker host, e.g. ssh://deploy@example.org; the local engine (DOCKER_HOST) when empty. */
+  host: z
+    .string()
+    .regex(/^(|(ssh|tcp|unix):\/\/\S+)$/, "expected ssh://user@host, tcp://host:port or unix:///path")
+    .default(""),
+  /** Address on which the router listens. */
+  listenAddress: z.union([z.ipv4(), z.ipv6()]).default("0.0.0.0"),
+  /** Public ports of the router. */
+  ports: z.strictObject({ http: port.default(80), https: port.default(443) }).prefault({}),
+  /** Ports of the slots on the host's loopback, for people: the reference's 8080 and 8081. */
+  slotPorts: z.strictObject({ blue: port.default(8080), green: port.default(8081) }).prefault({}),
+  /** Port of the bundled database on the host's loopback. */
+  databasePort: port.default(15432),
+  /** Private network, an IPv4 /24; derived from the name when empty. */
+  subnet: z
+    .string()
+    .regex(/^(|(\d{1,3}\.){3}0\/24)$/, "expected an IPv4 network such as 10.213.7.0/24")
+    .default(""),
+  /** Certificate and key (PEM files on the operator's machine); no HTTPS without it. */
+  tls: z.strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) }).optional(),
+  /** Where the server comes from. */
+  source: z
+    .strictObject({
+      /** Directory of its git repository, relative to this project. */
+      repository: z.string().default("."),
+      /** Paths of a commit that go into the image's build context. */
+      paths: z.array(z.string().min(1)).min(1).default(["server", "migrations"]),
+      dockerfile: z.string().default("server/Dockerfile"),
+      /** golang-migrate files: path in the repository, or in the image of a release by digest. */
+      migrations: z.string().default("migrations"),
+      /** Port on which the server listens in its container. */
+      port: port.default(8080),
+      healthPath: z.string().startsWith("/").default("/health"),
+      /** River's own tables are migrated too. */
+      river: z.boolean().default(true),
+    })
+    .prefault({}),
+  /** File with secrets, `.env.<environment>` unless set. Relative to this project. */
+  secretsFile: z.string().default(""),
+  /** Values that differ from deployment.yml in this stack. */
+  deployment: z.record(z.string(), z.unknown()).prefault({}),
+  /** Leave out snapshot and migrations, e.g. for a hotfix without schema changes. */
+  skipMigrations: z.boolean().default(false),
+  /** Allow a change to the slot that serves. This interrupts traffic. */
+  force: z.boolean().default(false),
+  /** Signs tokens; at least 32 characters. */
+  jwtSecret: z.string().default(""),
+  /** Admin API key. */
+  adminApiKey: z.string().default(""),
+  /** Superuser password of the bundled database; the roles' passwords are derived from it. */
+  databasePassword: z.string().default(""),
+});
+export type StackSettings = z.infer<typeof stackSettingsSchema>;
+
+/** Keys whose values Pulumi keeps encrypted. */
+export const secretKeys = ["jwtSecret", "adminApiKey", "databasePassword"] as const;

@@ -1,0 +1,130 @@
+import * as pulumi from "@pulumi/pulumi";
+import { Begin } from "./components/begin.ts";
+import { Database } from "./components/database.ts";
+import { dockerProvider, hostContext } from "./components/host.ts";
+import { BundledImage, ServerImage } from "./components/image.ts";
+import { Migration } from "./components/migration.ts";
+import { Network } from "./components/network.ts";
+import { DeploymentRecord } from "./components/record.ts";
+import { plainRelease, plainReleases } from "./components/releases.ts";
+import { Router } from "./components/router.ts";
+import { lastServing, refuseChangeInPlace } from "./components/serving.ts";
+import { Slot } from "./components/slot.ts";
+import { Snapshot } from "./components/snapshot.ts";
+import { Switch } from "./components/switch.ts";
+import { publicUrl } from "./config/public-url.ts";
+import { orRunError, readSettings } from "./config/pulumi-config.ts";
+import { slotNames, type SlotName } from "./ops/contract.ts";
+
+const settings = readSettings();
+const { activeSlot, addresses, deployment, name, rules, slots, source, tls } = settings;
+const last = await lastServing();
+orRunError(() => { refuseChangeInPlace(settings, last); });
+
+const context = hostContext(settings);
+const onHost = { providers: [dockerProvider(settings)] };
+const jwtSecret = pulumi.secret(settings.secrets.jwtSecret);
+const adminApiKey = pulumi.secret(settings.secrets.adminApiKey);
+const password = pulumi.secret(settings.secrets.databasePassword);
+
+// What both slots share: the private network, the program that does the steps, the database, the router.
+const { networkName } = new Network("network", { name, subnet: settings.subnet }, onHost);
+const ops = new BundledImage("ops-image", { image: "ops", context });
+const begin = new Begin("begin", { context, networkName, activeSlot, slots }, { dependsOn: [ops] });
+const postgresImage = new BundledImage("postgres-image", { image: "postgres", context });
+const database = new Database(
+  "database",
+  {
+    name,
+    networkName,
+    imageId: postgresImage.imageId,
+    address: addresses.database,
+    loopbackPort: settings.databasePort,
+    password,
+    protectData: rules.protectData,
+  },
+  onHost,
+);
+const nginxImage = new BundledImage("nginx-image", { image: "nginx", context });
+const router = new Router(
+  "router",
+  {
+    context,
+    networkName,
+    imageId: nginxImage.imageId,
+    address: addresses.router,
+    slots: { blue: `${addresses.blue}:${source.port}`, green: `${addresses.green}:${source.port}` },
+    listenAddress: settings.listenAddress,
+    ports: settings.ports,
+    tls: tls === undefined ? undefined : { certificate: tls.certificate, key: pulumi.secret(tls.key) },
+  },
+  onHost,
+);
+
+// What a slot runs: image ─► snapshot ─► migration ─► container ─► gate. It depends on its own release alone.
+function declareSlot(slot: SlotName): Slot | undefined {
+  const release = slots[slot];
+  if (release === undefined) return undefined;
+  const data = { context, networkName, release, databaseUrl: database.ownerUrl };
+  const image = new ServerImage(`${slot}-image`, { context, release, source }, { ...onHost, dependsOn: [begin] });
+  const { backup_location: backupLocation, snapshot_retention: retention } = deployment.database;
+  const snapshot = settings.skipMigrations
+    ? undefined
+    : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention }, { dependsOn: [image, ops] });
+  const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source }, { dependsOn: [snapshot] });
+  return new Slot(
+    `${slot}-slot`,
+    {
+      context,
+      networkName,
+      slot,
+      release,
+      imageId: image.imageId,
+      address: addresses[slot],
+      port: source.port,
+      loopbackPort: settings.slotPorts[slot],
+      environment: { ENVIRONMENT: settings.environment, LOG_LEVEL: rules.logLevel },
+      secrets: { DATABASE_URL: database.appUrl, JWT_SECRET: jwtSecret, ADMIN_API_KEY: adminApiKey },
+      gateDatabaseUrl: database.ownerUrl,
+      healthPath: source.healthPath,
+      expectedMigration: migration?.result.apply(({ expected }) => expected) ?? null,
+      gate: {
+        retries: deployment.deployment.health_check_retries,
+        intervalSeconds: deployment.deployment.health_check_interval,
+        graceSeconds: deployment.deployment.grace_period,
+      },
+      serving: last?.slot === slot,
+    },
+    { ...onHost, dependsOn: migration === undefined ? [image, ops] : [migration] },
+  );
+}
+const declared = new Map(slotNames.map((slot) => [slot, declareSlot(slot)]));
+
+// Which slot serves: flipped for a release, flipped back for a rollback. `readSettings` has checked that it holds one.
+const release = slots[activeSlot];
+const target = declared.get(activeSlot);
+if (release === undefined || target === undefined) throw new pulumi.RunError(`slot ${activeSlot} holds no release`);
+const traffic = new Switch(
+  "switch",
+  { context, networkName, router, activeSlot, release, slotAddress: target.address, healthPath: source.healthPath },
+  { dependsOn: [target, router, begin] },
+);
+const { deploymentId } = begin;
+const record = new DeploymentRecord(
+  "record",
+  { context, networkName, activeSlot, slots, release, deploymentId },
+  { dependsOn: [traffic, ...[...declared.values()].filter((slot) => slot !== undefined)] },
+);
+
+/** Where the router answers. */
+export const url = publicUrl(settings, "http");
+export const httpsUrl = tls === undefined ? undefined : publicUrl(settings, "https");
+/** What takes requests: true only after the switch. The next run reads it back. */
+export const serving = traffic.result.apply(({ to }) => ({ slot: to, release: plainRelease(release) }));
+const servingSlot = serving.apply((now) => now.slot);
+export const version = serving.apply((now) => now.release.version);
+export const commit = serving.apply((now) => now.release.commit);
+export const stateFile = record.result.apply(({ file }) => file);
+export const logFile = record.result.apply(({ log }) => log);
+const releases = plainReleases(slots);
+export { servingSlot as activeSlot, deploymentId, releases as slots };
