@@ -50,7 +50,7 @@ export function problemsOf(
         return {
           where: place([...issue.path, key]),
           what: "is not a setting",
-          fix: suggestion === undefined ? `remove it; known here: ${known.join(", ")}` : `did you mean ${place([...issue.path, suggestion])}?`,
+          fix: suggestion === undefined ? `remove it; known here: ${known.join(", ")}` : `did you mean ${suggestion}?`,
         };
       });
     }

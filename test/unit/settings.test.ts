@@ -1,0 +1,148 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { loadSettings, type Settings } from "../../config/load.ts";
+import { SettingsError } from "../../config/problems.ts";
+
+const commit = "1111111111111111111111111111111111111111";
+const secrets = { JWT_SECRET: "a".repeat(10) + "bcdefghijklmnopqrstuvwxyz", ADMIN_API_KEY: "0123456789abcdef0123456789abcdef", DATABASE_PASSWORD: "0123456789abcdef" };
+
+let directory = "";
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "togather-settings-"));
+});
+afterEach(() => {
+  rmSync(directory, { recursive: true });
+});
+
+function load(config: Record<string, unknown>, environment: NodeJS.ProcessEnv = secrets): Settings {
+  const texts = Object.fromEntries(Object.entries(config).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]));
+  return loadSettings({ config: texts, environment, projectDirectory: directory });
+}
+
+/** The problems found, as `where: what`. Fails the test when there are none. */
+function problems(config: Record<string, unknown>, environment: NodeJS.ProcessEnv = secrets): string[] {
+  try {
+    load(config, environment);
+  } catch (error) {
+    if (error instanceof SettingsError) return error.problems.map(({ where, what, fix }) => `${where}: ${what}${fix === undefined ? "" : ` -> ${fix}`}`);
+    throw error;
+  }
+  throw new Error("the settings were accepted");
+}
+
+const staging = { environment: "staging", slots: { blue: { version: "v1.0.0", commit } } };
+
+describe("defaults", () => {
+  it("are the reference's", () => {
+    const settings = load(staging);
+    expect(settings.deployment).toEqual({
+      deployment: { strategy: "blue-green", health_check_retries: 30, health_check_interval: 2, grace_period: 10 },
+      database: { snapshot_retention: 7, backup_location: "/var/backups/togather" },
+      logging: { location: "/var/log/togather/deployments" },
+      state: { location: "/var/lib/togather" },
+    });
+    expect(settings).toMatchObject({ name: "staging", activeSlot: "blue", ports: { http: 80, https: 443 }, slotPorts: { blue: 8080, green: 8081 } });
+  });
+
+  it("give each name a network of its own, and fixed addresses in it", () => {
+    expect(load(staging).subnet).toMatch(/^10\.213\.\d+\.0\/24$/);
+    expect(load({ ...staging, subnet: "10.9.8.0/24" }).addresses).toEqual({ router: "10.9.8.2", blue: "10.9.8.10", green: "10.9.8.11", database: "10.9.8.20" });
+    expect(load({ ...staging, name: "a" }).subnet).not.toBe(load({ ...staging, name: "b" }).subnet);
+  });
+
+  it("the repository's deployment.yml says the same as having none", async () => {
+    const { readFileSync } = await import("node:fs");
+    writeFileSync(join(directory, "deployment.yml"), readFileSync(join(import.meta.dirname, "../../deployment.yml")));
+    const withFile = load(staging).deployment;
+    rmSync(join(directory, "deployment.yml"));
+    expect(withFile).toEqual(load(staging).deployment);
+  });
+});
+
+describe("bad settings", () => {
+  it("are all told at once, with key, finding and fix", () => {
+    const found = problems({ environment: "prod", activSlot: "green", databasePort: "x", name: "Upper" });
+    expect(found).toEqual([
+      expect.stringContaining('togather:environment: expected production, staging or development, found "prod"'),
+      expect.stringContaining("togather:name: expected lower-case letters"),
+      expect.stringContaining("togather:databasePort:"),
+      expect.stringContaining("togather:activSlot: is not a setting -> did you mean activeSlot?"),
+    ]);
+  });
+
+  it.each([
+    [{ slots: { blue: { version: "v1", comit: commit } } }, /togather:slots\.blue: expected \{ version: v1\.2\.3, commit/],
+    [{ slots: { blue: { version: "v1", commit: 1234567 } } }, /quote what YAML would take for a number/],
+    [{ slots: { red: { version: "v1", commit } } }, /togather:slots\.red: is not a setting/],
+    [{ slots: {} }, /togather:activeSlot: blue is to serve, but togather:slots\.blue holds no release/],
+    [{ activeSlot: "green" }, /togather:activeSlot: green is to serve/],
+    [{ activeSlot: "teal" }, /togather:activeSlot: /],
+    [{ subnet: "10.0.0.0/8" }, /togather:subnet: expected an IPv4 network/],
+    [{ host: "deploy@example.org" }, /togather:host: expected ssh:\/\//],
+    [{ ports: { http: 8080 } }, /togather:slotPorts\.blue: port 8080 is already togather:ports\.http/],
+    [{ tls: { certificateFile: "none.pem", keyFile: "none.pem" } }, /togather:tls\.certificateFile: none\.pem does not exist/],
+    [{ deployment: { database: { snapshot_retension: 3 } } }, /togather:deployment\.database\.snapshot_retension: is not a setting -> did you mean snapshot_retention\?/],
+    [{ deployment: { database: { snapshot_retention: 0 } } }, /togather:deployment\.database\.snapshot_retention: /],
+    [{ deployment: { deployment: { strategy: "rolling" } } }, /expected blue-green, the only strategy there is/],
+    [{ deployment: { database: { backup_location: "backups" } } }, /expected an absolute path on the Docker host/],
+  ])("%j", (change, expected) => {
+    expect(problems({ ...staging, ...change }).join("\n")).toMatch(expected);
+  });
+
+  it("in deployment.yml are told by file and key", () => {
+    writeFileSync(join(directory, "deployment.yml"), "deployment:\n  health_check_retrys: 3\ndatabase:\n  snapshot_retention: many\n");
+    expect(problems(staging)).toEqual([
+      expect.stringMatching(/^deployment\.yml: deployment\.health_check_retrys: is not a setting -> did you mean health_check_retries\?/),
+      expect.stringMatching(/^deployment\.yml: database\.snapshot_retention: /),
+    ]);
+  });
+
+  it("a deployment.yml that is no YAML is told with its line", () => {
+    writeFileSync(join(directory, "deployment.yml"), "deployment: {\n");
+    expect(problems(staging).join("\n")).toMatch(/^deployment\.yml: .* at line \d+/);
+  });
+});
+
+describe("production", () => {
+  it("wants HTTPS and committed source; staging only warns", () => {
+    const tree = { slots: { blue: { version: "v1", commit: `tree-${"a".repeat(40)}` } } };
+    expect(problems({ ...staging, ...tree, environment: "production" })).toEqual([
+      expect.stringContaining("togather:slots.blue: production releases git commits"),
+      expect.stringContaining("togather:tls: production serves HTTPS, but no certificate is set"),
+    ]);
+    expect(load({ ...staging, ...tree }).warnings).toHaveLength(2);
+    expect(load({ ...staging, ...tree, environment: "development" }).warnings).toEqual([]);
+  });
+});
+
+describe("secrets", () => {
+  it("come from the environment, then the file, then the config", () => {
+    writeFileSync(join(directory, ".env.staging"), `JWT_SECRET=${"f".repeat(32)}\nADMIN_API_KEY=${"g".repeat(32)}\n`, { mode: 0o600 });
+    const settings = load({ ...staging, adminApiKey: "h".repeat(32), databasePassword: "i".repeat(32) }, { JWT_SECRET: "e".repeat(32) });
+    expect(settings.secrets).toEqual({ jwtSecret: "e".repeat(32), adminApiKey: "g".repeat(32), databasePassword: "i".repeat(32) });
+  });
+
+  it("are missed by name, with the command that sets them", () => {
+    expect(problems(staging, {})).toEqual([
+      expect.stringMatching(/^togather:jwtSecret: is missing.*JWT_SECRET.* -> pulumi config set --secret togather:jwtSecret/),
+      expect.stringMatching(/^togather:adminApiKey: is missing/),
+      expect.stringMatching(/^togather:databasePassword: is missing/),
+    ]);
+  });
+
+  it("are never shown, however wrong they are", () => {
+    const found = problems(staging, { ...secrets, JWT_SECRET: "canary-short", ADMIN_API_KEY: "CHANGE_ME_canary_0123456789_0123456789" }).join("\n");
+    expect(found).toMatch(/JWT_SECRET: has 12 characters, expected at least 32/);
+    expect(found).toMatch(/ADMIN_API_KEY: is a placeholder/);
+    expect(found).not.toContain("canary");
+  });
+
+  it("in a file that others can read are refused", () => {
+    const file = join(directory, ".env.staging");
+    writeFileSync(file, `JWT_SECRET=${"f".repeat(32)}\n`);
+    chmodSync(file, 0o644);
+    expect(problems(staging)).toEqual([expect.stringContaining(".env.staging: holds secrets and is readable by others (mode 644, expected 600) -> chmod 600 .env.staging")]);
+  });
+});
