@@ -1,0 +1,25 @@
+/** Extra facts of a log line, beside its message. */
+export type LogFields = Readonly<Record<string, unknown>>;
+type LogLine = (message: string, fields?: LogFields) => void;
+
+/** Where a step tells what it does: JSON lines in the deployment's log, short lines on stderr. Secrets are redacted in both. */
+export interface StepLog {
+  debug: LogLine;
+  info: LogLine;
+  warn: LogLine;
+  error: LogLine;
+  success: LogLine;
+}
+
+/** What every step is given, those in the container and those of the client alike. */
+export interface StepContext {
+  log: StepLog;
+  /** Aborted when the step is to stop: SIGINT, SIGTERM, or a client that is gone. */
+  signal: AbortSignal;
+  env: NodeJS.ProcessEnv;
+  /** Where the host's directories and volumes are mounted. Steps of the client have no use for them. */
+  paths: { state: string; logs: string; backups: string; router: string };
+}
+
+/** The mounts of the ops container. */
+export const containerPaths: StepContext["paths"] = { state: "/state", logs: "/logs", backups: "/backups", router: "/router" };

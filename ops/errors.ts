@@ -1,0 +1,16 @@
+/** What a step reports when it can't do its work: a sentence for people, shown without a stack trace. */
+export class StepError extends Error {
+  /** The command, or the sentence, that leads out of it. */
+  readonly hint: string | undefined;
+
+  constructor(message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super(message, "cause" in options ? { cause: options.cause } : undefined);
+    this.name = "StepError";
+    this.hint = options.hint;
+  }
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
