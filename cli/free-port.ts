@@ -1,0 +1,28 @@
+import { createServer } from "node:net";
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => {
+      resolve(false);
+    });
+    server.listen({ port, host: "127.0.0.1", exclusive: true }, () => {
+      server.close(() => {
+        resolve(true);
+      });
+    });
+  });
+}
+
+/** The wished ports where they are free, else the next ones that are; no port twice. */
+export async function freePorts<Name extends string>(wished: Record<Name, number>): Promise<Record<Name, number>> {
+  const taken = new Set<number>();
+  const found: [string, number][] = [];
+  for (const [name, wish] of Object.entries<number>(wished)) {
+    let port = wish;
+    while (taken.has(port) || !(await isFree(port))) port += 1;
+    taken.add(port);
+    found.push([name, port]);
+  }
+  return Object.fromEntries(found) as Record<Name, number>;
+}

@@ -1,0 +1,80 @@
+// `npm start`: the bundled server, deployed blue-green to this machine's Docker engine.
+import { join } from "node:path";
+import { Command } from "commander";
+import { thisMachine, type Machine } from "../toolchain/machine.ts";
+import { fail } from "../toolchain/problem.ts";
+import { localSteps, project, setUp } from "../toolchain/setup.ts";
+import { freeName } from "./free-name.ts";
+import { askHealth } from "./health.ts";
+import { ensureCertificate } from "./local-certificate.ts";
+import { LocalPulumi } from "./local-pulumi.ts";
+import { ensureSecrets } from "./local-secrets.ts";
+import { LocalStackFile, STACK } from "./local-stack.ts";
+import { findReleaseSource } from "./release-source.ts";
+import { summary, type Checked } from "./summary.ts";
+
+const SECRETS_FILE = ".env.local";
+const tlsDirectory = join(project, ".togather", "tls");
+
+/** Brings secrets, certificate and stack file up to date, and says what was done. */
+async function prepare(machine: Machine, pulumi: LocalPulumi, dryRun: boolean): Promise<string[]> {
+  const source = await findReleaseSource(project);
+  if (source.warning) console.log(`Note: ${source.warning}`);
+  const made = ensureSecrets(join(project, SECRETS_FILE));
+  if (made.length > 0) console.log(`Made up ${made.join(", ")} in ${SECRETS_FILE}.`);
+  if (await ensureCertificate(tlsDirectory)) console.log("Made a self-signed certificate in .togather/tls.");
+
+  const { activeSlot: serving } = await pulumi.outputs();
+  const stackFile = new LocalStackFile(project);
+  await stackFile.fillIn(project, stackFile.isNew ? await freeName(STACK, machine.env) : STACK);
+  const slot = await stackFile.release(source, serving);
+  console.log(slot ? `Releasing ${source.release.version} into slot ${slot}.` : `Nothing new to release: a slot holds ${source.release.version} already.`);
+  if (!dryRun) {
+    stackFile.save();
+    return [];
+  }
+  // A preview leaves the stack file alone.
+  const copy = join(project, ".togather", `preview.${STACK}.yaml`);
+  stackFile.save(copy);
+  return ["--config-file", copy];
+}
+
+async function check(url: string): Promise<Checked> {
+  try {
+    const { status, version } = await askHealth(url, join(tlsDirectory, "certificate.pem"));
+    return { url, answer: `${status}${version ? `, version ${version}` : ""}`, healthy: status !== "unhealthy" };
+  } catch (error) {
+    return { url, answer: error instanceof Error ? error.message : String(error), healthy: false };
+  }
+}
+
+async function start({ dryRun }: { dryRun: boolean }): Promise<number> {
+  const begin = Date.now();
+  const machine = thisMachine();
+  await setUp(localSteps(machine));
+  const pulumi = await LocalPulumi.open();
+  const options = await prepare(machine, pulumi, dryRun);
+  if (dryRun) return pulumi.show("preview", ...options);
+  const code = await pulumi.show("up", "--yes", "--skip-preview");
+  if (code !== 0) {
+    console.error("\nThe deployment failed; what served before still serves. The reason is above, details are in .togather/log/deployments.");
+    return code;
+  }
+  const outputs = await pulumi.outputs();
+  const urls = [outputs.url, outputs.httpsUrl].filter((url) => url !== undefined);
+  const checked = await Promise.all(urls.map(check));
+  console.log(`\n${summary(outputs, checked, project)}\n\nDone in ${((Date.now() - begin) / 1000).toFixed(1)} s.`);
+  return checked.every(({ healthy }) => healthy) ? 0 : 1;
+}
+
+const program = new Command("npm start --")
+  .description("Deploys the checked-out commit of the bundled server blue-green to this machine's Docker engine, after setting up what that needs.")
+  .option("--dry-run", "show what would change, and change nothing", false)
+  .addHelpText("after", "\nState, logs, backups and the certificate are kept in .togather/, secrets in .env.local, settings in Pulumi.local.yaml.");
+
+try {
+  program.parse();
+  process.exitCode = await start(program.opts());
+} catch (error) {
+  fail(error);
+}

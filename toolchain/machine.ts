@@ -1,0 +1,51 @@
+import { accessSync, constants, readFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import envPaths from "env-paths";
+
+/** What the set-up has to know about the machine it runs on; tests make up their own. */
+export interface Machine {
+  platform: NodeJS.Platform;
+  arch: string;
+  isRoot: boolean;
+  /** Debian or derived from it, so that apt-get is the way to install. */
+  isDebian: boolean;
+  /** What every program is started with. */
+  env: NodeJS.ProcessEnv;
+  /** Shared by all clones of this user; safe to delete. */
+  cacheDirectory: string;
+}
+
+function looksLikeDebian(): boolean {
+  try {
+    return /^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(readFileSync("/etc/os-release", "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+export function thisMachine(): Machine {
+  return {
+    platform: process.platform,
+    arch: process.arch,
+    isRoot: process.getuid?.() === 0,
+    isDebian: looksLikeDebian(),
+    env: process.env,
+    cacheDirectory: envPaths("togather", { suffix: "" }).cache,
+  };
+}
+
+/** The program's full path, as a shell would find it. */
+export function findProgram(name: string, env: NodeJS.ProcessEnv): string | undefined {
+  return (env.PATH ?? "")
+    .split(delimiter)
+    .filter((directory) => directory !== "")
+    .map((directory) => join(directory, name))
+    .find((file) => {
+      try {
+        accessSync(file, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}

@@ -1,0 +1,86 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import semver from "semver";
+import { readFileSync } from "node:fs";
+import { baseImage } from "./base-image.ts";
+import { dockerEngine } from "./docker.ts";
+import { withLock } from "./lock.ts";
+import { findProgram, type Machine } from "./machine.ts";
+import { Problem } from "./problem.ts";
+import type { Installation } from "./pulumi.ts";
+import { run, tail } from "./run.ts";
+import { ensure, type Report } from "./step.ts";
+import type { Versions } from "./versions.ts";
+
+const here = import.meta.dirname;
+
+/** The versions that the plugins must have, as build.sh and the Dockerfile take them. */
+function versionVariables(versions: Versions): Record<string, string> {
+  return { DOCKER_VERSION: versions.plugins.docker, COMMAND_VERSION: versions.plugins.command, POSTGRESQL_VERSION: versions.plugins.postgresql };
+}
+
+/** Names a build by all that goes into it. */
+export async function buildKey(machine: Machine, versions: Versions): Promise<string> {
+  const variables = versionVariables(versions);
+  const { ok, stdout, output } = await run("bash", [join(here, "build.sh"), "--key"], { env: { ...machine.env, ...variables } });
+  if (!ok) throw new Error(output);
+  return createHash("sha256").update(JSON.stringify([stdout, variables, machine.platform, machine.arch])).digest("hex").slice(0, 16);
+}
+
+/** Whether this machine's Go is what go.mod asks for, or can become so by itself (Go 1.21 and newer fetch a newer one). */
+export async function hasGo(machine: Machine, module = here): Promise<boolean> {
+  if (!findProgram("go", machine.env)) return false;
+  const wanted = /^go ([\d.]+)/m.exec(readFileSync(join(module, "go.mod"), "utf8"))?.[1];
+  const { ok, stdout } = await run("go", ["env", "GOVERSION"], { cwd: module, env: machine.env, timeLimit: 120_000 });
+  const found = semver.coerce(stdout);
+  return ok && found !== null && semver.gte(found, semver.coerce(wanted) ?? "0.0.0");
+}
+
+async function buildHere(directory: string, variables: Record<string, string>, machine: Machine, report: Report): Promise<void> {
+  const env = { ...machine.env, ...variables };
+  const { ok, output } = await run("bash", [join(here, "build.sh"), directory], { env, onLine: report });
+  if (!ok) throw new Problem(`Pulumi could not be built from the Go module proxy:\n${tail(output)}`);
+}
+
+async function buildInDocker(directory: string, variables: Record<string, string>, machine: Machine, report: Report): Promise<void> {
+  report("There is no Go that is new enough: building in a container");
+  await ensure(dockerEngine(machine), report);
+  await ensure(baseImage(machine), report);
+  const docker = (args: string[]) => run("docker", args, { env: machine.env, onLine: report.detail });
+  const tag = "togather-toolchain";
+  const buildArguments = Object.entries(variables).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]);
+  const built = await docker(["build", "--tag", tag, ...buildArguments, here]);
+  if (!built.ok) throw new Problem(`Pulumi could not be built in a container:\n${tail(built.output)}`);
+  const container = (await run("docker", ["create", tag, "none"], { env: machine.env })).stdout;
+  const copied = await docker(["cp", `${container}:/pulumi/.`, directory]);
+  await run("docker", ["rm", container], { env: machine.env });
+  if (!copied.ok) throw new Problem(`The built Pulumi could not be copied out of its container:\n${tail(copied.output)}`);
+}
+
+/** Where downloads are out of reach: built from the Go module proxy, once for all clones of this user. */
+export async function buildPulumi(machine: Machine, versions: Versions, report: Report): Promise<Installation> {
+  const key = await buildKey(machine, versions);
+  const builds = join(machine.cacheDirectory, "pulumi");
+  const home = join(builds, key);
+  const build = async () => {
+    if (existsSync(home)) return;
+    const unfinished = (await readdir(builds)).filter((name) => name.includes(".building"));
+    for (const name of unfinished) await rm(join(builds, name), { recursive: true });
+    const temporary = `${home}.building`;
+    await mkdir(temporary);
+    const variables = versionVariables(versions);
+    await ((await hasGo(machine)) ? buildHere : buildInDocker)(temporary, variables, machine, report);
+    await rename(temporary, home);
+  };
+  if (!existsSync(home)) {
+    const waiting = () => {
+      report("Waiting for another clone, which is building it");
+    };
+    await withLock(join(builds, "lock"), waiting, build);
+  }
+  const command = join(home, "bin", "pulumi");
+  const { stdout } = await run(command, ["version"], { env: { ...machine.env, PULUMI_HOME: home, PULUMI_SKIP_UPDATE_CHECK: "true" } });
+  return { kind: "built", command, version: stdout.replace(/^v/, ""), home, key };
+}
