@@ -1,0 +1,158 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startLoad } from "./load.ts";
+import { TestStack } from "./stack.ts";
+
+// One deployment lives through its life in order: each test starts from what the one before left.
+describe("a deployment", () => {
+  let stack: TestStack;
+  let v1: { version: string; commit: string };
+  let v2: { version: string; commit: string };
+
+  beforeAll(async () => {
+    stack = await TestStack.create();
+    v1 = await stack.commit("v1.0.0");
+    stack.set({ slots: { blue: v1 }, activeSlot: "blue" });
+  });
+  afterAll(async () => {
+    await stack.remove();
+  });
+
+  async function health(): Promise<{ slot: string | null; body: Record<string, unknown> }> {
+    const response = await fetch(stack.url("/health"));
+    return { slot: response.headers.get("x-togather-slot"), body: (await response.json()) as Record<string, unknown> };
+  }
+
+  it("is previewed without touching anything", async () => {
+    const preview = await stack.run("preview");
+    expect(preview.output).toMatch(/blue-slot-container/);
+    expect(preview.ok).toBe(true);
+    expect(await stack.containers()).toEqual(new Map());
+  });
+
+  it("comes up from nothing", async () => {
+    const up = await stack.run("up");
+    expect(up.ok, up.output).toBe(true);
+    const { slot, body } = await health();
+    expect(slot).toBe("blue");
+    expect(body).toMatchObject({ status: "healthy", version: "v1.0.0", database: "connected", migrations: "up-to-date", jobs: "operational" });
+    expect(await stack.output("activeSlot")).toBe("blue");
+  });
+
+  it("has nothing to do the second time", async () => {
+    const up = await stack.run("up");
+    expect(up.ok, up.output).toBe(true);
+    expect(Object.keys(up.changes)).toEqual(["unchanged"]);
+  });
+
+  it("has left a snapshot, a state file and a log on the host", async () => {
+    const backups = readdirSync(join(stack.directory, ".togather/backups"));
+    expect(backups.filter((file) => /^togather_.*_\d{8}_\d{6}\.sql\.gz$/.test(file))).toHaveLength(1);
+    expect(backups.filter((file) => file.endsWith(".partial"))).toEqual([]);
+    const state = JSON.parse(readFileSync(String(await stack.output("stateFile")), "utf8")) as Record<string, unknown>;
+    expect(state).toMatchObject({ environment: "staging", active_slot: "blue", version: "v1.0.0", git_commit: v1.commit });
+    expect(state["deployment_id"]).toMatch(new RegExp(`^\\d{8}_\\d{6}_${v1.commit.slice(0, 7)}$`));
+    const levels = readFileSync(String(await stack.output("logFile")), "utf8").trim().split("\n").map((line) => (JSON.parse(line) as { level: string }).level);
+    expect(levels).toContain("SUCCESS");
+  });
+
+  it("gives the server's role no rights beyond its rows", async () => {
+    expect(await stack.query("select rolname, rolsuper, rolcreatedb, rolcreaterole from pg_roles where rolname like 'togather%' order by 1")).toBe(
+      "togather_app|f|f|f\ntogather_owner|f|f|f",
+    );
+    expect(await stack.query("select has_schema_privilege('togather_app', 'public', 'create')")).toBe("f");
+  });
+
+  it("releases into the idle slot under load, and loses nothing", async () => {
+    stack.edit("server/main.go", "package main", "package main // second release");
+    v2 = await stack.commit("v2.0.0");
+    const before = await stack.containers();
+    stack.set({ slots: { blue: v1, green: v2 }, activeSlot: "green" });
+    const load = startLoad(stack.ports.http);
+    const up = await stack.run("up");
+    const report = await load.stop();
+    expect(up.ok, up.output).toBe(true);
+    expect(report.lost).toEqual([]);
+    expect(report.slots).toEqual(["blue", "green"]);
+    expect(report.acknowledged.length).toBeGreaterThan(100);
+    const stored = new Set((await stack.query("select id from events")).split("\n"));
+    expect(report.acknowledged.filter((id) => !stored.has(id))).toEqual([]);
+    const after = await stack.containers();
+    for (const [name, id] of before) expect(after.get(name), name).toBe(id);
+    expect((await health()).body).toMatchObject({ version: "v2.0.0", status: "healthy" });
+  });
+
+  it("rolls back by flipping: three resources, no container touched, nothing lost", async () => {
+    const before = await stack.containers();
+    stack.set({ activeSlot: "blue" });
+    const load = startLoad(stack.ports.http);
+    const up = await stack.run("up");
+    const report = await load.stop();
+    expect(up.ok, up.output).toBe(true);
+    expect(report.lost).toEqual([]);
+    expect(report.slots).toEqual(["green", "blue"]);
+    const { unchanged, ...changes } = up.changes;
+    expect(unchanged).toBeGreaterThan(20);
+    expect(changes).toEqual({ updated: 3 });
+    expect(await stack.containers()).toEqual(before);
+  });
+
+  it("refuses a release into the slot that serves", async () => {
+    stack.set({ slots: { blue: v2, green: v2 } });
+    const up = await stack.run("up");
+    expect(up.ok).toBe(false);
+    expect(up.output).toMatch(/togather:slots\.blue: blue serves v1\.0\.0/);
+    expect(up.output).not.toMatch(/at .*\.ts:\d+/);
+    stack.set({ slots: { blue: v1, green: v2 } });
+    expect((await health()).body).toMatchObject({ version: "v1.0.0" });
+  });
+
+  it("leaves the old slot serving when the gate fails, and says what is wrong", async () => {
+    stack.edit("server/main.go", "func main() {", 'func main() {\n\tprintln("refusing to start, on purpose")\n\tif true {\n\t\tpanic("broken release")\n\t}');
+    const broken = await stack.commit("v3.0.0");
+    stack.set({ slots: { blue: v1, green: broken }, activeSlot: "green" });
+    const load = startLoad(stack.ports.http);
+    const up = await stack.run("up");
+    const report = await load.stop();
+    expect(up.ok).toBe(false);
+    expect(up.output).toMatch(/broken release/);
+    expect(report.lost).toEqual([]);
+    expect(report.slots).toEqual(["blue"]);
+    expect((await health()).body).toMatchObject({ version: "v1.0.0", status: "healthy" });
+  });
+
+  it("takes the next good release without cleaning up", async () => {
+    stack.edit("server/main.go", 'panic("broken release")', "_ = 0");
+    const fixed = await stack.commit("v3.0.1");
+    stack.set({ slots: { blue: v1, green: fixed } });
+    const up = await stack.run("up");
+    expect(up.ok, up.output).toBe(true);
+    expect(await health()).toMatchObject({ slot: "green", body: { version: "v3.0.1" } });
+    const history = readFileSync(join(stack.directory, ".togather/deployment", stack.name, "history.jsonl"), "utf8");
+    expect(history).toMatch(/"failed"/);
+  });
+
+  it("tells no secret: not in state, export, logs, command lines or images", async () => {
+    const { stdout: images } = await execa("docker", ["image", "inspect", `togather-server:${v1.commit}`]);
+    const { stdout: history } = await execa("docker", ["history", "--no-trunc", `togather-server:${v1.commit}`]);
+    const files = readdirSync(join(stack.directory, ".togather"), { recursive: true, encoding: "utf8" })
+      .map((file) => join(stack.directory, ".togather", file))
+      .filter((file) => statSync(file).isFile() && !file.includes("/backups/"))
+      .map((file) => readFileSync(file, "utf8"));
+    expect(files.length).toBeGreaterThan(3);
+    const everywhere = [await stack.state(), images, history, ...files].join("\n");
+    for (const canary of Object.values(stack.canaries)) expect(everywhere.includes(canary)).toBe(false);
+  });
+
+  it("goes without leaving anything but its backups", async () => {
+    const destroy = await stack.run("destroy");
+    expect(destroy.ok, destroy.output).toBe(true);
+    expect(await stack.containers()).toEqual(new Map());
+    const { stdout: networks } = await execa("docker", ["network", "ls", "--filter", `name=togather-${stack.name}`, "--format", "{{.Name}}"]);
+    const { stdout: volumes } = await execa("docker", ["volume", "ls", "--filter", `name=togather-${stack.name}`, "--format", "{{.Name}}"]);
+    expect([networks, volumes]).toEqual(["", ""]);
+    expect(readdirSync(join(stack.directory, ".togather/backups")).length).toBeGreaterThan(0);
+  });
+});

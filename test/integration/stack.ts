@@ -1,0 +1,205 @@
+import { randomBytes, randomInt } from "node:crypto";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { execa } from "execa";
+import { parseDocument } from "yaml";
+
+const project = join(import.meta.dirname, "../..");
+
+/** Secret values of a test's stack, searched for wherever they must not be. */
+export interface Canaries {
+  JWT_SECRET: string;
+  ADMIN_API_KEY: string;
+  DATABASE_PASSWORD: string;
+}
+
+/** What one run of Pulumi printed, and what it did to how many resources. */
+export interface Run {
+  ok: boolean;
+  output: string;
+  /** Resource counts by operation (create, update, replace, same, delete); empty when it failed before the summary. */
+  changes: Partial<Record<string, number>>;
+  durationMs: number;
+}
+
+/** A port that is free on the loopback at this moment. */
+export async function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => {
+        if (address === null || typeof address === "string") reject(new Error("no port"));
+        else resolve(address.port);
+      });
+    });
+  });
+}
+
+/**
+ * A deployment of its own for a test: a copy of this project with its own git history, stack, backend, ports, subnet,
+ * directories and names, so that it can run beside any other deployment. Needs `pulumi` on PATH (test/run.ts).
+ */
+export class TestStack {
+  readonly name: string;
+  readonly directory: string;
+  readonly canaries: Canaries;
+  readonly ports: { http: number; https: number; blue: number; green: number; database: number };
+  private readonly commits: string[] = [];
+
+  private constructor(name: string, directory: string, ports: TestStack["ports"]) {
+    this.name = name;
+    this.directory = directory;
+    this.ports = ports;
+    const canary = (): string => `canary${randomBytes(24).toString("hex")}`;
+    this.canaries = { JWT_SECRET: canary(), ADMIN_API_KEY: canary(), DATABASE_PASSWORD: canary() };
+  }
+
+  /** Makes the copy, its first commit, certificate and stack. Nothing runs yet. */
+  static async create(): Promise<TestStack> {
+    const name = `test-${randomBytes(4).toString("hex")}`;
+    // A path with a space, as on many people's machines.
+    const directory = join(mkdtempSync(join(tmpdir(), "togather-test-")), "a project");
+    const ports = {
+      http: await freePort(),
+      https: await freePort(),
+      blue: await freePort(),
+      green: await freePort(),
+      database: await freePort(),
+    };
+    const stack = new TestStack(name, directory, ports);
+    const { stdout } = await execa("git", ["-C", project, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    for (const file of stdout.split("\0").filter((path) => path !== "" && !path.startsWith("test/"))) {
+      mkdirSync(dirname(join(directory, file)), { recursive: true });
+      cpSync(join(project, file), join(directory, file));
+    }
+    symlinkSync(join(project, "node_modules"), join(directory, "node_modules"));
+    await stack.git("init", "--quiet", "--initial-branch=main");
+    await stack.commit("v1");
+    await stack.pulumi(["stack", "init", name]);
+    stack.set({
+      environment: "staging",
+      name,
+      listenAddress: "127.0.0.1",
+      ports: { http: ports.http, https: ports.https },
+      slotPorts: { blue: ports.blue, green: ports.green },
+      databasePort: ports.database,
+      subnet: `10.214.${randomInt(256)}.0/24`,
+      secretsFile: ".env.test",
+      deployment: {
+        deployment: { health_check_retries: 4, health_check_interval: 0.5, grace_period: 8 },
+        database: { backup_location: join(directory, ".togather/backups") },
+        logging: { location: join(directory, ".togather/log") },
+        state: { location: join(directory, ".togather/deployment") },
+      },
+    });
+    writeFileSync(join(directory, ".env.test"), Object.entries(stack.canaries).map(([key, value]) => `${key}=${value}\n`).join(""), { mode: 0o600 });
+    return stack;
+  }
+
+  private async git(...args: string[]): Promise<string> {
+    const identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"];
+    return (await execa("git", [...identity, ...args], { cwd: this.directory })).stdout;
+  }
+
+  /** Commits the copy as it stands; returns the release. */
+  async commit(version: string): Promise<{ version: string; commit: string }> {
+    await this.git("add", "--all");
+    await this.git("commit", "--quiet", "--allow-empty", "--message", version);
+    const commit = await this.git("rev-parse", "HEAD");
+    this.commits.push(commit);
+    return { version, commit };
+  }
+
+  /** Changes a file of the copy. @throws when the text to replace is not in it. */
+  edit(file: string, from: string, to: string): void {
+    const path = join(this.directory, file);
+    const text = readFileSync(path, "utf8");
+    if (!text.includes(from)) throw new Error(`${file} does not contain ${JSON.stringify(from)}`);
+    writeFileSync(path, text.replace(from, to));
+  }
+
+  /** Sets config of the stack, as an operator edits its file. */
+  set(config: Record<string, unknown>): void {
+    const file = join(this.directory, `Pulumi.${this.name}.yaml`);
+    const document = parseDocument(readFileSync(file, "utf8"));
+    for (const [key, value] of Object.entries(config)) document.setIn(["config", `togather:${key}`], value);
+    writeFileSync(file, document.toString());
+  }
+
+  /** The environment in which Pulumi runs for this stack. */
+  private environment(): NodeJS.ProcessEnv {
+    return {
+      PULUMI_BACKEND_URL: `file://${encodeURI(join(this.directory, ".togather/state"))}`,
+      PULUMI_CONFIG_PASSPHRASE: "test",
+      PULUMI_CONFIG_PASSPHRASE_FILE: "",
+    };
+  }
+
+  /** Runs the Pulumi CLI in the copy; fails the test when it fails. */
+  async pulumi(args: string[]): Promise<string> {
+    mkdirSync(join(this.directory, ".togather/state"), { recursive: true });
+    return (await execa("pulumi", [...args, "--non-interactive"], { cwd: this.directory, env: this.environment() })).stdout;
+  }
+
+  /** `pulumi up` or another operation on the stack, as an operator runs it. */
+  async run(operation: "up" | "preview" | "destroy", flags: string[] = []): Promise<Run> {
+    const started = Date.now();
+    const confirm = operation === "preview" ? [] : ["--yes", "--skip-preview"];
+    const result = await execa("pulumi", [operation, "--stack", this.name, "--non-interactive", "--color=never", ...confirm, ...flags], {
+      cwd: this.directory,
+      env: this.environment(),
+      reject: false,
+      all: true,
+    });
+    const output = result.all;
+    return { ok: result.exitCode === 0, output, changes: countChanges(output), durationMs: Date.now() - started };
+  }
+
+  /** An output of the stack. */
+  async output(name: string): Promise<unknown> {
+    return JSON.parse(await this.pulumi(["stack", "output", name, "--json", "--stack", this.name])) as unknown;
+  }
+
+  /** The stack's state as the backend keeps it, and as an export shows it. */
+  async state(): Promise<string> {
+    return this.pulumi(["stack", "export", "--stack", this.name]);
+  }
+
+  /** Names of this deployment's containers that run, and the id of each. */
+  async containers(): Promise<Map<string, string>> {
+    const { stdout } = await execa("docker", ["ps", "--no-trunc", "--filter", `label=org.togather.name=${this.name}`, "--format", "{{.Names}} {{.ID}}"]);
+    return new Map(stdout.split("\n").filter(Boolean).map((line) => line.split(" ") as [string, string]));
+  }
+
+  /** A SQL query in the deployment's database, as its superuser. */
+  async query(sql: string): Promise<string> {
+    return (await execa("docker", ["exec", "-u", "postgres", `togather-${this.name}-db`, "psql", "-AtX", "-d", "togather", "-c", sql])).stdout;
+  }
+
+  /** URL of the router. */
+  url(path: string): string {
+    return `http://127.0.0.1:${this.ports.http}${path}`;
+  }
+
+  /** Removes everything of this deployment, by name, whatever state it is in. */
+  async remove(): Promise<void> {
+    const parts = ["blue", "green", "router", "db"].map((part) => `togather-${this.name}-${part}`);
+    await execa("docker", ["rm", "--force", "--volumes", ...parts], { reject: false });
+    await execa("docker", ["volume", "rm", "--force", `togather-${this.name}-db-data`, `togather-${this.name}-router-files`], { reject: false });
+    await execa("docker", ["network", "rm", `togather-${this.name}`], { reject: false });
+    await execa("docker", ["image", "rm", "--force", ...this.commits.map((commit) => `togather-server:${commit}`)], { reject: false });
+    rmSync(dirname(this.directory), { recursive: true, force: true });
+  }
+}
+
+/** The summary that ends Pulumi's output: `+ 37 created`, `~ 3 updated`, `4 unchanged`. */
+function countChanges(output: string): Run["changes"] {
+  const summary = output.slice(output.lastIndexOf("Resources:"));
+  const changes: Run["changes"] = {};
+  for (const [, count, what] of summary.matchAll(/(\d+) (created|updated|replaced|deleted|unchanged)/g)) changes[String(what)] = Number(count);
+  return changes;
+}

@@ -1,0 +1,83 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { deploymentFileSchema } from "../../config/deployment-file.ts";
+import { environmentNames, environmentRules } from "../../config/environments.ts";
+import { secretKeys, stackSettingsSchema } from "../../config/stack-settings.ts";
+
+const project = join(import.meta.dirname, "../..");
+const read = (file: string): string => readFileSync(join(project, file), "utf8");
+
+/** The rows of the first table below a heading, as trimmed cells. @throws when there is none. */
+function table(markdown: string, heading: string): string[][] {
+  const lines = markdown.split("\n");
+  const from = lines.findIndex((line) => line.startsWith(`## ${heading}`));
+  const start = lines.findIndex((line, index) => index > from && line.startsWith("|"));
+  if (from === -1 || start === -1) throw new Error(`no table below "## ${heading}"`);
+  const end = lines.findIndex((line, index) => index > start && !line.startsWith("|"));
+  return lines.slice(start + 2, end === -1 ? undefined : end).map((row) =>
+    row
+      .split("|")
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
+}
+
+interface Declared {
+  type?: string;
+  description: string;
+  default?: unknown;
+  secret?: boolean;
+}
+
+describe("Pulumi.yaml", () => {
+  const declared = (parse(read("Pulumi.yaml")) as { config: Record<string, Declared> }).config;
+  const shape = stackSettingsSchema.shape;
+
+  it("declares only keys that the schema knows, each with a description", () => {
+    for (const [key, { description }] of Object.entries(declared)) {
+      expect(Object.keys(shape)).toContain(key);
+      expect(description, key).toMatch(/^[A-Z].*\.$/);
+    }
+  });
+
+  it("declares every key that is one value, with the schema's default", () => {
+    for (const [key, schema] of Object.entries(shape)) {
+      const parsed = schema.safeParse(undefined);
+      const structured = parsed.success && (typeof parsed.data === "object" || parsed.data === undefined);
+      if (structured) continue;
+      expect(declared, key).toHaveProperty(key);
+      expect(declared[key]?.default, key).toEqual(parsed.success ? parsed.data : undefined);
+    }
+  });
+
+  it("marks secrets as secret, and nothing else", () => {
+    expect(Object.entries(declared).filter(([, { secret }]) => secret === true).map(([key]) => key).sort()).toEqual([...secretKeys].sort());
+  });
+});
+
+describe("docs/settings.md", () => {
+  const settings = read("docs/settings.md");
+
+  it("lists every setting of a stack, and no other", () => {
+    const keys = table(settings, "A stack's own").map(([key]) => key?.replaceAll("`", ""));
+    expect(keys).toEqual(Object.keys(stackSettingsSchema.shape));
+  });
+
+  it("lists every key of deployment.yml with its default", () => {
+    const defaults = deploymentFileSchema.parse({});
+    const listed = Object.fromEntries(table(settings, "How deployments behave").map(([key, value]) => [key?.replaceAll("`", ""), value?.replaceAll("`", "")]));
+    const flat = Object.fromEntries(
+      Object.entries(defaults).flatMap(([group, values]) => Object.entries(values).map(([key, value]) => [`${group}.${key}`, String(value)])),
+    );
+    expect(listed).toEqual(flat);
+  });
+
+  it("has the table of the environments that the code has", () => {
+    const rows = table(settings, "Environments").map(([rule, ...values]) => [/`(\w+)`/.exec(rule ?? "")?.[1], ...values]);
+    const shown = (value: unknown): string => (value === true ? "yes" : value === false ? "no" : String(value));
+    const rules = Object.keys(environmentRules.production) as (keyof typeof environmentRules.production)[];
+    expect(rows).toEqual(rules.map((rule) => [rule, ...environmentNames.map((environment) => shown(environmentRules[environment][rule]))]));
+  });
+});

@@ -1,0 +1,189 @@
+import * as pulumi from "@pulumi/pulumi";
+import { describe, expect, it } from "vitest";
+import { before, canaries, firstDeployment, releases, runProgram, type Graph } from "./graph.ts";
+
+const blueServes = { slot: "blue", release: releases.v1 };
+const released = { ...firstDeployment, activeSlot: "green", slots: { blue: releases.v1, green: releases.v2 } };
+
+/** Names of the resources whose inputs differ between two graphs, or that only one of them has. */
+function changed(from: Graph, to: Graph): string[] {
+  const names = new Set([...from.resources, ...to.resources].map(({ name }) => name));
+  const inputs = (graph: Graph, name: string): string => JSON.stringify(graph.resources.find((resource) => resource.name === name)?.inputs);
+  return [...names].filter((name) => inputs(from, name) !== inputs(to, name)).sort();
+}
+
+describe("order", () => {
+  it("takes a release through image, snapshot, migration, container, gate, switch, record", async () => {
+    const graph = await runProgram(firstDeployment);
+    const chain = ["ops-image-build", "begin-entry", "blue-image-build", "blue-snapshot-dump", "blue-migration-up", "blue-slot-container", "blue-slot-gate", "switch-traffic", "record-entry"];
+    for (const [index, name] of chain.entries()) {
+      const earlier = before(graph, name);
+      for (const other of chain.slice(0, index)) expect(earlier, `${name} waits for ${other}`).toContain(other);
+      for (const other of chain.slice(index + 1)) expect(earlier, `${name} does not wait for ${other}`).not.toContain(other);
+    }
+  });
+
+  it("opens the database to a snapshot only when roles, extensions and rights are there", async () => {
+    const graph = await runProgram(firstDeployment);
+    const earlier = before(graph, "blue-snapshot-dump");
+    for (const part of ["owner", "app", "database", "extension-postgis", "extension-vector", "extension-pg_trgm", "app-tables", "app-sequences"]) {
+      expect(earlier).toContain(`database-${part}`);
+    }
+  });
+
+  it("keeps the slots apart: no part of one waits for the other", async () => {
+    const graph = await runProgram(released, blueServes);
+    for (const { name } of graph.resources.filter((resource) => resource.name.startsWith("green-"))) {
+      expect([...before(graph, name)].filter((other) => other.startsWith("blue-")), name).toEqual([]);
+    }
+    expect([...before(graph, "switch-traffic")].filter((other) => other.startsWith("blue-"))).toEqual([]);
+  });
+});
+
+describe("a flip", () => {
+  it("releases: only the idle slot, the switch and the records change", async () => {
+    const changes = changed(await runProgram(firstDeployment), await runProgram(released, blueServes));
+    expect(changes.filter((name) => !name.startsWith("green-"))).toEqual(["begin-entry", "record-entry", "switch-traffic"]);
+  });
+
+  it("rolls back: switch and records, no image, database or container", async () => {
+    const changes = changed(
+      await runProgram(released, { slot: "green", release: releases.v2 }),
+      await runProgram({ ...released, activeSlot: "blue" }, { slot: "green", release: releases.v2 }),
+    );
+    expect(changes).toEqual(["begin-entry", "record-entry", "switch-traffic"]);
+  });
+
+  it("says what serves from the switch's result, not from the config", async () => {
+    const { outputs } = await runProgram(released, blueServes);
+    expect(outputs["serving"]).toEqual({ slot: "green", release: releases.v2 });
+    expect(outputs["activeSlot"]).toBe("green");
+  });
+});
+
+describe("the slot that serves", () => {
+  it("can't be given another release in place", async () => {
+    await expect(runProgram({ ...firstDeployment, slots: { blue: releases.v2 } }, blueServes)).rejects.toThrow(
+      /togather:slots\.blue: blue serves v1\.0\.0 \(111111111111\) and can't be changed to v2\.0\.0[\s\S]*togather:slots\.green/,
+    );
+  });
+
+  it("can't be emptied, nor changed by the same run that flips away from it", async () => {
+    await expect(runProgram({ ...firstDeployment, activeSlot: "green", slots: { green: releases.v2 } }, blueServes)).rejects.toThrow(/changed to nothing/);
+    await expect(
+      runProgram({ ...firstDeployment, activeSlot: "green", slots: { blue: releases.v3, green: releases.v2 } }, blueServes),
+    ).rejects.toThrow(/can't be changed to v3\.0\.0/);
+  });
+
+  it("can be forced", async () => {
+    const graph = await runProgram({ ...firstDeployment, force: true, slots: { blue: releases.v2 } }, blueServes);
+    expect(graph.request("blue-slot-gate")["release"]).toEqual(releases.v2);
+  });
+
+  it("keeps its container when a secret or the log level changes; the idle one takes the change", async () => {
+    const graph = await runProgram(released, blueServes);
+    expect(graph.get("blue-slot-container").options.ignoreChanges).toEqual(expect.arrayContaining(["image", "envs", "ports"]));
+    expect(graph.get("green-slot-container").options.ignoreChanges).toEqual([]);
+  });
+});
+
+describe("containers", () => {
+  it("hardens the slots, binds them to the loopback and gives them time to drain", async () => {
+    const graph = await runProgram(firstDeployment);
+    expect(graph.get("blue-slot-container").inputs).toMatchObject({
+      name: "togather-unit-blue",
+      readOnly: true,
+      capabilities: { drops: ["ALL"] },
+      securityOpts: ["no-new-privileges:true"],
+      ports: [{ internal: 8080, external: 8080, ip: "127.0.0.1" }],
+      stopSignal: "SIGTERM",
+      destroyGraceSeconds: 40,
+    });
+    expect(graph.get("blue-slot-container").inputs).not.toHaveProperty("privileged");
+    expect(graph.get("database-container").inputs).toMatchObject({ ports: [{ internal: 5432, external: 15432, ip: "127.0.0.1" }] });
+  });
+
+  it("publishes nothing but the router beyond the loopback", async () => {
+    const graph = await runProgram(released, blueServes);
+    const open = graph.resources.filter(({ inputs }) => ((inputs["ports"] ?? []) as { ip?: string }[]).some(({ ip }) => ip !== "127.0.0.1"));
+    expect(open.map(({ name }) => name)).toEqual(["router-container"]);
+  });
+
+  it("protects production's data, and only production's", async () => {
+    const { mkdtempSync, writeFileSync } = await import("node:fs");
+    const directory = mkdtempSync("/tmp/togather-unit-");
+    writeFileSync(`${directory}/c.pem`, "-----BEGIN CERTIFICATE-----\n");
+    writeFileSync(`${directory}/k.pem`, "-----BEGIN PRIVATE KEY-----\n");
+    const tls = { certificateFile: `${directory}/c.pem`, keyFile: `${directory}/k.pem` };
+    const production = await runProgram({ ...firstDeployment, environment: "production", tls });
+    expect(production.get("database-data").options).toMatchObject({ protect: true, retainOnDelete: true });
+    const staging = await runProgram(firstDeployment);
+    expect(staging.get("database-data").options).toMatchObject({ protect: false, retainOnDelete: false });
+  });
+
+  it("makes roles without superuser rights", async () => {
+    const graph = await runProgram(firstDeployment);
+    for (const role of ["database-owner", "database-app"]) {
+      expect(graph.get(role).inputs).toMatchObject({ login: true });
+      expect(graph.get(role).inputs).not.toMatchObject({ superuser: true });
+    }
+    expect(graph.get("database-app-tables").inputs).toMatchObject({ privileges: ["SELECT", "INSERT", "UPDATE", "DELETE"] });
+  });
+});
+
+describe("secrets", () => {
+  it("reach the engine only marked as secret", async () => {
+    const seen: string[] = [];
+    const isMarked = (value: unknown): boolean => (value as Record<string, unknown> | null)?.[pulumi.runtime.specialSigKey] === pulumi.runtime.specialSecretSig;
+    const walk = (value: unknown, at: string): void => {
+      if (typeof value === "string" && Object.values(canaries).some((canary) => value.includes(canary))) seen.push(at);
+      if (typeof value !== "object" || value === null || isMarked(value)) return;
+      for (const [key, inner] of Object.entries(value)) walk(inner, `${at}.${key}`);
+    };
+    const wire = await registeredOnTheWire(released);
+    expect(wire.length).toBeGreaterThan(30);
+    for (const { name, object } of wire) walk(object, name);
+    expect(seen).toEqual([]);
+    expect(wire.filter(({ object }) => JSON.stringify(object).includes(canaries.jwtSecret)).map(({ name }) => name).sort()).toEqual([
+      "blue-slot-container",
+      "green-slot-container",
+    ]);
+  });
+
+  it("never ride in a command line or a request", async () => {
+    const graph = await runProgram(released, blueServes);
+    for (const { name, inputs } of graph.resources.filter(({ type }) => type === "command:local:Command")) {
+      const { create, environment } = inputs as { create: string; environment: Record<string, string> };
+      expect(create, name).toMatch(/^node ops\/main\.ts [a-z]+$/);
+      for (const canary of Object.values(canaries)) expect(environment["TOGATHER_REQUEST"], name).not.toContain(canary);
+    }
+  });
+});
+
+describe("settings", () => {
+  it("are refused all at once, without a stack trace, before any resource", async () => {
+    const failure = await runProgram({ ...firstDeployment, environment: "prod", activSlot: "blue", databasePort: 99999 }).catch((error: unknown) => error);
+    expect(pulumi.RunError.isInstance(failure)).toBe(true);
+    expect((failure as Error).message).toMatch(/^3 problems in the settings; nothing was changed\./);
+  });
+
+  it("leave out snapshot and migrations on request", async () => {
+    const graph = await runProgram({ ...firstDeployment, skipMigrations: true });
+    expect(graph.resources.map(({ name }) => name).filter((name) => /snapshot|migration/.test(name))).toEqual([]);
+    expect(graph.request("blue-slot-gate")["expectedMigration"]).toBeNull();
+  });
+
+  it("pull an image by digest instead of building", async () => {
+    const image = `registry.example.org/togather@sha256:${"a".repeat(64)}`;
+    const graph = await runProgram({ ...firstDeployment, slots: { blue: { version: "v9", image } } });
+    expect(graph.get("blue-image-pull").inputs).toMatchObject({ name: image, keepLocally: true });
+    expect(graph.request("blue-migration-up")["source"]).toEqual({ kind: "image", image, path: "migrations" });
+    expect(graph.resources.map(({ name }) => name)).not.toContain("blue-image-build");
+  });
+});
+
+/** The inputs of every resource in the engine's own encoding, in which secrets carry a signature. */
+async function registeredOnTheWire(config: Record<string, unknown>): Promise<{ name: string; object: unknown }[]> {
+  const graph = await runProgram(config, blueServes);
+  return graph.resources.map(({ name, wire }) => ({ name, object: wire }));
+}
