@@ -43,6 +43,8 @@ export interface Settings extends Omit<StackSettings, "name" | "slots" | "tls" |
 export interface SettingsSources {
   /** The stack's config under `togather:`, without the prefix. Structured values are JSON texts, as Pulumi gives them. */
   config: Readonly<Record<string, string>>;
+  /** Keys of it that Pulumi keeps encrypted; undefined where nobody knows (unit tests). */
+  encryptedKeys?: ReadonlySet<string> | undefined;
   environment: NodeJS.ProcessEnv;
   /** Directory of the Pulumi project. */
   projectDirectory: string;
@@ -104,6 +106,10 @@ export function loadSettings(sources: SettingsSources): Settings {
   const warnings: string[] = [];
   const { value: stack, problems: stackProblems } = parseConfig(sources);
   problems.push(...stackProblems);
+  for (const key of secretKeys) {
+    if ((sources.config[key] ?? "") === "" || sources.encryptedKeys === undefined || sources.encryptedKeys.has(key)) continue;
+    problems.push({ where: `togather:${key}`, what: "is a secret in plain text", fix: `pulumi config set --secret togather:${key}, and make a new one` });
+  }
 
   const deploymentPath = resolve(sources.projectDirectory, "deployment.yml");
   const overrides: unknown = decode("deployment", sources.config["deployment"] ?? "{}");

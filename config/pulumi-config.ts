@@ -12,12 +12,19 @@ function stackConfig(): SettingsSources["config"] {
   );
 }
 
+/** Which of those Pulumi keeps encrypted, as the CLI tells the program. */
+function encryptedKeys(): SettingsSources["encryptedKeys"] {
+  const told = process.env["PULUMI_CONFIG_SECRET_KEYS"];
+  if (told === undefined) return undefined;
+  return new Set((JSON.parse(told) as string[]).map((key) => key.slice(key.indexOf(":") + 1)));
+}
+
 /**
  * The running stack's settings. Rules that its environment only warns of are shown as warnings.
  * @throws {pulumi.RunError} with every problem at once, which Pulumi shows without a stack trace.
  */
 export function readSettings(): Settings {
-  const settings = orRunError(() => loadSettings({ config: stackConfig(), environment: process.env, projectDirectory: process.cwd() }));
+  const settings = orRunError(() => loadSettings({ config: stackConfig(), encryptedKeys: encryptedKeys(), environment: process.env, projectDirectory: process.cwd() }));
   for (const warning of settings.warnings) void pulumi.log.warn(warning);
   return settings;
 }

@@ -75,7 +75,7 @@ describe("docs/settings.md", () => {
   });
 
   it("has the table of the environments that the code has", () => {
-    const rows = table(settings, "Environments").map(([rule, ...values]) => [/`(\w+)`/.exec(rule ?? "")?.[1], ...values]);
+    const rows = table(settings, "Environments").map(([rule, ...values]): unknown[] => [/`(\w+)`/.exec(rule ?? "")?.[1], ...values]);
     const shown = (value: unknown): string => (value === true ? "yes" : value === false ? "no" : String(value));
     const rules = Object.keys(environmentRules.production) as (keyof typeof environmentRules.production)[];
     expect(rows).toEqual(rules.map((rule) => [rule, ...environmentNames.map((environment) => shown(environmentRules[environment][rule]))]));

@@ -139,6 +139,14 @@ describe("secrets", () => {
     expect(found).not.toContain("canary");
   });
 
+  it("in plain text in the stack's config are refused", () => {
+    const config = { ...staging, jwtSecret: "j".repeat(32), adminApiKey: "k".repeat(32) };
+    const texts = Object.fromEntries(Object.entries(config).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]));
+    expect(() => loadSettings({ config: texts, encryptedKeys: new Set(["adminApiKey"]), environment: secrets, projectDirectory: directory })).toThrow(
+      /togather:jwtSecret: is a secret in plain text\n.*pulumi config set --secret togather:jwtSecret/,
+    );
+  });
+
   it("in a file that others can read are refused", () => {
     const file = join(directory, ".env.staging");
     writeFileSync(file, `JWT_SECRET=${"f".repeat(32)}\n`);
