@@ -8,22 +8,22 @@ const LIFETIME = 365 * DAY;
 /** It is renewed when less is left. */
 const MARGIN = 7 * DAY;
 
-function isValid(certificateFile: string, keyFile: string): boolean {
+function isValid(certificateFile: string, keyFile: string, now: number): boolean {
   if (!existsSync(certificateFile) || !existsSync(keyFile)) return false;
   const { validTo } = new X509Certificate(readFileSync(certificateFile));
-  return Date.parse(validTo) - Date.now() > MARGIN;
+  return Date.parse(validTo) - now > MARGIN;
 }
 
 /** A self-signed certificate for this machine in `certificate.pem` and `key.pem`; true when it had to be made. */
-export async function ensureCertificate(directory: string): Promise<boolean> {
+export async function ensureCertificate(directory: string, now = Date.now()): Promise<boolean> {
   const certificateFile = join(directory, "certificate.pem");
   const keyFile = join(directory, "key.pem");
-  if (isValid(certificateFile, keyFile)) return false;
+  if (isValid(certificateFile, keyFile, now)) return false;
   const { cert, private: key } = await generate([{ name: "commonName", value: "localhost" }], {
     algorithm: "sha256",
     keyType: "ec",
     curve: "P-256",
-    notAfterDate: new Date(Date.now() + LIFETIME),
+    notAfterDate: new Date(now + LIFETIME),
     extensions: [
       { name: "basicConstraints", cA: false, critical: true },
       { name: "keyUsage", digitalSignature: true, critical: true },

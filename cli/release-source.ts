@@ -15,7 +15,7 @@ export interface ReleaseSource {
   /** What the user should know about it. */
   warning?: string;
   /** Whether a release that was deployed before has the same sources. */
-  sameAs(other: Release): Promise<boolean>;
+  sameAs: (other: Release) => Promise<boolean>;
 }
 
 async function fromGit(project: string): Promise<ReleaseSource> {
@@ -26,7 +26,8 @@ async function fromGit(project: string): Promise<ReleaseSource> {
     return stdout;
   };
   const commit = await ask("rev-parse", "HEAD");
-  const version = await ask("describe", "--tags", "--always");
+  // A tag may be named like a path; a version is also part of an image's name.
+  const version = (await ask("describe", "--tags", "--always")).replaceAll(/[^\w.+-]/g, "-");
   const uncommitted = await ask("status", "--porcelain", "--", ...SOURCES);
   return {
     release: { version, commit },

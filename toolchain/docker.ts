@@ -18,7 +18,8 @@ async function askEngine(machine: Machine): Promise<RunResult> {
 }
 
 function checkVersion(version: string): string {
-  if (semver.lt(semver.coerce(version) ?? OLDEST_ENGINE, OLDEST_ENGINE)) {
+  // Loose, because of versions like 19.03.
+  if (semver.lt(semver.coerce(version, { loose: true }) ?? OLDEST_ENGINE, OLDEST_ENGINE)) {
     throw new Problem(`The Docker engine is ${version}; this project needs ${OLDEST_ENGINE} or newer. Upgrade it: https://docs.docker.com/engine/install/`);
   }
   return version;

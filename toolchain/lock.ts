@@ -1,6 +1,5 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
@@ -9,6 +8,8 @@ import { setTimeout as sleep } from "node:timers/promises";
  */
 export async function withLock<T>(file: string, onWait: () => void, work: () => Promise<T>): Promise<T> {
   mkdirSync(dirname(file), { recursive: true });
+  // Here, because older Nodes warn of it.
+  const { DatabaseSync } = await import("node:sqlite");
   const database = new DatabaseSync(file);
   try {
     for (let told = false; ; told = true) {

@@ -1,0 +1,122 @@
+import { join } from "node:path";
+import { hasGo } from "../../toolchain/pulumi-build.ts";
+import type { Machine } from "../../toolchain/machine.ts";
+import { Problem } from "../../toolchain/problem.ts";
+import { run, tail } from "../../toolchain/run.ts";
+import { project } from "../../toolchain/setup.ts";
+import type { Step } from "../../toolchain/step.ts";
+import { withScratchPostgres, type ScratchPostgres } from "./scratch-postgres.ts";
+import { asCounts, sum, type Counts, type Stage } from "./stage.ts";
+
+/** Go modules with code of our own, and the variables by which their tests find a database. */
+const MODULES = [
+  { directory: "server", databaseVariable: "TEST_DATABASE_URL", database: "server" },
+  { directory: "toolchain", databaseVariable: "TEST_POSTGRES_URL", database: "toolchain" },
+  { directory: "images/ops/river-migrate", databaseVariable: "TEST_DATABASE_URL", database: "river" },
+];
+type Module = (typeof MODULES)[number];
+
+/** One line of `go test -json`. */
+interface GoEvent {
+  Action: string;
+  Package?: string;
+  ImportPath?: string;
+  Test?: string;
+  Output?: string;
+}
+
+/** Counts the tests of `go test -json`; a package that fails without a failed test counts as one. */
+export class GoTests {
+  readonly #outcome = new Map<string, string>();
+  readonly #output = new Map<string, string>();
+  readonly #failedPackages = new Set<string>();
+
+  /** @returns what is worth showing of this line. */
+  add(line: string): string {
+    let event: GoEvent;
+    try {
+      event = JSON.parse(line) as GoEvent;
+    } catch {
+      return `${line}\n`;
+    }
+    const { Action, Package = "", Test, Output = "" } = event;
+    if (Action === "build-output") return Output;
+    if (Test === undefined) {
+      if (Action === "fail") this.#failedPackages.add(Package);
+      return Action === "output" && /^(ok|FAIL)\s+\S/.test(Output) ? Output : "";
+    }
+    const id = `${Package} ${Test}`;
+    if (Action === "output") this.#output.set(id, (this.#output.get(id) ?? "") + Output);
+    if (!["pass", "fail", "skip"].includes(Action)) return "";
+    this.#outcome.set(id, Action);
+    return Action === "fail" ? (this.#output.get(id) ?? "") : "";
+  }
+
+  get counts(): Counts {
+    const ids = [...this.#outcome.keys()];
+    const count = (action: string) => ids.filter((id) => this.#outcome.get(id) === action).length;
+    const broken = [...this.#failedPackages].filter((name) => !ids.some((id) => id.startsWith(`${name} `) && this.#outcome.get(id) === "fail"));
+    return { passed: count("pass"), failed: count("fail") + broken.length, skipped: count("skip") };
+  }
+}
+
+/** How `go` is called for a module. */
+type Go = (module: Module, args: readonly string[]) => { command: string; args: readonly string[]; env: NodeJS.ProcessEnv; cwd?: string };
+
+const goHere =
+  (machine: Machine, postgres: ScratchPostgres): Go =>
+  ({ directory, databaseVariable, database }, args) => ({
+    command: "go",
+    args,
+    cwd: join(project, directory),
+    env: { ...machine.env, [databaseVariable]: postgres.url(database) },
+  });
+
+/** Go from the build stage of the server's image; what it compiles is kept in a volume. */
+async function goInContainer(machine: Machine, postgres: ScratchPostgres): Promise<Go> {
+  console.log("There is no Go that is new enough: testing in a container ...");
+  const image = "togather-test-go";
+  const built = await run("bash", ["-c", 'set -o pipefail; tar -c server migrations | docker build --target build --tag "$0" -f server/Dockerfile -', image], {
+    cwd: project,
+    env: machine.env,
+  });
+  if (!built.ok) throw new Problem(`The image with Go could not be built:\n${tail(built.output)}`);
+  return ({ directory, databaseVariable, database }, args) => ({
+    command: "docker",
+    args: [
+      ...["run", "--rm", "--network", `container:${postgres.container}`, "--volume", `${project}:/project:ro`, "--workdir", `/project/${directory}`],
+      ...["--volume", "togather-test-go:/root", "--env", databaseVariable, image, "go", ...args],
+    ],
+    env: { ...machine.env, [databaseVariable]: postgres.urlInside(database) },
+  });
+}
+
+async function testModule(go: Go, module: Module): Promise<Counts[]> {
+  const show = (text: string) => process.stdout.write(text);
+  const vet = go(module, ["vet", "./..."]);
+  const vetted = await run(vet.command, vet.args, { ...vet, onLine: (line) => show(`${line}\n`) });
+  show(`${vetted.ok ? "ok  " : "FAIL"}\tgo vet ${module.directory}\n`);
+  const tests = new GoTests();
+  const test = go(module, ["test", "-json", "./..."]);
+  const tested = await run(test.command, test.args, { ...test, onLine: (line) => show(tests.add(line)) });
+  const { counts } = tests;
+  return [asCounts(vetted.ok ? 0 : 1), !tested.ok && counts.failed === 0 ? { ...counts, failed: 1 } : counts];
+}
+
+/** Vet and tests of the Go modules, against a real PostgreSQL. */
+export function goStage(machine: Machine, needs: readonly Step[]): Stage {
+  return {
+    name: "go",
+    needs,
+    run: () =>
+      withScratchPostgres(
+        MODULES.map(({ database }) => database),
+        async (postgres) => {
+          const go = (await hasGo(machine, join(project, "server"))) ? goHere(machine, postgres) : await goInContainer(machine, postgres);
+          const counts: Counts[] = [];
+          for (const module of MODULES) counts.push(...(await testModule(go, module)));
+          return sum(counts);
+        },
+      ),
+  };
+}

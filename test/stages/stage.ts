@@ -1,0 +1,31 @@
+import type { Step } from "../../toolchain/step.ts";
+
+/** How many checks came out how. */
+export interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+/** One part of `npm test`. */
+export interface Stage {
+  name: string;
+  /** What it needs on this machine. */
+  needs: readonly Step[];
+  /** Shows its output as it comes, and counts. */
+  run(): Promise<Counts>;
+}
+
+export function sum(all: readonly Counts[]): Counts {
+  const total = (key: keyof Counts) => all.reduce((count, counts) => count + counts[key], 0);
+  return { passed: total("passed"), failed: total("failed"), skipped: total("skipped") };
+}
+
+export function describe({ passed, failed, skipped }: Counts): string {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+}
+
+/** A check that is either right or wrong as a whole. */
+export function asCounts(exitCode: number): Counts {
+  return exitCode === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 };
+}
