@@ -2,9 +2,7 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -272,9 +270,4 @@ func (q *query) limit() int {
 		return defaultPerPage
 	}
 	return int(*n)
-}
-
-// isBrokenConnection recognizes a connection that was lost while a statement ran.
-func isBrokenConnection(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

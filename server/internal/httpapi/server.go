@@ -2,6 +2,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -55,10 +56,11 @@ type Options struct {
 // API is the http.Handler.
 type API struct {
 	Options
-	handler  http.Handler
-	draining atomic.Bool
-	duration *prometheus.HistogramVec
-	inFlight prometheus.Gauge
+	handler   http.Handler
+	draining  atomic.Bool
+	duration  *prometheus.HistogramVec
+	inFlight  prometheus.Gauge
+	lastState atomic.Pointer[health.Report]
 }
 
 // New registers the routes.
@@ -158,16 +160,25 @@ func (a *API) getReady(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 
-// check logs why the server is not healthy: the answer itself tells outsiders nothing about the database.
+// check logs why the server is not healthy, once: the answer itself tells outsiders nothing about the database.
 func (a *API) check(ctx context.Context) (health.Report, health.Observation) {
 	report, o := a.Health(ctx)
-	if report.Status != "healthy" && ctx.Err() == nil {
+	if ctx.Err() != nil {
+		return report, o // the client has gone: that says nothing about the server
+	}
+	state := report
+	state.Uptime = 0
+	if last := a.lastState.Swap(&state); last == nil || *last != state {
+		level := slog.LevelInfo
+		if report.Status != "healthy" {
+			level = slog.LevelWarn
+		}
 		attributes := []any{"status", report.Status, "database", report.Database, "migrations", report.Migrations,
 			"schema_version", o.Schema.Version, "dirty", o.Schema.Dirty, "jobs", report.Jobs}
-		if err := errors.Join(o.Database, o.Schema.Err, o.Jobs); err != nil {
+		if err := cmp.Or(o.Database, o.Schema.Err, o.Jobs); err != nil {
 			attributes = append(attributes, "error", err.Error())
 		}
-		a.Log.Warn("health", attributes...)
+		a.Log.Log(ctx, level, "health", attributes...)
 	}
 	return report, o
 }
@@ -257,9 +268,7 @@ func unavailable(err error, pgErr *pgconn.PgError) bool {
 		return len(pgErr.Code) == 5 && strings.Contains("08 53 57", pgErr.Code[:2])
 	}
 	var netErr net.Error
-	var connectErr *pgconn.ConnectError
-	return errors.As(err, &netErr) || errors.As(err, &connectErr) ||
-		errors.Is(err, context.DeadlineExceeded) || pgconn.SafeToRetry(err) || isBrokenConnection(err)
+	return errors.As(err, &netErr) || errors.Is(err, context.DeadlineExceeded) || store.Broken(err)
 }
 
 func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {

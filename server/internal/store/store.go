@@ -4,11 +4,14 @@ package store
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -172,10 +175,16 @@ func scanPlace(row pgx.CollectableRow) (Place, error) {
 
 // CreatePlace writes one place.
 func (s *Store) CreatePlace(ctx context.Context, n NewPlace) (Place, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Place{}, err
+	}
+	// The conflict is with itself, see one.
 	return one(ctx, s.Pool, `
-		INSERT INTO places (name, address, location)
-		VALUES ($1, $2, ST_SetSRID(ST_MakePoint($4, $3), 4326)::geography)
-		RETURNING `+placeColumns+`, NULL::float8`, scanPlace, n.Name, n.Address, n.Latitude, n.Longitude)
+		INSERT INTO places (id, name, address, location)
+		VALUES ($5, $1, $2, ST_SetSRID(ST_MakePoint($4, $3), 4326)::geography)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name
+		RETURNING `+placeColumns+`, NULL::float8`, scanPlace, n.Name, n.Address, n.Latitude, n.Longitude, id)
 }
 
 // Places returns places, the nearest first if there is a point, else by name.
@@ -212,13 +221,26 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 	return st, err
 }
 
-func one[T any](ctx context.Context, pool *pgxpool.Pool, sql string, scan pgx.RowToFunc[T], arguments ...any) (T, error) {
-	rows, err := pool.Query(ctx, sql, arguments...)
-	if err != nil {
-		var zero T
-		return zero, err
+// Broken tells whether an error means that the connection was lost, so that nobody knows whether the statement ran.
+func Broken(err error) bool {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return strings.HasPrefix(pgErr.Code, "57P") // the server is shutting down or starting
 	}
-	row, err := pgx.CollectExactlyOneRow(rows, scan)
+	var netErr *net.OpError
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &netErr) || pgconn.SafeToRetry(err)
+}
+
+// one and all run a statement that may run twice: after a restart of the database the pool is full of dead connections,
+// and no request should have to find that out for its client.
+func one[T any](ctx context.Context, pool *pgxpool.Pool, sql string, scan pgx.RowToFunc[T], arguments ...any) (T, error) {
+	row, err := twice(pool, func() (row T, err error) {
+		rows, err := pool.Query(ctx, sql, arguments...)
+		if err != nil {
+			return row, err
+		}
+		return pgx.CollectExactlyOneRow(rows, scan)
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -226,10 +248,21 @@ func one[T any](ctx context.Context, pool *pgxpool.Pool, sql string, scan pgx.Ro
 }
 
 func all[T any](ctx context.Context, pool *pgxpool.Pool, sql string, scan pgx.RowToFunc[T], arguments ...any) ([]T, error) {
-	rows, err := pool.Query(ctx, sql, arguments...)
-	if err != nil {
-		return nil, err
+	return twice(pool, func() ([]T, error) {
+		rows, err := pool.Query(ctx, sql, arguments...)
+		if err != nil {
+			return nil, err
+		}
+		// Never null in JSON.
+		return pgx.AppendRows([]T{}, rows, scan)
+	})
+}
+
+func twice[T any](pool *pgxpool.Pool, run func() (T, error)) (T, error) {
+	result, err := run()
+	if err != nil && Broken(err) {
+		pool.Reset()
+		return run()
 	}
-	// Never null in JSON.
-	return pgx.AppendRows([]T{}, rows, scan)
+	return result, err
 }
