@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import semver from "semver";
 import { installPackages } from "./apt.ts";
+import { isAtLeast } from "./is-at-least.mjs";
 import { findProgram, type Machine } from "./machine.ts";
 import { Problem } from "./problem.ts";
 import { run, tail, type RunResult } from "./run.ts";
@@ -18,8 +18,7 @@ async function askEngine(machine: Machine): Promise<RunResult> {
 }
 
 function checkVersion(version: string): string {
-  // Loose, because of versions like 19.03.
-  if (semver.lt(semver.coerce(version, { loose: true }) ?? OLDEST_ENGINE, OLDEST_ENGINE)) {
+  if (!isAtLeast(version, OLDEST_ENGINE)) {
     throw new Problem(`The Docker engine is ${version}; this project needs ${OLDEST_ENGINE} or newer. Upgrade it: https://docs.docker.com/engine/install/`);
   }
   return version;

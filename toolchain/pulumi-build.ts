@@ -1,12 +1,11 @@
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import semver from "semver";
-import { readFileSync } from "node:fs";
 import { baseImage } from "./base-image.ts";
 import { dockerEngine } from "./docker.ts";
 import { withLock } from "./lock.ts";
+import { isAtLeast } from "./is-at-least.mjs";
 import { findProgram, type Machine } from "./machine.ts";
 import { Problem } from "./problem.ts";
 import type { Installation } from "./pulumi.ts";
@@ -32,10 +31,9 @@ export async function buildKey(machine: Machine, versions: Versions): Promise<st
 /** Whether this machine's Go is what go.mod asks for, or can become so by itself (Go 1.21 and newer fetch a newer one). */
 export async function hasGo(machine: Machine, module = here): Promise<boolean> {
   if (!findProgram("go", machine.env)) return false;
-  const wanted = /^go ([\d.]+)/m.exec(readFileSync(join(module, "go.mod"), "utf8"))?.[1];
+  const wanted = /^go (.+)/m.exec(readFileSync(join(module, "go.mod"), "utf8"))?.[1] ?? "0";
   const { ok, stdout } = await run("go", ["env", "GOVERSION"], { cwd: module, env: machine.env, timeLimit: 120_000 });
-  const found = semver.coerce(stdout);
-  return ok && found !== null && semver.gte(found, semver.coerce(wanted) ?? "0.0.0");
+  return ok && isAtLeast(stdout, wanted);
 }
 
 async function buildHere(directory: string, variables: Record<string, string>, machine: Machine, report: Report): Promise<void> {

@@ -2,7 +2,6 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { parse } from "yaml";
 import { contextHost } from "./docker.ts";
 import type { Machine } from "./machine.ts";
 import type { Installation } from "./pulumi.ts";
@@ -16,10 +15,7 @@ function credentialsDirectory(env: NodeJS.ProcessEnv): string {
 export function hasBackend(env: NodeJS.ProcessEnv, project: string): boolean {
   if (env.PULUMI_BACKEND_URL || env.PULUMI_ACCESS_TOKEN) return true;
   const settings = join(project, "Pulumi.yaml");
-  if (existsSync(settings)) {
-    const { backend } = parse(readFileSync(settings, "utf8")) as { backend?: { url?: string } };
-    if (backend?.url) return true;
-  }
+  if (existsSync(settings) && /^backend:\s*(\{.*\burl:|\n\s+url:)/m.test(readFileSync(settings, "utf8"))) return true;
   try {
     const text = readFileSync(join(credentialsDirectory(env), "credentials.json"), "utf8");
     return Boolean((JSON.parse(text) as { current?: string }).current);

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import semver from "semver";
+import { isAtLeast } from "./is-at-least.mjs";
 import { findProgram, type Machine } from "./machine.ts";
 import type { Installation } from "./pulumi.ts";
 import { run, tail } from "./run.ts";
@@ -48,9 +48,9 @@ export async function usePulumiOnPath(machine: Machine, versions: Versions, repo
   if (!command) return undefined;
   const env = { ...machine.env, PULUMI_SKIP_UPDATE_CHECK: "true" };
   const { stdout } = await run(command, ["version"], { env, timeLimit: PATIENCE });
-  const version = semver.coerce(stdout)?.version;
-  if (!version || semver.lt(version, OLDEST_CLI)) {
-    report(`${command} is ${version ?? "of an unknown version"}, and the SDK needs ${OLDEST_CLI}: it's left alone`);
+  const version = stdout.replace(/^v/, "");
+  if (!isAtLeast(version, OLDEST_CLI)) {
+    report(`${command} is ${version || "of an unknown version"}, and the SDK needs ${OLDEST_CLI}: it's left alone`);
     return undefined;
   }
   if (!(await installPlugins(command, versions, machine, PATIENCE, report))) return undefined;

@@ -1,4 +1,7 @@
-import { execa } from "execa";
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { finished } from "node:stream";
+import { passSignals } from "./foreground.mjs";
 
 export interface RunOptions {
   env: NodeJS.ProcessEnv;
@@ -7,7 +10,7 @@ export interface RunOptions {
   onLine?: (line: string) => void;
   /** The program is stopped when it takes longer (ms) ... */
   timeLimit?: number;
-  /** ... or when it says nothing for so long (ms). */
+  /** ... or when it says nothing for so long (ms) ... */
   silenceLimit?: number;
   /** ... or when this says so. */
   signal?: AbortSignal;
@@ -15,48 +18,70 @@ export interface RunOptions {
 
 export interface RunResult {
   ok: boolean;
+  /** Without the last line's end. */
   stdout: string;
-  /** stdout and stderr as they came; or why the program could not be started or was stopped. */
+  /** stdout and stderr, line by line as they came; then why the program could not be started or was stopped. */
   output: string;
 }
 
+/** From SIGTERM to SIGKILL (ms). */
+const GRACE = 3000;
+
 /** Runs a program without a terminal. Its failure is a result, not an exception. */
-export async function run(command: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
-  const stop = new AbortController();
-  const stopAfter = (ms: number, why: string) =>
-    setTimeout(() => {
-      stop.abort(new Error(`stopped: ${why} ${Math.round(ms / 1000)} s`));
-    }, ms).unref();
-  const { timeLimit, silenceLimit, onLine } = options;
-  const timer = timeLimit === undefined ? undefined : stopAfter(timeLimit, "not finished after");
-  let silence: NodeJS.Timeout | undefined;
-  const listen = () => {
-    clearTimeout(silence);
-    if (silenceLimit !== undefined) silence = stopAfter(silenceLimit, "no progress for");
-  };
-  listen();
-  const child = execa(command, args, {
-    env: options.env,
-    extendEnv: false,
-    cwd: options.cwd,
-    stdin: "ignore",
-    all: true,
-    reject: false,
-    cancelSignal: options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal,
-    forceKillAfterDelay: 3000,
+export function run(command: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
+  const { env, cwd, onLine, timeLimit, silenceLimit, signal } = options;
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { env, cwd, stdio: ["ignore", "pipe", "pipe"] });
+    passSignals(child);
+    const stdout: string[] = [];
+    const output: string[] = [];
+    const timers = new Set<NodeJS.Timeout>();
+    const stop = (why: string) => {
+      output.push(`stopped: ${why}`);
+      child.kill();
+      timers.add(setTimeout(() => child.kill("SIGKILL"), GRACE));
+      // What it has started itself may hold these open for long.
+      child.stdout.destroy();
+      child.stderr.destroy();
+    };
+    const stopAfter = (ms: number | undefined, why: string) => {
+      if (ms === undefined) return undefined;
+      const timer = setTimeout(stop, ms, `${why} ${Math.round(ms / 1000)} s`);
+      timers.add(timer);
+      return timer;
+    };
+    const abort = () => {
+      stop(String(signal?.reason));
+    };
+    signal?.addEventListener("abort", abort);
+    stopAfter(timeLimit, "not finished after");
+    const silence = stopAfter(silenceLimit, "no progress for");
+    const listen = (stream: NodeJS.ReadableStream, lines: string[]) => {
+      createInterface({ input: stream }).on("line", (line) => {
+        silence?.refresh();
+        lines.push(line);
+        if (lines !== output) output.push(line);
+        if (line.trim() !== "") onLine?.(line);
+      });
+    };
+    listen(child.stdout, stdout);
+    listen(child.stderr, output);
+
+    const end = (ok: boolean) => {
+      for (const timer of timers) clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      resolve({ ok, stdout: stdout.join("\n"), output: output.join("\n").trim() });
+    };
+    child.once("error", (error) => {
+      output.push(error.message);
+      end(false);
+    });
+    child.once("close", (code) => {
+      end(code === 0);
+    });
+    // Unread lines of a stream that was destroyed don't matter; an error of it must not end this process.
+    for (const stream of [child.stdout, child.stderr]) finished(stream, () => undefined);
   });
-  const lines = (async () => {
-    for await (const line of child.iterable({ from: "all" })) {
-      listen();
-      if (line.trim() !== "") onLine?.(line);
-    }
-  })();
-  const result = await child;
-  await lines.catch(() => undefined);
-  clearTimeout(timer);
-  clearTimeout(silence);
-  const why = result.failed && (result.isCanceled || result.exitCode === undefined) ? `\n${result.originalMessage ?? result.shortMessage}` : "";
-  return { ok: !result.failed, stdout: result.stdout, output: (result.all + why).trim() };
 }
 
 /** The last lines of an output, for an error message. */

@@ -1,4 +1,3 @@
-import { Listr, PRESET_TIMER } from "listr2";
 import type { Report } from "./step.ts";
 
 /** A step with what it does; `work` resolves with its result in a few words. */
@@ -14,6 +13,8 @@ const seconds = (since: number) => Math.round((Date.now() - since) / 1000);
 
 /** Live: one line a step, and below it what the running one does and for how long. */
 async function showLive(tasks: readonly Task[]): Promise<void> {
+  // Loaded when there is something to show: most commands have nothing.
+  const { Listr, PRESET_TIMER } = await import("listr2");
   const asListrTask = ({ title, work }: Task) => ({
     title,
     async task(_: unknown, task: { title: string; output: string }) {
