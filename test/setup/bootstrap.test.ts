@@ -2,7 +2,8 @@ import { execFile } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { isAtLeast, packagesMatch } from "../../toolchain/bootstrap.mjs";
+import { packagesMatch } from "../../toolchain/bootstrap.mjs";
+import { isAtLeast } from "../../toolchain/is-at-least.mjs";
 import { project } from "../../toolchain/setup.ts";
 import { temporaryDirectory } from "./fake-machine.ts";
 
@@ -11,7 +12,7 @@ const LOCK = { packages: { "": { version: "1.0.0" }, "node_modules/a": { version
 /** A project with bootstrap.mjs, installed packages as `installed` says, and an npm that says it was called. */
 function makeProject(installed: unknown): { directory: string; npm: string } {
   const directory = temporaryDirectory();
-  for (const file of ["bootstrap.mjs", "foreground.mjs"]) {
+  for (const file of ["bootstrap.mjs", "foreground.mjs", "is-at-least.mjs"]) {
     mkdirSync(join(directory, "toolchain"), { recursive: true });
     cpSync(join(project, "toolchain", file), join(directory, "toolchain", file));
   }
@@ -38,6 +39,9 @@ describe("bootstrap", () => {
     expect(isAtLeast("22.18.0", "22.18.0")).toBe(true);
     expect(isAtLeast("v22.9.0", "22.18.0")).toBe(false);
     expect(isAtLeast("24.0.0-nightly", "22.18.0")).toBe(true);
+    expect(isAtLeast("go1.26.8", "1.26")).toBe(true);
+    expect(isAtLeast("19.03.15", "20.10.0")).toBe(false);
+    expect(isAtLeast("", "1.0.0")).toBe(false);
   });
 
   it("knows when the installed packages are those of the lock file", () => {
@@ -69,7 +73,7 @@ describe("bootstrap", () => {
   it("installs the packages once, without scripts", async () => {
     const { directory, npm } = makeProject({ packages: {} });
     const first = await bootstrap(directory, npm, "main.ts");
-    expect(first.output).toMatch(/^Installing 2 npm packages .*\nnpm ci --ignore-scripts .*\nInstalled them in [\d.]+ s\.\nran /);
+    expect(first.output).toMatch(/^Installing the npm packages .*\nnpm ci --ignore-scripts .*\nInstalled them in [\d.]+ s\.\nran /);
     expect((await bootstrap(directory, npm, "main.ts")).output).toMatch(/^ran /);
     expect(JSON.parse(readFileSync(join(directory, "node_modules", ".togather-stamp.json"), "utf8"))).toHaveProperty("packageLock");
   });
