@@ -17,6 +17,8 @@ export interface StepContext {
   /** Aborted when the step is to stop: SIGINT, SIGTERM, or a client that is gone. */
   signal: AbortSignal;
   env: NodeJS.ProcessEnv;
+  /** What the client sends along: the migrations' tar. Empty for the other steps. */
+  payload: () => Promise<Buffer>;
   /** Where the host's directories and volumes are mounted. Steps of the client have no use for them. */
   paths: { state: string; logs: string; backups: string; router: string };
 }

@@ -1,0 +1,89 @@
+/** Files as a tar stream: of a git commit, or of a directory as it is. */
+import { execa } from "execa";
+import { lstatSync } from "node:fs";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { create, type ReadEntry, type WriteEntry } from "tar";
+import { StepError } from "../errors.ts";
+import { lastLines, withoutSecrets } from "./docker.ts";
+
+/** A tar that is being made. */
+export interface Archive {
+  stream: Readable;
+  /** Rejects when the tar is not whole. */
+  done: Promise<void>;
+}
+
+const git = (repository: string, args: readonly string[]): Promise<{ ok: boolean; stdout: string; stderr: string }> =>
+  execa("git", ["-C", repository, ...args], { env: withoutSecrets(process.env), extendEnv: false, reject: false, stdin: "ignore" }).then(
+    ({ failed, stdout, stderr }) => ({ ok: !failed, stdout, stderr }),
+  );
+
+export interface Commit {
+  /** All 40 digits. */
+  id: string;
+  /** The commit's own date in UTC: the same at every build. */
+  date: string;
+}
+
+/** Looks a commit up. */
+export async function findCommit(repository: string, commit: string): Promise<Commit> {
+  const { ok, stdout, stderr } = await git(repository, ["show", "--no-patch", "--format=%H %cI", `${commit}^{commit}`]);
+  const [id, date] = stdout.trim().split(" ");
+  if (ok && id !== undefined && date !== undefined) return { id, date: new Date(date).toISOString().replace(".000Z", "Z") };
+  if (/not a git repository|cannot change to/i.test(stderr)) {
+    throw new StepError(`${repository} is no git repository, but the release names the commit ${commit}`, { hint: "set togather:source.repository to a clone of the server's repository" });
+  }
+  if (/dubious ownership/.test(stderr)) throw new StepError(`git doesn't trust ${repository}, because it belongs to another user`, { hint: lastLines(stderr, 1).trim() });
+  const shallow = (await git(repository, ["rev-parse", "--is-shallow-repository"])).stdout.trim() === "true";
+  throw new StepError(`commit ${commit} is not in ${repository}${shallow ? ", which is a shallow clone" : ""}`, {
+    hint: shallow ? `git -C ${repository} fetch --unshallow --tags` : `git -C ${repository} fetch --all --tags`,
+  });
+}
+
+/** The files of a commit: never those of the working tree. */
+export function commitArchive(repository: string, commit: string, paths: readonly string[]): Archive {
+  const child = execa("git", ["-C", repository, "archive", "--format=tar", commit, "--", ...paths], {
+    env: withoutSecrets(process.env),
+    extendEnv: false,
+    reject: false,
+    buffer: { stdout: false },
+    stdin: "ignore",
+  });
+  return {
+    stream: child.stdout,
+    done: child.then(({ failed, stderr }) => {
+      if (!failed) return;
+      throw new StepError(`commit ${commit} has not all of ${paths.join(", ")}: ${lastLines(stderr, 2)}`, { hint: "togather:source.paths and togather:source.migrations name files of the commit" });
+    }),
+  };
+}
+
+/** What no image is ever made from. */
+function isExcluded(path: string): boolean {
+  return path.split("/").some((part) => part === "node_modules" || part === ".git" || part === ".togather" || (/^\.env/.test(part) && !part.endsWith(".example")));
+}
+
+/** A directory's files as they are, without what is no source. Owners and times of the machine stay out of it. */
+export function treeArchive(directory: string, paths: readonly string[]): Archive & { newest: () => Date } {
+  for (const path of paths) {
+    if (lstatSync(join(directory, path), { throwIfNoEntry: false }) === undefined) throw new StepError(`${join(directory, path)} doesn't exist`, { hint: "togather:source.paths names files of togather:source.repository" });
+  }
+  let newest = 0;
+  const filter = (path: string, entry: ReadEntry | WriteEntry | { mtime?: Date }): boolean => {
+    if (isExcluded(path)) return false;
+    if (entry.mtime !== undefined) newest = Math.max(newest, entry.mtime.getTime());
+    return true;
+  };
+  const pack = create({ cwd: directory, portable: true, filter }, [...paths]);
+  const stream = Readable.from(pack as unknown as AsyncIterable<Buffer>);
+  return { stream, done: Promise.resolve(), newest: () => new Date(newest) };
+}
+
+/** A whole archive in memory, for what is small. */
+export async function collect(archive: Archive): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of archive.stream) chunks.push(Buffer.from(chunk as Buffer));
+  await archive.done;
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,173 @@
+/** `build`: an image from a git commit, a source tree, or one of this project's own directories. */
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { execa } from "execa";
+import { pipeline } from "node:stream/promises";
+import { z } from "zod";
+import type { StepContext } from "../context.ts";
+import type { StepRequest, StepResult } from "../contract.ts";
+import { StepError } from "../errors.ts";
+import { projectDirectory } from "../image.ts";
+import { commitArchive, findCommit, treeArchive, type Archive } from "./archive.ts";
+import { dockerProblem, lastLines, tryDocker, withoutSecrets } from "./docker.ts";
+import { onLines } from "./lines.ts";
+
+type Request = StepRequest<"build">;
+
+/** What goes into the build, and how the image says where it came from. */
+interface BuildSource {
+  archive: () => Archive;
+  /** Same label, same image: the build is left out. */
+  label: string;
+  /** ISO time; the same for the same source. */
+  created: string;
+  remove?: () => Promise<void>;
+}
+
+/** Settings of the network that builds need, handed on by name. One that holds credentials is a secret, and is not. */
+const networkVariables = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "GOPROXY"];
+
+function sourceLabel(request: Request, identity: string): string {
+  const { release, dockerfile, source } = request;
+  const paths = source.kind === "bundled" ? "" : ` ${source.paths.join(" ")}`;
+  return `${identity}${release === undefined ? "" : ` as ${release.version}`} ${dockerfile}${paths}`;
+}
+
+async function prepareSource(request: Request): Promise<BuildSource> {
+  const { source } = request;
+  switch (source.kind) {
+    case "commit": {
+      const repository = resolve(source.repository);
+      const { id, date } = await findCommit(repository, source.commit);
+      return { archive: () => commitArchive(repository, id, source.paths), label: sourceLabel(request, id), created: date };
+    }
+    case "tree": {
+      const repository = resolve(source.repository);
+      // Packed once into nothing, for the time of its newest file.
+      const probe = treeArchive(repository, source.paths);
+      for await (const _chunk of probe.stream);
+      return { archive: () => treeArchive(repository, source.paths), label: sourceLabel(request, source.digest), created: probe.newest().toISOString() };
+    }
+    case "bundled": {
+      const directory = join(projectDirectory, "images", source.image);
+      const label = sourceLabel(request, source.digest);
+      const created = new Date().toISOString();
+      if (source.image !== "ops") return { archive: () => treeArchive(directory, ["."]), label, created };
+      const context = await mkdtemp(join(tmpdir(), "togather-ops-image-"));
+      const { bundleStepProgram } = await import("./bundle.ts");
+      await cp(directory, context, { recursive: true });
+      await writeFile(join(context, "main.js"), await bundleStepProgram());
+      return { archive: () => treeArchive(context, ["."]), label, created, remove: () => rm(context, { recursive: true, force: true }) };
+    }
+  }
+}
+
+const inspectedSchema = z.array(z.looseObject({ Id: z.string(), Config: z.looseObject({ Labels: z.record(z.string(), z.string()).nullish() }).nullish() }));
+
+/** The engine's image with this tag. */
+async function findImage(tag: string, signal: AbortSignal): Promise<{ imageId: string; label: string | undefined } | undefined> {
+  const { ok, stdout, stderr } = await tryDocker(["image", "inspect", tag], { cancelSignal: signal });
+  if (!ok) {
+    signal.throwIfAborted();
+    if (/no such image/i.test(stderr)) return undefined;
+    throw dockerProblem(stderr);
+  }
+  const image = inspectedSchema.parse(JSON.parse(stdout))[0];
+  return image && { imageId: image.Id, label: image.Config?.Labels?.["org.togather.source"] };
+}
+
+function buildArguments(request: Request, source: BuildSource, env: NodeJS.ProcessEnv): string[] {
+  const { release, tag, dockerfile } = request;
+  const labels: Record<string, string> = {
+    "org.togather.source": source.label,
+    ...(release === undefined
+      ? {}
+      : { "org.opencontainers.image.version": release.version, "org.opencontainers.image.revision": release.commit, "org.opencontainers.image.created": source.created }),
+  };
+  const values: Record<string, string> = release === undefined ? {} : { VERSION: release.version, COMMIT: release.commit, CREATED: source.created };
+  return [
+    ...["build", "--force-rm", `--tag=${tag}`, `--file=${dockerfile}`],
+    ...Object.entries(labels).map(([name, value]) => `--label=${name}=${value}`),
+    ...Object.entries(values).map(([name, value]) => `--build-arg=${name}=${value}`),
+    ...networkVariables.filter((name) => env[name] !== undefined && env[name] !== "" && !env[name].includes("@")).map((name) => `--build-arg=${name}`),
+    "-",
+  ];
+}
+
+/** Lines that show how far a build is: the classic builder's steps, and BuildKit's. */
+function isProgress(line: string): boolean {
+  return /^Step \d+\/\d+ : /.test(line) || /^#\d+ \[[^\]]*\d+\/\d+\] /.test(line);
+}
+
+interface BuildRun {
+  ok: boolean;
+  output: string;
+}
+
+async function runBuild(args: readonly string[], source: BuildSource, context: StepContext, env: NodeJS.ProcessEnv): Promise<BuildRun> {
+  const { log, signal } = context;
+  const archive = source.archive();
+  const child = execa("docker", args, {
+    env: { ...withoutSecrets(env), BUILDKIT_PROGRESS: "plain", DOCKER_CLI_HINTS: "false" },
+    extendEnv: false,
+    reject: false,
+    buffer: false,
+    stdin: "pipe",
+    cancelSignal: signal,
+    // Docker's client tells the engine to give up; killed at once, it would leave the build running.
+    forceKillAfterDelay: 10_000,
+  });
+  const lines: string[] = [];
+  const use = (line: string): void => {
+    lines.push(line);
+    if (isProgress(line)) log.info(line.length > 140 ? `${line.slice(0, 140)}…` : line);
+    else log.debug(line);
+  };
+  const said = [onLines(child.stdout, use), onLines(child.stderr, use)];
+  // The engine may refuse before it has read everything: then what it says matters, not the broken pipe.
+  const sent = pipeline(archive.stream, child.stdin).catch(() => undefined);
+  const [result, packed] = await Promise.all([child, archive.done.then(() => undefined, (error: unknown) => error), sent, ...said]);
+  signal.throwIfAborted();
+  if (result.cause instanceof Error && "code" in result.cause && result.cause.code === "ENOENT") throw dockerProblem("", result.cause);
+  // A build of half an archive may well succeed: it must not count.
+  if (packed !== undefined) throw packed;
+  return { ok: !result.failed, output: lines.join("\n") };
+}
+
+/** Makes the image unless the engine has it already. */
+export async function build(request: Request, context: StepContext): Promise<StepResult<"build">> {
+  const started = performance.now();
+  const { log, signal, env } = context;
+  const { tag } = request;
+  const source = await prepareSource(request);
+  try {
+    const there = await findImage(tag, signal);
+    if (there?.label === source.label) {
+      log.info(`${tag} is there already`);
+      return { tag, imageId: there.imageId, built: false, durationMs: Math.round(performance.now() - started) };
+    }
+    log.info(`building ${tag} from ${source.label}`);
+    const args = buildArguments(request, source, env);
+    let run = await runBuild(args, source, context, env);
+    if (!run.ok && /buildx component is missing|buildx.*(missing|broken|not found)/i.test(run.output)) {
+      log.info("this Docker client has no buildx: building with the classic builder");
+      run = await runBuild(args, source, context, { ...env, DOCKER_BUILDKIT: "0" });
+    }
+    if (!run.ok) throw buildProblem(tag, run.output);
+    const image = await findImage(tag, signal);
+    if (image === undefined) throw new StepError(`docker build succeeded, but the engine has no image ${tag}`);
+    const durationMs = Math.round(performance.now() - started);
+    log.info(`built ${tag} in ${(durationMs / 1000).toFixed(1)} s`);
+    return { tag, imageId: image.imageId, built: true, durationMs };
+  } finally {
+    await source.remove?.();
+  }
+}
+
+function buildProblem(tag: string, output: string): StepError {
+  const tail = lastLines(output, 40);
+  if (/no space left on device/i.test(output)) return new StepError(`building ${tag} failed, the Docker host's disk is full:\n${tail}`, { hint: "docker system df; docker image prune" });
+  if (/cannot connect to the docker daemon|error during connect/i.test(output)) return dockerProblem(output);
+  return new StepError(`building ${tag} failed. The end of its output:\n${tail}`);
+}

@@ -1,0 +1,44 @@
+/** The migrations of a release, as a tar for the step's stdin: the Docker host has no clone of the repository. */
+import { execa } from "execa";
+import { basename } from "node:path/posix";
+import type { StepRequest } from "../contract.ts";
+import { StepError } from "../errors.ts";
+import { collect, commitArchive, findCommit, treeArchive } from "./archive.ts";
+import { docker, dockerProblem, lastLines, withoutSecrets } from "./docker.ts";
+
+/** Files out of an image, which need not be able to run. */
+async function fromImage(image: string, path: string, signal: AbortSignal): Promise<Buffer> {
+  const container = await docker(["create", "--network=none", image, "none"], signal);
+  try {
+    const { failed, stdout, stderr } = await execa("docker", ["cp", `${container}:${path}`, "-"], {
+      env: withoutSecrets(process.env),
+      extendEnv: false,
+      reject: false,
+      stdin: "ignore",
+      encoding: "buffer",
+      cancelSignal: signal,
+    });
+    if (!failed) return Buffer.from(stdout);
+    const said = Buffer.from(stderr).toString();
+    if (/could not find the file|no such/i.test(said)) {
+      throw new StepError(`the image ${image} has no ${path}: ${lastLines(said, 1)}`, { hint: `set togather:source.migrations to the directory of ${basename(path)} in the image` });
+    }
+    throw dockerProblem(said);
+  } finally {
+    await docker(["rm", "--force", container]).catch(() => undefined);
+  }
+}
+
+/** The release's migrations. */
+export async function migrationFiles(source: StepRequest<"migrate">["source"], signal: AbortSignal): Promise<Buffer> {
+  switch (source.kind) {
+    case "image":
+      return fromImage(source.image, source.path, signal);
+    case "tree":
+      return collect(treeArchive(source.repository, [source.path]));
+    case "commit": {
+      const { id } = await findCommit(source.repository, source.commit);
+      return collect(commitArchive(source.repository, id, [source.path]));
+    }
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * `router`, on the operator's machine: brings nginx's configuration into the router's volume and a running nginx to it.
+ * Everything goes through the Docker client, so that it works the same with an engine behind ssh.
+ */
+import { createHash } from "node:crypto";
+import { execa } from "execa";
+import type { StepContext } from "../context.ts";
+import type { StepRequest, StepResult } from "../contract.ts";
+import { StepError } from "../errors.ts";
+
+/** Exit codes of images/nginx/bin/router-apply and router-reload. */
+const refusedByNginx = 3;
+const notServing = 4;
+
+interface ConfigurationFile {
+  name: string;
+  content: string;
+  mode: "0600" | "0644";
+}
+
+export async function run(request: StepRequest<"router">, context: StepContext): Promise<StepResult<"router">> {
+  const { image, volume, containerName } = request;
+  const files = collectFiles(request.files, context.env);
+  const digest = digestOf(files);
+  const docker = createDocker(context);
+
+  // nginx tells its digest on the control socket: whether the *running* one has this configuration, not only the volume.
+  files.push({ name: "digest.conf", content: `set $togather_configuration ${digest};\n`, mode: "0644" });
+  const applied = await docker(["run", "--rm", "--interactive", "--network", "none", "--volume", `${volume}:/router`, "--entrypoint", "router-apply", image, digest], encode(files));
+  if (applied.exitCode === refusedByNginx) throw refusal(applied.stderr, digest, files);
+  if (applied.exitCode !== 0) throw new StepError(`the router's configuration could not be written to volume ${volume}: ${applied.stderr}`);
+
+  const inspected = await docker(["container", "inspect", "--format", "{{.State.Status}}", containerName]);
+  if (inspected.stdout !== "running") {
+    if (inspected.exitCode !== 0 && !/no such container/i.test(inspected.stderr)) throw new StepError(`container ${containerName} could not be looked at: ${inspected.stderr}`);
+    context.log.info(`router configuration ${digest} is in place; nginx takes it when its container starts`);
+    return { digest, reloaded: false };
+  }
+
+  const reloaded = await docker(["exec", containerName, "router-reload", digest]);
+  if (reloaded.exitCode !== 0) {
+    throw new StepError(`nginx in ${containerName} did not take configuration ${digest}: ${reloaded.stderr}`, {
+      hint: reloaded.exitCode === notServing ? `docker logs --tail 20 ${containerName}` : undefined,
+    });
+  }
+  context.log.info(reloaded.stdout === "reloaded" ? `nginx serves router configuration ${digest} now` : `router configuration ${digest} is unchanged`);
+  return { digest, reloaded: reloaded.stdout === "reloaded" };
+}
+
+/** The request's files, and the certificate and key of the environment. */
+export function collectFiles(files: Record<string, string>, env: NodeJS.ProcessEnv): ConfigurationFile[] {
+  const certificate = env["TLS_CERTIFICATE"] ?? "";
+  const key = env["TLS_KEY"] ?? "";
+  if ((certificate === "") !== (key === "")) {
+    throw new StepError(`the router was given ${certificate === "" ? "TLS_KEY without TLS_CERTIFICATE" : "TLS_CERTIFICATE without TLS_KEY"}`, {
+      hint: "set both togather:tls.certificateFile and togather:tls.keyFile, or neither",
+    });
+  }
+  const collected: ConfigurationFile[] = Object.entries(files).map(([name, content]) => ({ name, content, mode: "0644" }));
+  if (certificate !== "") {
+    collected.push({ name: "tls/certificate.pem", content: certificate, mode: "0644" }, { name: "tls/key.pem", content: key, mode: "0600" });
+  }
+  return collected.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+export function digestOf(files: ConfigurationFile[]): string {
+  return createHash("sha256")
+    .update(JSON.stringify(files.map(({ name, content, mode }) => [name, mode, content])))
+    .digest("hex")
+    .slice(0, 16);
+}
+
+/** What router-apply reads: base64 keeps every file on a line of its own. */
+export function encode(files: ConfigurationFile[]): string {
+  const lines = files.map(({ name, content, mode }) => `${mode} ${name} ${Buffer.from(content).toString("base64")}`);
+  return `${[...lines, "end"].join("\n")}\n`;
+}
+
+/** nginx's own words, with the line that they are about, and what to do. */
+export function refusal(stderr: string, digest: string, files: ConfigurationFile[]): StepError {
+  const words = stderr
+    .split("\n")
+    .filter((line) => /\[(emerg|alert|crit|error)\]/.test(line))
+    .map((line) => line.replace(/^.*?\[(emerg|alert|crit|error)\] (\d+#\d+: )?/, "").replaceAll(`/router/conf/${digest}.partial/`, ""))
+    .filter((line, index, all) => all.indexOf(line) === index);
+  const [, name = "", number = ""] = /(?: in |\()([\w.-]+):(\d+)\)?/.exec(words.join("\n")) ?? [];
+  // A line of a key is never shown.
+  const line = files.find((file) => file.name === name && file.mode !== "0600")?.content.split("\n")[Number(number) - 1]?.trim();
+  const about = line === undefined ? "" : `\n  ${name}:${number}: ${line}`;
+  const ofTls = /key values mismatch|PEM|SSL_CTX|certificate/i.test(words.join("\n"));
+  return new StepError(`nginx refuses the router's configuration: ${words.length === 0 ? stderr : words.join("; ")}${about}\nNothing was changed: the router serves what it served before.`, {
+    hint: ofTls
+      ? "check that togather:tls.certificateFile (the chain, the server's own certificate first) and togather:tls.keyFile are PEM and belong together"
+      : "correct images/nginx/nginx.conf.template or images/nginx/router.js, then deploy again",
+  });
+}
+
+interface Finished {
+  exitCode: number;
+  stdout: string;
+  stderr: string;
+}
+
+function createDocker({ env, signal }: StepContext): (args: string[], input?: string) => Promise<Finished> {
+  return async (args, input) => {
+    const { exitCode, stdout, stderr, code } = await execa("docker", args, {
+      // The secrets travel in `input`: the Docker client has no use for them.
+      env: { ...env, TLS_CERTIFICATE: undefined, TLS_KEY: undefined },
+      extendEnv: false,
+      reject: false,
+      cancelSignal: signal,
+      ...(input === undefined ? { stdin: "ignore" as const } : { input }),
+    });
+    signal.throwIfAborted();
+    if (exitCode === undefined) {
+      throw new StepError(code === "ENOENT" ? "there is no docker command on this machine" : `docker ${args[0] ?? ""} was ended before it was done`, {
+        hint: code === "ENOENT" ? "install the Docker client" : undefined,
+      });
+    }
+    if (/cannot connect to the docker daemon|error during connect|permission denied while trying to connect/i.test(stderr)) {
+      throw new StepError(`the Docker engine can't be reached: ${stderr}`, { hint: "docker info" });
+    }
+    return { exitCode, stdout, stderr };
+  };
+}

@@ -1,0 +1,180 @@
+/** Runs a step in its container: `docker run` with the request and secrets by name, progress through, result back. */
+import { randomBytes } from "node:crypto";
+import { execa } from "execa";
+import { encodeStart, encodeStop, type Stop } from "../channel.ts";
+import type { StepContext } from "../context.ts";
+import { SECRET_VARIABLES, type StepName } from "../contract.ts";
+import { StepError } from "../errors.ts";
+import { bundledImageDigest, bundledImageTag } from "../image.ts";
+import type { Redactor } from "../redact.ts";
+import { build } from "./build.ts";
+import { dockerProblem, tryDocker, withoutSecrets } from "./docker.ts";
+import { onLines } from "./lines.ts";
+
+/** The requests of steps that run in the container have these, and some have more. */
+export interface ContainerRequest {
+  contract: 1;
+  name: string;
+  environment: "production" | "staging" | "development";
+  stateLocation: string;
+  logLocation: string;
+  network: string;
+  /** snapshot */
+  backupLocation?: string;
+  /** switch: the router's volume. */
+  volume?: string;
+}
+
+export interface StepRun {
+  step: StepName;
+  request: ContainerRequest;
+  context: StepContext;
+  redactor: Redactor;
+  /** The migrations' tar. */
+  payload?: Buffer;
+  /** Environment beside the request and the secrets. */
+  environment?: Record<string, string>;
+  /** How long a step may take to stop before it is killed. */
+  stopMs: number;
+  /** Looks on while the step runs; what it resolves with stops the step. */
+  watch?: (signal: AbortSignal) => Promise<Stop | undefined>;
+}
+
+/** A step has said itself what is wrong, on stderr. */
+export class StepFailed extends Error {
+  readonly exitCode: number;
+  constructor(exitCode: number) {
+    super(`the step ended with exit code ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
+
+function hostDirectory(location: string, what: string): string {
+  if (!location.startsWith("/") || location.includes(":")) {
+    throw new StepError(`${what} is "${location}", expected an absolute path on the Docker host, without a colon`);
+  }
+  return location;
+}
+
+function runArguments(run: StepRun, containerName: string, image: string, environmentNames: readonly string[]): string[] {
+  const { request, step } = run;
+  const volumes = [
+    `${hostDirectory(request.stateLocation, "stateLocation")}:/state`,
+    `${hostDirectory(request.logLocation, "logLocation")}:/logs`,
+    ...(request.backupLocation === undefined ? [] : [`${hostDirectory(request.backupLocation, "backupLocation")}:/backups`]),
+    ...(request.volume === undefined ? [] : [`${request.volume}:/router`]),
+  ];
+  return [
+    ...["run", "--rm", "--interactive", "--init", "--pull=never", `--name=${containerName}`, `--network=${request.network}`],
+    ...[`--label=org.togather.name=${request.name}`, "--label=org.togather.part=step", "--log-driver=none"],
+    // Root, for directories that belong to the operator, but with no more of root than that takes.
+    ...["--read-only", "--tmpfs=/tmp", "--security-opt=no-new-privileges", "--cap-drop=ALL", "--cap-add=CHOWN", "--cap-add=DAC_OVERRIDE", "--cap-add=FOWNER"],
+    ...volumes.map((volume) => `--volume=${volume}`),
+    // By name: values on a command line can be read by everybody on the machine.
+    ...environmentNames.map((name) => `--env=${name}`),
+    image,
+    step,
+  ];
+}
+
+interface Attempt {
+  exitCode: number;
+  stdout: string;
+  /** What the Docker client itself said, not the step. */
+  dockerSaid: string;
+}
+
+async function attempt(run: StepRun, image: string): Promise<Attempt> {
+  const { context, redactor, step, request } = run;
+  const { signal } = context;
+  const containerName = `togather-${request.name}-${step}-${randomBytes(4).toString("hex")}`;
+  const secrets = Object.fromEntries(SECRET_VARIABLES.map((name) => [name, context.env[name]]).filter(([, value]) => value !== undefined && value !== ""));
+  const environment: Record<string, string> = { ...run.environment, ...secrets, TOGATHER_REQUEST: JSON.stringify(request) };
+  const child = execa("docker", runArguments(run, containerName, image, Object.keys(environment)), {
+    env: { ...withoutSecrets(context.env), ...environment },
+    extendEnv: false,
+    reject: false,
+    buffer: { stderr: false },
+    stdin: "pipe",
+    stripFinalNewline: false,
+  });
+  const dockerSaid: string[] = [];
+  const stderr = onLines(child.stderr, (line) => {
+    if (/^docker: |^(See|Run) 'docker run --help'|^$/.test(line)) dockerSaid.push(line.replace(/^docker: /, ""));
+    else process.stderr.write(`${redactor.text(line)}\n`);
+  });
+  // The step may be gone before it has read everything.
+  child.stdin.on("error", () => undefined);
+  child.stdin.write(encodeStart(run.payload ?? Buffer.alloc(0)));
+
+  let killing: NodeJS.Timeout | undefined;
+  const kill = (): void => {
+    void tryDocker(["kill", containerName]).catch(() => undefined);
+    // The client may hang where the engine does.
+    setTimeout(() => child.kill("SIGKILL"), 5_000).unref();
+  };
+  const stop = (reason: Stop): void => {
+    if (killing !== undefined) return;
+    child.stdin.write(encodeStop(reason));
+    killing = setTimeout(kill, run.stopMs);
+  };
+  const interrupt = (): void => { stop({ message: "interrupted", interrupted: true }); };
+  signal.addEventListener("abort", interrupt);
+  if (signal.aborted) interrupt();
+  const watching = new AbortController();
+  void run.watch?.(watching.signal).then((reason) => {
+    if (reason !== undefined) stop(reason);
+  });
+  try {
+    const result = await child;
+    if (result.cause instanceof Error && "code" in result.cause && result.cause.code === "ENOENT") throw dockerProblem("", result.cause);
+    await stderr;
+    return { exitCode: result.exitCode ?? 137, stdout: result.stdout, dockerSaid: dockerSaid.join("\n").trim() };
+  } finally {
+    clearTimeout(killing);
+    watching.abort();
+    signal.removeEventListener("abort", interrupt);
+  }
+}
+
+/** Builds the ops image when it isn't there: every step can be run by itself, in any order. */
+async function buildOpsImage(run: StepRun, tag: string): Promise<void> {
+  const { name, environment } = run.request;
+  await build(
+    { contract: 1, name, environment, source: { kind: "bundled", image: "ops", digest: bundledImageDigest("ops") }, dockerfile: "Dockerfile", tag },
+    run.context,
+  );
+}
+
+/**
+ * Runs a step to its end.
+ * @returns the step's result, not yet validated.
+ * @throws {StepFailed} when the step failed and has said why; {StepError} when it could not even run.
+ */
+export async function runStep(run: StepRun): Promise<unknown> {
+  const tag = bundledImageTag("ops");
+  let outcome = await attempt(run, tag);
+  if (outcome.exitCode === 125 && /no such image|unable to find image/i.test(outcome.dockerSaid)) {
+    await buildOpsImage(run, tag);
+    outcome = await attempt(run, tag);
+  }
+  const { exitCode, stdout, dockerSaid } = outcome;
+  if (exitCode === 0) {
+    try {
+      return JSON.parse(stdout);
+    } catch (cause) {
+      throw new StepError(`the step ${run.step} printed no JSON result, but ${JSON.stringify(run.redactor.text(stdout.slice(0, 200)))}`, { cause });
+    }
+  }
+  run.context.signal.throwIfAborted();
+  if (exitCode === 125) throw startProblem(dockerSaid, run.request);
+  if (exitCode === 137) throw new StepError(`the step ${run.step} was killed`, { hint: "journalctl -k | grep -i oom (on the Docker host): it may have run out of memory" });
+  throw new StepFailed(exitCode);
+}
+
+function startProblem(dockerSaid: string, request: ContainerRequest): StepError {
+  if (/network .* not found/i.test(dockerSaid)) {
+    return new StepError(`the Docker network ${request.network} doesn't exist`, { hint: "pulumi up makes it; a network that was removed by hand: pulumi refresh, then pulumi up" });
+  }
+  return dockerProblem(dockerSaid);
+}

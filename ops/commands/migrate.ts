@@ -1,0 +1,185 @@
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { execa } from "execa";
+import type pg from "pg";
+import { z } from "zod";
+import { connectionEnvironment, type Connection } from "../connection.ts";
+import type { StepContext } from "../context.ts";
+import type { StepRequest, StepResult } from "../contract.ts";
+import { messageOf, StepError } from "../errors.ts";
+import { takeMigrationLock } from "../migration-lock.ts";
+import { describeFailure, duplicateVersion, failedLine, isOneTransaction, upFiles, type MigrationFile } from "../migrations.ts";
+import { readSchemaVersion, withDatabase, type SchemaVersion } from "../sql.ts";
+
+type Request = StepRequest<"migrate">;
+interface Files {
+  directory: string;
+  up: MigrationFile[];
+}
+
+/** Unpacks what the client sent, for as long as it is used. */
+async function withFiles<T>(request: Request, context: StepContext, use: (files: Files) => Promise<T>): Promise<T> {
+  const root = await mkdtemp(join(tmpdir(), "migrations-"));
+  try {
+    const input = await context.payload();
+    await execa("tar", ["--extract", "--no-same-owner", `--directory=${root}`], { input, cancelSignal: context.signal });
+    const { source } = request;
+    // `docker cp` packs the directory under its own name, git under its path.
+    const directory = join(root, source.kind === "image" ? basename(source.path) : source.path);
+    const names = await readdir(directory).catch((cause: unknown) => {
+      throw new StepError(`the release has no directory ${source.path}`, { hint: "set togather:source.migrations to where its golang-migrate files are", cause });
+    });
+    const up = upFiles(names);
+    const twice = duplicateVersion(up);
+    if (twice !== undefined) throw new StepError(`${source.path} has two files of one version: ${twice.join(" and ")}`, { hint: "renumber the newer one" });
+    return await use({ directory, up });
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
+}
+
+/** The command with which a person sets golang-migrate's version by hand. */
+function repairCommand(request: Request, connection: Connection, version: number | undefined): string {
+  const sql = version === undefined ? "DELETE FROM schema_migrations" : `UPDATE schema_migrations SET version = ${version}, dirty = false`;
+  const bundled = `togather-${request.name}-db`;
+  return connection.host === bundled ? `docker exec ${bundled} psql -U ${connection.user} -d ${connection.database} -c "${sql}"` : `psql "$DATABASE_URL" -c "${sql}"`;
+}
+
+/** The version that comes before another one. */
+function versionBefore(up: readonly MigrationFile[], version: number | null): number | undefined {
+  return up.findLast((file) => file.version < (version ?? 0))?.version;
+}
+
+async function invalidIndexes(client: pg.Client): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>("SELECT indexrelid::regclass::text AS name FROM pg_index WHERE NOT indisvalid");
+  return rows.map(({ name }) => name);
+}
+
+async function refuseDirty(request: Request, connection: Connection, client: pg.Client, up: readonly MigrationFile[], schema: SchemaVersion): Promise<never> {
+  const { version } = schema;
+  const file = up.find((entry) => entry.version === version)?.file ?? `version ${version}`;
+  const invalid = await invalidIndexes(client);
+  const left = invalid.length === 0 ? "" : ` Indexes that an interrupted build left behind: ${invalid.join(", ")}: drop them first.`;
+  throw new StepError(
+    `schema version ${version} is dirty: ${file} failed half-way or was killed, and nobody knows what it has done. Nothing was changed. Look at what of it is there.${left}`,
+    { hint: `if nothing of it is there: ${repairCommand(request, connection, versionBefore(up, version))}\n${" ".repeat(17)}→ if all of it is there: ${repairCommand(request, connection, version ?? undefined)}` },
+  );
+}
+
+interface Run {
+  request: Request;
+  context: StepContext;
+  client: pg.Client;
+  connection: Connection;
+  files: Files;
+}
+
+/**
+ * golang-migrate's `up`. The connection goes by PG* variables, which pgx reads: its command line, which everybody on the
+ * host can see, holds the database's name alone (as a person's own `migrate` would: its lock depends on it).
+ */
+async function migrateUp({ request, context, connection, files }: Run): Promise<{ failed: boolean; stderr: string }> {
+  const { log, signal } = context;
+  const limits = [`-c lock_timeout=${request.lockTimeoutMs}`, `-c statement_timeout=${request.statementTimeoutMs}`];
+  const program = execa("migrate", ["-path", files.directory, "-database", `pgx5:///${encodeURIComponent(connection.database)}`, "up"], {
+    env: { PATH: context.env["PATH"], ...connectionEnvironment(connection, `togather-migrate ${request.release.version}`.slice(0, 63), limits) },
+    extendEnv: false,
+    reject: false,
+    stdin: "ignore",
+  });
+  // SIGINT ends it between two files; anything harder would leave a dirty version behind.
+  const stop = (): void => {
+    log.warn("migrate: stopping after the file that is being applied");
+    program.kill("SIGINT");
+  };
+  signal.addEventListener("abort", stop);
+  try {
+    if (signal.aborted) stop();
+    const { failed, stderr } = await program;
+    return { failed, stderr };
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+/** Says what failed, and puts golang-migrate's version right where PostgreSQL has undone everything itself. */
+async function explainFailure(run: Run, stderr: string, before: SchemaVersion): Promise<never> {
+  const { request, context, client, connection, files } = run;
+  const { message, sqlState } = describeFailure(stderr);
+  const after = await readSchemaVersion(client);
+  if (!after.dirty) {
+    const locked = sqlState === "55P03" ? `; somebody else holds golang-migrate's lock, or a table, for more than ${request.lockTimeoutMs / 1000} s` : "";
+    throw new StepError(`migrate failed: ${message}${locked}. The schema is at version ${after.version ?? "none"} and clean.`);
+  }
+  const failed = files.up.find((entry) => entry.version === after.version);
+  const line = failedLine(stderr);
+  const todo = files.up.filter(({ version }) => version > (before.version ?? 0));
+  const place = failed === undefined ? `version ${after.version}` : `${failed.file}${line === undefined ? "" : `, line ${line}`} (file ${todo.indexOf(failed) + 1} of ${todo.length})`;
+  const previous = versionBefore(files.up, after.version);
+  const sql = failed === undefined ? "" : await readFile(join(files.directory, failed.file), "utf8");
+
+  if (failed !== undefined && sqlState !== undefined && !sqlState.startsWith("57P") && isOneTransaction(sql)) {
+    // An error that the server itself reported, in a file that is one transaction: all of it was rolled back.
+    if (previous === undefined) await client.query("DELETE FROM schema_migrations WHERE version = $1 AND dirty", [after.version]);
+    else await client.query("UPDATE schema_migrations SET version = $1, dirty = false WHERE version = $2 AND dirty", [previous, after.version]);
+    const kept = todo.indexOf(failed);
+    throw new StepError(`migration ${place} failed: ${message}. It was rolled back as a whole; the schema is at version ${previous ?? "none"} and clean${kept === 0 ? "" : `, with ${kept} new ${kept === 1 ? "file" : "files"} applied`}.`, {
+      hint: "correct the file, commit it and release that commit",
+    });
+  }
+  const invalid = await invalidIndexes(client);
+  const why = sqlState === undefined ? "the connection ended before the server could tell" : "it holds statements that are no part of a transaction";
+  context.log.debug(`migrate said: ${stderr.slice(0, 2000)}`);
+  throw new StepError(
+    `migration ${place} failed: ${message}. It may not have been rolled back (${why}): schema version ${after.version} is dirty.${invalid.length === 0 ? "" : ` Invalid indexes: ${invalid.join(", ")}: drop them.`}`,
+    { hint: `undo what it has done by hand, then: ${repairCommand(request, connection, previous)}` },
+  );
+}
+
+const riverResult = z.object({ from: z.number(), to: z.number() });
+
+/** River's own tables. Its program reads DATABASE_URL from the environment. */
+async function migrateRiver(context: StepContext): Promise<void> {
+  const { env, signal, log } = context;
+  const result = await execa("river-migrate", { env: { PATH: env["PATH"], DATABASE_URL: env["DATABASE_URL"] }, extendEnv: false, reject: false, stdin: "ignore" });
+  signal.throwIfAborted();
+  if (result.failed) throw new StepError(`River's tables were not migrated: ${result.stderr.trim().split("\n").slice(-3).join("\n") || messageOf(result)}`);
+  const { from, to } = riverResult.parse(JSON.parse(result.stdout));
+  log.info(from === to ? `migrate: River's tables are at version ${to}` : `migrate: River's tables from version ${from} to ${to}`);
+}
+
+/** Brings the schema to what the release needs. What is there already, or newer, stays. */
+export async function run(request: Request, context: StepContext): Promise<StepResult<"migrate">> {
+  const started = performance.now();
+  const { log, signal, env } = context;
+  return withFiles(request, context, (files) =>
+    withDatabase({ url: env["DATABASE_URL"], applicationName: `togather-migrate ${request.release.version}`.slice(0, 63), signal }, async (client, connection) => {
+      // A file that runs into its limits has to be waited for, and so have those before it.
+      await takeMigrationLock(client, { waitMs: request.statementTimeoutMs, signal, onWait: (message) => { log.info(`migrate: ${message}`); } });
+      const before = await readSchemaVersion(client);
+      if (before.dirty) await refuseDirty(request, connection, client, files.up, before);
+      const expected = files.up.at(-1)?.version ?? null;
+      const todo = files.up.filter(({ version }) => version > (before.version ?? 0));
+
+      if (todo.length === 0) {
+        const ahead = (before.version ?? 0) > (expected ?? 0);
+        log.info(`migrate: ${ahead ? `the schema is ahead of ${request.release.version} (version ${before.version}, its own ${expected ?? "none"}) and stays as it is` : `schema version ${before.version ?? "none"}, nothing to do`}`);
+      } else {
+        log.info(`migrate: from version ${before.version ?? "none"} to ${expected}: ${todo.map(({ file }) => file).join(", ")}`);
+        const { failed, stderr } = await migrateUp({ request, context, client, connection, files });
+        const after = await readSchemaVersion(client);
+        // Not by the exit code alone: it is 0 when migrate was interrupted, and when the version is dirty.
+        if (after.dirty || (failed && !signal.aborted)) await explainFailure({ request, context, client, connection, files }, stderr, before);
+        signal.throwIfAborted();
+        if (after.version !== expected) throw new StepError(`the schema is at version ${after.version ?? "none"} after the migration, expected ${expected}`);
+      }
+      if (request.river) await migrateRiver(context);
+      const after = await readSchemaVersion(client);
+      const applied = files.up.filter(({ version }) => version > (before.version ?? 0) && version <= (after.version ?? 0)).map(({ file }) => file);
+      const durationMs = Math.round(performance.now() - started);
+      log.info(`migrate: schema version ${after.version ?? "none"}`, { applied: applied.length, duration_ms: durationMs });
+      return { from: before.version, to: after.version, expected, applied, durationMs };
+    }),
+  );
+}

@@ -1,0 +1,88 @@
+/** Short questions to the database. */
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { clientConfig, parseDatabaseUrl, type Connection } from "./connection.ts";
+import { messageOf, StepError } from "./errors.ts";
+
+/** Connects; where sslmode prefers TLS, a server without it is fine too. */
+export async function connect(connection: Connection, applicationName: string): Promise<pg.Client> {
+  const config = clientConfig(connection, applicationName);
+  const open = async (over: pg.ClientConfig): Promise<pg.Client> => {
+    const client = new pg.Client(over);
+    // A connection that ends by itself fails the next query; without a listener it would end the process.
+    client.on("error", () => undefined);
+    try {
+      await client.connect();
+    } catch (error) {
+      void client.end().catch(() => undefined);
+      throw error;
+    }
+    return client;
+  };
+  try {
+    return await open(config);
+  } catch (error) {
+    if (connection.sslMode === "prefer" && messageOf(error).includes("does not support SSL")) return open({ ...config, ssl: false });
+    throw error;
+  }
+}
+
+/** SQLSTATE classes and socket errors that pass by themselves: a server that is starting, or a network that is. */
+function passes(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return /^(57P03|08...|ECONNREFUSED|ECONNRESET|EAI_AGAIN|ENOTFOUND|ETIMEDOUT|EHOSTUNREACH)$/.test(code);
+}
+
+export function describeDatabase({ user, host, port, database }: Connection): string {
+  return `database ${database} at ${host}:${port} as ${user}`;
+}
+
+/**
+ * Runs with a connection to DATABASE_URL, and closes it.
+ * A server that is still starting is given ten seconds.
+ */
+export async function withDatabase<T>(
+  options: { url: string | undefined; applicationName: string; signal: AbortSignal },
+  use: (client: pg.Client, connection: Connection) => Promise<T>,
+): Promise<T> {
+  const connection = parseDatabaseUrl(options.url);
+  const deadline = Date.now() + 10_000;
+  let client: pg.Client;
+  for (;;) {
+    try {
+      client = await connect(connection, options.applicationName);
+      break;
+    } catch (error) {
+      options.signal.throwIfAborted();
+      if (!passes(error) || Date.now() > deadline) {
+        throw new StepError(`no connection to the ${describeDatabase(connection)}: ${messageOf(error) || String(error)}`, {
+          hint: connection.host.startsWith("togather-") ? `docker logs ${connection.host}` : "check DATABASE_URL, and that the Docker host reaches the database",
+          cause: error,
+        });
+      }
+      await sleep(250, undefined, { signal: options.signal });
+    }
+  }
+  try {
+    return await use(client, connection);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** What golang-migrate's table says. Null: nothing was ever applied. */
+export interface SchemaVersion {
+  version: number | null;
+  dirty: boolean;
+}
+
+export async function readSchemaVersion(client: pg.Client): Promise<SchemaVersion> {
+  try {
+    const { rows } = await client.query<{ version: string; dirty: boolean }>("SELECT version, dirty FROM schema_migrations LIMIT 1");
+    const row = rows[0];
+    return row === undefined ? { version: null, dirty: false } : { version: Number(row.version), dirty: row.dirty };
+  } catch (error) {
+    if (error instanceof pg.DatabaseError && error.code === "42P01") return { version: null, dirty: false };
+    throw error;
+  }
+}

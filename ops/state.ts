@@ -1,0 +1,146 @@
+/**
+ * What is known about deployments, in the directory /state: `current.json` (the deployment that is in progress, or was
+ * last), `history.jsonl` (an event a line), `deployment-state.json` (what serves). People and other programs read
+ * them, so keys are the reference's: snake_case.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { releaseSchema, slotNameSchema } from "./contract.ts";
+import { messageOf, StepError } from "./errors.ts";
+import { appendLine, writeFileAtomically } from "./files.ts";
+import { withFileLock } from "./lock.ts";
+
+const slotsSchema = z.partialRecord(slotNameSchema, releaseSchema);
+const environmentSchema = z.enum(["production", "staging", "development"]);
+
+/** One run of one step. A step that was run again has several. */
+export const phaseSchema = z.looseObject({
+  phase: z.string(),
+  /** The slot that it was about, where a step runs once for each. */
+  slot: slotNameSchema.optional(),
+  started_at: z.string(),
+  duration_ms: z.number().optional(),
+  status: z.enum(["running", "succeeded", "failed"]),
+  error: z.string().optional(),
+  result: z.record(z.string(), z.unknown()).optional(),
+});
+export type Phase = z.infer<typeof phaseSchema>;
+
+export const currentSchema = z.looseObject({
+  deployment_id: z.string(),
+  environment: environmentSchema,
+  status: z.enum(["in_progress", "failed", "succeeded"]),
+  started_at: z.string(),
+  finished_at: z.string().optional(),
+  active_slot: slotNameSchema,
+  slots: slotsSchema,
+  /** Phase and message of the failure, when status is "failed". */
+  failed_phase: z.string().optional(),
+  error: z.string().optional(),
+  phases: z.array(phaseSchema),
+});
+export type Current = z.infer<typeof currentSchema>;
+
+export const historyEventSchema = z.looseObject({
+  time: z.string(),
+  event: z.enum(["in_progress", "resumed", "failed", "succeeded"]),
+  deployment_id: z.string(),
+  environment: environmentSchema,
+  active_slot: slotNameSchema.optional(),
+  version: z.string().optional(),
+  git_commit: z.string().optional(),
+  phase: z.string().optional(),
+  error: z.string().optional(),
+  duration_ms: z.number().optional(),
+  deployed_by: z.string().optional(),
+});
+export type HistoryEvent = z.infer<typeof historyEventSchema>;
+
+export const deploymentStateSchema = z.looseObject({
+  deployment_id: z.string(),
+  environment: environmentSchema,
+  active_slot: slotNameSchema,
+  version: z.string(),
+  git_commit: z.string(),
+  /** When the deployment began. */
+  timestamp: z.string(),
+  deployed_by: z.string(),
+  previous_slot: slotNameSchema.nullable(),
+  status: z.literal("succeeded"),
+  finished_at: z.string(),
+  /** Seconds, and the same to the millisecond. */
+  duration: z.number(),
+  duration_ms: z.number(),
+  slots: slotsSchema,
+  phases: z.array(phaseSchema),
+  /** The snapshot that was taken last in this deployment. */
+  snapshot: z.strictObject({ file: z.string(), bytes: z.number(), sha256: z.string() }).nullable(),
+  migration: z.strictObject({ from: z.number().nullable(), to: z.number().nullable() }).nullable(),
+});
+export type DeploymentState = z.infer<typeof deploymentStateSchema>;
+
+/** Lines of a history that can be read; one that a crash cut short is left out. */
+export function parseHistory(text: string): HistoryEvent[] {
+  return text.split("\n").flatMap((line) => {
+    if (line.trim() === "") return [];
+    try {
+      return [historyEventSchema.parse(JSON.parse(line))];
+    } catch {
+      return [];
+    }
+  });
+}
+
+async function readJson<T>(file: string, schema: z.ZodType<T>): Promise<T | undefined> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new StepError(`${file} can't be read: ${messageOf(cause).split("\n")[0] ?? ""}`, {
+      hint: `it is written atomically, so something else changed it; move it away: mv ${file} ${file}.broken`,
+      cause,
+    });
+  }
+}
+
+/** The state directory. */
+export class StateStore {
+  private readonly directory: string;
+
+  constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  current(): Promise<Current | undefined> {
+    return readJson(join(this.directory, "current.json"), currentSchema);
+  }
+
+  writeCurrent(current: Current): Promise<void> {
+    return writeFileAtomically(join(this.directory, "current.json"), `${JSON.stringify(current, null, 2)}\n`);
+  }
+
+  deploymentState(): Promise<DeploymentState | undefined> {
+    return readJson(join(this.directory, "deployment-state.json"), deploymentStateSchema);
+  }
+
+  writeDeploymentState(state: DeploymentState): Promise<void> {
+    return writeFileAtomically(join(this.directory, "deployment-state.json"), `${JSON.stringify(state, null, 2)}\n`);
+  }
+
+  appendHistory(event: HistoryEvent): Promise<void> {
+    return appendLine(join(this.directory, "history.jsonl"), JSON.stringify(event));
+  }
+
+  /** One at a time: the steps of both slots run side by side, and each adds to current.json. */
+  exclusively<T>(use: () => Promise<T>): Promise<T> {
+    // Not the step's own signal: an aborted step still writes down that it failed.
+    return withFileLock({ file: join(this.directory, ".lock"), waitSeconds: 30, signal: new AbortController().signal }, use);
+  }
+}

@@ -1,0 +1,132 @@
+/** The program inside of the ops container: `node main.js STEP`, one step, one JSON result on stdout. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { openChannel, type Stop } from "./channel.ts";
+import { commands, isContainerStep, type CommandContext, type ContainerStep } from "./commands/index.ts";
+import { containerPaths, type StepLog } from "./context.ts";
+import { contract, type SlotName, type StepRequest, type StepResult } from "./contract.ts";
+import { endPhase, startPhase, type StepOf } from "./deployment.ts";
+import { timestampOf } from "./deployment-id.ts";
+import { messageOf, StepError } from "./errors.ts";
+import { createLog } from "./log.ts";
+import { createRedactor } from "./redact.ts";
+import { StateStore } from "./state.ts";
+
+const redactor = createRedactor(process.env);
+const show = (line: string): void => {
+  process.stderr.write(`${redactor.text(line)}\n`);
+};
+
+function readRequest<S extends ContainerStep>(step: S): StepRequest<S> {
+  const parsed = contract[step].request.safeParse(JSON.parse(process.env["TOGATHER_REQUEST"] ?? "{}"));
+  if (!parsed.success) throw new StepError(`this ops image doesn't understand the request for ${step}: ${parsed.error.message}`);
+  return parsed.data as StepRequest<S>;
+}
+
+/** The signal that ends the step, and the reason that it carries. */
+function stopSignal(stopped: Promise<Stop | undefined>): AbortSignal {
+  const controller = new AbortController();
+  const stop = (error: StepError): void => {
+    if (!controller.signal.aborted) controller.abort(error);
+  };
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.on(name, () => {
+      stop(new Interrupted(`stopped by ${name}`));
+    });
+  }
+  void stopped.then((reason) => {
+    if (reason === undefined) stop(new Interrupted("stopped, because the client that started this step is gone"));
+    else if (reason.interrupted === true) stop(new Interrupted(reason.message));
+    else stop(new StepError(reason.message, reason.hint === undefined ? {} : { hint: reason.hint }));
+  });
+  return controller.signal;
+}
+
+/** A step that was stopped from outside: no fault of its own. */
+class Interrupted extends StepError {}
+
+/** The deployment that is open, or a name of its own for a step that belongs to none. */
+async function findDeployment(store: StateStore, step: ContainerStep, now: Date): Promise<StepOf> {
+  const current = await store.current();
+  return current === undefined || current.status === "succeeded"
+    ? { deploymentId: `${timestampOf(now)}_${step}`, open: false }
+    : { deploymentId: current.deployment_id, open: true };
+}
+
+/** `begin` opens a deployment and `record` closes it: both write their phase themselves. */
+function writesOwnPhase(step: ContainerStep): boolean {
+  return step === "begin" || step === "record";
+}
+
+async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>> {
+  const startedAt = new Date();
+  const request = readRequest(step);
+  const channel = openChannel(process.stdin);
+  const signal = stopSignal(channel.stopped);
+  const store = new StateStore(containerPaths.state);
+  const slot: SlotName | undefined = "slot" in request ? request.slot : undefined;
+
+  const deployment = writesOwnPhase(step) ? undefined : await findDeployment(store, step, startedAt);
+  const verbose = request.environment === "development";
+  const openLog = (deploymentId: string): StepLog & { close(): void } => {
+    mkdirSync(containerPaths.logs, { recursive: true });
+    return createLog({ redactor, show, verbose, file: { path: join(containerPaths.logs, `${deploymentId}.log`), deploymentId, phase: step } });
+  };
+  const log = deployment === undefined ? undefined : openLog(deployment.deploymentId);
+  const start = { step, startedAt, ...(slot === undefined ? {} : { slot }) };
+  const context: CommandContext = {
+    log: log ?? createLog({ redactor, show, verbose }),
+    signal,
+    env: process.env,
+    payload: () => channel.payload,
+    paths: containerPaths,
+    openLog,
+  };
+  try {
+    if (deployment?.open === true) await startPhase(store, start);
+    const result = contract[step].result.parse(redactor.value(await commands[step](request as never, context))) as StepResult<S>;
+    if (deployment?.open === true) await endPhase(store, start, { result });
+    return result;
+  } catch (caught) {
+    // What was aborted fails with errors of all kinds; why it was aborted is what matters.
+    const error: unknown = signal.aborted ? signal.reason : caught;
+    const message = redactor.text(messageOf(error));
+    const hint = error instanceof StepError ? error.hint : undefined;
+    context.log.error(message, hint === undefined ? {} : { hint });
+    if (!(error instanceof StepError) && error instanceof Error) context.log.debug(error.stack ?? "no stack");
+    if (deployment?.open === true) {
+      await endPhase(store, start, { error: message }).catch((failure: unknown) => {
+        context.log.warn(`the failure could not be written to current.json: ${messageOf(failure)}`);
+      });
+    }
+    throw new Reported(error instanceof Interrupted ? 130 : 1);
+  } finally {
+    log?.close();
+  }
+}
+
+/** An error that has been shown already. */
+class Reported extends Error {
+  readonly exitCode: number;
+  constructor(exitCode: number) {
+    super();
+    this.exitCode = exitCode;
+  }
+}
+
+async function main(): Promise<number> {
+  const step = process.argv[2] ?? "";
+  try {
+    if (!isContainerStep(step)) throw new StepError(`unknown step "${step}", expected one of ${Object.keys(commands).join(", ")}`);
+    const result = await runStep(step);
+    process.stdout.write(`${JSON.stringify(result)}\n`);
+    return 0;
+  } catch (error) {
+    if (error instanceof Reported) return error.exitCode;
+    show(error instanceof StepError ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error));
+    return 1;
+  }
+}
+
+// The client keeps stdin open for as long as the step runs: without this the process would never end by itself.
+void main().then((exitCode) => process.exit(exitCode));
