@@ -24,7 +24,7 @@ export class Begin extends pulumi.ComponentResource {
       "begin",
       { ...context.common, ...context.directories, network: networkName, activeSlot, slots: plainReleases(slots) },
       context.step,
-      { parent: this },
+      { parent: this, dependsOn: opts?.dependsOn },
     );
     this.deploymentId = step.result.apply(({ deploymentId }) => deploymentId);
     this.registerOutputs({ deploymentId: this.deploymentId });

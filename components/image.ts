@@ -30,7 +30,7 @@ export class BundledImage extends pulumi.ComponentResource {
         tag: `togather-${args.image}:${digest.slice(0, 12)}`,
       },
       args.context.step,
-      { parent: this },
+      { parent: this, dependsOn: opts?.dependsOn },
     );
     this.imageId = build.result.apply(({ imageId }) => imageId);
     this.registerOutputs({ imageId: this.imageId });
@@ -54,7 +54,7 @@ export class ServerImage extends pulumi.ComponentResource {
     super("togather:deployment:ServerImage", name, {}, opts);
     const { release, source } = args;
     if (release.image !== undefined) {
-      const pulled = new docker.RemoteImage(`${name}-pull`, { name: release.image, keepLocally: true }, { parent: this });
+      const pulled = new docker.RemoteImage(`${name}-pull`, { name: release.image, keepLocally: true }, { parent: this, dependsOn: opts?.dependsOn });
       this.imageId = pulled.imageId;
     } else {
       const tree = release.commit.startsWith("tree-");
@@ -71,7 +71,7 @@ export class ServerImage extends pulumi.ComponentResource {
           release: { version: release.version, commit: release.commit },
         },
         args.context.step,
-        { parent: this },
+        { parent: this, dependsOn: opts?.dependsOn },
       );
       this.imageId = build.result.apply(({ imageId }) => imageId);
     }

@@ -49,7 +49,7 @@ export class Migration extends pulumi.ComponentResource {
         statementTimeoutMs,
       },
       { ...args.context.step, secrets: { DATABASE_URL: args.databaseUrl } },
-      { parent: this },
+      { parent: this, dependsOn: opts?.dependsOn },
     );
     this.result = step.result;
     this.registerOutputs({ version: this.result.apply(({ to }) => to) });

@@ -31,7 +31,7 @@ export class DeploymentRecord extends pulumi.ComponentResource {
         slots: plainReleases(slots),
       },
       context.step,
-      { parent: this },
+      { parent: this, dependsOn: opts?.dependsOn },
     );
     this.result = step.result;
     this.registerOutputs({ file: this.result.apply(({ file }) => file) });

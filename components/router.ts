@@ -37,7 +37,7 @@ export class Router extends pulumi.ComponentResource {
     const volume = new docker.Volume(
       `${name}-files`,
       { name: `${containerName}-files`, labels: containerLabels(common.name, "router") },
-      { parent: this },
+      { parent: this, dependsOn: opts?.dependsOn },
     );
     const files = declareStep(
       `${name}-configuration`,

@@ -73,6 +73,7 @@ export class Slot extends pulumi.ComponentResource {
       },
       {
         parent: this,
+        dependsOn: opts?.dependsOn,
         deleteBeforeReplace: true,
         ignoreChanges: args.serving ? ["image", "envs", "labels", "networksAdvanced", "ports", "tmpfs", "capabilities", "securityOpts", "logOpts"] : [],
       },

@@ -36,7 +36,7 @@ export class Snapshot extends pulumi.ComponentResource {
         release: plainRelease(args.release),
       },
       { ...args.context.step, secrets: { DATABASE_URL: args.databaseUrl } },
-      { parent: this },
+      { parent: this, dependsOn: opts?.dependsOn },
     );
     this.result = step.result;
     this.registerOutputs({ file: this.result.apply(({ file }) => file) });

@@ -41,7 +41,7 @@ export class Switch extends pulumi.ComponentResource {
         healthPath: args.healthPath,
       },
       step,
-      { parent: this },
+      { parent: this, dependsOn: opts?.dependsOn },
     );
     this.result = change.result;
     this.registerOutputs({ activeSlot: this.result.apply(({ to }) => to) });

@@ -106,6 +106,7 @@ export async function runProgram(config: Record<string, unknown>, last?: { slot:
     "togather",
     "unit",
     false,
+    "organization",
   );
   const monitor = pulumi.runtime.getMonitor() as unknown as Monitor;
   const register = monitor.registerResource.bind(monitor);
@@ -115,7 +116,7 @@ export async function runProgram(config: Record<string, unknown>, last?: { slot:
       type: request.getType(),
       name: request.getName(),
       wire: request.getObject()?.toJavaScript(),
-      inputs: inputsOf.get(`${request.getType()} ${request.getName()}`) ?? {},
+      inputs: unwrapped(inputsOf.get(`${request.getType()} ${request.getName()}`) ?? {}) as Record<string, unknown>,
       options: {
         protect: request.getProtect(),
         retainOnDelete: request.getRetainondelete(),
@@ -133,6 +134,8 @@ export async function runProgram(config: Record<string, unknown>, last?: { slot:
       Object.entries(program).map(async ([key, value]) => [key, pulumi.Output.isInstance(value) ? await promiseOf(value) : value] as const),
     ),
   );
+  // What outputs alone don't wait for, such as the outputs of components.
+  await pulumi.runtime.disconnect();
   const get = (name: string): Registered => {
     const found = resources.find((resource) => resource.name === name);
     if (found === undefined) throw new Error(`no resource ${name}; there are ${resources.map((resource) => resource.name).join(", ")}`);
@@ -143,6 +146,15 @@ export async function runProgram(config: Record<string, unknown>, last?: { slot:
     return JSON.parse(environment.TOGATHER_REQUEST) as Record<string, unknown>;
   };
   return { resources, outputs, get, request };
+}
+
+/** A value without the wrappers that mark its secrets. */
+function unwrapped(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(unwrapped);
+  const marked = (value as Record<string, unknown>)[pulumi.runtime.specialSigKey] === pulumi.runtime.specialSecretSig;
+  if (marked) return unwrapped((value as { value: unknown }).value);
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, unwrapped(inner)]));
 }
 
 /** The value of an output, once everything behind it is there. */
