@@ -1,6 +1,7 @@
 // `npm start`: the bundled server, deployed blue-green to this machine's Docker engine.
 import { join } from "node:path";
 import { Command } from "commander";
+import type { SlotName } from "../ops/contract.ts";
 import { thisMachine, type Machine } from "../toolchain/machine.ts";
 import { fail } from "../toolchain/problem.ts";
 import { localSteps, project, setUp } from "../toolchain/setup.ts";
@@ -16,27 +17,26 @@ import { summary, type Checked } from "./summary.ts";
 const SECRETS_FILE = ".env.local";
 const tlsDirectory = join(project, ".togather", "tls");
 
-/** Brings secrets, certificate and stack file up to date, and says what was done. */
-async function prepare(machine: Machine, pulumi: LocalPulumi, dryRun: boolean): Promise<string[]> {
-  const source = await findReleaseSource(project);
-  if (source.warning) console.log(`Note: ${source.warning}`);
+/** Secrets and a certificate of this machine's own. Says what was made. */
+async function prepareFiles(): Promise<void> {
   const made = ensureSecrets(join(project, SECRETS_FILE));
   if (made.length > 0) console.log(`Made up ${made.join(", ")} in ${SECRETS_FILE}.`);
   if (await ensureCertificate(tlsDirectory)) console.log("Made a self-signed certificate in .togather/tls.");
+}
 
-  const { activeSlot: serving } = await pulumi.outputs();
+/** Brings the stack file up to date with what is checked out, and says what will be done. */
+async function prepareStack(machine: Machine, serving: SlotName | undefined): Promise<LocalStackFile> {
+  const source = await findReleaseSource(project);
+  if (source.warning) console.log(`Note: ${source.warning}`);
   const stackFile = new LocalStackFile(project);
   await stackFile.fillIn(project, stackFile.isNew ? await freeName(STACK, machine.env) : STACK);
-  const slot = await stackFile.release(source, serving);
-  console.log(slot ? `Releasing ${source.release.version} into slot ${slot}.` : `Nothing new to release: a slot holds ${source.release.version} already.`);
-  if (!dryRun) {
-    stackFile.save();
-    return [];
-  }
-  // A preview leaves the stack file alone.
-  const copy = join(project, ".togather", `preview.${STACK}.yaml`);
-  stackFile.save(copy);
-  return ["--config-file", copy];
+  const released = await stackFile.release(source, serving);
+  const slot = stackFile.activeSlot;
+  const version = stackFile.slots[slot]?.version ?? "nothing";
+  if (released) console.log(`Releasing ${version} into slot ${slot}.`);
+  else if (slot === serving) console.log(`No new release: slot ${slot} serves ${version}.`);
+  else console.log(`Bringing slot ${slot} with ${version} into service.`);
+  return stackFile;
 }
 
 async function check(url: string): Promise<Checked> {
@@ -53,11 +53,20 @@ async function start({ dryRun }: { dryRun: boolean }): Promise<number> {
   const machine = thisMachine();
   await setUp(localSteps(machine));
   const pulumi = await LocalPulumi.open();
-  const options = await prepare(machine, pulumi, dryRun);
-  if (dryRun) return pulumi.show("preview", ...options);
+  await prepareFiles();
+  const { activeSlot: serving } = await pulumi.outputs();
+  const stackFile = await prepareStack(machine, serving);
+  if (dryRun) {
+    // The stack file itself changes only with the deployment.
+    const copy = join(project, ".togather", `preview.${STACK}.yaml`);
+    stackFile.save(copy);
+    return pulumi.show("preview", "--config-file", copy);
+  }
+  stackFile.save();
   const code = await pulumi.show("up", "--yes", "--skip-preview");
   if (code !== 0) {
-    console.error("\nThe deployment failed; what served before still serves. The reason is above, details are in .togather/log/deployments.");
+    const still = serving ? `slot ${serving} still serves` : "nothing serves yet";
+    console.error(`\nThe deployment failed; ${still}. The reason is above, its details are in .togather/log/deployments.`);
     return code;
   }
   const outputs = await pulumi.outputs();
