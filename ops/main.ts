@@ -81,6 +81,7 @@ async function main(): Promise<number> {
     const context: StepContext = { log, signal, env: process.env, payload: () => Promise.resolve(Buffer.alloc(0)), paths: containerPaths };
     let result: unknown;
     if (step === "build") result = await (await import("./client/build.ts")).build(request as StepRequest<"build">, context);
+    else if (step === "router") result = await (await import("./client/router.ts")).run(request as StepRequest<"router">, context);
     else result = await runInContainer(step, request, context);
     process.stdout.write(`${JSON.stringify(contract[step].result.parse(redactor.value(result)))}\n`);
     return 0;

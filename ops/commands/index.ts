@@ -6,15 +6,16 @@ import { run as gate } from "./gate.ts";
 import { run as migrate } from "./migrate.ts";
 import { run as record } from "./record.ts";
 import { run as snapshot } from "./snapshot.ts";
+import { run as switchTraffic } from "./switch.ts";
 
-export type ContainerStep = Exclude<StepName, "build" | "router" | "switch">;
+export type ContainerStep = Exclude<StepName, "build" | "router">;
 export interface CommandContext extends StepContext {
   /** For `begin` and `record`, which decide themselves whose log they write. */
   openLog: (deploymentId: string) => StepLog & { close(): void };
 }
 type Command<S extends ContainerStep> = (request: StepRequest<S>, context: CommandContext) => Promise<StepResult<S>>;
 
-const typed: { readonly [S in ContainerStep]: Command<S> } = { begin, snapshot, migrate, gate, record };
+const typed: { readonly [S in ContainerStep]: Command<S> } = { begin, snapshot, migrate, gate, switch: switchTraffic, record };
 /** The same for a caller that knows the step's name only when it runs. */
 export const commands: Readonly<Record<ContainerStep, (request: never, context: CommandContext) => Promise<unknown>>> = typed;
 
