@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -22,10 +21,9 @@ function versionVariables(versions: Versions): Record<string, string> {
 
 /** Names a build by all that goes into it. */
 export async function buildKey(machine: Machine, versions: Versions): Promise<string> {
-  const variables = versionVariables(versions);
-  const { ok, stdout, output } = await run("bash", [join(here, "build.sh"), "--key"], { env: { ...machine.env, ...variables } });
+  const { ok, stdout, output } = await run("sh", [join(here, "build.sh"), "--key"], { env: { ...machine.env, ...versionVariables(versions) } });
   if (!ok) throw new Error(output);
-  return createHash("sha256").update(JSON.stringify([stdout, variables, machine.platform, machine.arch])).digest("hex").slice(0, 16);
+  return stdout.slice(0, 16);
 }
 
 /** Whether this machine's Go is what go.mod asks for, or can become so by itself (Go 1.21 and newer fetch a newer one). */
@@ -38,7 +36,11 @@ export async function hasGo(machine: Machine, module = here): Promise<boolean> {
 
 async function buildHere(directory: string, variables: Record<string, string>, machine: Machine, report: Report): Promise<void> {
   const env = { ...machine.env, ...variables };
-  const { ok, output } = await run("bash", [join(here, "build.sh"), directory], { env, onLine: report });
+  // "pulumi CLI ... " comes when it begins, the rest of the line when that is built.
+  const onUnfinishedLine = (line: string) => {
+    report(`Building: ${line.replace(/[ .]+$/, "")}`);
+  };
+  const { ok, output } = await run("sh", [join(here, "build.sh"), directory], { env, onUnfinishedLine });
   if (!ok) throw new Problem(`Pulumi could not be built from the Go module proxy:\n${tail(output)}`);
 }
 

@@ -8,6 +8,8 @@ export interface RunOptions {
   cwd?: string;
   /** Called with each line of output, as it comes. */
   onLine?: (line: string) => void;
+  /** Called with what stdout says without ending the line yet, such as `compiling ... `. */
+  onUnfinishedLine?: (text: string) => void;
   /** The program is stopped when it takes longer (ms) ... */
   timeLimit?: number;
   /** ... or when it says nothing for so long (ms) ... */
@@ -29,7 +31,7 @@ const GRACE = 3000;
 
 /** Runs a program without a terminal. Its failure is a result, not an exception. */
 export function run(command: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
-  const { env, cwd, onLine, timeLimit, silenceLimit, signal } = options;
+  const { env, cwd, onLine, onUnfinishedLine, timeLimit, silenceLimit, signal } = options;
   return new Promise((resolve) => {
     const child = spawn(command, args, { env, cwd, stdio: ["ignore", "pipe", "pipe"] });
     passSignals(child);
@@ -65,6 +67,12 @@ export function run(command: string, args: readonly string[], options: RunOption
       });
     };
     listen(child.stdout, stdout);
+    if (onUnfinishedLine) {
+      child.stdout.on("data", (chunk: Buffer) => {
+        const unfinished = chunk.toString().split("\n").at(-1) ?? "";
+        if (unfinished !== "") onUnfinishedLine(unfinished);
+      });
+    }
     listen(child.stderr, output);
 
     const end = (ok: boolean) => {

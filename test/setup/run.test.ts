@@ -11,6 +11,13 @@ describe("run", () => {
     expect(lines).toEqual(["one", "two", "three"]);
   });
 
+  it("tells of a line that has only begun", async () => {
+    const begun: string[] = [];
+    const result = await shell("printf 'compiling ... '; sleep 0.1; echo 3 s", { onUnfinishedLine: (text) => begun.push(text) });
+    expect(begun).toEqual(["compiling ... "]);
+    expect(result.stdout).toBe("compiling ... 3 s");
+  });
+
   it("reports a failure as a result", async () => {
     expect(await shell("echo no >&2; exit 3")).toEqual({ ok: false, stdout: "", output: "no" });
     expect(await run("no-such-program", [], { env: {} })).toMatchObject({ ok: false, output: "spawn no-such-program ENOENT" });

@@ -12,6 +12,7 @@ import { asCounts, sum, type Counts, type Stage } from "./stage.ts";
 const MODULES = [
   { directory: "server", databaseVariable: "TEST_DATABASE_URL", database: "server" },
   { directory: "toolchain", databaseVariable: "TEST_POSTGRES_URL", database: "toolchain" },
+  { directory: "toolchain/docker", databaseVariable: "TEST_POSTGRES_URL", database: "docker" },
   { directory: "images/ops/river-migrate", databaseVariable: "TEST_DATABASE_URL", database: "river" },
 ];
 type Module = (typeof MODULES)[number];
@@ -79,6 +80,9 @@ async function goInContainer(machine: Machine, postgres: ScratchPostgres): Promi
   const built = await run("bash", ["-c", 'set -o pipefail; tar -c server migrations | docker build --target build --tag "$0" -f server/Dockerfile -', image], {
     cwd: project,
     env: machine.env,
+    onLine(line) {
+      if (line.startsWith("Step ")) console.log(line);
+    },
   });
   if (!built.ok) throw new Problem(`The image with Go could not be built:\n${tail(built.output)}`);
   return ({ directory, databaseVariable, database }, args) => ({
