@@ -36,29 +36,47 @@ function isSame(phase: Phase, start: PhaseStart): boolean {
   return phase.phase === start.step && phase.slot === start.slot && phase.started_at === start.startedAt.toISOString();
 }
 
-/** Writes down that a step of an open deployment runs. A failed deployment is in progress again. */
-export async function startPhase(store: StateStore, start: PhaseStart): Promise<void> {
-  await store.exclusively(async () => {
-    const current = await store.current();
-    if (current === undefined || current.status === "succeeded") return;
-    if (current.status === "failed") {
-      const { error: _error, failed_phase: _phase, finished_at: _end, ...rest } = current;
-      await store.writeCurrent(withPhase({ ...rest, status: "in_progress" }, start));
-      await store.appendHistory({ ...historyEvent("resumed", current, start.startedAt), phase: start.step });
-      return;
-    }
-    await store.writeCurrent(withPhase(current, start));
-  });
+/** A deployment that goes on after a failure. */
+export function reopened(current: Current): Current {
+  return { ...current, status: "in_progress", failed_phase: undefined, error: undefined, finished_at: undefined };
 }
 
-function withPhase(current: Current, start: PhaseStart): Current {
+/**
+ * The first failure that nothing has made good since: both slots' steps run side by side, so that one that succeeds
+ * after another has failed doesn't mean that all is well.
+ */
+function standingFailure({ phases, resumed_at: since }: Current): Phase | undefined {
+  const latest = new Map<string, Phase>();
+  for (const phase of phases) {
+    if (since === undefined || phase.started_at >= since) latest.set(`${phase.phase} ${phase.slot ?? ""}`, phase);
+  }
+  return [...latest.values()].find(({ status }) => status === "failed");
+}
+
+/** The deployment with the status that follows from its phases. */
+function judged(current: Current, now: Date): Current {
+  const failure = standingFailure(current);
+  if (failure === undefined) return reopened(current);
+  return { ...current, status: "failed", failed_phase: failure.phase, error: failure.error, finished_at: now.toISOString() };
+}
+
+/** Writes down that a step of an open deployment runs. A failed deployment whose failed step runs again is in progress again. */
+export async function startPhase(store: StateStore, start: PhaseStart): Promise<void> {
   const phase: Phase = {
     phase: start.step,
     ...(start.slot === undefined ? {} : { slot: start.slot }),
     started_at: start.startedAt.toISOString(),
     status: "running",
   };
-  return { ...current, phases: [...current.phases, phase] };
+  await store.exclusively(async () => {
+    const current = await store.current();
+    if (current === undefined || current.status === "succeeded") return;
+    const next = judged({ ...current, phases: [...current.phases, phase] }, start.startedAt);
+    await store.writeCurrent(next);
+    if (current.status === "failed" && next.status === "in_progress") {
+      await store.appendHistory({ ...historyEvent("resumed", current, start.startedAt), phase: start.step, slot: start.slot });
+    }
+  });
 }
 
 /** Writes down how a step of an open deployment ended. A failure ends the deployment, until somebody runs it again. */
@@ -70,11 +88,7 @@ export async function endPhase(store: StateStore, start: PhaseStart, end: PhaseE
     const current = await store.current();
     if (current === undefined || current.status === "succeeded") return;
     const phases = current.phases.map((phase) => (isSame(phase, start) ? { ...phase, duration_ms, ...outcome } : phase));
-    if (!("error" in end)) {
-      await store.writeCurrent({ ...current, phases });
-      return;
-    }
-    await store.writeCurrent({ ...current, phases, status: "failed", failed_phase: start.step, error: end.error, finished_at: now.toISOString() });
-    await store.appendHistory({ ...historyEvent("failed", current, now), phase: start.step, error: end.error, duration_ms });
+    await store.writeCurrent(judged({ ...current, phases }, now));
+    if ("error" in end) await store.appendHistory({ ...historyEvent("failed", current, now), phase: start.step, slot: start.slot, error: end.error, duration_ms });
   });
 }

@@ -24,7 +24,7 @@ function shortLine(level: Level, message: string, fields: LogFields | undefined)
   const { hint, ...rest } = fields ?? {};
   const extra = Object.entries(rest)
     .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => `${key}=${typeof value === "object" ? JSON.stringify(value) : String(value)}`);
+    .map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
   const line = `${time} ${level.toUpperCase().padEnd(7)} ${message}${extra.length === 0 ? "" : ` (${extra.join(", ")})`}`;
   return typeof hint === "string" ? `${line}\n${" ".repeat(17)}→ ${hint}` : line;
 }

@@ -32,6 +32,8 @@ export const currentSchema = z.looseObject({
   environment: environmentSchema,
   status: z.enum(["in_progress", "failed", "succeeded"]),
   started_at: z.string(),
+  /** When it was begun again after a failure. */
+  resumed_at: z.string().optional(),
   finished_at: z.string().optional(),
   active_slot: slotNameSchema,
   slots: slotsSchema,
@@ -51,6 +53,7 @@ export const historyEventSchema = z.looseObject({
   version: z.string().optional(),
   git_commit: z.string().optional(),
   phase: z.string().optional(),
+  slot: slotNameSchema.optional(),
   error: z.string().optional(),
   duration_ms: z.number().optional(),
   deployed_by: z.string().optional(),

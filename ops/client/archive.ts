@@ -1,16 +1,18 @@
 /** Files as a tar stream: of a git commit, or of a directory as it is. */
 import { execa } from "execa";
 import { lstatSync } from "node:fs";
+import { lstat, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { create, type ReadEntry, type WriteEntry } from "tar";
-import { StepError } from "../errors.ts";
+import { finished } from "node:stream/promises";
+import { create } from "tar";
+import { messageOf, StepError } from "../errors.ts";
 import { lastLines, withoutSecrets } from "./docker.ts";
 
 /** A tar that is being made. */
 export interface Archive {
   stream: Readable;
-  /** Rejects when the tar is not whole. */
+  /** Rejects when the tar is not whole, for a reason on this side. */
   done: Promise<void>;
 }
 
@@ -52,8 +54,9 @@ export function commitArchive(repository: string, commit: string, paths: readonl
   });
   return {
     stream: child.stdout,
-    done: child.then(({ failed, stderr }) => {
-      if (!failed) return;
+    done: child.then(({ failed, stderr, signal }) => {
+      // A reader that has gone away has its own reasons, which it tells itself.
+      if (!failed || signal === "SIGPIPE") return;
       throw new StepError(`commit ${commit} has not all of ${paths.join(", ")}: ${lastLines(stderr, 2)}`, { hint: "togather:source.paths and togather:source.migrations name files of the commit" });
     }),
   };
@@ -64,20 +67,39 @@ function isExcluded(path: string): boolean {
   return path.split("/").some((part) => part === "node_modules" || part === ".git" || part === ".togather" || (/^\.env/.test(part) && !part.endsWith(".example")));
 }
 
-/** A directory's files as they are, without what is no source. Owners and times of the machine stay out of it. */
-export function treeArchive(directory: string, paths: readonly string[]): Archive & { newest: () => Date } {
+/** Paths that don't exist would be left out without a word. */
+function checkPaths(directory: string, paths: readonly string[]): void {
   for (const path of paths) {
-    if (lstatSync(join(directory, path), { throwIfNoEntry: false }) === undefined) throw new StepError(`${join(directory, path)} doesn't exist`, { hint: "togather:source.paths names files of togather:source.repository" });
+    if (lstatSync(join(directory, path), { throwIfNoEntry: false }) === undefined) {
+      throw new StepError(`${join(directory, path)} doesn't exist`, { hint: "togather:source.paths and togather:source.migrations name files of togather:source.repository" });
+    }
   }
-  let newest = 0;
-  const filter = (path: string, entry: ReadEntry | WriteEntry | { mtime?: Date }): boolean => {
-    if (isExcluded(path)) return false;
-    if (entry.mtime !== undefined) newest = Math.max(newest, entry.mtime.getTime());
-    return true;
+}
+
+/** A directory's files as they are, without what is no source. Owners and times of the machine stay out of it. */
+export function treeArchive(directory: string, paths: readonly string[]): Archive {
+  checkPaths(directory, paths);
+  const pack = create({ cwd: directory, portable: true, filter: (path) => !isExcluded(path) }, [...paths]);
+  const stream = Readable.from(pack);
+  return {
+    stream,
+    done: finished(stream, { writable: false }).catch((error: unknown) => {
+      if (error instanceof Error && "code" in error && (error.code === "EPIPE" || error.code === "ERR_STREAM_PREMATURE_CLOSE")) return;
+      throw new StepError(`the files in ${directory} could not be read: ${messageOf(error)}`, { cause: error });
+    }),
   };
-  const pack = create({ cwd: directory, portable: true, filter }, [...paths]);
-  const stream = Readable.from(pack as unknown as AsyncIterable<Buffer>);
-  return { stream, done: Promise.resolve(), newest: () => new Date(newest) };
+}
+
+/** When a source tree was changed last. */
+export async function newestChange(directory: string, paths: readonly string[]): Promise<Date> {
+  checkPaths(directory, paths);
+  let newest = 0;
+  for (const path of paths) {
+    const root = join(directory, path);
+    const below = (await stat(root)).isDirectory() ? await readdir(root, { recursive: true }) : [];
+    for (const file of ["", ...below.filter((file) => !isExcluded(file))]) newest = Math.max(newest, (await lstat(join(root, file))).mtimeMs);
+  }
+  return new Date(newest);
 }
 
 /** A whole archive in memory, for what is small. */

@@ -9,8 +9,8 @@ import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { StepError } from "../errors.ts";
 import { projectDirectory } from "../image.ts";
-import { commitArchive, findCommit, treeArchive, type Archive } from "./archive.ts";
-import { dockerProblem, lastLines, tryDocker, withoutSecrets } from "./docker.ts";
+import { commitArchive, findCommit, newestChange, treeArchive, type Archive } from "./archive.ts";
+import { dockerProblem, isMissing, lastLines, tryDocker, withoutSecrets } from "./docker.ts";
 import { onLines } from "./lines.ts";
 
 type Request = StepRequest<"build">;
@@ -44,10 +44,8 @@ async function prepareSource(request: Request): Promise<BuildSource> {
     }
     case "tree": {
       const repository = resolve(source.repository);
-      // Packed once into nothing, for the time of its newest file.
-      const probe = treeArchive(repository, source.paths);
-      for await (const _chunk of probe.stream);
-      return { archive: () => treeArchive(repository, source.paths), label: sourceLabel(request, source.digest), created: probe.newest().toISOString() };
+      const created = (await newestChange(repository, source.paths)).toISOString();
+      return { archive: () => treeArchive(repository, source.paths), label: sourceLabel(request, source.digest), created };
     }
     case "bundled": {
       const directory = join(projectDirectory, "images", source.image);
@@ -67,7 +65,7 @@ const inspectedSchema = z.array(z.looseObject({ Id: z.string(), Config: z.looseO
 
 /** The engine's image with this tag. */
 async function findImage(tag: string, signal: AbortSignal): Promise<{ imageId: string; label: string | undefined } | undefined> {
-  const { ok, stdout, stderr } = await tryDocker(["image", "inspect", tag], { cancelSignal: signal });
+  const { ok, stdout, stderr } = await tryDocker(["image", "inspect", tag], signal);
   if (!ok) {
     signal.throwIfAborted();
     if (/no such image/i.test(stderr)) return undefined;
@@ -127,11 +125,11 @@ async function runBuild(args: readonly string[], source: BuildSource, context: S
   const said = [onLines(child.stdout, use), onLines(child.stderr, use)];
   // The engine may refuse before it has read everything: then what it says matters, not the broken pipe.
   const sent = pipeline(archive.stream, child.stdin).catch(() => undefined);
-  const [result, packed] = await Promise.all([child, archive.done.then(() => undefined, (error: unknown) => error), sent, ...said]);
+  const [result] = await Promise.all([child, archive.done.catch(() => undefined), sent, ...said]);
   signal.throwIfAborted();
-  if (result.cause instanceof Error && "code" in result.cause && result.cause.code === "ENOENT") throw dockerProblem("", result.cause);
+  if (isMissing(result.cause)) throw dockerProblem("", result.cause);
   // A build of half an archive may well succeed: it must not count.
-  if (packed !== undefined) throw packed;
+  await archive.done;
   return { ok: !result.failed, output: lines.join("\n") };
 }
 

@@ -1,18 +1,23 @@
 /** The Docker client, as every step of the client calls it. */
-import { execa, type Options, type Result } from "execa";
+import { execa } from "execa";
 import { SECRET_VARIABLES } from "../contract.ts";
 import { StepError } from "../errors.ts";
 
 /** The environment without secrets: for programs that have no use for them. */
 export function withoutSecrets(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const { TOGATHER_REQUEST: _request, ...rest } = env;
-  return Object.fromEntries(Object.entries(rest).filter(([name]) => !(SECRET_VARIABLES as readonly string[]).includes(name)));
+  const left: readonly string[] = [...SECRET_VARIABLES, "TOGATHER_REQUEST"];
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !left.includes(name)));
+}
+
+/** Whether a program could not be started because there is none of that name. */
+export function isMissing(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
 }
 
 /** An error of the client or the engine, in words that say what to do. */
 export function dockerProblem(stderr: string, cause?: unknown): StepError {
   const text = stderr.trim();
-  if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") {
+  if (isMissing(cause)) {
     return new StepError("the docker command is not installed", { hint: "install the Docker client (Debian: apt-get install docker.io), or run npm start, which does", cause });
   }
   if (/cannot connect to the docker daemon|error during connect|is the docker daemon running|connection refused|permission denied while trying to connect/i.test(text)) {
@@ -29,18 +34,22 @@ export function lastLines(text: string, count: number): string {
     .join("\n");
 }
 
-export type DockerResult = Result<{ stdout: "pipe"; stderr: "pipe" }> & { stdout: string; stderr: string };
-
 /** Runs a short docker command; the caller decides what a failure means. */
-export async function tryDocker(args: readonly string[], options: Pick<Options, "cancelSignal" | "encoding"> = {}): Promise<{ ok: boolean; stdout: string; stderr: string }> {
-  const { failed, stdout, stderr, cause } = await execa("docker", args, { env: withoutSecrets(process.env), extendEnv: false, reject: false, stdin: "ignore", cancelSignal: options.cancelSignal });
-  if (failed && cause instanceof Error && "code" in cause && cause.code === "ENOENT") throw dockerProblem("", cause);
+export async function tryDocker(args: readonly string[], signal?: AbortSignal): Promise<{ ok: boolean; stdout: string; stderr: string }> {
+  const { failed, stdout, stderr, cause } = await execa("docker", args, {
+    env: withoutSecrets(process.env),
+    extendEnv: false,
+    reject: false,
+    stdin: "ignore",
+    cancelSignal: signal,
+  });
+  if (isMissing(cause)) throw dockerProblem("", cause);
   return { ok: !failed, stdout, stderr };
 }
 
 /** Runs a short docker command that has to succeed. */
 export async function docker(args: readonly string[], signal?: AbortSignal): Promise<string> {
-  const { ok, stdout, stderr } = await tryDocker(args, { cancelSignal: signal });
+  const { ok, stdout, stderr } = await tryDocker(args, signal);
   if (!ok) {
     signal?.throwIfAborted();
     throw dockerProblem(stderr);

@@ -8,7 +8,7 @@ import { StepError } from "../errors.ts";
 import { bundledImageDigest, bundledImageTag } from "../image.ts";
 import type { Redactor } from "../redact.ts";
 import { build } from "./build.ts";
-import { dockerProblem, tryDocker, withoutSecrets } from "./docker.ts";
+import { dockerProblem, isMissing, tryDocker, withoutSecrets } from "./docker.ts";
 import { onLines } from "./lines.ts";
 
 /** The requests of steps that run in the container have these, and some have more. */
@@ -88,8 +88,11 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
   const { context, redactor, step, request } = run;
   const { signal } = context;
   const containerName = `togather-${request.name}-${step}-${randomBytes(4).toString("hex")}`;
-  const secrets = Object.fromEntries(SECRET_VARIABLES.map((name) => [name, context.env[name]]).filter(([, value]) => value !== undefined && value !== ""));
-  const environment: Record<string, string> = { ...run.environment, ...secrets, TOGATHER_REQUEST: JSON.stringify(request) };
+  const environment: Record<string, string> = { ...run.environment, TOGATHER_REQUEST: JSON.stringify(request) };
+  for (const name of SECRET_VARIABLES) {
+    const value = context.env[name];
+    if (value !== undefined && value !== "") environment[name] = value;
+  }
   const child = execa("docker", runArguments(run, containerName, image, Object.keys(environment)), {
     env: { ...withoutSecrets(context.env), ...environment },
     extendEnv: false,
@@ -127,7 +130,7 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
   });
   try {
     const result = await child;
-    if (result.cause instanceof Error && "code" in result.cause && result.cause.code === "ENOENT") throw dockerProblem("", result.cause);
+    if (isMissing(result.cause)) throw dockerProblem("", result.cause);
     await stderr;
     return { exitCode: result.exitCode ?? 137, stdout: result.stdout, dockerSaid: dockerSaid.join("\n").trim() };
   } finally {

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { StepRequest, StepResult } from "../contract.ts";
-import { historyEvent } from "../deployment.ts";
+import { historyEvent, reopened } from "../deployment.ts";
 import { deploymentIdOf, shortCommit } from "../deployment-id.ts";
 import { StepError } from "../errors.ts";
 import { StateStore, type Current } from "../state.ts";
@@ -20,8 +20,7 @@ export async function run(request: StepRequest<"begin">, context: CommandContext
     const last = await store.current();
     const open = last !== undefined && last.status !== "succeeded";
     if (open && last.active_slot === activeSlot && isDeepStrictEqual(last.slots, slots)) {
-      const { error: _error, failed_phase: _phase, finished_at: _end, ...rest } = last;
-      const current: Current = { ...rest, status: "in_progress" };
+      const current: Current = { ...reopened(last), resumed_at: now.toISOString() };
       await store.writeCurrent(current);
       await store.appendHistory(historyEvent("resumed", current, now));
       return { current, resumed: true };

@@ -1,6 +1,6 @@
 import { join } from "node:path/posix";
 import type { SlotName, StepRequest, StepResult } from "../contract.ts";
-import { historyEvent } from "../deployment.ts";
+import { historyEvent, reopened } from "../deployment.ts";
 import { shortCommit } from "../deployment-id.ts";
 import { StateStore, type Current, type DeploymentState, type Phase } from "../state.ts";
 import type { CommandContext } from "./index.ts";
@@ -43,12 +43,8 @@ export async function run(request: StepRequest<"record">, context: CommandContex
 /** The deployment as it ends. When its begin is unknown (the directory was lost), it began now. */
 function close(current: Current | undefined, request: StepRequest<"record">, now: Date): Current {
   const known = current?.deployment_id === request.deploymentId ? current : undefined;
-  const { error: _error, failed_phase: _phase, ...rest } = known ?? {
-    deployment_id: request.deploymentId,
-    started_at: now.toISOString(),
-    phases: [],
-  };
-  return { ...rest, environment: request.environment, active_slot: request.activeSlot, slots: request.slots, status: "succeeded", finished_at: now.toISOString() };
+  const begun = known === undefined ? { deployment_id: request.deploymentId, started_at: now.toISOString(), phases: [] } : reopened(known);
+  return { ...begun, environment: request.environment, active_slot: request.activeSlot, slots: request.slots, status: "succeeded", finished_at: now.toISOString() };
 }
 
 /** The slot that served before this one; unchanged when the same slot serves still. */
@@ -81,7 +77,7 @@ function describe(closed: Current, request: StepRequest<"record">, deployedBy: s
     duration_ms: durationMs,
     slots: request.slots,
     // What each step returned is in current.json and the log.
-    phases: closed.phases.map(({ result: _result, ...phase }) => phase),
+    phases: closed.phases.map((phase) => ({ ...phase, result: undefined })),
     snapshot: snapshot === undefined ? null : { file: snapshot.file, bytes: snapshot.bytes, sha256: snapshot.sha256 },
     migration: migration === undefined ? null : { from: migration.from, to: migration.to },
   };
