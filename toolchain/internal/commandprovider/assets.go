@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gobwas/glob"
+	"github.com/pulumi/pulumi-go-provider/infer/types"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 )
 
@@ -17,7 +18,11 @@ func (out *localOutputs) collect(dir string, in localInputs) error {
 		if err != nil {
 			return err
 		}
-		out.Assets = &assets
+		members := map[string]types.AssetOrArchive{}
+		for name, asset := range assets {
+			members[name] = types.AssetOrArchive{Asset: asset}
+		}
+		out.Assets = &members
 	}
 	if in.ArchivePaths != nil {
 		assets, err := findAssets(dir, *in.ArchivePaths)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pulumi/pulumi-go-provider/infer/types"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 )
 
@@ -28,8 +29,8 @@ type localInputs struct {
 // localOutputs are what a local command leaves behind.
 type localOutputs struct {
 	streamOutputs
-	Assets  *map[string]*resource.Asset `pulumi:"assets,optional"`
-	Archive *resource.Archive           `pulumi:"archive,optional"`
+	Assets  *map[string]types.AssetOrArchive `pulumi:"assets,optional"`
+	Archive *resource.Archive                `pulumi:"archive,optional"`
 }
 
 // execute runs a command on this machine; previous is what the run before it left.
