@@ -28,7 +28,7 @@ const adminApiKey = pulumi.secret(settings.secrets.adminApiKey);
 const password = pulumi.secret(settings.secrets.databasePassword);
 
 // What both slots share: the private network, the program that does the steps, the database, the router.
-const { networkName } = new Network("network", { name, subnet: settings.subnet }, onHost);
+const { networkName } = new Network("network", { name, ...settings.network }, onHost);
 const ops = new BundledImage("ops-image", { image: "ops", context });
 const begin = new Begin("begin", { context, networkName, activeSlot, slots }, { dependsOn: [ops] });
 const postgresImage = new BundledImage("postgres-image", { image: "postgres", context });

@@ -7,6 +7,9 @@ export interface NetworkArgs {
   name: string;
   /** IPv4 /24. */
   subnet: string;
+  /** The part of it from which Docker gives addresses to containers without a fixed one. */
+  dynamicRange: string;
+  gateway: string;
 }
 
 /** The private network of a deployment, with fixed addresses. Only the router publishes ports beyond the loopback. */
@@ -17,7 +20,7 @@ export class Network extends pulumi.ComponentResource {
     super("togather:deployment:Network", name, {}, opts);
     const network = new docker.Network(
       `${name}-bridge`,
-      { name: `togather-${args.name}`, ipamConfigs: [{ subnet: args.subnet }], labels: containerLabels(args.name, "network") },
+      { name: `togather-${args.name}`, ipamConfigs: [{ subnet: args.subnet, ipRange: args.dynamicRange, gateway: args.gateway }], labels: containerLabels(args.name, "network") },
       { parent: this },
     );
     this.networkName = network.name;

@@ -23,13 +23,24 @@ export interface Addresses {
   database: string;
 }
 
+/** The private network, an IPv4 /24. */
+export interface PrivateNetwork {
+  subnet: string;
+  gateway: string;
+  /**
+   * Where Docker takes addresses for containers without a fixed one, such as those of the steps: never from the lower half,
+   * or one of them may sit on the router's address at the moment it starts.
+   */
+  dynamicRange: string;
+}
+
 /** Everything the stack is told, validated and with defaults. */
 export interface Settings extends Omit<StackSettings, "name" | "slots" | "tls" | "deployment" | "subnet" | keyof Secrets> {
   name: string;
   environment: EnvironmentName;
   rules: EnvironmentRules;
   slots: Partial<Record<SlotName, SlotRelease>>;
-  subnet: string;
+  network: PrivateNetwork;
   addresses: Addresses;
   /** PEM texts. */
   tls: { certificate: string; key: string } | undefined;
@@ -71,9 +82,12 @@ function subnetOf(name: string): string {
   return `10.213.${createHash("sha256").update(name).digest().readUInt8(0)}.0/24`;
 }
 
-function addressesIn(subnet: string): Addresses {
+function networkIn(subnet: string): { network: PrivateNetwork; addresses: Addresses } {
   const prefix = subnet.slice(0, subnet.lastIndexOf(".") + 1);
-  return { router: `${prefix}2`, blue: `${prefix}10`, green: `${prefix}11`, database: `${prefix}20` };
+  return {
+    network: { subnet, gateway: `${prefix}1`, dynamicRange: `${prefix}128/25` },
+    addresses: { router: `${prefix}2`, blue: `${prefix}10`, green: `${prefix}11`, database: `${prefix}20` },
+  };
 }
 
 function parseConfig(sources: SettingsSources): { value?: StackSettings; problems: Problem[] } {
@@ -184,8 +198,7 @@ export function loadSettings(sources: SettingsSources): Settings {
     name,
     rules,
     slots,
-    subnet,
-    addresses: addressesIn(subnet),
+    ...networkIn(subnet),
     tls,
     deployment: deployment.value,
     secrets: secrets.value,

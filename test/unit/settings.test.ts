@@ -47,9 +47,15 @@ describe("defaults", () => {
   });
 
   it("give each name a network of its own, and fixed addresses in it", () => {
-    expect(load(staging).subnet).toMatch(/^10\.213\.\d+\.0\/24$/);
+    expect(load(staging).network.subnet).toMatch(/^10\.213\.\d+\.0\/24$/);
     expect(load({ ...staging, subnet: "10.9.8.0/24" }).addresses).toEqual({ router: "10.9.8.2", blue: "10.9.8.10", green: "10.9.8.11", database: "10.9.8.20" });
-    expect(load({ ...staging, name: "a" }).subnet).not.toBe(load({ ...staging, name: "b" }).subnet);
+    expect(load({ ...staging, name: "a" }).network.subnet).not.toBe(load({ ...staging, name: "b" }).network.subnet);
+  });
+
+  it("keep the fixed addresses out of the range that Docker hands out", () => {
+    const { addresses, network } = load({ ...staging, subnet: "10.9.8.0/24" });
+    expect(network).toEqual({ subnet: "10.9.8.0/24", gateway: "10.9.8.1", dynamicRange: "10.9.8.128/25" });
+    for (const address of Object.values(addresses)) expect(Number(address.split(".").at(-1))).toBeLessThan(128);
   });
 
   it("the repository's deployment.yml says the same as having none", async () => {
