@@ -24,6 +24,9 @@ export interface Connection {
 /** Debian's collection of public authorities, in the ops image. */
 const publicAuthorities = "/etc/ssl/certs/ca-certificates.crt";
 
+/** PostgreSQL's URLs may leave the host out (`user@/database?host=…`); the URL parser wants one. */
+const noHost = "no-host.invalid";
+
 function broken(what: string, hint?: string): StepError {
   return new StepError(`DATABASE_URL ${what}`, {
     hint: hint ?? "write it as postgresql://user:password@host:5432/database, with special characters of the password percent-encoded (@ as %40, / as %2F, : as %3A, # as %23, ? as %3F, % as %25)",
@@ -56,7 +59,7 @@ export function parseDatabaseUrl(text: string | undefined): Connection {
   let url: URL;
   try {
     // The URL parser drops tabs and line breaks without a word.
-    url = new URL(text.replace(/[\t\r\n]/g, (character) => encodeURIComponent(character)));
+    url = new URL(text.replace(/[\t\r\n]/g, (character) => encodeURIComponent(character)).replace(/^(\w+:\/\/[^/?#]*@)(?=[/?]|$)/, `$1${noHost}`));
   } catch {
     throw broken("can't be read as a URL");
   }
@@ -65,7 +68,7 @@ export function parseDatabaseUrl(text: string | undefined): Connection {
   if (url.username === "" && url.search.includes("@")) throw broken("contains a ? that is not encoded");
 
   const parameters = url.searchParams;
-  const host = parameters.get("host") ?? decoded(url.hostname, "host").replace(/^\[(.*)\]$/, "$1");
+  const host = parameters.get("host") ?? decoded(url.hostname === noHost ? "" : url.hostname, "host").replace(/^\[(.*)\]$/, "$1");
   if (host === "") throw broken("names no host");
   if (host.includes(",")) throw broken("names several hosts; this needs one");
   const user = parameters.get("user") ?? decoded(url.username, "user");

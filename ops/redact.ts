@@ -8,7 +8,7 @@ import { SECRET_VARIABLES } from "./contract.ts";
 export const REDACTED = "***REDACTED***";
 
 /** Names of variables, JSON fields and URL parameters whose values are secrets. */
-const secretName = "(?:[A-Za-z0-9]+[_-])*(?:database_?url|jwt_?secret|api_?key|password|passwd|passphrase|pgpassword|secret|token|tls_?key|private_?key)";
+const secretName = "[A-Za-z0-9_-]*(?:database_?url|jwt_?secret|api_?key|password|passwd|passphrase|pgpassword|secret|token|tls_?key|private_?key)";
 /** A value as shells, URLs, JSON and connection strings write it: quoted, or up to what ends it. */
 const secretValue = String.raw`(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\\"(?:[^"\\]|\\[^"])*\\"|[^\s"'&,;}]+)`;
 

@@ -4,7 +4,7 @@ import { execa } from "execa";
 import { encodeStart, encodeStop, type Stop } from "../channel.ts";
 import type { StepContext } from "../context.ts";
 import { SECRET_VARIABLES, type StepName } from "../contract.ts";
-import { StepError } from "../errors.ts";
+import { messageOf, StepError } from "../errors.ts";
 import { bundledImageDigest, bundledImageTag } from "../image.ts";
 import type { Redactor } from "../redact.ts";
 import { build } from "./build.ts";
@@ -125,9 +125,13 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
   signal.addEventListener("abort", interrupt);
   if (signal.aborted) interrupt();
   const watching = new AbortController();
-  void run.watch?.(watching.signal).then((reason) => {
-    if (reason !== undefined) stop(reason);
-  });
+  run.watch?.(watching.signal).then(
+    (reason) => {
+      if (reason !== undefined) stop(reason);
+    },
+    // The step itself decides then, a little later.
+    (error: unknown) => { context.log.warn(`the container is not watched: ${messageOf(error)}`); },
+  );
   try {
     const result = await child;
     if (isMissing(result.cause)) throw dockerProblem("", result.cause);

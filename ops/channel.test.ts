@@ -1,0 +1,42 @@
+import { randomBytes } from "node:crypto";
+import { PassThrough } from "node:stream";
+import { describe, expect, it } from "vitest";
+import { encodeStart, encodeStop, openChannel } from "./channel.ts";
+
+describe("the channel", () => {
+  it("carries any payload, however it is cut, and a stop after it", async () => {
+    const payload = Buffer.concat([Buffer.from('\n{"stop":1}\n\0'), randomBytes(3000), Buffer.from("\n")]);
+    for (const size of [1, 7, 1000, 100_000]) {
+      const stream = new PassThrough();
+      const channel = openChannel(stream);
+      const bytes = Buffer.concat([encodeStart(payload), Buffer.from(encodeStop({ message: "enough", hint: "wait" }))]);
+      for (let at = 0; at < bytes.length; at += size) stream.write(bytes.subarray(at, at + size));
+      expect((await channel.payload).equals(payload)).toBe(true);
+      expect(await channel.stopped).toEqual({ message: "enough", hint: "wait" });
+    }
+  });
+
+  it("tells that the client is gone", async () => {
+    const stream = new PassThrough();
+    const channel = openChannel(stream);
+    stream.write(encodeStart(Buffer.alloc(0)));
+    expect((await channel.payload).length).toBe(0);
+    stream.end();
+    expect(await channel.stopped).toBeUndefined();
+  });
+
+  it("refuses half a payload", async () => {
+    const stream = new PassThrough();
+    const channel = openChannel(stream);
+    stream.end(encodeStart(Buffer.from("whole")).subarray(0, -1));
+    await expect(channel.payload).rejects.toThrow("before all files were here");
+  });
+
+  it("takes what it can't read for the end", async () => {
+    const stream = new PassThrough();
+    const channel = openChannel(stream);
+    stream.write("nonsense\n");
+    expect(await channel.stopped).toBeUndefined();
+    await expect(channel.payload).rejects.toThrow();
+  });
+});

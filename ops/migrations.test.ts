@@ -1,0 +1,47 @@
+import { describe, expect, it } from "vitest";
+import { describeFailure, duplicateVersion, failedLine, isOneTransaction, upFiles } from "./migrations.ts";
+
+describe("upFiles", () => {
+  it("reads names as golang-migrate does, in order of their numbers", () => {
+    const names = ["10_c.up.sql", "2_b.up.sql", "000001_a.up.sql", "000001_a.down.sql", "README.md", "x_1.up.sql", "20240101120000_d.up.sql"];
+    expect(upFiles(names).map(({ version }) => version)).toEqual([1, 2, 10, 20240101120000]);
+  });
+
+  it("finds two files of one version", () => {
+    expect(duplicateVersion(upFiles(["1_a.up.sql", "0001_b.up.sql"]))).toEqual(["1_a.up.sql", "0001_b.up.sql"]);
+    expect(duplicateVersion(upFiles(["1_a.up.sql", "2_b.up.sql"]))).toBeUndefined();
+  });
+});
+
+describe("isOneTransaction", () => {
+  it.each([
+    ["CREATE TABLE a (id int); INSERT INTO a VALUES (1);", true],
+    ["-- not CONCURRENTLY\nCREATE INDEX i ON a (id); /* COMMIT */", true],
+    ["CREATE FUNCTION f() RETURNS int AS $$ BEGIN RETURN 1; END $$ LANGUAGE plpgsql;", true],
+    ["CREATE INDEX CONCURRENTLY i ON a (id);", false],
+    ["BEGIN; CREATE TABLE a (); COMMIT;", false],
+    ["VACUUM a", false],
+    ["CALL f();", false],
+    ["alter system set x = 1", false],
+  ])("%s", (sql, expected) => {
+    expect(isOneTransaction(sql)).toBe(expected);
+  });
+});
+
+describe("describeFailure", () => {
+  const stderr = [
+    "1/u a (5ms)",
+    "error: migration failed: relation \"nowhere\" does not exist (column 13) in line 3: CREATE TABLE a ();",
+    "INSERT INTO nowhere VALUES ('x');",
+    ' (details: ERROR: relation "nowhere" does not exist (SQLSTATE 42P01))',
+  ].join("\n");
+  it("keeps the server's words, not the whole file", () => {
+    expect(describeFailure(stderr)).toEqual({ message: 'ERROR: relation "nowhere" does not exist (SQLSTATE 42P01)', sqlState: "42P01" });
+    expect(failedLine(stderr)).toBe(3);
+  });
+
+  it("knows when the server said nothing", () => {
+    expect(describeFailure("error: migration failed in line 0: SELECT 1 (details: unexpected EOF)")).toMatchObject({ sqlState: undefined });
+    expect(failedLine("error: x in line 0: SELECT")).toBeUndefined();
+  });
+});
