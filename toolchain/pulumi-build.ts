@@ -44,14 +44,23 @@ async function buildHere(directory: string, variables: Record<string, string>, m
   if (!ok) throw new Problem(`Pulumi could not be built from the Go module proxy:\n${tail(output)}`);
 }
 
+/** What a build in a container is told: for which system, and the way through the user's network. */
+function buildArguments(variables: Record<string, string>, machine: Machine): string[] {
+  // The engine is Linux everywhere; Pulumi runs here.
+  const system = machine.platform === "linux" ? {} : { GOOS: machine.platform, GOARCH: machine.arch === "x64" ? "amd64" : machine.arch };
+  const given = Object.entries({ ...variables, ...system }).map(([name, value]) => `${name}=${value}`);
+  // By name only: their values may have passwords in them.
+  const network = ["GOPROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"].filter((name) => machine.env[name]);
+  return [...given, ...network].flatMap((argument) => ["--build-arg", argument]);
+}
+
 async function buildInDocker(directory: string, variables: Record<string, string>, machine: Machine, report: Report): Promise<void> {
   report("There is no Go that is new enough: building in a container");
   await ensure(dockerEngine(machine), report);
   await ensure(baseImage(machine), report);
   const docker = (args: string[]) => run("docker", args, { env: machine.env, onLine: report.detail });
   const tag = "togather-toolchain";
-  const buildArguments = Object.entries(variables).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]);
-  const built = await docker(["build", "--tag", tag, ...buildArguments, here]);
+  const built = await docker(["build", "--tag", tag, ...buildArguments(variables, machine), here]);
   if (!built.ok) throw new Problem(`Pulumi could not be built in a container:\n${tail(built.output)}`);
   const container = (await run("docker", ["create", tag, "none"], { env: machine.env })).stdout;
   const copied = await docker(["cp", `${container}:/pulumi/.`, directory]);
