@@ -2,6 +2,7 @@ package commandprovider
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -43,8 +44,12 @@ func execute(ctx context.Context, command string, in localInputs, previous local
 	if in.Dir != nil {
 		dir, err = *in.Dir, nil
 	}
+	if err == nil {
+		// Starting the command would fail too, and blame the interpreter.
+		_, err = os.Stat(dir)
+	}
 	if err != nil {
-		return localOutputs{}, err
+		return localOutputs{}, fmt.Errorf("cannot run in this directory: %w", err)
 	}
 
 	cmd := exec.Command(args[0], append(args[1:len(args):len(args)], command)...)
