@@ -1,0 +1,77 @@
+import { describe, expect, it } from "vitest";
+import { renderNginxFiles, type NginxOptions } from "./nginx-config.ts";
+
+const slots = { blue: "10.213.3.10:8080", green: "10.213.3.11:8080" };
+
+function render(options: Partial<NginxOptions> = {}): string {
+  return renderNginxFiles({ slots, tls: false, ...options })["nginx.conf"] ?? "";
+}
+
+/** Directives without comments, one a line, as nginx reads them. */
+function directives(text: string): string[] {
+  return text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !line.startsWith("#"));
+}
+
+describe("renderNginxFiles", () => {
+  it("declares both slots, each once, whatever is in them", () => {
+    const lines = directives(render());
+    expect(lines.filter((line) => line.startsWith("server 10."))).toEqual(["server 10.213.3.10:8080 max_fails=0;", "server 10.213.3.11:8080 max_fails=0;"]);
+    expect(lines).toContain("upstream blue {");
+    expect(lines).toContain("upstream green {");
+  });
+
+  it("leaves no placeholder or section mark, with all options and with none", () => {
+    for (const text of [render(), render({ tls: true, redirectToHttpsPort: 443, rateLimit: { requestsPerSecond: 5, burst: 10 } })]) {
+      expect(text).not.toMatch(/\{\{|\}\}/);
+      expect(text.split("{").length).toBe(text.split("}").length);
+    }
+  });
+
+  it("never sends a request twice", () => {
+    expect(directives(render()).filter((line) => line.startsWith("proxy_next_upstream"))).toEqual(["proxy_next_upstream off;"]);
+  });
+
+  it("says nothing of TLS without TLS", () => {
+    expect(directives(render()).filter((line) => /ssl|tls|hsts|8443|Strict/i.test(line))).toEqual([]);
+  });
+
+  it("serves HTTPS with TLS 1.2 at least, and promises it to browsers", () => {
+    const lines = directives(render({ tls: true }));
+    expect(lines).toContain("listen 8443 ssl backlog=4096;");
+    expect(lines).toContain("ssl_protocols TLSv1.2 TLSv1.3;");
+    expect(lines).toContain("add_header Strict-Transport-Security $togather_hsts always;");
+    expect(lines.some((line) => line.startsWith("return 308"))).toBe(false);
+  });
+
+  it("redirects to the public HTTPS port, which is left out where it is the usual one", () => {
+    expect(render({ tls: true, redirectToHttpsPort: 443 })).toContain("return 308 https://$host$request_uri;");
+    expect(render({ tls: true, redirectToHttpsPort: 8443 })).toContain("return 308 https://$host:8443$request_uri;");
+    expect(() => render({ redirectToHttpsPort: 443 })).toThrow("needs tls");
+  });
+
+  it("limits rates only when told to, and never on the control socket", () => {
+    expect(render()).not.toContain("limit_req");
+    const limited = render({ rateLimit: { requestsPerSecond: 20, burst: 40 } });
+    expect(limited).toContain("rate=20r/s;");
+    expect(limited.slice(limited.indexOf("location / {"))).toContain("limit_req zone=requests burst=40 nodelay;");
+    expect(directives(limited.slice(0, limited.indexOf("location / {"))).some((line) => line.startsWith("limit_req "))).toBe(false);
+  });
+
+  it("hands control out on the unix socket alone", () => {
+    const text = render({ tls: true });
+    const publicServer = text.slice(text.indexOf("listen 8080"), text.indexOf("listen unix:"));
+    expect(publicServer).not.toContain("js_content");
+    expect(directives(text).filter((line) => line.startsWith("listen "))).toEqual(["listen 8080 backlog=4096;", "listen 8443 ssl backlog=4096;", "listen unix:/router/run/control.sock;"]);
+  });
+
+  it.each(["app-blue:8080", "10.213.3.10", "10.213.3.10:0", "10.213.3.10:99999", "10.213.3.10:8080;", "[::1]:8080", ""])("refuses %j as a slot's address", (address) => {
+    expect(() => render({ slots: { ...slots, blue: address } })).toThrow("blue must be an IPv4 address and a port");
+  });
+
+  it.each([0, 1.5, -1, Number.NaN])("refuses %d seconds", (seconds) => {
+    expect(() => render({ drainSeconds: seconds })).toThrow("drainSeconds must be a whole number");
+  });
+});
