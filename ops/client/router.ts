@@ -7,6 +7,7 @@ import { execa } from "execa";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { StepError } from "../errors.ts";
+import { dockerProblem, withoutSecrets } from "./docker.ts";
 
 /** Exit codes of images/nginx/bin/router-apply and router-reload. */
 const refusedByNginx = 3;
@@ -32,7 +33,7 @@ export async function run(request: StepRequest<"router">, context: StepContext):
 
   const inspected = await docker(["container", "inspect", "--format", "{{.State.Status}}", containerName]);
   if (inspected.stdout !== "running") {
-    if (inspected.exitCode !== 0 && !/no such container/i.test(inspected.stderr)) throw new StepError(`container ${containerName} could not be looked at: ${inspected.stderr}`);
+    if (inspected.exitCode !== 0 && !/no such container/i.test(inspected.stderr)) throw dockerProblem(inspected.stderr);
     context.log.info(`router configuration ${digest} is in place; nginx takes it when its container starts`);
     return { digest, reloaded: false };
   }
@@ -101,25 +102,20 @@ interface Finished {
   stderr: string;
 }
 
+/** Runs docker commands whose exit code tells something; only trouble with Docker itself throws. */
 function createDocker({ env, signal }: StepContext): (args: string[], input?: string) => Promise<Finished> {
   return async (args, input) => {
-    const { exitCode, stdout, stderr, code } = await execa("docker", args, {
-      // The secrets travel in `input`: the Docker client has no use for them.
-      env: { ...env, TLS_CERTIFICATE: undefined, TLS_KEY: undefined },
+    const { exitCode, stdout, stderr, cause } = await execa("docker", args, {
+      // The certificate and the key travel in `input`.
+      env: withoutSecrets(env),
       extendEnv: false,
       reject: false,
       cancelSignal: signal,
       ...(input === undefined ? { stdin: "ignore" as const } : { input }),
     });
     signal.throwIfAborted();
-    if (exitCode === undefined) {
-      throw new StepError(code === "ENOENT" ? "there is no docker command on this machine" : `docker ${args[0] ?? ""} was ended before it was done`, {
-        hint: code === "ENOENT" ? "install the Docker client" : undefined,
-      });
-    }
-    if (/cannot connect to the docker daemon|error during connect|permission denied while trying to connect/i.test(stderr)) {
-      throw new StepError(`the Docker engine can't be reached: ${stderr}`, { hint: "docker info" });
-    }
+    // 125: `docker run` could not start the container.
+    if (exitCode === undefined || exitCode === 125 || /docker daemon/i.test(stderr)) throw dockerProblem(stderr, cause);
     return { exitCode, stdout, stderr };
   };
 }
