@@ -1,0 +1,411 @@
+/**
+ * The router with real containers: nginx as `ops router` configures it, two small upstreams, and `ops switch` as the
+ * stack runs it. All traffic goes to 127.0.0.1.
+ */
+import { randomBytes, randomInt, randomUUID } from "node:crypto";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { Agent, request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from "node:http";
+import { request as httpsRequest } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { execa } from "execa";
+import { generate } from "selfsigned";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { renderNginxFiles, type NginxOptions } from "../../components/nginx-config.ts";
+import { build } from "../../ops/client/build.ts";
+import { run as runRouter } from "../../ops/client/router.ts";
+import { containerPaths, type StepContext } from "../../ops/context.ts";
+import type { SlotName, StepRequest, StepResult } from "../../ops/contract.ts";
+import { bundledImageDigest, bundledImageTag } from "../../ops/image.ts";
+import { freePort } from "./stack.ts";
+
+const project = join(import.meta.dirname, "../..");
+const name = `test-router-${randomBytes(4).toString("hex")}`;
+const prefix = `togather-${name}`;
+const subnet = `10.214.${randomInt(1, 255)}`;
+const address = { router: `${subnet}.2`, blue: `${subnet}.10`, green: `${subnet}.11` };
+const directories = mkdtempSync(join(tmpdir(), `${prefix}-`));
+const releases = { blue: { version: "v1.0.0", commit: "a".repeat(40) }, green: { version: "v1.1.0", commit: "b".repeat(40) } };
+let port = 0;
+let tlsPort = 0;
+
+/** An upstream: says who it is, remembers the ids that were posted to it, streams, and takes WebSockets. */
+const upstreamProgram = `
+  const { createServer } = require("node:http");
+  const seen = [];
+  const { SLOT, HEALTH } = process.env;
+  const server = createServer({ keepAliveTimeout: 120_000 }, (request, response) => {
+    response.setHeader("X-Togather-Slot", "claimed by the server");
+    if (request.url === "/health") return response.end(HEALTH);
+    if (request.url === "/seen") return response.end(JSON.stringify(seen));
+    if (request.url === "/headers") return response.end(JSON.stringify({ slot: SLOT, ...request.headers }));
+    if (request.url === "/silent") return;
+    if (request.url === "/slow") return setTimeout(() => response.end(SLOT), 1500);
+    if (request.url === "/events") {
+      response.writeHead(200, { "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" });
+      response.write("data: first\\n\\n");
+      return setTimeout(() => response.end("data: last\\n\\n"), 1000);
+    }
+    if (request.method !== "POST") return response.writeHead(404).end(JSON.stringify({ upstream: SLOT, method: request.method, url: request.url }));
+    let body = "";
+    request.on("data", (chunk) => (body += chunk));
+    request.on("end", () => { seen.push(body); response.writeHead(201).end(SLOT); });
+  });
+  server.on("upgrade", (request, socket) => {
+    socket.write("HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n");
+    socket.on("data", (data) => socket.write(SLOT + ":" + data));
+    socket.on("error", () => undefined);
+  });
+  server.listen(8080);
+  process.on("SIGTERM", () => process.exit());
+`;
+/** Both shapes that a server's health can have. */
+const health = {
+  blue: JSON.stringify({ status: "healthy", version: releases.blue.version, database: "connected", migrations: "up-to-date", jobs: "operational", uptime: 1 }),
+  green: JSON.stringify({ status: "degraded", version: "unknown", git_commit: releases.green.commit.slice(0, 8), checks: { database: { status: "pass" } }, timestamp: "2026-01-28T14:30:22Z" }),
+};
+
+const common = { contract: 1, name, environment: "staging" } as const;
+const warnings: string[] = [];
+const quiet = (): void => undefined;
+const context: StepContext = {
+  log: { debug: quiet, info: quiet, success: quiet, warn: (message) => warnings.push(message), error: (message) => warnings.push(message) },
+  signal: new AbortController().signal,
+  env: process.env,
+  payload: () => Promise.resolve(Buffer.alloc(0)),
+  paths: containerPaths,
+};
+
+async function docker(...args: string[]): Promise<string> {
+  return (await execa("docker", args)).stdout;
+}
+
+function inRouter(...command: string[]): Promise<string> {
+  return docker("exec", `${prefix}-router`, ...command);
+}
+
+async function control(method: string, body?: string): Promise<{ status: number; body: unknown }> {
+  const output = await inRouter("curl", "--silent", "--unix-socket", "/router/run/control.sock", "--request", method, ...(body === undefined ? [] : ["--data", body]), "--write-out", "%{http_code}", "http://router/slot");
+  return { status: Number(output.slice(-3)), body: JSON.parse(output.slice(0, -3)) };
+}
+
+async function stateFile(): Promise<unknown> {
+  return JSON.parse(await inRouter("cat", "/router/state/slot.json"));
+}
+
+function configure(options: Partial<NginxOptions> = {}, env: NodeJS.ProcessEnv = {}, change = (text: string): string => text): Promise<StepResult<"router">> {
+  const files = renderNginxFiles({ slots: { blue: `${address.blue}:8080`, green: `${address.green}:8080` }, tls: false, ...options });
+  files["nginx.conf"] = change(files["nginx.conf"] ?? "");
+  const request: StepRequest<"router"> = { ...common, image: bundledImageTag("nginx"), volume: `${prefix}-files`, containerName: `${prefix}-router`, files };
+  return runRouter(request, { ...context, env: { ...process.env, ...env } });
+}
+
+/** `ops switch` as the stack runs it. */
+async function switchTo(activeSlot: SlotName, change: Partial<StepRequest<"switch">> = {}): Promise<StepResult<"switch">> {
+  const request: StepRequest<"switch"> = {
+    ...common,
+    activeSlot,
+    stateLocation: join(directories, "state"),
+    logLocation: join(directories, "logs"),
+    network: prefix,
+    release: releases[activeSlot],
+    volume: `${prefix}-files`,
+    routerContainerId: "",
+    slotUrl: `http://${address[activeSlot]}:8080`,
+    routerUrl: `http://${address.router}:8080`,
+    healthPath: "/health",
+    ...change,
+  };
+  const { exitCode, stdout, stderr } = await execa(process.execPath, [join(project, "ops/main.ts"), "switch"], { env: { TOGATHER_REQUEST: JSON.stringify(request) }, reject: false });
+  if (exitCode !== 0) throw new Error(stderr);
+  return JSON.parse(stdout) as StepResult<"switch">;
+}
+
+interface Answer {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: string;
+}
+
+function ask(path: string, options: RequestOptions & { body?: string; secure?: boolean } = {}): Promise<Answer> {
+  const { body, secure = false, ...rest } = options;
+  return new Promise((resolve, reject) => {
+    const send = secure ? httpsRequest : httpRequest;
+    const sent = send({ host: "127.0.0.1", port: secure ? tlsPort : port, path, ...rest, ...(secure ? { rejectUnauthorized: false } : {}) }, (response) => {
+      let text = "";
+      response.on("data", (chunk: Buffer) => (text += chunk.toString()));
+      response.on("error", reject);
+      response.on("end", () => {
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text });
+      });
+    });
+    sent.on("error", reject);
+    sent.end(body);
+  });
+}
+
+async function untilRouterAnswers(): Promise<Answer> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await ask("/health");
+    } catch (error) {
+      if (attempt > 50) throw error;
+      await sleep(100);
+    }
+  }
+}
+
+/** Clients that POST over keep-alive connections and never retry. The pause leaves the machine something for the rest. */
+function startPosting(clients: number): () => Promise<{ sent: string[]; lost: string[]; slots: Set<string> }> {
+  const agent = new Agent({ keepAlive: true, maxSockets: clients });
+  const sent: string[] = [];
+  const lost: string[] = [];
+  const slots = new Set<string>();
+  let running = true;
+  const loops = Array.from({ length: clients }, async () => {
+    while (running && sent.length < 200_000) {
+      const id = randomUUID();
+      sent.push(id);
+      try {
+        const answer = await ask("/", { agent, method: "POST", body: id });
+        if (answer.status !== 201) lost.push(`${answer.status} ${answer.body}`);
+        // What the router says is what answered.
+        else if (answer.headers["x-togather-slot"] !== answer.body) lost.push(`${answer.body} answered as ${String(answer.headers["x-togather-slot"])}`);
+        else slots.add(answer.body);
+      } catch (error) {
+        lost.push(String(error));
+      }
+      await sleep(5);
+    }
+  });
+  return async () => {
+    running = false;
+    await Promise.all(loops);
+    agent.destroy();
+    return { sent, lost, slots };
+  };
+}
+
+/** Ids that the upstreams got, each as often as it came. */
+async function seenIds(): Promise<string[]> {
+  const lists = await Promise.all(
+    (["blue", "green"] as const).map(async (slot) => JSON.parse(await docker("exec", `${prefix}-${slot}`, "node", "-e", 'fetch("http://127.0.0.1:8080/seen").then(async (r) => console.log(await r.text()))')) as string[]),
+  );
+  return lists.flat();
+}
+
+beforeAll(async () => {
+  [port, tlsPort] = [await freePort(), await freePort()];
+  for (const image of ["nginx", "ops"] as const) {
+    await build({ ...common, source: { kind: "bundled", image, digest: bundledImageDigest(image) }, dockerfile: "Dockerfile", tag: bundledImageTag(image) }, context);
+  }
+  await docker("network", "create", "--subnet", `${subnet}.0/24`, prefix);
+  await docker("volume", "create", `${prefix}-files`);
+  for (const slot of ["blue", "green"] as const) {
+    await docker("run", "--detach", "--init", "--name", `${prefix}-${slot}`, "--network", prefix, "--ip", address[slot], "--env", `SLOT=${slot}`, "--env", `HEALTH=${health[slot]}`, "--entrypoint", "node", bundledImageTag("ops"), "-e", upstreamProgram);
+  }
+});
+
+afterAll(async () => {
+  await execa("docker", ["rm", "--force", "--volumes", `${prefix}-router`, `${prefix}-blue`, `${prefix}-green`], { reject: false });
+  await execa("docker", ["volume", "rm", `${prefix}-files`], { reject: false });
+  await execa("docker", ["network", "rm", prefix], { reject: false });
+  rmSync(directories, { recursive: true, force: true });
+});
+
+// In order: each test finds what the one before it left.
+describe("router", () => {
+  it("is configured before its container exists, and answers 503 until the first switch", async () => {
+    expect(await configure()).toMatchObject({ reloaded: false });
+    const id = await docker(
+      ...["run", "--detach", "--name", `${prefix}-router`, "--network", prefix, "--ip", address.router, "--volume", `${prefix}-files:/router`, "--security-opt", "no-new-privileges:true"],
+      ...["--publish", `127.0.0.1:${port}:8080`, "--publish", `127.0.0.1:${tlsPort}:8443`, bundledImageTag("nginx")],
+    );
+    expect(id).toMatch(/^[0-9a-f]{64}$/);
+    const answer = await untilRouterAnswers();
+    expect(answer).toMatchObject({ status: 503, headers: { "content-type": "application/json" } });
+    expect(JSON.parse(answer.body)).toMatchObject({ error: "service_unavailable", request_id: answer.headers["x-request-id"] });
+    expect(answer.headers["server"]).toBe("nginx");
+    expect(await control("GET")).toEqual({ status: 200, body: { slot: null } });
+    expect((await execa("docker", ["logs", `${prefix}-router`])).stderr).toContain("togather: no slot is active");
+  });
+
+  it("leaves a slot alone that is another release, or does not answer", async () => {
+    await expect(switchTo("blue", { release: { version: "v9.9.9", commit: "c".repeat(40) } })).rejects.toThrow(/blue can't take over .* it is v1.0.0, not v9.9.9/);
+    await expect(switchTo("blue", { slotUrl: `http://${address.blue}:9` })).rejects.toThrow(/blue can't take over .*ECONNREFUSED/);
+    expect(await control("GET")).toEqual({ status: 200, body: { slot: null } });
+  });
+
+  it("takes the first slot, and confirms it again when asked twice", async () => {
+    expect(await switchTo("blue")).toMatchObject({ from: null, to: "blue" });
+    expect(await ask("/health")).toMatchObject({ status: 200, body: health.blue, headers: { "x-togather-slot": "blue" } });
+    const state = await stateFile();
+    expect(state).toMatchObject({ slot: "blue" });
+    expect(await switchTo("blue")).toMatchObject({ from: "blue", to: "blue", switchedAt: (state as { changedAt: string }).changedAt });
+    expect(await stateFile()).toEqual(state);
+  });
+
+  it("moves 20 times under load that never retries, and loses and repeats nothing", async () => {
+    const stop = startPosting(8);
+    const durations: number[] = [];
+    try {
+      for (let index = 0; index < 20; index++) durations.push((await switchTo(index % 2 === 0 ? "green" : "blue")).durationMs);
+    } finally {
+      await stop();
+    }
+    const { sent, lost, slots } = await stop();
+    const seen = await seenIds();
+    console.log(`20 switches under load: ${sent.length} requests, ${lost.length} lost, ${seen.length - new Set(seen).size} twice; a switch takes ${durations.sort((a, b) => a - b)[10]} ms (median)`);
+    expect(lost).toEqual([]);
+    expect([...slots].sort()).toEqual(["blue", "green"]);
+    expect(seen).toHaveLength(sent.length);
+    expect(new Set(seen).size).toBe(sent.length);
+  });
+
+  it("moves connections of its own workers at once, one write at a time", async () => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    expect((await ask("/headers", { agent })).headers["x-togather-slot"]).toBe("blue");
+    expect(await control("PUT", '{"slot":"green"}')).toEqual({ status: 200, body: { from: "blue", to: "green" } });
+    expect((await ask("/headers", { agent })).headers["x-togather-slot"]).toBe("green");
+    for (const body of ['{"slot":"red"}', '{"slot":null}', "blue", ""]) expect((await control("PUT", body)).status).toBe(400);
+    expect((await control("POST", '{"slot":"blue"}')).status).toBe(405);
+    expect(await control("PUT", '{"slot":"blue"}')).toMatchObject({ body: { from: "green" } });
+    agent.destroy();
+  });
+
+  it("has no control on its public port", async () => {
+    for (const path of ["/slot", "/configuration", "/-/router"]) {
+      const answer = await ask(path, { method: "PUT", body: '{"slot":"green"}' });
+      expect(JSON.parse(answer.body)).toEqual({ upstream: "blue", method: "PUT", url: path });
+    }
+    expect(await control("GET")).toMatchObject({ body: { slot: "blue" } });
+  });
+
+  it("passes on who asks, and an id for the request, but no claims", async () => {
+    const plain = JSON.parse((await ask("/headers", { headers: { host: "events.example:8443" } })).body) as Record<string, string>;
+    expect(plain).toMatchObject({ host: "events.example:8443", "x-forwarded-host": "events.example:8443", "x-forwarded-proto": "http" });
+    expect(plain["x-request-id"]).toMatch(/^[0-9a-f]{32}$/);
+    expect(plain["connection"]).not.toBe("close");
+    const claimed = await ask("/headers", { headers: { "x-request-id": "caller-1", "x-forwarded-for": "1.2.3.4", upgrade: "h2c", connection: "upgrade" } });
+    const claims = JSON.parse(claimed.body) as Record<string, string>;
+    expect(claims["x-request-id"]).toBe("caller-1");
+    expect(claimed.headers["x-request-id"]).toBe("caller-1");
+    expect(claims["x-forwarded-for"]).toBe(plain["x-forwarded-for"]);
+    expect(claims["x-forwarded-for"]).not.toContain("1.2.3.4");
+    expect(claims["upgrade"]).toBeUndefined();
+  });
+
+  it("streams events as they come, and carries WebSockets", async () => {
+    const started = performance.now();
+    const first = await new Promise<string>((resolve, reject) => {
+      const sent = httpRequest({ host: "127.0.0.1", port, path: "/events" }, (response) => response.once("data", (chunk: Buffer) => { resolve(chunk.toString()); sent.destroy(); }));
+      sent.on("error", reject).end();
+    });
+    expect(first).toBe("data: first\n\n");
+    expect(performance.now() - started).toBeLessThan(900);
+    const echoed = await new Promise<string>((resolve, reject) => {
+      const sent = httpRequest({ host: "127.0.0.1", port, path: "/socket", headers: { connection: "Upgrade", upgrade: "websocket" } });
+      sent.on("upgrade", (_, socket) => {
+        socket.once("data", (data: Buffer) => { resolve(data.toString()); socket.destroy(); });
+        socket.write("hello");
+      });
+      sent.on("error", reject).end();
+    });
+    expect(echoed).toBe("blue:hello");
+  });
+
+  it("comes up on the same slot after a restart and after a kill", async () => {
+    await switchTo("green");
+    await docker("restart", `${prefix}-router`);
+    expect((await untilRouterAnswers()).headers["x-togather-slot"]).toBe("green");
+    await docker("kill", "--signal", "KILL", `${prefix}-router`);
+    await docker("start", `${prefix}-router`);
+    expect((await untilRouterAnswers()).headers["x-togather-slot"]).toBe("green");
+    expect(await control("GET")).toMatchObject({ body: { slot: "green" } });
+  });
+
+  it("puts everything back when the router does not confirm", async () => {
+    const before = await stateFile();
+    // The slot itself instead of the router: it answers, but not as the router would.
+    await expect(switchTo("blue", { routerUrl: `http://${address.blue}:8080` })).rejects.toThrow(/the switch to blue was undone: a request went to claimed by the server\. Traffic is still on green/);
+    expect(await stateFile()).toEqual(before);
+    expect((await ask("/headers")).headers["x-togather-slot"]).toBe("green");
+  });
+
+  it("reloads a changed configuration, keeps the slot and ends what is in flight; an unchanged one does nothing", async () => {
+    const { digest } = await configure();
+    expect(await configure()).toEqual({ digest, reloaded: false });
+    // Another slot in memory than on disk shows that memory outlives a reload.
+    await control("PUT", '{"slot":"blue"}');
+    const slow = ask("/slow");
+    await sleep(100);
+    const changed = await configure({ readSeconds: 5 });
+    expect(changed.reloaded).toBe(true);
+    expect(changed.digest).not.toBe(digest);
+    expect((await ask("/headers")).headers["x-togather-slot"]).toBe("blue");
+    expect(await slow).toMatchObject({ status: 200, body: "blue" });
+    expect(await configure({ readSeconds: 5 })).toEqual({ digest: changed.digest, reloaded: false });
+    // Written, but the reload was lost (a client that was killed): the next run makes up for it.
+    await inRouter("bash", "-c", `cp -r /router/conf/${digest} /router/conf/aaaaaaaaaaaaaaaa && sed -i s/${digest}/aaaaaaaaaaaaaaaa/ /router/conf/aaaaaaaaaaaaaaaa/digest.conf && ln -sfn aaaaaaaaaaaaaaaa /router/conf/current && router-reload aaaaaaaaaaaaaaaa && ln -sfn ${changed.digest} /router/conf/current`);
+    expect(await configure({ readSeconds: 5 })).toEqual({ digest: changed.digest, reloaded: true });
+    expect(await control("PUT", '{"slot":"green"}')).toMatchObject({ status: 200 });
+  });
+
+  it("refuses a broken configuration, and goes on with the one before", async () => {
+    const before = await inRouter("bash", "-c", "readlink /router/conf/current; ls /router/conf");
+    await expect(configure({}, {}, (text) => text.replace("server_tokens off;", "server_tokens perhaps;"))).rejects.toThrow(
+      /nginx refuses the router's configuration: invalid value "perhaps".*\n {2}nginx\.conf:\d+: server_tokens perhaps;\nNothing was changed/,
+    );
+    await expect(configure({ tls: true })).rejects.toMatchObject({ hint: expect.stringContaining("togather:tls.certificateFile") as unknown });
+    expect(await inRouter("bash", "-c", "readlink /router/conf/current; ls /router/conf")).toBe(before);
+    expect((await ask("/headers")).headers["x-togather-slot"]).toBe("green");
+  });
+
+  it("serves HTTPS with a key that only root can read, and can be switched when plain HTTP is redirected", async () => {
+    const [pair, other] = [await generate([{ name: "commonName", value: "localhost" }]), await generate([{ name: "commonName", value: "localhost" }])];
+    await expect(configure({ tls: true }, { TLS_CERTIFICATE: pair.cert, TLS_KEY: other.private })).rejects.toThrow("key values mismatch");
+    const env = { TLS_CERTIFICATE: pair.cert, TLS_KEY: pair.private };
+    expect(await configure({ tls: true, redirectToHttpsPort: tlsPort }, env)).toMatchObject({ reloaded: true });
+    const { digest } = await configure({ tls: true, redirectToHttpsPort: tlsPort }, env);
+    expect(await inRouter("stat", "--format", "%a %U", `/router/conf/${digest}/tls/key.pem`)).toBe("600 root");
+    const secure = await ask("/headers", { secure: true });
+    expect(secure).toMatchObject({ status: 200, headers: { "strict-transport-security": "max-age=31536000", "x-togather-slot": "green" } });
+    expect(JSON.parse(secure.body)).toMatchObject({ "x-forwarded-proto": "https" });
+    const plain = await ask("/path?query=1", { headers: { host: `localhost:${port}` } });
+    expect(plain).toMatchObject({ status: 308, headers: { location: `https://localhost:${tlsPort}/path?query=1` } });
+    expect(plain.headers["strict-transport-security"]).toBeUndefined();
+    expect(await switchTo("blue")).toMatchObject({ from: "green", to: "blue" });
+    expect((await ask("/headers", { secure: true })).headers["x-togather-slot"]).toBe("blue");
+    expect((await inRouter("find", "/router/conf", "-mindepth", "1", "-maxdepth", "1", "-type", "d")).split("\n")).toHaveLength(3);
+  });
+
+  it("limits rates where it is told to", async () => {
+    await configure({ rateLimit: { requestsPerSecond: 1, burst: 2 } });
+    const answers = await Promise.all(Array.from({ length: 6 }, () => ask("/headers")));
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 200, 429, 429, 429]);
+    expect((await control("GET")).status).toBe(200);
+  });
+
+  it("says in JSON that a slot does not answer", async () => {
+    await configure({ readSeconds: 1 });
+    expect(await ask("/silent")).toMatchObject({ status: 504, body: expect.stringContaining("slot blue did not answer in time") as unknown });
+    await docker("stop", `${prefix}-blue`);
+    const answer = await ask("/health");
+    expect(answer).toMatchObject({ headers: { "content-type": "application/json", "x-togather-slot": "blue" } });
+    // Nobody has the address any more: the network says so (502), or connecting takes too long (504).
+    expect([[502, "slot blue does not answer"], [504, "slot blue did not answer in time"]]).toContainEqual([answer.status, (JSON.parse(answer.body) as { message: string }).message]);
+    // Back to what serves.
+    expect(await switchTo("green")).toMatchObject({ from: "blue", to: "green" });
+  });
+
+  it("wrote a JSON line for each request, without query strings, and steps left their log", async () => {
+    const { stdout } = await execa("docker", ["logs", `${prefix}-router`], { maxBuffer: 1e9 });
+    const lines = stdout.split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines.length).toBeGreaterThan(100);
+    expect(lines.find(({ path }) => path === "/path")).toMatchObject({ status: 308, method: "GET" });
+    expect(lines.find(({ path, status }) => path === "/headers" && status === 200)).toMatchObject({ slot: expect.stringMatching(/blue|green/) as unknown, upstream_addr: expect.stringContaining(subnet) as unknown, upstream_status: "200" });
+    expect(stdout).not.toContain("query=1");
+    expect(readdirSync(join(directories, "logs")).length).toBeGreaterThan(0);
+  });
+});
