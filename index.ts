@@ -57,6 +57,7 @@ const router = new Router(
     listenAddress: settings.listenAddress,
     ports: settings.ports,
     tls: tls === undefined ? undefined : { certificate: tls.certificate, key: pulumi.secret(tls.key) },
+    redirectToHttps: rules.redirectToHttps,
   },
   onHost,
 );

@@ -17,6 +17,8 @@ export interface RouterArgs {
   ports: { http: number; https: number };
   /** PEM texts; plain HTTP only without them. */
   tls: { certificate: string; key: pulumi.Output<string> } | undefined;
+  /** With TLS, plain HTTP is only told where HTTPS is. */
+  redirectToHttps: boolean;
 }
 
 /** Ports on which nginx listens in its container. */
@@ -47,7 +49,11 @@ export class Router extends pulumi.ComponentResource {
         image: args.imageId,
         volume: volume.name,
         containerName,
-        files: renderNginxFiles({ slots: args.slots, tls: args.tls !== undefined }),
+        files: renderNginxFiles({
+          slots: args.slots,
+          tls: args.tls !== undefined,
+          redirectToHttpsPort: args.redirectToHttps && args.tls !== undefined ? args.ports.https : undefined,
+        }),
       },
       { ...step, secrets: args.tls === undefined ? {} : { TLS_CERTIFICATE: args.tls.certificate, TLS_KEY: args.tls.key } },
       { parent: this },

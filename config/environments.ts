@@ -14,12 +14,14 @@ export interface EnvironmentRules {
   strongSecrets: Severity;
   /** The database's volume can't be deleted by Pulumi. */
   protectData: boolean;
+  /** The router sends plain HTTP to HTTPS, where there is a certificate. */
+  redirectToHttps: boolean;
   /** The server's LOG_LEVEL. */
   logLevel: "DEBUG" | "INFO";
 }
 
 export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
-  production: { https: "error", committedSource: "error", strongSecrets: "error", protectData: true, logLevel: "INFO" },
-  staging: { https: "warn", committedSource: "warn", strongSecrets: "error", protectData: false, logLevel: "INFO" },
-  development: { https: "off", committedSource: "off", strongSecrets: "warn", protectData: false, logLevel: "DEBUG" },
+  production: { https: "error", committedSource: "error", strongSecrets: "error", protectData: true, redirectToHttps: true, logLevel: "INFO" },
+  staging: { https: "warn", committedSource: "warn", strongSecrets: "error", protectData: false, redirectToHttps: false, logLevel: "INFO" },
+  development: { https: "off", committedSource: "off", strongSecrets: "warn", protectData: false, redirectToHttps: false, logLevel: "DEBUG" },
 };

@@ -99,6 +99,27 @@ describe("a deployment", () => {
     expect(await stack.containers()).toEqual(before);
   });
 
+  it("gives a rotated secret to the idle slot only: the one that serves is not touched", async () => {
+    const before = await stack.containers();
+    stack.canaries.JWT_SECRET = `${stack.canaries.JWT_SECRET}rotated`;
+    stack.writeSecrets();
+    const up = await stack.run("up");
+    expect(up.ok, up.output).toBe(true);
+    const after = await stack.containers();
+    expect(after.get(`togather-${stack.name}-blue`)).toBe(before.get(`togather-${stack.name}-blue`));
+    expect(after.get(`togather-${stack.name}-green`)).not.toBe(before.get(`togather-${stack.name}-green`));
+  });
+
+  it("does what the README's daily commands say", async () => {
+    const readme = readFileSync(join(stack.directory, "README.md"), "utf8");
+    const commands = [...readme.matchAll(/`npm run (pulumi -- [^`]*--stack production[^`]*)`/g)].map(([, command]) => String(command));
+    expect(commands.length).toBeGreaterThanOrEqual(3);
+    for (const command of commands) {
+      const output = await stack.npmRun(command.replace("production", stack.name).replace("-- up", "-- up --yes --skip-preview"));
+      expect(output, command).toMatch(/unchanged|"slot": ?"blue"|slot: blue|blue/);
+    }
+  });
+
   it("refuses a release into the slot that serves", async () => {
     stack.set({ slots: { blue: v2, green: v2 } });
     const up = await stack.run("up");

@@ -96,8 +96,14 @@ export class TestStack {
         state: { location: join(directory, ".togather/deployment") },
       },
     });
-    writeFileSync(join(directory, ".env.test"), Object.entries(stack.canaries).map(([key, value]) => `${key}=${value}\n`).join(""), { mode: 0o600 });
+    stack.writeSecrets();
     return stack;
+  }
+
+  /** Writes the secrets file from the canaries. */
+  writeSecrets(): void {
+    const lines = Object.entries(this.canaries).map(([key, value]) => `${key}=${value}\n`);
+    writeFileSync(join(this.directory, ".env.test"), lines.join(""), { mode: 0o600 });
   }
 
   private async git(...args: string[]): Promise<string> {
@@ -143,6 +149,11 @@ export class TestStack {
   async pulumi(args: string[]): Promise<string> {
     mkdirSync(join(this.directory, ".togather/state"), { recursive: true });
     return (await execa("pulumi", [...args, "--non-interactive"], { cwd: this.directory, env: this.environment() })).stdout;
+  }
+
+  /** One of package.json's scripts with its arguments, as it is written in a document. */
+  async npmRun(command: string): Promise<string> {
+    return (await execa("npm", ["run", "--silent", ...command.split(" ")], { cwd: this.directory, env: this.environment() })).stdout;
   }
 
   /** `pulumi up` or another operation on the stack, as an operator runs it. */

@@ -48,12 +48,28 @@ describe("Pulumi.yaml", () => {
       const structured = parsed.success && (typeof parsed.data === "object" || parsed.data === undefined);
       if (structured) continue;
       expect(declared, key).toHaveProperty(key);
-      expect(declared[key]?.default, key).toEqual(parsed.success ? parsed.data : undefined);
+      const expected: unknown = parsed.success ? parsed.data : undefined;
+      expect(declared[key]?.default, key).toEqual(expected);
     }
   });
 
   it("marks secrets as secret, and nothing else", () => {
     expect(Object.entries(declared).filter(([, { secret }]) => secret === true).map(([key]) => key).sort()).toEqual([...secretKeys].sort());
+  });
+});
+
+describe("examples", () => {
+  const stackFiles = ["README.md", "docs/operations.md"].flatMap((file) =>
+    [...read(file).matchAll(/^( *)```yaml\n([\s\S]*?)```/gm)].map(([, , text]) => ({ file, text: text ?? "" })),
+  );
+
+  it.each(stackFiles)("of stack files in $file are valid settings", ({ text }) => {
+    const parsed = parse(text) as Record<string, unknown>;
+    const config = (parsed["config"] ?? parsed) as Record<string, unknown>;
+    const settings = Object.fromEntries(Object.entries(config).map(([key, value]) => [key.replace(/^togather:/, ""), value]));
+    const checked = stackSettingsSchema.safeParse({ environment: "production", ...settings });
+    expect(checked.error?.issues ?? []).toEqual([]);
+    expect(Object.keys(settings).length).toBeGreaterThan(0);
   });
 });
 
@@ -67,7 +83,7 @@ describe("docs/settings.md", () => {
 
   it("lists every key of deployment.yml with its default", () => {
     const defaults = deploymentFileSchema.parse({});
-    const listed = Object.fromEntries(table(settings, "How deployments behave").map(([key, value]) => [key?.replaceAll("`", ""), value?.replaceAll("`", "")]));
+    const listed: Record<string, string | undefined> = Object.fromEntries(table(settings, "How deployments behave").map(([key, value]) => [key?.replaceAll("`", ""), value?.replaceAll("`", "")]));
     const flat = Object.fromEntries(
       Object.entries(defaults).flatMap(([group, values]) => Object.entries(values).map(([key, value]) => [`${group}.${key}`, String(value)])),
     );

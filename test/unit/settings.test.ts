@@ -55,7 +55,7 @@ describe("defaults", () => {
   it("keep the fixed addresses out of the range that Docker hands out", () => {
     const { addresses, network } = load({ ...staging, subnet: "10.9.8.0/24" });
     expect(network).toEqual({ subnet: "10.9.8.0/24", gateway: "10.9.8.1", dynamicRange: "10.9.8.128/25" });
-    for (const address of Object.values(addresses)) expect(Number(address.split(".").at(-1))).toBeLessThan(128);
+    for (const address of Object.values<string>({ ...addresses })) expect(Number(address.split(".").at(-1))).toBeLessThan(128);
   });
 
   it("the repository's deployment.yml says the same as having none", async () => {
