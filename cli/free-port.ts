@@ -14,12 +14,15 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** The wished ports where they are free, else the next ones that are; no port twice. */
-export async function freePorts<Name extends string>(wished: Record<Name, number>): Promise<Record<Name, number>> {
+/**
+ * The wished ports where they are free, else the next ones that are; no port twice.
+ * @param room is left out above each wish.
+ */
+export async function freePorts<Name extends string>(wished: Record<Name, number>, room = 0): Promise<Record<Name, number>> {
   const taken = new Set<number>();
   const found: [string, number][] = [];
   for (const [name, wish] of Object.entries<number>(wished)) {
-    let port = wish;
+    let port = wish + room;
     while (taken.has(port) || !(await isFree(port))) port += 1;
     taken.add(port);
     found.push([name, port]);
