@@ -83,7 +83,8 @@ describe("docs/settings.md", () => {
 
   it("lists every key of deployment.yml with its default", () => {
     const defaults = deploymentFileSchema.parse({});
-    const listed: Record<string, string | undefined> = Object.fromEntries(table(settings, "How deployments behave").map(([key, value]) => [key?.replaceAll("`", ""), value?.replaceAll("`", "")]));
+    const plain = (cell?: string): string => (cell ?? "").replaceAll("`", "");
+    const listed = Object.fromEntries(table(settings, "How deployments behave").map(([key, value]) => [plain(key), plain(value)]));
     const flat = Object.fromEntries(
       Object.entries(defaults).flatMap(([group, values]) => Object.entries(values).map(([key, value]) => [`${group}.${key}`, String(value)])),
     );
