@@ -1,3 +1,4 @@
+import type { Release, SlotName } from "../ops/contract.ts";
 import { foreground } from "../toolchain/foreground.mjs";
 import { Problem } from "../toolchain/problem.ts";
 import { run, tail } from "../toolchain/run.ts";
@@ -8,12 +9,12 @@ import { STACK } from "./local-stack.ts";
 export interface StackOutputs {
   url?: string;
   httpsUrl?: string;
-  activeSlot?: "blue" | "green";
+  activeSlot?: SlotName;
   version?: string;
   commit?: string;
   deploymentId?: string;
   logFile?: string;
-  stateFile?: string;
+  slots?: Partial<Record<SlotName, Release>>;
 }
 
 /** Pulumi, called for the stack of `npm start`. */

@@ -69,7 +69,7 @@ export class LocalStackFile {
     this.#setUnlessPresent("listenAddress", "127.0.0.1");
     if (["ports", "slotPorts", "databasePort"].some((key) => this.#get(key) === undefined)) {
       // The second deployment on an engine leaves room for the first one's ports, some of which may rest just now.
-      const room = 10 * (Number(/-(\d+)$/.exec(name)?.[1] ?? 1) - 1);
+      const room = 10 * (Number(/-(\d+)$/.exec(String(this.#get("name")))?.[1] ?? 1) - 1);
       const wished = { http: 8000, https: 8443, blue: 8080, green: 8081, database: 15432 };
       const { http, https, blue, green, database } = await freePorts(wished, room);
       this.#setUnlessPresent("ports", { http, https });

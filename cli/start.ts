@@ -63,7 +63,7 @@ async function start({ dryRun }: { dryRun: boolean }): Promise<number> {
     return pulumi.show("preview", "--config-file", copy);
   }
   stackFile.save();
-  const code = await pulumi.show("up", "--yes", "--skip-preview");
+  const code = await pulumi.show("up", "--yes", "--skip-preview", "--suppress-outputs");
   if (code !== 0) {
     const still = serving ? `slot ${serving} still serves` : "nothing serves yet";
     console.error(`\nThe deployment failed; ${still}. The reason is above, its details are in .togather/log/deployments.`);

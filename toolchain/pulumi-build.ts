@@ -1,23 +1,17 @@
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { baseImage } from "./base-image.ts";
-import { dockerEngine } from "./docker.ts";
 import { withLock } from "./lock.ts";
 import { isAtLeast } from "./is-at-least.mjs";
 import { findProgram, type Machine } from "./machine.ts";
 import { Problem } from "./problem.ts";
 import type { Installation } from "./pulumi.ts";
+import { buildInContainer } from "./pulumi-container.ts";
 import { run, tail } from "./run.ts";
-import { ensure, type Report } from "./step.ts";
-import type { Versions } from "./versions.ts";
+import type { Report } from "./step.ts";
+import { versionVariables, type Versions } from "./versions.ts";
 
 const here = import.meta.dirname;
-
-/** The versions that the plugins must have, as build.sh and the Dockerfile take them. */
-function versionVariables(versions: Versions): Record<string, string> {
-  return { DOCKER_VERSION: versions.plugins.docker, COMMAND_VERSION: versions.plugins.command, POSTGRESQL_VERSION: versions.plugins.postgresql };
-}
 
 /** Names a build by all that goes into it. */
 export async function buildKey(machine: Machine, versions: Versions): Promise<string> {
@@ -34,38 +28,14 @@ export async function hasGo(machine: Machine, module = here): Promise<boolean> {
   return ok && isAtLeast(stdout, wanted);
 }
 
-async function buildHere(directory: string, variables: Record<string, string>, machine: Machine, report: Report): Promise<void> {
-  const env = { ...machine.env, ...variables };
+async function buildHere(directory: string, machine: Machine, versions: Versions, report: Report): Promise<void> {
+  const env = { ...machine.env, ...versionVariables(versions) };
   // "pulumi CLI ... " comes when it begins, the rest of the line when that is built.
   const onUnfinishedLine = (line: string) => {
     report(`Building: ${line.replace(/[ .]+$/, "")}`);
   };
   const { ok, output } = await run("sh", [join(here, "build.sh"), directory], { env, onUnfinishedLine });
   if (!ok) throw new Problem(`Pulumi could not be built from the Go module proxy:\n${tail(output)}`);
-}
-
-/** What a build in a container is told: for which system, and the way through the user's network. */
-function buildArguments(variables: Record<string, string>, machine: Machine): string[] {
-  // The engine is Linux everywhere; Pulumi runs here.
-  const system = machine.platform === "linux" ? {} : { GOOS: machine.platform, GOARCH: machine.arch === "x64" ? "amd64" : machine.arch };
-  const given = Object.entries({ ...variables, ...system }).map(([name, value]) => `${name}=${value}`);
-  // By name only: their values may have passwords in them.
-  const network = ["GOPROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"].filter((name) => machine.env[name]);
-  return [...given, ...network].flatMap((argument) => ["--build-arg", argument]);
-}
-
-async function buildInDocker(directory: string, variables: Record<string, string>, machine: Machine, report: Report): Promise<void> {
-  report("There is no Go that is new enough: building in a container");
-  await ensure(dockerEngine(machine), report);
-  await ensure(baseImage(machine), report);
-  const docker = (args: string[]) => run("docker", args, { env: machine.env, onLine: report.detail });
-  const tag = "togather-toolchain";
-  const built = await docker(["build", "--tag", tag, ...buildArguments(variables, machine), here]);
-  if (!built.ok) throw new Problem(`Pulumi could not be built in a container:\n${tail(built.output)}`);
-  const container = (await run("docker", ["create", tag, "none"], { env: machine.env })).stdout;
-  const copied = await docker(["cp", `${container}:/pulumi/.`, directory]);
-  await run("docker", ["rm", container], { env: machine.env });
-  if (!copied.ok) throw new Problem(`The built Pulumi could not be copied out of its container:\n${tail(copied.output)}`);
 }
 
 /** Where downloads are out of reach: built from the Go module proxy, once for all clones of this user. */
@@ -79,8 +49,7 @@ export async function buildPulumi(machine: Machine, versions: Versions, report: 
     for (const name of unfinished) await rm(join(builds, name), { recursive: true });
     const temporary = `${home}.building`;
     await mkdir(temporary);
-    const variables = versionVariables(versions);
-    await ((await hasGo(machine)) ? buildHere : buildInDocker)(temporary, variables, machine, report);
+    await ((await hasGo(machine)) ? buildHere : buildInContainer)(temporary, machine, versions, report);
     await rename(temporary, home);
   };
   if (!existsSync(home)) {

@@ -15,3 +15,8 @@ export function installedVersions(project: string): Versions {
   };
   return { pulumi: version("pulumi"), plugins: { docker: version("docker"), command: version("command"), postgresql: version("postgresql") } };
 }
+
+/** The versions that built plugins must have, as build.sh and the Dockerfile take them. */
+export function versionVariables({ plugins }: Versions): Record<string, string> {
+  return { DOCKER_VERSION: plugins.docker, COMMAND_VERSION: plugins.command, POSTGRESQL_VERSION: plugins.postgresql };
+}

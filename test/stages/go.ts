@@ -1,10 +1,12 @@
 import { join } from "node:path";
 import { hasGo } from "../../toolchain/pulumi-build.ts";
+import { buildToolchainImage } from "../../toolchain/pulumi-container.ts";
 import type { Machine } from "../../toolchain/machine.ts";
 import { Problem } from "../../toolchain/problem.ts";
 import { run, tail } from "../../toolchain/run.ts";
 import { project } from "../../toolchain/setup.ts";
-import type { Step } from "../../toolchain/step.ts";
+import type { Report, Step } from "../../toolchain/step.ts";
+import { installedVersions } from "../../toolchain/versions.ts";
 import { withScratchPostgres, type ScratchPostgres } from "./scratch-postgres.ts";
 import { asCounts, sum, type Counts, type Stage } from "./stage.ts";
 
@@ -73,23 +75,21 @@ const goHere =
     env: { ...machine.env, [databaseVariable]: postgres.url(database) },
   });
 
-/** Go from the build stage of the server's image; what it compiles is kept in a volume. */
+/** Go from the build stages of our own images, which have compiled nearly everything that the tests need. */
 async function goInContainer(machine: Machine, postgres: ScratchPostgres): Promise<Go> {
-  console.log("There is no Go that is new enough: testing in a container ...");
-  const image = "togather-test-go";
-  const built = await run("bash", ["-c", 'set -o pipefail; tar -c server migrations | docker build --target build --tag "$0" -f server/Dockerfile -', image], {
-    cwd: project,
-    env: machine.env,
-    onLine(line) {
-      if (line.startsWith("Step ")) console.log(line);
-    },
-  });
+  console.log("There is no Go that is new enough: testing in containers ...");
+  const serverImage = "togather-test-go-server";
+  const toolchainImage = "togather-test-go-toolchain";
+  const script = 'set -o pipefail; tar -c server migrations | docker build --target build --tag "$0" -f server/Dockerfile -';
+  const built = await run("bash", ["-c", script, serverImage], { cwd: project, env: machine.env });
   if (!built.ok) throw new Problem(`The image with Go could not be built:\n${tail(built.output)}`);
+  const report: Report = Object.assign(console.log, { detail: () => undefined });
+  await buildToolchainImage(toolchainImage, "build", machine, installedVersions(project), report);
   return ({ directory, databaseVariable, database }, args) => ({
     command: "docker",
     args: [
       ...["run", "--rm", "--network", `container:${postgres.container}`, "--volume", `${project}:/project:ro`, "--workdir", `/project/${directory}`],
-      ...["--volume", "togather-test-go:/root", "--env", databaseVariable, image, "go", ...args],
+      ...["--env", databaseVariable, directory.startsWith("toolchain") ? toolchainImage : serverImage, "go", ...args],
     ],
     env: { ...machine.env, [databaseVariable]: postgres.urlInside(database) },
   });
