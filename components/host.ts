@@ -1,4 +1,5 @@
 import * as docker from "@pulumi/docker";
+import { hostDirectories, type HostDirectories } from "../config/host-directories.ts";
 import type { Settings } from "../config/load.ts";
 import type { StepEnvironment } from "./step.ts";
 
@@ -6,8 +7,7 @@ import type { StepEnvironment } from "./step.ts";
 export interface HostContext {
   /** Fields that every request of a step has. */
   common: { contract: 1; name: string; environment: Settings["environment"] };
-  /** Directories on the Docker host for state and logs. */
-  directories: { stateLocation: string; logLocation: string };
+  directories: HostDirectories;
   step: StepEnvironment;
 }
 
@@ -15,7 +15,7 @@ export interface HostContext {
 export function hostContext(settings: Settings): HostContext {
   return {
     common: { contract: 1, name: settings.name, environment: settings.environment },
-    directories: { stateLocation: `${settings.deployment.state.location}/${settings.name}`, logLocation: settings.deployment.logging.location },
+    directories: hostDirectories(settings.deployment, settings.name),
     step: { host: settings.host },
   };
 }

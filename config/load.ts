@@ -90,7 +90,8 @@ function networkIn(subnet: string): { network: PrivateNetwork; addresses: Addres
   };
 }
 
-function parseConfig(sources: SettingsSources): { value?: StackSettings; problems: Problem[] } {
+/** What the config says by itself, without the files that it names. */
+export function parseConfig(sources: Pick<SettingsSources, "config">): { value?: StackSettings; problems: Problem[] } {
   const raw = Object.fromEntries(Object.entries(sources.config).map(([key, text]) => [key, decode(key, text)]));
   const parsed = stackSettingsSchema.safeParse(raw);
   if (parsed.success) return { value: parsed.data, problems: [] };
@@ -111,6 +112,12 @@ function readPem(projectDirectory: string, key: string, file: string, label: str
   return { text, problems: new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(text) ? [] : [{ where, what: `${file} is no PEM file with a ${label}` }] };
 }
 
+/** deployment.yml with the stack's own values. */
+export function readDeploymentFile({ config, projectDirectory }: Pick<SettingsSources, "config" | "projectDirectory">): ReturnType<typeof parseDeploymentFile> {
+  const file = resolve(projectDirectory, "deployment.yml");
+  return parseDeploymentFile(existsSync(file) ? readFileSync(file, "utf8") : undefined, decode("deployment", config["deployment"] ?? "{}"));
+}
+
 /**
  * Reads and checks all settings of a stack before anything else happens.
  * @throws {SettingsError} with every problem at once.
@@ -125,9 +132,7 @@ export function loadSettings(sources: SettingsSources): Settings {
     problems.push({ where: `togather:${key}`, what: "is a secret in plain text", fix: `pulumi config set --secret togather:${key}, and make a new one` });
   }
 
-  const deploymentPath = resolve(sources.projectDirectory, "deployment.yml");
-  const overrides: unknown = decode("deployment", sources.config["deployment"] ?? "{}");
-  const deployment = parseDeploymentFile(existsSync(deploymentPath) ? readFileSync(deploymentPath, "utf8") : undefined, overrides);
+  const deployment = readDeploymentFile(sources);
   problems.push(...deployment.problems);
   if (stack === undefined) throw new SettingsError(problems);
 
