@@ -26,6 +26,11 @@ const betweenRoundsMs = 300;
 /** The router's HTTPS port in the private network, for a router that sends plain HTTP there. */
 const routerHttpsPort = "8443";
 
+/** What to look at when the router is not as it should be. */
+function routerLogs({ name }: { name: string }): string {
+  return `docker logs --tail 20 togather-${name}-router`;
+}
+
 const stateSchema = z.object({ slot: slotNameSchema, changedAt: z.string() });
 
 export async function run(request: StepRequest<"switch">, context: StepContext): Promise<StepResult<"switch">> {
@@ -33,7 +38,7 @@ export async function run(request: StepRequest<"switch">, context: StepContext):
   const { log, signal, paths } = context;
   const started = performance.now();
   const stateFile = join(paths.router, "state", "slot.json");
-  const control = new RouterControl(join(paths.router, "run", "control.sock"));
+  const control = new RouterControl(join(paths.router, "run", "control.sock"), routerLogs(request));
 
   await checkTarget(request, signal);
   const running = await control.slot(signal);
@@ -51,7 +56,7 @@ export async function run(request: StepRequest<"switch">, context: StepContext):
     if (running !== to) await control.set(to);
     await confirm(request, witnesses);
   } catch (error) {
-    await undo({ error, from, to, running, persisted: persisted?.text, stateFile, control, log });
+    await undo({ error, from, to, running, persisted: persisted?.text, stateFile, control, log, hint: routerLogs(request) });
   } finally {
     for (const witness of witnesses) witness.destroy();
   }
@@ -106,9 +111,11 @@ async function readState(file: string): Promise<(z.infer<typeof stateSchema> & {
 /** nginx's memory, through its unix socket. */
 class RouterControl {
   private readonly socketPath: string;
+  private readonly hint: string;
 
-  constructor(socketPath: string) {
+  constructor(socketPath: string, hint: string) {
     this.socketPath = socketPath;
+    this.hint = hint;
   }
 
   /** Waits for a router that is starting. */
@@ -121,7 +128,7 @@ class RouterControl {
       } catch (error) {
         if (performance.now() > deadline) {
           throw new StepError(`the router does not answer on its control socket: ${messageOf(error)}. Nothing was changed`, {
-            hint: "look at the router's container: docker ps -a, docker logs",
+            hint: this.hint,
             cause: error,
           });
         }
@@ -198,8 +205,9 @@ async function undo(change: {
   stateFile: string;
   control: RouterControl;
   log: StepContext["log"];
+  hint: string;
 }): Promise<never> {
-  const { error, from, to, running, persisted, stateFile, control, log } = change;
+  const { error, from, to, running, persisted, stateFile, control, log, hint } = change;
   const reason = messageOf(error);
   log.warn(`the switch to ${to} is not confirmed and is undone: ${reason}`);
   const failures: string[] = [];
@@ -218,15 +226,15 @@ async function undo(change: {
   const cause = { cause: error };
   if (failures.length > 0) {
     throw new StepError(`the switch to ${to} failed (${reason}) and could not be undone: ${failures.join("; ")}. The router may be on either slot`, {
-      hint: "look at the X-Togather-Slot header of the router's answers, and at the router's container; deploying again settles it",
+      hint: `${hint}; the router's answers say which in X-Togather-Slot, and deploying again settles it`,
       ...cause,
     });
   }
   if (from === to) {
-    throw new StepError(`${to} serves, but that can't be confirmed through the router: ${reason}. Nothing was changed`, { hint: "docker logs of the router and of the slot", ...cause });
+    throw new StepError(`${to} serves, but that can't be confirmed through the router: ${reason}. Nothing was changed`, { hint, ...cause });
   }
   throw new StepError(`the switch to ${to} was undone: ${reason}. ${from === null ? "No slot serves, as before" : `Traffic is still on ${from}`}`, {
-    hint: "docker logs of the router and of the slot tell why",
+    hint,
     ...cause,
   });
 }

@@ -1,0 +1,227 @@
+import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync, existsSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { StepContext } from "../context.ts";
+import type { SlotName, StepRequest, StepResult } from "../contract.ts";
+import { StepError } from "../errors.ts";
+import { run } from "./switch.ts";
+
+const release = { version: "v1.2.0", commit: "abcdef0123456789abcdef0123456789abcdef01" };
+
+/** A router as the switch sees it: a control socket, a port, and a volume; nginx's part played by a few lines. */
+class FakeRouter {
+  readonly volume = mkdtempSync(join(tmpdir(), "togather-switch-"));
+  readonly stateFile = join(this.volume, "state", "slot.json");
+  memory: SlotName | null = null;
+  /** Slots that control was told, in order, with what the file said at that moment. */
+  readonly told: { slot: SlotName | null; file: string | undefined }[] = [];
+  /** What public answers claim, if not the truth. */
+  claim: string | undefined;
+  /** Answers of the public port that are lost before it works. */
+  lose = 0;
+  failControl = false;
+  health = JSON.stringify({ status: "healthy", version: release.version });
+  private servers: Server[] = [];
+  url = "";
+
+  async start(): Promise<void> {
+    mkdirSync(join(this.volume, "state"));
+    mkdirSync(join(this.volume, "run"));
+    const control = createServer((request, response) => {
+      let body = "";
+      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
+      request.on("end", () => {
+        if (request.method !== "GET") {
+          if (this.failControl) {
+            response.writeHead(500).end("broken");
+            return;
+          }
+          this.memory = request.method === "DELETE" ? null : (JSON.parse(body) as { slot: SlotName }).slot;
+          this.told.push({ slot: this.memory, file: this.state()?.slot });
+        }
+        response.end(JSON.stringify({ slot: this.memory }));
+      });
+    });
+    const traffic = createServer((request, response) => {
+      if (this.told.length > 0 && this.lose > 0) {
+        this.lose -= 1;
+        request.socket.destroy();
+        return;
+      }
+      response.setHeader("X-Togather-Slot", this.claim ?? this.memory ?? "");
+      response.writeHead(this.memory === null ? 503 : 200).end(this.health);
+    });
+    await new Promise<void>((resolve) => control.listen(join(this.volume, "run", "control.sock"), resolve));
+    await new Promise<void>((resolve) => traffic.listen(0, "127.0.0.1", resolve));
+    this.servers = [control, traffic];
+    this.url = `http://127.0.0.1:${(traffic.address() as AddressInfo).port}`;
+  }
+
+  stop(): void {
+    for (const server of this.servers) {
+      server.close();
+      server.closeAllConnections();
+    }
+    rmSync(this.volume, { recursive: true, force: true });
+  }
+
+  state(): { slot: string; changedAt: string } | undefined {
+    return existsSync(this.stateFile) ? (JSON.parse(readFileSync(this.stateFile, "utf8")) as { slot: string; changedAt: string }) : undefined;
+  }
+
+  /** As a switch before would have left it. */
+  serve(slot: SlotName): void {
+    this.memory = slot;
+    writeFileSync(this.stateFile, JSON.stringify({ slot, changedAt: "2026-01-01T00:00:00.000Z" }));
+  }
+}
+
+/** The slot itself, asked without the router. */
+let slotHealth: { status: number; body: string };
+let slot: Server;
+let slotUrl: string;
+let router: FakeRouter;
+const said: string[] = [];
+
+beforeEach(async () => {
+  router = new FakeRouter();
+  await router.start();
+  slotHealth = { status: 200, body: JSON.stringify({ status: "healthy", version: release.version }) };
+  slot = createServer((_, response) => response.writeHead(slotHealth.status).end(slotHealth.body));
+  await new Promise<void>((resolve) => slot.listen(0, "127.0.0.1", resolve));
+  slotUrl = `http://127.0.0.1:${(slot.address() as AddressInfo).port}`;
+  said.length = 0;
+});
+
+afterEach(() => {
+  router.stop();
+  slot.close();
+  slot.closeAllConnections();
+});
+
+function switchTo(activeSlot: SlotName, signal = new AbortController().signal): Promise<StepResult<"switch">> {
+  const request: StepRequest<"switch"> = {
+    contract: 1,
+    name: "prod",
+    environment: "production",
+    stateLocation: "/unused",
+    logLocation: "/unused",
+    network: "unused",
+    activeSlot,
+    release,
+    volume: "unused",
+    routerContainerId: "unused",
+    slotUrl,
+    routerUrl: router.url,
+    healthPath: "/health",
+  };
+  const say = (message: string): void => void said.push(message);
+  const context: StepContext = {
+    log: { debug: () => undefined, info: say, warn: say, error: say, success: say },
+    signal,
+    env: {},
+    payload: () => Promise.resolve(Buffer.alloc(0)),
+    paths: { state: "/unused", logs: "/unused", backups: "/unused", router: router.volume },
+  };
+  return run(request, context);
+}
+
+describe("switch", () => {
+  it("writes the file before nginx is told", async () => {
+    router.serve("blue");
+    expect(await switchTo("green")).toMatchObject({ from: "blue", to: "green" });
+    expect(router.told).toEqual([{ slot: "green", file: "green" }]);
+    expect(router.state()?.slot).toBe("green");
+  });
+
+  it("takes the first slot of all", async () => {
+    expect(await switchTo("blue")).toMatchObject({ from: null, to: "blue" });
+    expect(said.at(-1)).toContain("the first slot to serve");
+  });
+
+  it("changes nothing when the slot serves already, and keeps the time since when", async () => {
+    router.serve("blue");
+    expect(await switchTo("blue")).toMatchObject({ from: "blue", to: "blue", switchedAt: "2026-01-01T00:00:00.000Z" });
+    expect(router.told).toEqual([]);
+  });
+
+  it("settles what a crash between file and nginx left", async () => {
+    router.serve("blue");
+    writeFileSync(router.stateFile, JSON.stringify({ slot: "green", changedAt: "2026-01-02T00:00:00.000Z" }));
+    expect(await switchTo("green")).toMatchObject({ from: "blue", to: "green" });
+    expect(router.memory).toBe("green");
+  });
+
+  it("replaces a damaged file", async () => {
+    router.memory = "blue";
+    writeFileSync(router.stateFile, "{");
+    expect(await switchTo("green")).toMatchObject({ from: "blue", to: "green" });
+    expect(router.state()?.slot).toBe("green");
+  });
+
+  it("knows the release by its commit, in the server's own shape", async () => {
+    router.serve("blue");
+    slotHealth.body = router.health = JSON.stringify({ status: "degraded", version: "dev", git_commit: "abcdef0", checks: {}, timestamp: "" });
+    expect(await switchTo("green")).toMatchObject({ to: "green" });
+  });
+
+  it.each([
+    [503, JSON.stringify({ status: "unhealthy", version: release.version }), /its health endpoint answers 503/],
+    [200, JSON.stringify({ status: "healthy", version: "v1.1.0" }), /it is v1.1.0, not v1.2.0/],
+    [200, "<html>", /not with a known health document/],
+  ])("leaves a slot alone that answers %d %s", async (status, body, reason) => {
+    router.serve("blue");
+    slotHealth = { status, body };
+    await expect(switchTo("green")).rejects.toThrow(reason);
+    expect(router.told).toEqual([]);
+    expect(router.state()?.slot).toBe("blue");
+  });
+
+  it("asks again when answers are lost while it confirms", async () => {
+    router.serve("blue");
+    router.lose = 3;
+    expect(await switchTo("green")).toMatchObject({ to: "green" });
+  });
+
+  it("puts both back when the router says otherwise", async () => {
+    router.serve("blue");
+    router.claim = "blue";
+    const failure = switchTo("green");
+    await expect(failure).rejects.toThrow("the switch to green was undone: a request went to blue. Traffic is still on blue");
+    await expect(failure).rejects.toBeInstanceOf(StepError);
+    expect(router.told.map(({ slot: told }) => told)).toEqual(["green", "blue"]);
+    expect(router.state()).toEqual({ slot: "blue", changedAt: "2026-01-01T00:00:00.000Z" });
+  });
+
+  it("puts both back when another release answers through the router", async () => {
+    router.serve("blue");
+    router.health = JSON.stringify({ status: "healthy", version: "v0.9.0" });
+    await expect(switchTo("green")).rejects.toThrow(/it is v0.9.0, not v1.2.0 .* Traffic is still on blue/);
+    expect(router.memory).toBe("blue");
+  });
+
+  it("goes back to no slot at all when the first switch fails", async () => {
+    router.claim = "";
+    await expect(switchTo("blue")).rejects.toThrow("a request went to no slot. No slot serves, as before");
+    expect(router.memory).toBeNull();
+    expect(router.state()).toBeUndefined();
+  });
+
+  it("says so when it can't be undone", async () => {
+    router.serve("blue");
+    router.failControl = true;
+    await expect(switchTo("green")).rejects.toThrow(/could not be undone: control socket: the control socket answers 500: broken. The router may be on either slot/);
+    expect(router.state()?.slot).toBe("blue");
+  });
+
+  it("stops before the change, never in its middle", async () => {
+    router.serve("blue");
+    const controller = new AbortController();
+    controller.abort(new StepError("stopped by SIGINT"));
+    await expect(switchTo("green", controller.signal)).rejects.toThrow("stopped by SIGINT");
+    expect(router.told).toEqual([]);
+  });
+});
