@@ -132,7 +132,7 @@ function ask(path: string, options: RequestOptions & { body?: string; secure?: b
   const { body, secure = false, ...rest } = options;
   return new Promise((resolve, reject) => {
     const send = secure ? httpsRequest : httpRequest;
-    const sent = send({ host: "127.0.0.1", port: secure ? tlsPort : port, path, ...rest, ...(secure ? { rejectUnauthorized: false } : {}) }, (response) => {
+    const sent = send({ host: "127.0.0.1", port: secure ? tlsPort : port, path, signal: AbortSignal.timeout(10_000), ...rest, ...(secure ? { rejectUnauthorized: false } : {}) }, (response) => {
       let text = "";
       response.on("data", (chunk: Buffer) => (text += chunk.toString()));
       response.on("error", reject);
@@ -148,7 +148,8 @@ function ask(path: string, options: RequestOptions & { body?: string; secure?: b
 async function untilRouterAnswers(): Promise<Answer> {
   for (let attempt = 0; ; attempt++) {
     try {
-      return await ask("/health");
+      // Docker's proxy may accept a connection for a container that is not there yet.
+      return await ask("/health", { signal: AbortSignal.timeout(2_000) });
     } catch (error) {
       if (attempt > 50) throw error;
       await sleep(100);
