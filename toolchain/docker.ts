@@ -10,6 +10,8 @@ import type { Report, Step } from "./step.ts";
 
 const OLDEST_ENGINE = "20.10.0";
 const START_LIMIT = 60_000;
+/** What is left when dockerd has ended: another one may be starting (ms). */
+const AFTER_END = 5_000;
 const ENGINE_LOG = "/var/log/togather-dockerd.log";
 
 /** Asks the engine that the Docker client is set up for: DOCKER_HOST, a context, or the local one. */
@@ -33,6 +35,7 @@ async function chosenEngine(machine: Machine): Promise<string | undefined> {
 
 /** Starts the installed engine for good: it must outlive npm. Where no systemd does it, it's done by hand. */
 async function startEngine(machine: Machine, report: Report): Promise<string> {
+  let deadline = Date.now() + START_LIMIT;
   if (existsSync("/run/systemd/system")) {
     report("Starting it with systemd");
     await run("systemctl", ["start", "docker"], { env: machine.env, timeLimit: START_LIMIT });
@@ -41,20 +44,21 @@ async function startEngine(machine: Machine, report: Report): Promise<string> {
     const log = openSync(ENGINE_LOG, "a");
     // A session of its own, so that neither Ctrl-C nor the end of npm stops it.
     const daemon = spawn("dockerd", [], { cwd: "/", detached: true, stdio: ["ignore", log, log], env: machine.env });
-    daemon.on("error", (error) => {
-      report(error.message);
-    });
+    const ended = () => {
+      deadline = Math.min(deadline, Date.now() + AFTER_END);
+    };
+    daemon.once("error", ended);
+    daemon.once("exit", ended);
     daemon.unref();
     closeSync(log);
   }
-  const deadline = Date.now() + START_LIMIT;
   while (Date.now() < deadline) {
     const answer = await askEngine(machine);
     if (answer.ok) return checkVersion(answer.stdout);
     await sleep(300);
   }
   const log = existsSync(ENGINE_LOG) ? `\nThe end of ${ENGINE_LOG}:\n${tail(readFileSync(ENGINE_LOG, "utf8").trim())}` : "\nSee: journalctl -u docker";
-  throw new Problem(`The Docker engine was started, but doesn't answer after ${START_LIMIT / 1000} s.${log}`);
+  throw new Problem(`The Docker engine was started, but doesn't answer.${log}`);
 }
 
 async function supplyEngine(machine: Machine, report: Report): Promise<string> {

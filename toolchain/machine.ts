@@ -29,7 +29,8 @@ export function thisMachine(): Machine {
     arch: process.arch,
     isRoot: process.getuid?.() === 0,
     isDebian: looksLikeDebian(),
-    env: process.env,
+    // Where dockerd and chroot are; a root shell without login may lack them.
+    env: process.platform === "linux" ? { ...process.env, PATH: [process.env.PATH, "/usr/sbin", "/sbin"].join(delimiter) } : process.env,
     cacheDirectory: envPaths("togather", { suffix: "" }).cache,
   };
 }

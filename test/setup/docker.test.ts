@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { baseImage } from "../../toolchain/base-image.ts";
 import { dockerEngine } from "../../toolchain/docker.ts";
@@ -71,6 +73,24 @@ esac`;
     expect(await step.supply(report)).toMatch(/stand-in made from Debian packages/);
     expect(lines).toContain("Docker Hub can't be reached");
     expect(await step.check()).toBe("debian:trixie-slim");
+  });
+
+  it("installs what makes it first, where that is missing", async () => {
+    const aptGet = `
+echo "$*" >> "$HOME/apt"
+case "$*" in *" install "*) printf '#!/bin/sh\\n' > "$HOME/bin/mmdebstrap"; /bin/chmod 755 "$HOME/bin/mmdebstrap";; esac`;
+    const machine = fakeMachine({ docker: ENGINE("exit 1"), "apt-get": aptGet }, { isRoot: true });
+    await baseImage(machine).supply(recorder().report);
+    const calls = readFileSync(join(machine.env.HOME ?? "", "apt"), "utf8").trim().split("\n");
+    expect(calls).toEqual([
+      expect.stringMatching(/ update$/),
+      expect.stringMatching(/ install -y --no-install-recommends mmdebstrap debian-archive-keyring$/),
+    ]);
+  });
+
+  it("says so when apt-get fails", async () => {
+    const machine = fakeMachine({ docker: ENGINE("exit 1"), "apt-get": "echo E: no space left >&2; exit 100" }, { isRoot: true });
+    await expect(baseImage(machine).supply(recorder().report)).rejects.toThrow(/apt-get could not install mmdebstrap, .*\n {2}E: no space left/);
   });
 
   it("says what to do when it can't be supplied", async () => {
