@@ -1,0 +1,55 @@
+import { styleText } from "node:util";
+import { InvalidArgumentError, type Command } from "commander";
+import { shortCommit } from "../../ops/deployment-id.ts";
+import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
+import { seconds } from "../deploy/progress.ts";
+import { entriesOf, type Entry } from "../host/entries.ts";
+import { look } from "../host/look.ts";
+import { at, columns } from "../output.ts";
+
+interface HistoryOptions extends CommonOptions {
+  limit: number;
+}
+
+const colours = { succeeded: "green", failed: "red", interrupted: "red", "in progress": "yellow" } as const;
+
+function row(entry: Entry): string[] {
+  const { id, status, slot, version, commit, startedAt, durationMs, deployedBy, failedPhase, error, runs } = entry;
+  const why = [failedPhase, error?.split("\n")[0]].filter((part) => part !== undefined).join(": ");
+  return [
+    id,
+    styleText(colours[status], status),
+    slot ?? "",
+    version === undefined ? "" : `${version} (${shortCommit(commit ?? "")})`,
+    at(startedAt),
+    durationMs === undefined ? "" : seconds(durationMs),
+    deployedBy ?? "",
+    [...(runs > 1 ? [`run ${runs} times`] : []), ...(why === "" ? [] : [why])].join("; "),
+  ];
+}
+
+function positive(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("expected a number from 1 up");
+  return number;
+}
+
+export function historyCommand(program: Command): void {
+  withCommonOptions(program.command("history"))
+    .summary("every deployment, failed ones too, the newest first")
+    .description("Lists the deployments that the host has recorded, the newest first: also those that failed or were interrupted, and why.")
+    .option("-n, --limit <count>", "how many at most", positive, 20)
+    .action(async (_options, command: Command) => {
+      const options = command.optsWithGlobals<HistoryOptions>();
+      const { settings, output } = await readContext(options);
+      const { history, current } = await look(settings);
+      const entries = entriesOf(history, current);
+      const shown = entries.slice(0, options.limit);
+      output.result(shown, () => {
+        if (shown.length === 0) return "No deployment is recorded.";
+        const rest = entries.length - shown.length;
+        const table = columns([["DEPLOYMENT", "STATUS", "SLOT", "RELEASE", "BEGAN", "TOOK", "BY", ""], ...shown.map(row)]);
+        return rest > 0 ? `${table}\n${rest} older: --limit ${entries.length}` : table;
+      });
+    });
+}

@@ -1,0 +1,42 @@
+import type { Command } from "commander";
+import { deployContext, requireStack, withDeployOptions, type DeployOptions } from "../context.ts";
+import { deploy } from "../deploy/deploy.ts";
+import { rollbackTarget } from "../deploy/rollback-target.ts";
+import { Failure } from "../failure.ts";
+import { entriesOf, type Entry } from "../host/entries.ts";
+import { look } from "../host/look.ts";
+import { invocation } from "../output.ts";
+import type { PlainSettings } from "../stack-file.ts";
+
+interface RollbackOptions extends DeployOptions {
+  to?: string;
+}
+
+/** A deployment of the history, by its id or the beginning of it. */
+async function find(settings: PlainSettings, id: string, stack: string): Promise<Entry> {
+  const { history, current } = await look(settings);
+  const found = entriesOf(history, current).filter((entry) => entry.id.startsWith(id));
+  const [entry] = found;
+  if (entry !== undefined && found.length === 1) return entry;
+  throw new Failure("config", entry === undefined ? `the history of ${stack} has no deployment ${id}` : `${id} is the beginning of ${found.length} deployments`, invocation(`history --stack ${stack}`));
+}
+
+export function rollbackCommand(program: Command, end: (code: number) => void): void {
+  withDeployOptions(program.command("rollback"))
+    .summary("move traffic back to the other slot, or give up a release that failed")
+    .description("After a release: flips activeSlot back. No image, database or container is touched; the schema stays as the newer release left it. After a release that failed: the file says again what serves.")
+    .option("--to <id>", "go back to the release of this deployment (see history); it must still be in a slot")
+    .action(async (_options, command: Command) => {
+      const options = command.optsWithGlobals<RollbackOptions>();
+      const context = await deployContext(options);
+      requireStack(context, options);
+      const { file, settings, before, output } = context;
+      const target = options.to === undefined ? undefined : await find(settings, options.to, file.stack);
+      const { activeSlot, restore, sentence } = rollbackTarget(settings, before, file.stack, target);
+      output.say(`Rolling back: ${sentence}.`);
+      if (restore) file.setSlot(restore.slot, restore.release);
+      file.setActiveSlot(activeSlot);
+      if (options.dryRun !== true) file.save();
+      end(await deploy({ ...context, dryRun: options.dryRun === true, skipMigrations: options.skipMigrations === true, force: options.force === true }));
+    });
+}

@@ -1,0 +1,88 @@
+import { styleText } from "node:util";
+import type { Command } from "commander";
+import { publicUrl } from "../../config/public-url.ts";
+import { slotNames, type SlotName } from "../../ops/contract.ts";
+import { readContext, withCommonOptions, type CommonOptions, type ReadContext } from "../context.ts";
+import { describeRelease } from "../deploy/plan.ts";
+import { driftOf } from "../host/drift.ts";
+import { entriesOf } from "../host/entries.ts";
+import { look, type Health, type HostReport, type SlotReport } from "../host/look.ts";
+import { ago, at, columns, invocation } from "../output.ts";
+
+function healthText(health: Health | undefined): string {
+  if (health === undefined) return "-";
+  const { status, version, detail } = health;
+  const text = [status, ...(version === undefined ? [] : [`answers as ${version}`]), ...(detail === undefined ? [] : [detail])].join(", ");
+  return styleText(status === "healthy" ? "green" : status === "degraded" ? "yellow" : "red", text);
+}
+
+function containerText({ container }: SlotReport): string {
+  if (container === undefined) return "none";
+  const { state, since, exitCode, restarts } = container;
+  const again = restarts > 0 ? `, restarted ${restarts} times` : "";
+  return state === "running" ? `running for ${ago(since)}${again}` : `${state}${state === "exited" ? ` with code ${exitCode}` : ""}${again}`;
+}
+
+/** Since when the slot that serves has the traffic. */
+function since({ router, state }: HostReport): string | undefined {
+  if (router.persisted !== undefined && router.persisted.slot === router.slot) return router.persisted.changedAt;
+  return state !== undefined && state.active_slot === router.slot ? state.finished_at : undefined;
+}
+
+function servingLine(report: HostReport): string {
+  const { router, slots, state } = report;
+  if (router.state === undefined) return "Nothing is deployed here: there is no router.";
+  if (router.state !== "running") return styleText("red", `Nothing serves: the router's container is ${router.state}.`);
+  if (router.slot === undefined) return styleText("red", `Nothing serves: the router has no slot to send requests to (${router.health?.detail ?? "no answer"}).`);
+  const { release } = slots[router.slot];
+  const from = since(report);
+  const recorded = state === undefined ? "nothing is recorded" : state.active_slot === router.slot ? "recorded so" : `recorded as ${state.active_slot}`;
+  const what = release === undefined ? router.slot : `${router.slot} ${describeRelease(release)}`;
+  return `${styleText("bold", what)} serves${from === undefined ? "" : ` since ${at(from)} (${ago(from)})`}: by the router's own answer; ${recorded}`;
+}
+
+function text({ file, settings }: ReadContext, report: HostReport, drift: readonly string[]): string {
+  const serves = (slot: SlotName): string => (report.router.slot === slot ? "serves" : "idle");
+  const [last] = entriesOf(report.history, report.current);
+  const rows = slotNames.map((slot) => {
+    const one = report.slots[slot];
+    return [slot, one.container === undefined ? "" : serves(slot), one.release === undefined ? "-" : describeRelease(one.release), containerText(one), healthText(one.health)];
+  });
+  return [
+    `${file.stack}: ${publicUrl(settings, settings.tls === undefined ? "http" : "https")}${settings.host === "" ? "" : ` on ${settings.host}`}`,
+    servingLine(report),
+    "",
+    columns([["SLOT", "", "RELEASE", "CONTAINER", "HEALTH"], ...rows]),
+    "",
+    ...(last === undefined
+      ? ["No deployment is recorded."]
+      : [`Last deployment: ${last.id}, ${last.status}${last.failedPhase === undefined ? "" : ` at ${last.failedPhase}`}, ${ago(last.endedAt ?? last.startedAt)} ago${last.deployedBy === undefined ? "" : `, by ${last.deployedBy}`}`]),
+    ...(drift.length === 0
+      ? ["No drift: the host is what the file says."]
+      : [...drift.map((line) => styleText("yellow", `Drift: ${line}`)), `  → ${invocation(`up --stack ${file.stack}`)} makes it so; ${invocation(`rollback --stack ${file.stack}`)} after a failed release gives it up`]),
+  ].join("\n");
+}
+
+export function statusCommand(program: Command): void {
+  withCommonOptions(program.command("status"))
+    .summary("what serves, what both slots hold, how they are, and whether that is what the file says")
+    .description("Asks the host: both slots' containers and health, the router's own answer, what is recorded; and compares that with Pulumi.<stack>.yaml. Changes nothing.")
+    .action(async (_options, command: Command) => {
+      const context = await readContext(command.optsWithGlobals<CommonOptions>());
+      const report = await look(context.settings);
+      const drift = driftOf(context.file, context.settings, report);
+      const { slots, router, state, current, history } = report;
+      const serving = router.slot === undefined ? null : { slot: router.slot, release: slots[router.slot].release ?? null, since: since(report) ?? null, health: router.health ?? null };
+      const document = {
+        stack: context.file.stack,
+        serving,
+        slots,
+        router,
+        recorded: state ?? null,
+        lastDeployment: entriesOf(history, current)[0] ?? null,
+        wanted: { activeSlot: context.settings.activeSlot, slots: context.settings.slots },
+        drift,
+      };
+      context.output.result(document, () => text(context, report, drift));
+    });
+}

@@ -1,0 +1,75 @@
+import { Option, type Command } from "commander";
+import { project } from "../toolchain/setup.ts";
+import { PulumiStack, selectedStack } from "./deploy/pulumi-stack.ts";
+import type { Before } from "./deploy/plan.ts";
+import { Failure } from "./failure.ts";
+import { Output } from "./output.ts";
+import { StackFile, type PlainSettings } from "./stack-file.ts";
+
+/** Options of every command. They may stand before its name, too. */
+export interface CommonOptions {
+  stack?: string;
+  json?: boolean;
+}
+
+/** Options of the commands that deploy. */
+export interface DeployOptions extends CommonOptions {
+  dryRun?: boolean;
+  skipMigrations?: boolean;
+  force?: boolean;
+}
+
+export function withCommonOptions(command: Command): Command {
+  return command
+    .addOption(new Option("-s, --stack <name>", "the stack, such as production; the selected one unless given"))
+    .addOption(new Option("--json", "one JSON document on stdout, for machines"));
+}
+
+export function withDeployOptions(command: Command): Command {
+  return withCommonOptions(command)
+    .option("--dry-run", "say what would be done, and change nothing")
+    .option("--skip-migrations", "this once, no snapshot and no migrations: for a hotfix without schema changes")
+    .option("--force", "this once, in spite of a lock, and even into the slot that serves: interrupts traffic");
+}
+
+/** What commands that only look work with. */
+export interface ReadContext {
+  file: StackFile;
+  settings: PlainSettings;
+  output: Output;
+}
+
+/** What commands that deploy work with. */
+export interface DeployContext extends ReadContext {
+  pulumi: PulumiStack;
+  before: Before;
+  /** Whether the backend has the stack; a dry run makes none. */
+  exists: boolean;
+}
+
+export async function readContext(options: CommonOptions): Promise<ReadContext> {
+  const output = new Output(options.json === true);
+  const file = StackFile.open(project, options.stack ?? (await selectedStack()));
+  return { file, settings: file.settings(), output };
+}
+
+/** Makes the stack before its first deployment, and reads what the last one has left. */
+export async function deployContext(options: DeployOptions): Promise<DeployContext> {
+  const { file, output } = await readContext(options);
+  const pulumi = await PulumiStack.open(file.stack);
+  const before = await pulumi.before();
+  const exists = before.outputs !== undefined;
+  if (!exists && options.dryRun !== true) {
+    await pulumi.create(file);
+    output.say(`Made the stack ${file.stack}.`);
+  }
+  // Pulumi may have written to it just now.
+  const fresh = StackFile.open(project, file.stack);
+  return { file: fresh, settings: fresh.settings(), output, pulumi, before, exists };
+}
+
+/** A dry run needs something to compare with. */
+export function requireStack({ exists, file }: DeployContext, options: DeployOptions): void {
+  if (exists || options.dryRun !== true) return;
+  throw new Failure("config", `Pulumi has no stack ${file.stack} yet, so there is nothing to preview against`, `pulumi stack init ${file.stack}, or deploy without --dry-run, which makes it`);
+}

@@ -1,0 +1,236 @@
+import { deployedBy } from "../../ops/client/deployed-by.ts";
+import { createRedactor } from "../../ops/redact.ts";
+import type { SlotName } from "../../ops/contract.ts";
+import { exitCodes, type Ending } from "../exit-codes.ts";
+import { DockerHost } from "../host/docker-host.ts";
+import { look } from "../host/look.ts";
+import { invocation, type Output } from "../output.ts";
+import type { PlainSettings, StackFile } from "../stack-file.ts";
+import { endings, PhaseTracker } from "./phases.ts";
+import { describeRelease, planLine, planSentences, plainRelease, type Before, type Serving } from "./plan.ts";
+import { Progress, seconds } from "./progress.ts";
+import type { PulumiStack, RunEnd, StackOutputs } from "./pulumi-stack.ts";
+
+/** What is to be deployed, and how. */
+export interface Deployment {
+  /** As it is to be: with the release in it, the slot flipped. */
+  file: StackFile;
+  pulumi: PulumiStack;
+  before: Before;
+  output: Output;
+  dryRun: boolean;
+  /** For this run only: nothing of it is written to the file. */
+  skipMigrations: boolean;
+  force: boolean;
+}
+
+/** What a deployment says to a machine. */
+export interface DeploymentResult {
+  ok: boolean;
+  ending: Ending;
+  exitCode: number;
+  dryRun: boolean;
+  plan: string[];
+  deploymentId?: string | undefined;
+  serving?: Serving | { slot: SlotName } | undefined;
+  url?: string | undefined;
+  phases: { phase: string; subject: string; status: string; durationMs: number; detail: string }[];
+  changes: RunEnd["changes"];
+  errors: string[];
+  warnings: string[];
+}
+
+/** How a run ended, by what was seen of it. */
+export function endingOf(end: Pick<RunEnd, "ok" | "interrupted" | "said">, tracker: Pick<PhaseTracker, "failed" | "diagnostics">): Ending {
+  if (end.ok) return "ok";
+  if (end.interrupted) return "interrupted";
+  const said = [end.said, ...tracker.diagnostics.errors].join("\n");
+  if (/the stack is currently locked|Another update is currently in progress|is locked: another one is running/.test(said)) return "lock";
+  const { failed } = tracker;
+  if (failed) return endings[failed.phase] ?? "other";
+  if (/problems? in the settings; nothing was changed|incorrect passphrase|passphrase must be set|no stack named|validating stack config|is not a valid configuration/i.test(said)) return "config";
+  return "other";
+}
+
+/** What a step itself said of its failure, without Pulumi's wrapping and without its progress. */
+export function errorText(messages: readonly string[]): string {
+  const seen = new Set<string>();
+  return messages
+    .flatMap((message) => message.split("\n"))
+    .map((line) => line.replace(/^(error: )?(\w+ failed: )?(1 error occurred:|updating urn:\S+:|creating urn:\S+:)?\s*(\* )?/, (match) => (match.trim() === "" ? match : "")).trimEnd())
+    .filter((line) => {
+      // The steps' own progress, and what Pulumi repeats for every resource behind the one that failed.
+      if (/^\d\d:\d\d:\d\d (INFO|DEBUG|WARN) /.test(line.trim()) || line.trim() === "" || /resource (registration|monitor) /.test(line)) return false;
+      const key = line.trim().replace(/^\d\d:\d\d:\d\d /, "");
+      if (seen.has(key)) return false;
+      seen.add(key);
+      return true;
+    })
+    .join("\n");
+}
+
+/** One interrupt for Pulumi, whatever asks for it first and however often. */
+function onInterrupt(interrupt: (signal: string) => void): () => void {
+  const names = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  const handlers = names.map((name) => [name, () => { interrupt(name); }] as const);
+  for (const [name, handler] of handlers) process.on(name, handler);
+  return () => {
+    for (const [name, handler] of handlers) process.off(name, handler);
+  };
+}
+
+/** Says in the deployment's own log what was overridden. */
+async function logOverrides(settings: PlainSettings, deploymentId: string, flags: readonly string[]): Promise<void> {
+  const line = {
+    level: "WARN",
+    time: new Date().toISOString(),
+    deployment_id: deploymentId,
+    phase: "begin",
+    message: `this deployment was run with ${flags.join(" and ")}`,
+    deployed_by: deployedBy(process.env),
+  };
+  await new DockerHost(settings.host).run(["sh", "-c", 'cat >> "$0"', `/logs/${deploymentId}.log`], { directories: { "/logs": settings.logLocation } }, { input: `${JSON.stringify(line)}\n`, write: true });
+}
+
+/** What serves at this moment: by the router's own answer, or, where it can't be asked, by the last success. */
+async function servingNow(settings: PlainSettings, before: Before): Promise<{ sentence: string; serving: DeploymentResult["serving"] }> {
+  try {
+    const { router, slots } = await look(settings);
+    if (router.slot === undefined) return { sentence: "Nothing serves.", serving: undefined };
+    const { release, health } = slots[router.slot];
+    const as = before.serving?.slot === router.slot ? ", as before" : "";
+    const answer = health === undefined ? "" : ` and is ${health.status}`;
+    return {
+      sentence: `${router.slot} serves ${release === undefined ? "" : describeRelease(release)}${as}${answer}.`,
+      serving: release === undefined ? { slot: router.slot } : { slot: router.slot, release },
+    };
+  } catch {
+    const { serving } = before;
+    if (serving === undefined) return { sentence: "Nothing has served yet, and the router can't be asked.", serving };
+    return { sentence: `${serving.slot} served ${describeRelease(serving.release)} before; the router can't be asked now.`, serving };
+  }
+}
+
+/** What can be done after a failure. */
+function wayOut(deployment: Deployment, settings: PlainSettings, ending: Ending, deploymentId: string | undefined): string[] {
+  const { file, before } = deployment;
+  const on = `--stack ${file.stack}`;
+  const flags = [...(deployment.skipMigrations ? [" --skip-migrations"] : []), ...(deployment.force ? [" --force"] : [])].join("");
+  const setting = settings.slots[settings.activeSlot];
+  const again = ending === "config" ? "once that is right" : ending === "lock" ? "once the other one has ended" : "goes on where this one stopped";
+  return [
+    `${file.name} says what is wanted: ${settings.activeSlot}${setting === undefined ? "" : ` with ${describeRelease(plainRelease(setting))}`}.`,
+    `  → ${invocation(`up ${on}${flags}`)}   ${again}`,
+    ...(before.serving === undefined ? [] : [`  → ${invocation(`rollback ${on}`)}   gives up: ${before.serving.slot} stays, the file says so again`]),
+    ...(deploymentId === undefined ? [] : [`  → ${invocation(`logs ${deploymentId} ${on}`)}   the whole log`]),
+  ];
+}
+
+/**
+ * Runs `pulumi up` (or the preview) for what the file says, shows how far it is, and says how it ended.
+ * @returns the exit code.
+ */
+export async function deploy(deployment: Deployment): Promise<number> {
+  const { file, pulumi, before, output, dryRun, skipMigrations, force } = deployment;
+  const settings = file.settings();
+  const wanted = { activeSlot: settings.activeSlot, slots: settings.slots, skipMigrations: skipMigrations || settings.skipMigrations, force };
+  const plan = planSentences(before, wanted);
+  output.say(`${dryRun ? "Dry run" : "Deploying"} ${file.stack}: ${planLine(before, wanted)}`);
+  const flags = [...(force ? ["--force"] : []), ...(skipMigrations ? ["--skip-migrations"] : [])];
+  if (force) output.warn("--force: a lock that somebody else holds does not stop this run, nor does a change to the slot that serves, which interrupts traffic.");
+  if (skipMigrations) output.warn("--skip-migrations: no snapshot is taken and no migration runs. The next deployment without it makes up for both.");
+
+  const redactor = createRedactor(process.env);
+  const tracker = new PhaseTracker();
+  const progress = new Progress(tracker.phases, output.stream);
+  const controller = new AbortController();
+  const stopListening = onInterrupt((signal) => {
+    if (controller.signal.aborted) {
+      progress.say("Still stopping: a second signal would leave resources half-made. Please wait.");
+      return;
+    }
+    progress.say(`${signal}: stopping after what is being done now. Please wait.`);
+    controller.abort();
+  });
+  const logged: Promise<void>[] = [];
+  const started = Date.now();
+  const run = (configFile?: string): Promise<RunEnd> =>
+    pulumi.run(dryRun ? "preview" : "up", {
+      configFile,
+      signal: controller.signal,
+      onEvent: (event) => {
+        const known = tracker.deploymentId;
+        const phase = tracker.add(event);
+        if (phase && !dryRun) progress.changed(phase);
+        if (flags.length === 0 || dryRun || tracker.deploymentId === known || tracker.deploymentId === undefined) return;
+        logged.push(
+          logOverrides(settings, tracker.deploymentId, flags).catch((error: unknown) => {
+            output.warn(`that this run uses ${flags.join(" and ")} could not be written to its log: ${error instanceof Error ? error.message : String(error)}`);
+          }),
+        );
+      },
+    });
+  let end: RunEnd;
+  try {
+    if (dryRun || flags.length > 0) {
+      const once = file.copy();
+      if (force) once.override("force", true);
+      if (skipMigrations) once.override("skipMigrations", true);
+      end = await once.withCopy(run);
+    } else {
+      end = await run();
+    }
+  } finally {
+    stopListening();
+    tracker.finish();
+    if (!dryRun) progress.end();
+    else progress.cancel();
+    await Promise.all(logged);
+  }
+
+  const ending = endingOf(end, tracker);
+  const { failed, diagnostics } = tracker;
+  const errors = [errorText(failed?.errors ?? []), errorText(diagnostics.errors), failed || diagnostics.errors.length > 0 ? "" : errorText([end.said])].filter((text) => text !== "" && !end.ok).map((text) => redactor.text(text));
+  for (const warning of new Set(diagnostics.warnings)) output.warn(redactor.text(warning));
+  const outputs: StackOutputs | undefined = end.ok && !dryRun ? await pulumi.outputs() : undefined;
+  const now = end.ok || dryRun ? { sentence: "", serving: outputs?.serving ?? before.serving } : await servingNow(settings, before);
+  const result: DeploymentResult = {
+    ok: end.ok,
+    ending,
+    exitCode: exitCodes[ending].code,
+    dryRun,
+    plan,
+    // A run that had nothing to do belongs to the deployment before it.
+    deploymentId: dryRun ? undefined : (tracker.deploymentId ?? outputs?.deploymentId),
+    serving: now.serving,
+    url: outputs?.httpsUrl ?? outputs?.url,
+    phases: tracker.phases.map(({ phase, subject, status, startedAt, endedAt, detail }) => ({ phase, subject, status, durationMs: (endedAt ?? startedAt) - startedAt, detail })),
+    changes: end.changes,
+    errors,
+    warnings: diagnostics.warnings,
+  };
+  output.result(result, () => {
+    if (end.ok) return dryRun ? previewText(result, tracker) : successText(result, outputs, started);
+    const headline = ending === "interrupted" ? `INTERRUPTED after ${seconds(Date.now() - started)}.` : failed ? `FAILED: ${failed.phase}${failed.subject === "" ? "" : ` ${failed.subject}`}, after ${seconds(Date.now() - started)}.` : "FAILED.";
+    if (dryRun) return [headline, ...errors].join("\n");
+    return ["", headline, ...errors, "", now.sentence, ...wayOut(deployment, settings, ending, tracker.deploymentId)].join("\n");
+  });
+  if (output.json && !end.ok) process.stderr.write(`${errors.join("\n")}\n${now.sentence}\n`);
+  return exitCodes[ending].code;
+}
+
+function successText({ serving, url, deploymentId, phases }: DeploymentResult, outputs: StackOutputs | undefined, started: number): string {
+  const release = serving && "release" in serving ? describeRelease(serving.release) : "";
+  const did = phases.length === 0 ? "Nothing to do: " : "";
+  return `${did}${serving?.slot ?? "no slot"} serves ${release} at ${url ?? "?"} (deployment ${deploymentId ?? outputs?.deploymentId ?? "?"}, ${seconds(Date.now() - started)})`;
+}
+
+/** What Pulumi would touch, phase by phase. */
+function previewText({ changes }: DeploymentResult, tracker: PhaseTracker): string {
+  const touched = tracker.phases.map(({ phase, subject }) => `${phase}${subject === "" ? "" : ` ${subject}`}`);
+  const counts = Object.entries(changes)
+    .filter(([operation, count]) => !["same", "read"].includes(operation) && (count ?? 0) > 0)
+    .map(([operation, count]) => `${count ?? 0} to ${operation}`);
+  if (counts.length === 0) return "Nothing to do: all is as the file says.";
+  return `Would run: ${touched.join(", ")}\nPulumi: ${counts.join(", ")}, ${changes["same"] ?? 0} unchanged. Nothing was changed.`;
+}

@@ -1,0 +1,209 @@
+import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
+import type { Ending } from "../exit-codes.ts";
+
+/** What a deployment consists of, in the words of the people who run it. */
+export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "migrations" | "container" | "gate" | "switch" | "record";
+
+/** How a run ends when one of its phases fails. */
+export const endings: Readonly<Partial<Record<PhaseName, Ending>>> = {
+  image: "build",
+  snapshot: "snapshot",
+  migrations: "migration",
+  gate: "gate",
+  switch: "switch",
+};
+
+/** By the component that a resource belongs to, and by its own type where a component has two. Type tokens never change. */
+const components: Readonly<Record<string, PhaseName>> = {
+  Begin: "begin",
+  BundledImage: "image",
+  ServerImage: "image",
+  Network: "network",
+  Database: "database",
+  Router: "router",
+  Snapshot: "snapshot",
+  Migration: "migrations",
+  Switch: "switch",
+  Record: "record",
+};
+
+export interface PhaseOfResource {
+  phase: PhaseName;
+  /** The slot, or the image; empty where there is only one. */
+  subject: string;
+}
+
+/** The phase that a resource is worked on in; undefined for what is no work by itself, such as components and providers. */
+export function phaseOf(urn: string): PhaseOfResource | undefined {
+  const [, , types = "", name = ""] = urn.split("::");
+  const chain = types.split("$");
+  const own = chain.at(-1) ?? "";
+  const component = chain.findLast((type) => type.startsWith("togather:"))?.split(":").at(-1);
+  if (component === undefined || own.startsWith("togather:") || own.startsWith("pulumi:")) return undefined;
+  const phase = component === "Slot" ? (own.startsWith("docker:") ? "container" : "gate") : components[component];
+  if (phase === undefined) return undefined;
+  const subject = /^(blue|green)-/.exec(name)?.[1] ?? (phase === "image" ? (name.split("-")[0] ?? "") : "");
+  return { phase, subject };
+}
+
+/** Engine operations that do something. */
+const isWork = (op: string): boolean => !["same", "read", "refresh", "discard", "remove-pending-replace"].includes(op);
+
+/** One phase of a run, as far as it has come. */
+export interface PhaseRun extends PhaseOfResource {
+  startedAt: number;
+  endedAt: number | undefined;
+  status: "running" | "succeeded" | "failed" | "interrupted";
+  /** What came out, in a few words. */
+  detail: string;
+  /** The last line of what the step says while it runs. */
+  doing: string;
+  /** What went wrong, as the step said it. */
+  errors: string[];
+  /** Resources that are worked on at this moment. */
+  active: number;
+}
+
+/** An error that belongs to no phase: of the program, of Pulumi itself. */
+export interface RunDiagnostics {
+  errors: string[];
+  warnings: string[];
+}
+
+/** Without the colours that Pulumi puts into its messages. */
+export function plain(message: string): string {
+  // eslint-disable-next-line no-control-regex
+  return message.replace(/<\{%[^%]*%\}>/g, "").replace(/\u001b\[[0-9;]*m/g, "").trimEnd();
+}
+
+/** A result's number, text, ... by key; a step prints its result as one line of JSON. */
+function stepResult(outputs: unknown): Record<string, unknown> {
+  const text = (outputs as { stdout?: unknown } | undefined)?.stdout;
+  if (typeof text !== "string") return {};
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+}
+
+const megabytes = (bytes: number): string => (bytes < 100_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
+
+const schema = (version: unknown): string => (typeof version === "number" ? String(version) : "none");
+
+/** What came out of a step, in a few words. */
+export function describeResult(phase: PhaseName, outputs: unknown): string {
+  const result = stepResult(outputs);
+  switch (phase) {
+    case "begin":
+    case "record":
+      return typeof result["deploymentId"] === "string" ? result["deploymentId"] : "";
+    case "image":
+      return result["built"] === false ? "is there already" : result["built"] === true ? "built" : "";
+    case "snapshot":
+      return typeof result["file"] === "string" ? `${result["file"]}, ${megabytes(Number(result["bytes"]))}` : "";
+    case "migrations": {
+      if (!Array.isArray(result["applied"])) return "";
+      const count = result["applied"].length;
+      return count === 0 ? `none to run, schema version ${schema(result["to"])}` : `${count} run, schema version ${schema(result["from"])} to ${schema(result["to"])}`;
+    }
+    case "gate":
+      return typeof result["attempts"] === "number" ? `passed at attempt ${result["attempts"]}` : "";
+    case "switch":
+      if (typeof result["to"] !== "string") return "";
+      return result["from"] === result["to"] ? `${result["to"]} serves still` : typeof result["from"] === "string" ? `traffic moved ${result["from"]} to ${result["to"]}` : `traffic goes to ${result["to"]}`;
+    default:
+      return "";
+  }
+}
+
+/** The SDK's type leaves out a severity that the engine has. */
+type Diagnostic = Omit<NonNullable<EngineEvent["diagnosticEvent"]>, "severity"> & { severity: "debug" | "info" | "info#err" | "warning" | "error" };
+
+/** Follows a run of Pulumi by its engine events. */
+export class PhaseTracker {
+  readonly phases: PhaseRun[] = [];
+  readonly diagnostics: RunDiagnostics = { errors: [], warnings: [] };
+  /** Of the deployment that this run began. */
+  deploymentId: string | undefined;
+  readonly #now: () => number;
+  readonly #byKey = new Map<string, PhaseRun>();
+
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
+
+  /** The phase that an event changed. */
+  add(event: EngineEvent): PhaseRun | undefined {
+    const { resourcePreEvent, resOutputsEvent, resOpFailedEvent, diagnosticEvent } = event;
+    if (resourcePreEvent && isWork(resourcePreEvent.metadata.op)) return this.#start(resourcePreEvent.metadata.urn);
+    if (resOutputsEvent && isWork(resOutputsEvent.metadata.op)) return this.#end(resOutputsEvent.metadata.urn, "succeeded", resOutputsEvent.metadata.new?.outputs);
+    if (resOpFailedEvent) return this.#end(resOpFailedEvent.metadata.urn, "failed", undefined);
+    if (diagnosticEvent) return this.#diagnose(diagnosticEvent);
+    return undefined;
+  }
+
+  /** The first phase that failed. */
+  get failed(): PhaseRun | undefined {
+    return this.phases.find(({ status }) => status === "failed");
+  }
+
+  /** Pulumi has ended: whatever still runs was left in the middle. */
+  finish(): void {
+    for (const phase of this.phases) {
+      if (phase.status !== "running") continue;
+      phase.status = "interrupted";
+      phase.endedAt = this.#now();
+    }
+  }
+
+  #find(urn: string): PhaseRun | undefined {
+    const of = phaseOf(urn);
+    return of && this.#byKey.get(`${of.phase} ${of.subject}`);
+  }
+
+  #start(urn: string): PhaseRun | undefined {
+    const of = phaseOf(urn);
+    if (of === undefined) return undefined;
+    const known = this.#find(urn);
+    if (known) {
+      known.active += 1;
+      if (known.status !== "failed") [known.status, known.endedAt] = ["running", undefined];
+      return known;
+    }
+    const made: PhaseRun = { ...of, startedAt: this.#now(), endedAt: undefined, status: "running", detail: "", doing: "", errors: [], active: 1 };
+    this.phases.push(made);
+    this.#byKey.set(`${of.phase} ${of.subject}`, made);
+    return made;
+  }
+
+  #end(urn: string, status: "succeeded" | "failed", outputs: unknown): PhaseRun | undefined {
+    // A step that failed at once has no event for its start.
+    const phase = this.#find(urn) ?? this.#start(urn);
+    if (phase === undefined) return undefined;
+    phase.active = Math.max(0, phase.active - 1);
+    const detail = describeResult(phase.phase, outputs);
+    if (detail !== "") phase.detail = detail;
+    if (phase.phase === "begin" && detail !== "") this.deploymentId = detail;
+    if (status === "failed") phase.status = "failed";
+    else if (phase.active === 0 && phase.status === "running") phase.status = "succeeded";
+    if (phase.active === 0) phase.endedAt = this.#now();
+    return phase;
+  }
+
+  #diagnose({ urn, message, severity }: Diagnostic): PhaseRun | undefined {
+    const text = plain(message);
+    if (text.trim() === "") return undefined;
+    const phase = urn === undefined ? undefined : this.#find(urn);
+    if (severity === "error") {
+      (phase?.errors ?? this.diagnostics.errors).push(text);
+    } else if (severity === "warning") {
+      // An optional output of the program that has no value: nothing to tell.
+      if (!/^Undefined value \(\w+\) will not show as a stack output/.test(text)) this.diagnostics.warnings.push(text);
+    } else if (phase && severity !== "debug") {
+      phase.doing = text.split("\n").at(-1)?.trim() ?? "";
+      return phase;
+    }
+    return undefined;
+  }
+}

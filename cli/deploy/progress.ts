@@ -1,0 +1,120 @@
+import { clearScreenDown, moveCursor } from "node:readline";
+import { stripVTControlCharacters, styleText } from "node:util";
+import type { PhaseRun } from "./phases.ts";
+
+/** How often a log without a terminal hears that a long phase is still at it (ms). */
+const heartbeatMs = 30_000;
+const redrawMs = 200;
+const frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+
+export const seconds = (ms: number): string => (ms < 90_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`);
+
+const title = ({ phase, subject }: PhaseRun): string => `${phase}${subject === "" ? "" : ` ${subject}`}`;
+const marks = { succeeded: "✔", failed: "✖", interrupted: "■" } as const;
+const words = { succeeded: "ok", failed: "FAILED", interrupted: "INTERRUPTED" } as const;
+
+/** The line of a phase that has ended. */
+export function phaseLine(phase: PhaseRun, live: boolean): string {
+  const { status, startedAt, endedAt, detail } = phase;
+  const outcome = status === "running" ? "succeeded" : status;
+  const time = seconds((endedAt ?? startedAt) - startedAt);
+  if (!live) return `${title(phase).padEnd(18)} ${words[outcome].padEnd(7)} ${time.padStart(8)}${detail === "" ? "" : `  ${detail}`}`;
+  const mark = styleText(outcome === "succeeded" ? "green" : "red", marks[outcome]);
+  return `${mark} ${title(phase).padEnd(18)} ${time.padStart(8)}${detail === "" ? "" : styleText("dim", `  ${detail}`)}`;
+}
+
+/** Phases made of many resources, which pause in between: their line is due when something else goes on, or at the end. */
+const isComposite = ({ phase }: PhaseRun): boolean => ["network", "database", "router"].includes(phase);
+
+/** Shows a run: one line a phase, with its time. Live on a terminal; elsewhere a line once it has ended. */
+export class Progress {
+  readonly #stream: NodeJS.WriteStream;
+  readonly #live: boolean;
+  readonly #phases: readonly PhaseRun[];
+  readonly #printed = new Set<PhaseRun>();
+  readonly #timer: NodeJS.Timeout;
+  #drawn = 0;
+  #frame = 0;
+  #lastLine = Date.now();
+
+  /** @param phases the tracker's, which grow and change. */
+  constructor(phases: readonly PhaseRun[], stream: NodeJS.WriteStream) {
+    this.#phases = phases;
+    this.#stream = stream;
+    this.#live = stream.isTTY;
+    this.#timer = setInterval(() => {
+      this.#tick();
+    }, redrawMs).unref();
+  }
+
+  /** Something of a phase has changed. */
+  changed(phase: PhaseRun): void {
+    if (phase.active === 0 && !isComposite(phase)) this.#print(phase);
+    if (phase.active > 0 && phase.status === "running") for (const other of this.#phases) if (isComposite(other) && other !== phase && other.active === 0) this.#print(other);
+    if (this.#live) this.#draw();
+  }
+
+  /** A line between the phases. */
+  say(line: string): void {
+    this.#write(line);
+    if (this.#live) this.#draw();
+  }
+
+  /** Prints what has not been printed, and stops. */
+  end(): void {
+    clearInterval(this.#timer);
+    for (const phase of this.#phases) this.#print(phase);
+    this.#erase();
+  }
+
+  /** Stops without a word. */
+  cancel(): void {
+    clearInterval(this.#timer);
+    this.#erase();
+  }
+
+  #tick(): void {
+    if (this.#live) {
+      this.#frame += 1;
+      this.#draw();
+      return;
+    }
+    const running = this.#phases.filter(({ active }) => active > 0);
+    if (running.length === 0 || Date.now() - this.#lastLine < heartbeatMs) return;
+    this.#write(`  ... ${running.map((phase) => `${title(phase)} (${seconds(Date.now() - phase.startedAt)})`).join(", ")}`);
+  }
+
+  #print(phase: PhaseRun): void {
+    if (this.#printed.has(phase)) return;
+    this.#printed.add(phase);
+    this.#write(phaseLine(phase, this.#live));
+  }
+
+  #write(line: string): void {
+    this.#erase();
+    this.#lastLine = Date.now();
+    this.#stream.write(`${line}\n`);
+  }
+
+  #erase(): void {
+    if (this.#drawn === 0) return;
+    moveCursor(this.#stream, 0, -this.#drawn);
+    clearScreenDown(this.#stream);
+    this.#drawn = 0;
+  }
+
+  #draw(): void {
+    const width = this.#stream.columns;
+    const lines = this.#phases
+      .filter((phase) => phase.active > 0 && !this.#printed.has(phase))
+      .map((phase) => {
+        const start = `${styleText("cyan", frames[this.#frame % frames.length] ?? "")} ${title(phase).padEnd(18)} ${seconds(Date.now() - phase.startedAt).padStart(8)}`;
+        // A line that wraps could not be erased.
+        const room = width - stripVTControlCharacters(start).length - 3;
+        return `${start}  ${styleText("dim", phase.doing.slice(0, Math.max(0, room)))}`;
+      });
+    this.#erase();
+    if (lines.length > 0) this.#stream.write(`${lines.join("\n")}\n`);
+    this.#drawn = lines.length;
+  }
+}

@@ -1,0 +1,190 @@
+import { spawn } from "node:child_process";
+import { onLines } from "../../ops/client/lines.ts";
+import type { Release, SlotName } from "../../ops/contract.ts";
+import { foreground } from "../../toolchain/foreground.mjs";
+import { thisMachine } from "../../toolchain/machine.ts";
+import { pulumi, type Installation } from "../../toolchain/pulumi.ts";
+import { run, tail } from "../../toolchain/run.ts";
+import { project, pulumiCommand, setUp } from "../../toolchain/setup.ts";
+import { Failure } from "../failure.ts";
+import type { StackFile } from "../stack-file.ts";
+import type { Before, Serving } from "./plan.ts";
+import type { EngineEvent, PulumiCommand } from "@pulumi/pulumi/automation/index.js";
+
+/** What index.ts exports, as far as the commands need it. */
+export interface StackOutputs {
+  url?: string;
+  httpsUrl?: string;
+  serving?: Serving;
+  slots?: Partial<Record<SlotName, Release>>;
+  deploymentId?: string;
+  logFile?: string;
+}
+
+/** How one run of Pulumi ended. */
+export interface RunEnd {
+  ok: boolean;
+  interrupted: boolean;
+  /** What Pulumi itself said last: why it did not even begin, for instance. */
+  said: string;
+  /** Resources by operation. */
+  changes: Partial<Record<string, number>>;
+}
+
+export interface RunOptions {
+  /** Instead of the stack's own file. */
+  configFile?: string;
+  onEvent: (event: EngineEvent) => void;
+  /** Aborted: Pulumi is interrupted once, and waited for. */
+  signal: AbortSignal;
+}
+
+class CommandFailed extends Error {
+  readonly output: string;
+  constructor(output: string) {
+    super(output);
+    this.output = output;
+  }
+}
+
+/**
+ * The CLI for the Automation API. It runs in a process group of its own: Ctrl-C reaches every process of a terminal, and
+ * the Automation API's own interrupt would be the second one, at which Pulumi gives up without cleaning up.
+ */
+function commandFor(installation: Installation, env: NodeJS.ProcessEnv): PulumiCommand {
+  const command = {
+    command: installation.command,
+    // Its class parses this with semver; only its text is used.
+    version: { toString: () => installation.version, compare: () => 0 },
+    async run(args: string[], cwd: string, more: NodeJS.ProcessEnv, _onOutput?: unknown, _onError?: unknown, signal?: AbortSignal) {
+      const child = spawn(installation.command, [...args, "--non-interactive"], {
+        cwd,
+        env: { ...env, ...more, PULUMI_AUTOMATION_API: "true" },
+        stdio: ["ignore", "pipe", "pipe"],
+        detached: true,
+      });
+      const [stdout, stderr]: [string[], string[]] = [[], []];
+      const read = [onLines(child.stdout, (line) => stdout.push(line)), onLines(child.stderr, (line) => stderr.push(line))];
+      const interrupt = (): void => {
+        child.kill("SIGINT");
+      };
+      signal?.addEventListener("abort", interrupt, { once: true });
+      if (signal?.aborted === true) interrupt();
+      const code = await new Promise<number | null>((resolve, reject) => {
+        child.once("error", reject);
+        child.once("close", resolve);
+      });
+      signal?.removeEventListener("abort", interrupt);
+      await Promise.all(read);
+      if (code !== 0) throw new CommandFailed(stderr.join("\n").trim() === "" ? stdout.join("\n") : stderr.join("\n"));
+      return { stdout: stdout.join("\n"), stderr: stderr.join("\n"), code };
+    },
+  };
+  return command as unknown as PulumiCommand;
+}
+
+/** The name of the stack that a command is about, when `--stack` does not say. */
+export async function selectedStack(): Promise<string> {
+  const named = process.env["PULUMI_STACK"] ?? "";
+  if (named !== "") return named;
+  const { installation, env } = await suppliedPulumi();
+  const { ok, stdout } = await run(installation.command, ["stack", "--show-name", "--non-interactive"], { cwd: project, env });
+  if (!ok || stdout === "") throw new Failure("config", "no stack is named, and none is selected", "--stack production");
+  return stdout;
+}
+
+async function suppliedPulumi(): Promise<{ installation: Installation; env: NodeJS.ProcessEnv }> {
+  const machine = thisMachine();
+  await setUp([pulumi(machine, project)], { quiet: true });
+  return pulumiCommand(machine);
+}
+
+/** A stack of this project, through the Pulumi CLI that the set-up has supplied. */
+export class PulumiStack {
+  readonly name: string;
+  readonly #installation: Installation;
+  readonly #env: NodeJS.ProcessEnv;
+
+  private constructor(name: string, installation: Installation, env: NodeJS.ProcessEnv) {
+    this.name = name;
+    this.#installation = installation;
+    this.#env = env;
+  }
+
+  static async open(name: string): Promise<PulumiStack> {
+    const { installation, env } = await suppliedPulumi();
+    return new PulumiStack(name, installation, env);
+  }
+
+  /** What the last `pulumi up` that succeeded has left. Undefined when the backend has no such stack. */
+  async outputs(): Promise<StackOutputs | undefined> {
+    const asked = await this.#run("stack", "output", "--json", "--stack", this.name);
+    if (asked.ok) return JSON.parse(asked.stdout) as StackOutputs;
+    if (/no stack named/.test(asked.output)) return undefined;
+    throw new Failure("config", `Pulumi can't read the stack ${this.name}:\n${tail(asked.output)}`);
+  }
+
+  /** The same as a plan starts from. */
+  async before(): Promise<Before & { outputs: StackOutputs | undefined }> {
+    const outputs = await this.outputs();
+    return { outputs, serving: outputs?.serving, slots: outputs?.slots ?? {} };
+  }
+
+  /**
+   * Makes the stack before its first deployment.
+   * @throws {Failure} when its file says that it was made before: then it is in another backend, and a second one would
+   * fight the first over the same containers.
+   */
+  async create(file: StackFile): Promise<void> {
+    if (file.belongsToAStack) {
+      throw new Failure(
+        "config",
+        `${file.name} belongs to a stack, but this backend (${await this.#backend()}) has none named ${this.name}`,
+        `pulumi login to the backend that has it; or, if it is gone for good: pulumi stack init ${this.name}`,
+      );
+    }
+    const made = await this.#run("stack", "init", this.name, "--no-select");
+    if (!made.ok) throw new Failure("config", `Pulumi can't make the stack ${this.name}:\n${tail(made.output)}`);
+  }
+
+  async #backend(): Promise<string> {
+    const { ok, stdout } = await this.#run("whoami", "--verbose");
+    return (ok && /Backend URL: (.*)/.exec(stdout)?.[1]) || "the one that you are logged in to";
+  }
+
+  #run(...args: string[]) {
+    return run(this.#installation.command, [...args, "--non-interactive"], { cwd: project, env: this.#env });
+  }
+
+  /** Any command of Pulumi, on the user's terminal. */
+  show(...args: string[]): Promise<number> {
+    return foreground(this.#installation.command, [...args, "--stack", this.name], { cwd: project, env: this.#env });
+  }
+
+  /** `pulumi up` or `pulumi preview`. */
+  async run(operation: "up" | "preview", { configFile, onEvent, signal }: RunOptions): Promise<RunEnd> {
+    // Loaded here: reading commands do without it.
+    const { LocalWorkspace, Stack } = await import("@pulumi/pulumi/automation/index.js");
+    const workspace = await LocalWorkspace.create({ workDir: project, pulumiCommand: commandFor(this.#installation, this.#env) });
+    // `pulumi stack select` would change which stack the operator's next plain `pulumi up` is about.
+    workspace.selectStack = () => Promise.resolve();
+    const stack = await Stack.select(this.name, workspace);
+    let changes: RunEnd["changes"] = {};
+    const options = {
+      signal,
+      color: "never" as const,
+      configFile,
+      onEvent: (event: EngineEvent) => {
+        if (event.summaryEvent) changes = event.summaryEvent.resourceChanges;
+        onEvent(event);
+      },
+    };
+    try {
+      await (operation === "up" ? stack.up(options) : stack.preview(options));
+      return { ok: true, interrupted: false, said: "", changes };
+    } catch (error) {
+      if (!(error instanceof CommandFailed)) throw error;
+      return { ok: false, interrupted: signal.aborted, said: error.output, changes };
+    }
+  }
+}

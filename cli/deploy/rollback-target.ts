@@ -1,0 +1,61 @@
+import type { ReleaseSetting, StackSettings } from "../../config/stack-settings.ts";
+import type { SlotName } from "../../ops/contract.ts";
+import { Failure } from "../failure.ts";
+import type { Entry } from "../host/entries.ts";
+import { describeRelease, isSameRelease, otherSlot, plainRelease, type Before } from "./plan.ts";
+
+/** What a rollback changes in the stack file. */
+export interface Rollback {
+  activeSlot: SlotName;
+  /** A slot to put right: after a failed release, to what it held before; `release` is undefined when that is not known. */
+  restore: { slot: SlotName; release: ReleaseSetting | undefined } | undefined;
+  /** What it comes to. */
+  sentence: string;
+}
+
+/** A release of the outputs as a setting; an image is recorded by its digest alone, without its name. */
+function asSetting(release: { version: string; commit: string } | undefined): ReleaseSetting | undefined {
+  return release === undefined || release.commit.startsWith("sha256:") ? undefined : release;
+}
+
+/** Back from a release that failed: traffic never moved, so that only the file has to be put right. */
+function giveUp(settings: Pick<StackSettings, "slots">, before: Before & { serving: NonNullable<Before["serving"]> }): Rollback {
+  const { slot: serving, release } = before.serving;
+  const slot = otherSlot(serving);
+  const wanted = settings.slots[slot];
+  const held = before.slots[slot];
+  const sentence = `${serving} goes on serving ${describeRelease(release)}`;
+  if (wanted === undefined || isSameRelease(plainRelease(wanted), held)) return { activeSlot: serving, restore: undefined, sentence };
+  return { activeSlot: serving, restore: { slot, release: asSetting(held) }, sentence: `${sentence}; ${describeRelease(plainRelease(wanted))} is given up` };
+}
+
+/**
+ * Where a rollback goes.
+ * @param target the deployment of `--to`; without it, the release that served before.
+ */
+export function rollbackTarget(settings: Pick<StackSettings, "activeSlot" | "slots">, before: Before, stack: string, target?: Entry): Rollback {
+  const { serving, slots } = before;
+  if (serving === undefined) throw new Failure("config", "nothing has served yet, so there is nothing to go back to", `togather release --stack ${stack}`);
+  const pending = settings.activeSlot !== serving.slot;
+  const idle = otherSlot(serving.slot);
+  const held = slots[idle];
+
+  if (target === undefined) {
+    if (pending) return giveUp(settings, { ...before, serving });
+  } else {
+    const { id, version, commit, status } = target;
+    if (status !== "succeeded" || version === undefined || commit === undefined) throw new Failure("config", `${id} ${status === "in progress" ? "is in progress" : `${status}: it never served`}`, `togather history --stack ${stack}`);
+    const wanted = { version, commit };
+    if (isSameRelease(wanted, serving.release)) return giveUp(settings, { ...before, serving });
+    if (!isSameRelease(wanted, held)) {
+      const again = commit.startsWith("sha256:") ? `togather release NAME@${commit} --version ${version} --stack ${stack}` : `togather release ${commit.slice(0, 12)} --version ${version} --stack ${stack}`;
+      throw new Failure("config", `${describeRelease(wanted)} of ${id} is in neither slot any more: ${serving.slot} serves ${describeRelease(serving.release)}, ${idle} holds ${held === undefined ? "nothing" : describeRelease(held)}`, again);
+    }
+  }
+  if (held === undefined) throw new Failure("config", `${idle} holds no release: ${describeRelease(serving.release)} is the first one that served`, `togather release REF --stack ${stack}`);
+  const setting = settings.slots[idle];
+  const intact = setting !== undefined && isSameRelease(plainRelease(setting), held);
+  const back = intact ? undefined : asSetting(held);
+  if (!intact && back === undefined) throw new Failure("config", `the stack file no longer has ${describeRelease(held)} in ${idle}, and only its digest is recorded`, `togather release NAME@${held.commit} --version ${held.version} --stack ${stack}`);
+  return { activeSlot: idle, restore: intact ? undefined : { slot: idle, release: back }, sentence: `back to ${describeRelease(held)} in ${idle}` };
+}

@@ -1,0 +1,17 @@
+/**
+ * How `togather` ends. The table in docs/cli.md is tested against this one. Scripts rely on the numbers: a number never
+ * gets another meaning.
+ */
+export const exitCodes = {
+  ok: { code: 0, meaning: "done, or nothing to do" },
+  other: { code: 1, meaning: "anything that has no code of its own" },
+  config: { code: 2, meaning: "wrong arguments or settings; nothing was changed on the host" },
+  lock: { code: 3, meaning: "another deployment holds the lock" },
+  build: { code: 4, meaning: "an image could not be built or pulled" },
+  snapshot: { code: 5, meaning: "the snapshot before the migrations failed" },
+  migration: { code: 6, meaning: "a migration failed" },
+  gate: { code: 7, meaning: "the new release did not pass its gate" },
+  switch: { code: 8, meaning: "the switch could not be confirmed and was undone" },
+  interrupted: { code: 130, meaning: "interrupted (Ctrl-C, SIGTERM)" },
+} as const;
+export type Ending = keyof typeof exitCodes;

@@ -1,0 +1,27 @@
+import { SettingsError } from "../config/problems.ts";
+import { StepError } from "../ops/errors.ts";
+import { Problem } from "../toolchain/problem.ts";
+import type { Ending } from "./exit-codes.ts";
+
+/** What stops a command of `togather`: for people, without a stack trace, with the exit code that belongs to it. */
+export class Failure extends Error {
+  override name = "Failure";
+  readonly ending: Ending;
+  /** The command, or the sentence, that leads out of it. */
+  readonly fix: string | undefined;
+
+  constructor(ending: Ending, message: string, fix?: string) {
+    super(message);
+    this.ending = ending;
+    this.fix = fix;
+  }
+}
+
+/** Anything that was thrown, as a failure. Undefined for what nobody expected: that deserves its stack trace. */
+export function asFailure(error: unknown): Failure | undefined {
+  if (error instanceof Failure) return error;
+  if (error instanceof SettingsError) return new Failure("config", error.message);
+  if (error instanceof Problem) return new Failure("other", error.message);
+  if (error instanceof StepError) return new Failure("other", error.message, error.hint);
+  return undefined;
+}

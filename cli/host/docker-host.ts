@@ -1,0 +1,166 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { execa } from "execa";
+import { z } from "zod";
+import { dockerProblem, isMissing, withoutSecrets } from "../../ops/client/docker.ts";
+import { bundledImageTag } from "../../ops/image.ts";
+import { Failure } from "../failure.ts";
+
+const inspectedSchema = z.array(
+  z.looseObject({
+    Id: z.string(),
+    Name: z.string(),
+    RestartCount: z.number().default(0),
+    State: z.looseObject({
+      Status: z.string(),
+      StartedAt: z.string(),
+      FinishedAt: z.string(),
+      ExitCode: z.number(),
+      Health: z.looseObject({ Status: z.string() }).nullish(),
+    }),
+    Config: z.looseObject({ Labels: z.record(z.string(), z.string()).nullish() }),
+    Mounts: z.array(z.looseObject({ Name: z.string().optional(), Destination: z.string() })).nullish(),
+    NetworkSettings: z.looseObject({ Networks: z.record(z.string(), z.looseObject({ IPAddress: z.string() })) }),
+  }),
+);
+/** A container, as the engine describes it. */
+export type Container = z.infer<typeof inspectedSchema>[number];
+
+const answerSchema = z.union([
+  z.object({ error: z.string() }),
+  z.object({ status: z.number(), slot: z.string().nullable(), body: z.string(), ms: z.number() }),
+]);
+/** One answer over HTTP, or why there was none. */
+export type Answer = z.infer<typeof answerSchema>;
+
+const probeSchema = z.object({
+  servers: z.record(z.string(), answerSchema),
+  router: answerSchema.nullable(),
+  files: z.record(z.string(), z.string().nullable()),
+  control: answerSchema.nullable(),
+});
+export type ProbeAnswer = z.infer<typeof probeSchema>;
+
+/** What `probe.mjs` is asked. */
+export interface ProbeQuestion {
+  /** URL by name. */
+  servers?: Record<string, string>;
+  router?: { http: string; https: string };
+  /** Path in the container by name. */
+  files?: Record<string, string>;
+  /** The router's control socket. */
+  control?: string;
+}
+
+/** Directories and volumes of the host by where the container sees them; read-only. */
+export interface Mounts {
+  directories?: Record<string, string>;
+  volumes?: Record<string, string>;
+}
+
+/** A name or file that the host doesn't have. */
+export class NotOnHost extends Error {}
+
+/** The engine that a deployment runs on, on this machine or another one: files are read in containers, never from here. */
+export class DockerHost {
+  readonly #env: NodeJS.ProcessEnv;
+  #image: Promise<string> | undefined;
+
+  /** @param host as in `togather:host`; empty for the engine that the Docker client finds by itself. */
+  constructor(host: string, env: NodeJS.ProcessEnv = process.env) {
+    this.#env = { ...withoutSecrets(env), ...(host === "" ? {} : { DOCKER_HOST: host }) };
+  }
+
+  async #try(args: readonly string[], input?: string, more: Record<string, string> = {}): Promise<{ ok: boolean; stdout: string; stderr: string }> {
+    const result = await execa("docker", args, {
+      env: { ...this.#env, ...more },
+      extendEnv: false,
+      reject: false,
+      ...(input === undefined ? { stdin: "ignore" as const } : { input }),
+    });
+    if (isMissing(result.cause)) throw dockerProblem("", result.cause);
+    return { ok: !result.failed, stdout: result.stdout, stderr: result.stderr };
+  }
+
+  /** The containers that exist, by name. */
+  async containers(names: readonly string[]): Promise<Map<string, Container>> {
+    const { ok, stdout, stderr } = await this.#try(["container", "inspect", ...names]);
+    // Those that exist are listed even when others don't.
+    if (!ok && !/no such container/i.test(stderr)) throw dockerProblem(stderr);
+    const found = inspectedSchema.parse(JSON.parse(stdout === "" ? "[]" : stdout));
+    return new Map(found.map((container) => [container.Name.replace(/^\//, ""), container]));
+  }
+
+  /** The ops image: of this version of the project, or the newest one that the host has. Reading needs no particular one. */
+  #opsImage(): Promise<string> {
+    this.#image ??= (async () => {
+      const current = bundledImageTag("ops");
+      if ((await this.#try(["image", "inspect", "--format={{.Id}}", current])).ok) return current;
+      const { ok, stdout, stderr } = await this.#try(["image", "ls", "--quiet", "--filter=reference=togather-ops"]);
+      if (!ok) throw dockerProblem(stderr);
+      const newest = stdout.split("\n")[0] ?? "";
+      if (newest === "") throw new NotOnHost("the Docker host has no image of togather-ops");
+      return newest;
+    })();
+    return this.#image;
+  }
+
+  /** `docker run` of the ops image with another program than its own, allowed to read and write files and no more. */
+  async #arguments(program: readonly string[], mounts: Mounts, network: string, { write = false, environment = [] as string[] } = {}): Promise<string[]> {
+    const [entrypoint = "", ...rest] = program;
+    const mode = write ? "" : ",readonly";
+    return [
+      ...["run", "--rm", "--interactive", "--init", "--pull=never", `--network=${network}`, "--label=org.togather.part=look", "--log-driver=none"],
+      ...["--read-only", "--security-opt=no-new-privileges", "--cap-drop=ALL", "--cap-add=DAC_OVERRIDE"],
+      // Unlike --volume, this makes no directory that isn't there.
+      ...Object.entries(mounts.directories ?? {}).map(([target, source]) => `--mount=type=bind,source=${source},target=${target}${mode}`),
+      ...Object.entries(mounts.volumes ?? {}).map(([target, source]) => `--mount=type=volume,source=${source},target=${target}${mode}`),
+      ...environment.map((name) => `--env=${name}`),
+      `--entrypoint=${entrypoint}`,
+      await this.#opsImage(),
+      ...rest,
+    ];
+  }
+
+  /** Runs a program in a one-off container. @throws {NotOnHost} when a directory or the image isn't there. */
+  async run(program: readonly string[], mounts: Mounts, options: { network?: string; input?: string; write?: boolean; environment?: Record<string, string> } = {}): Promise<string> {
+    const { network = "none", input, write = false, environment = {} } = options;
+    const args = await this.#arguments(program, mounts, network, { write, environment: Object.keys(environment) });
+    const { ok, stdout, stderr } = await this.#try(args, input, environment);
+    if (ok) return stdout;
+    if (/bind source path does not exist/.test(stderr)) throw new NotOnHost("there is no such directory on the Docker host");
+    throw dockerProblem(stderr);
+  }
+
+  /** Asks and reads all at once, in one container in the deployment's network. */
+  async probe(question: ProbeQuestion, mounts: Mounts, network?: string): Promise<ProbeAnswer> {
+    const program = readFileSync(join(import.meta.dirname, "probe.mjs"), "utf8");
+    const answer = await this.run(["node", "--input-type=module", "-"], mounts, { network, input: program, environment: { TOGATHER_QUESTION: JSON.stringify(question) } });
+    return probeSchema.parse(JSON.parse(answer));
+  }
+
+  /** Follows a file's lines until `onLine` has seen enough, or `signal` is aborted. The container ends with this process, `kill -9` included. */
+  async follow(path: string, mounts: Mounts, onLine: (line: string) => "enough" | undefined, signal: AbortSignal): Promise<void> {
+    // `cat` waits for the end of stdin, which this process holds open.
+    const script = 'tail -n +1 -F "$0" 2>/dev/null & cat >/dev/null; kill $!';
+    const args = await this.#arguments(["sh", "-c", script, path], mounts, "none");
+    const child = execa("docker", args, { env: this.#env, extendEnv: false, reject: false, buffer: { stdout: false }, stdin: "pipe", detached: true });
+    const stop = (): void => {
+      child.stdin.end();
+    };
+    signal.addEventListener("abort", stop);
+    const { onLines } = await import("../../ops/client/lines.ts");
+    const enough = new AbortController();
+    await onLines(child.stdout, (line) => {
+      if (enough.signal.aborted || onLine(line) !== "enough") return;
+      enough.abort();
+      stop();
+    });
+    const result = await child;
+    signal.removeEventListener("abort", stop);
+    if (result.failed && !enough.signal.aborted && !signal.aborted) {
+      if (/bind source path does not exist/.test(result.stderr)) throw new NotOnHost("there is no such directory on the Docker host");
+      throw new Failure("other", `the log can't be followed: ${dockerProblem(result.stderr).message}`);
+    }
+  }
+}

@@ -1,0 +1,55 @@
+import type { Current, HistoryEvent } from "../../ops/state.ts";
+import type { SlotName } from "../../ops/contract.ts";
+
+/** One deployment, from all that the history has about it. */
+export interface Entry {
+  id: string;
+  /** "interrupted": it was begun and never ended, and another one came after it. */
+  status: "succeeded" | "failed" | "in progress" | "interrupted";
+  slot: SlotName | undefined;
+  version: string | undefined;
+  commit: string | undefined;
+  startedAt: string;
+  endedAt: string | undefined;
+  durationMs: number | undefined;
+  deployedBy: string | undefined;
+  /** Of a deployment that failed. */
+  failedPhase: string | undefined;
+  error: string | undefined;
+  /** How often it was run: a failed one may be run again, under its own id. */
+  runs: number;
+}
+
+function entryOf(id: string, events: readonly HistoryEvent[], current: Current | undefined): Entry | undefined {
+  const [first] = events;
+  const last = events.at(-1);
+  if (first === undefined || last === undefined) return undefined;
+  const isOpen = last.event === "in_progress" || last.event === "resumed";
+  const status = last.event === "succeeded" ? "succeeded" : last.event === "failed" ? (last.error === "interrupted" ? "interrupted" : "failed") : current?.deployment_id === id ? "in progress" : "interrupted";
+  const duration = last.event === "succeeded" ? last.duration_ms : undefined;
+  return {
+    id,
+    status,
+    slot: first.active_slot,
+    version: first.version,
+    commit: first.git_commit,
+    startedAt: first.time,
+    endedAt: isOpen ? undefined : last.time,
+    durationMs: isOpen ? undefined : (duration ?? Date.parse(last.time) - Date.parse(first.time)),
+    deployedBy: last.deployed_by,
+    failedPhase: last.event === "failed" ? last.phase : undefined,
+    error: last.event === "failed" ? last.error : undefined,
+    runs: events.filter(({ event }) => event === "in_progress" || event === "resumed").length,
+  };
+}
+
+/** The deployments of a history, the newest first. */
+export function entriesOf(history: readonly HistoryEvent[], current: Current | undefined): Entry[] {
+  const byId = new Map<string, HistoryEvent[]>();
+  for (const event of history) {
+    const events = byId.get(event.deployment_id) ?? [];
+    events.push(event);
+    byId.set(event.deployment_id, events);
+  }
+  return [...byId].flatMap(([id, events]) => entryOf(id, events, current) ?? []).reverse();
+}

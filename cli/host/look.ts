@@ -1,0 +1,169 @@
+import { parseHealth } from "../../ops/health.ts";
+import { currentSchema, deploymentStateSchema, parseHistory, type Current, type DeploymentState, type HistoryEvent } from "../../ops/state.ts";
+import { slotNames, slotNameSchema, type Release, type SlotName } from "../../ops/contract.ts";
+import type { PlainSettings } from "../stack-file.ts";
+import { DockerHost, NotOnHost, type Answer, type Container, type ProbeAnswer } from "./docker-host.ts";
+
+/** How a server answers at this moment. */
+export interface Health {
+  status: "healthy" | "degraded" | "unhealthy" | "no answer";
+  /** As it calls itself. */
+  version?: string;
+  /** What is wrong, or why there is no answer. */
+  detail?: string;
+}
+
+/** A slot as it is, not as it should be. */
+export interface SlotReport {
+  slot: SlotName;
+  /** What its container was made from. */
+  release: Release | undefined;
+  container: { state: string; since: string; exitCode: number; restarts: number } | undefined;
+  /** Undefined where no container runs. */
+  health: Health | undefined;
+}
+
+/** A deployment as its host has it. */
+export interface HostReport {
+  slots: Record<SlotName, SlotReport>;
+  router: {
+    /** State of its container; undefined when there is none. */
+    state: string | undefined;
+    /** The slot that it sent this question to, by its own answer. */
+    slot: SlotName | undefined;
+    /** The slot that it comes up with when it is restarted, and when it was set. */
+    persisted: { slot: SlotName; changedAt: string } | undefined;
+    health: Health | undefined;
+  };
+  /** deployment-state.json. */
+  state: DeploymentState | undefined;
+  /** The deployment that is in progress, or was last. */
+  current: Current | undefined;
+  history: HistoryEvent[];
+}
+
+const errors: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "nothing listens",
+  EHOSTUNREACH: "no container has its address",
+  ENOENT: "its control socket is not there",
+};
+
+/** What an answer of a health endpoint means. */
+export function healthOf(answer: Answer): Health {
+  if ("error" in answer) return { status: "no answer", detail: errors[answer.error] ?? answer.error };
+  const health = parseHealth(answer.body);
+  if (health === undefined) return { status: answer.status >= 200 && answer.status < 300 ? "degraded" : "unhealthy", detail: `HTTP ${answer.status} without a known health document` };
+  const { status, version } = health;
+  const failing = (["database", "migrations", "jobs"] as const).flatMap((name) => (health[name] && health[name].status !== "pass" ? [`${name}: ${health[name].detail}`] : []));
+  const detail = [...failing, ...health.others].join("; ");
+  return { status, version, ...(detail === "" ? {} : { detail }) };
+}
+
+function parsed<T>(text: string | null | undefined, schema: { safeParse: (value: unknown) => { success: true; data: T } | { success: false } }): T | undefined {
+  if (text === null || text === undefined) return undefined;
+  try {
+    const result = schema.safeParse(JSON.parse(text));
+    return result.success ? result.data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function releaseOf(container: Container): Release | undefined {
+  const labels = container.Config.Labels ?? {};
+  // Images that are pulled have labels of their own making, or none.
+  if (labels["org.togather.source"] === undefined) return undefined;
+  const version = labels["org.opencontainers.image.version"];
+  const commit = labels["org.opencontainers.image.revision"];
+  return version === undefined || commit === undefined ? undefined : { version, commit };
+}
+
+const isRunning = (container: Container | undefined): container is Container => container?.State.Status === "running";
+
+function addressOf(container: Container): string | undefined {
+  return Object.values(container.NetworkSettings.Networks).find(({ IPAddress }) => IPAddress !== "")?.IPAddress;
+}
+
+const slotText = (text: string | null | undefined): SlotName | undefined => slotNameSchema.safeParse(text).data;
+
+/** Ports on which the router listens in the private network. */
+const routerPorts = { http: 8080, https: 8443 };
+
+/** Looks at a deployment's containers, asks its servers and its router, and reads what is kept about it. Changes nothing. */
+export async function look(settings: Pick<PlainSettings, "name" | "host" | "source" | "stateLocation">): Promise<HostReport> {
+  const host = new DockerHost(settings.host);
+  const names = { blue: `togather-${settings.name}-blue`, green: `togather-${settings.name}-green`, router: `togather-${settings.name}-router` };
+  const containers = await host.containers(Object.values(names));
+  const router = containers.get(names.router);
+  const running = [router, containers.get(names.blue), containers.get(names.green)].find(isRunning);
+  const network = running && Object.keys(running.NetworkSettings.Networks)[0];
+
+  const servers: Record<string, string> = {};
+  for (const slot of slotNames) {
+    const container = containers.get(names[slot]);
+    const address = isRunning(container) ? addressOf(container) : undefined;
+    if (address !== undefined) servers[slot] = new URL(settings.source.healthPath, `http://${address}:${settings.source.port}`).href;
+  }
+  const routerAddress = isRunning(router) ? addressOf(router) : undefined;
+  const routerVolume = router?.Mounts?.find(({ Destination }) => Destination === "/router")?.Name;
+  const question = {
+    servers,
+    ...(routerAddress === undefined
+      ? {}
+      : {
+          router: {
+            http: new URL(settings.source.healthPath, `http://${routerAddress}:${routerPorts.http}`).href,
+            https: new URL(settings.source.healthPath, `https://${routerAddress}:${routerPorts.https}`).href,
+          },
+        }),
+    files: { current: "/state/current.json", state: "/state/deployment-state.json", history: "/state/history.jsonl", slot: "/router/state/slot.json" },
+  };
+  const volumes: Record<string, string> = routerVolume === undefined ? {} : { "/router": routerVolume };
+  const nothing: ProbeAnswer = { servers: {}, router: null, files: {}, control: null };
+  const answer = await host.probe(question, { directories: { "/state": settings.stateLocation }, volumes }, network).catch(async (error: unknown) => {
+    if (!(error instanceof NotOnHost)) throw error;
+    // Nothing is kept there; the servers may be there all the same. Without an ops image there is no deployment at all.
+    return host.probe(question, { volumes }, network).catch((again: unknown) => {
+      if (again instanceof NotOnHost) return nothing;
+      throw again;
+    });
+  });
+
+  const state = parsed(answer.files["state"], deploymentStateSchema);
+  const current = parsed(answer.files["current"], currentSchema);
+  const report = (slot: SlotName): SlotReport => {
+    const container = containers.get(names[slot]);
+    const health = answer.servers[slot];
+    return {
+      slot,
+      release: container && (releaseOf(container) ?? current?.slots[slot] ?? state?.slots[slot]),
+      container: container && {
+        state: container.State.Status,
+        since: container.State.Status === "running" ? container.State.StartedAt : container.State.FinishedAt,
+        exitCode: container.State.ExitCode,
+        restarts: container.RestartCount,
+      },
+      health: health && healthOf(health),
+    };
+  };
+  const through = answer.router;
+  const persisted = parsed(answer.files["slot"], {
+    safeParse(value) {
+      const { slot, changedAt } = value as { slot?: string; changedAt?: string };
+      const name = slotText(slot);
+      return name === undefined || changedAt === undefined ? { success: false as const } : { success: true as const, data: { slot: name, changedAt } };
+    },
+  });
+  return {
+    slots: { blue: report("blue"), green: report("green") },
+    router: {
+      state: router?.State.Status,
+      slot: through && "slot" in through ? slotText(through.slot) : undefined,
+      persisted,
+      health: through === null ? undefined : healthOf(through),
+    },
+    state,
+    current,
+    history: parseHistory(answer.files["history"] ?? ""),
+  };
+}

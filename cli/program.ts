@@ -1,0 +1,50 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { styleText } from "node:util";
+import { Command, CommanderError } from "commander";
+import { createRedactor } from "../ops/redact.ts";
+import { project } from "../toolchain/setup.ts";
+import { historyCommand } from "./commands/history.ts";
+import { logsCommand } from "./commands/logs.ts";
+import { releaseCommand } from "./commands/release.ts";
+import { rollbackCommand } from "./commands/rollback.ts";
+import { statusCommand } from "./commands/status.ts";
+import { upCommand } from "./commands/up.ts";
+import { withCommonOptions } from "./context.ts";
+import { exitCodes } from "./exit-codes.ts";
+import { asFailure } from "./failure.ts";
+
+/** The program; tests look at its commands without running them. */
+export function togather(end: (code: number) => void): Command {
+  const { version } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as { version: string };
+  const program = withCommonOptions(new Command("togather"))
+    .description("Releases a Togather server blue-green: without losing a request or a row.")
+    .version(version, "--version", "this program's version")
+    // `--version` of release is another one.
+    .enablePositionalOptions()
+    .showSuggestionAfterError()
+    .configureOutput({ outputError: (text, write) => { write(`${text.trimEnd()}\n  → togather --help\n`); } })
+    .addHelpText("after", `\nExit codes:\n${Object.values(exitCodes).map(({ code, meaning }) => `  ${String(code).padStart(3)}  ${meaning}`).join("\n")}\n\ndocs/cli.md says more.`)
+    .exitOverride();
+  upCommand(program, end);
+  releaseCommand(program, end);
+  rollbackCommand(program, end);
+  statusCommand(program);
+  historyCommand(program);
+  logsCommand(program);
+  for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());
+  return program;
+}
+
+/** Shows what stopped a command; a stack trace only for what nobody expected. */
+export function showError(error: unknown, json: boolean): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok.code : exitCodes.config.code;
+  const redactor = createRedactor(process.env);
+  const failure = asFailure(error);
+  const code = exitCodes[failure?.ending ?? "other"].code;
+  const message = redactor.text(failure?.message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error)));
+  const fix = failure?.fix === undefined ? "" : `\n  → ${redactor.text(failure.fix)}`;
+  process.stderr.write(`${styleText("red", "error:", { stream: process.stderr })} ${message}${fix}\n`);
+  if (json) process.stdout.write(`${JSON.stringify({ ok: false, ending: failure?.ending ?? "other", exitCode: code, errors: [message], fix: failure?.fix }, null, 2)}\n`);
+  return code;
+}

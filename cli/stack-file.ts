@@ -1,0 +1,177 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Document, isMap, parseDocument, Scalar, type YAMLMap } from "yaml";
+import { hostDirectories, type HostDirectories } from "../config/host-directories.ts";
+import { parseConfig, readDeploymentFile } from "../config/load.ts";
+import { nearest, SettingsError } from "../config/problems.ts";
+import type { ReleaseSetting, StackSettings } from "../config/stack-settings.ts";
+import type { SlotName } from "../ops/contract.ts";
+import { Failure } from "./failure.ts";
+
+const prefix = "togather:";
+
+/** What a stack file says, without its secrets. */
+export interface PlainSettings extends StackSettings, HostDirectories {
+  name: string;
+}
+
+/** A text that YAML readers of all kinds take for a text: a commit of digits is none by itself. */
+function quoted(text: string): Scalar {
+  const scalar = new Scalar(text);
+  scalar.type = Scalar.QUOTE_DOUBLE;
+  return scalar;
+}
+
+/** As it is usually written: versions such as v1.4.0 need no quotes. */
+function versionNode(version: string): Scalar {
+  return /^v\d[\w.+-]*$/.test(version) ? new Scalar(version) : quoted(version);
+}
+
+/** Names of the stacks that have a file in the project. */
+export function stacksWithFile(project: string): string[] {
+  return readdirSync(project).flatMap((file) => /^Pulumi\.(.+)\.yaml$/.exec(file)?.[1] ?? []);
+}
+
+/** `Pulumi.<stack>.yaml`, edited in place: comments, order and whatever else somebody wrote stay. */
+export class StackFile {
+  /** As people know it: relative to the project. */
+  readonly name: string;
+  readonly stack: string;
+  readonly #project: string;
+  readonly #document: Document;
+
+  private constructor(project: string, stack: string, name: string, document: Document) {
+    this.#project = project;
+    this.stack = stack;
+    this.name = name;
+    this.#document = document;
+  }
+
+  /** @throws {Failure} when there is no such file, or it is not YAML. */
+  static open(project: string, stack: string): StackFile {
+    // The file backend and the service know stacks as organization/project/stack too; the file is named after the last part.
+    const name = `Pulumi.${stack.split("/").at(-1) ?? stack}.yaml`;
+    const file = join(project, name);
+    if (!existsSync(file)) {
+      const known = stacksWithFile(project);
+      const meant = nearest(stack, known);
+      throw new Failure("config", `there is no ${name}; stacks with a file: ${known.join(", ")}`, meant === undefined ? `write ${name}: docs/operations.md begins with one` : `--stack ${meant}`);
+    }
+    const document = parseDocument(readFileSync(file, "utf8"));
+    const [error] = document.errors;
+    if (error) throw new Failure("config", `${name} is not YAML: ${error.message}`, "correct it; nothing was changed");
+    return new StackFile(project, stack, name, document);
+  }
+
+  /** The file as it would be written. */
+  get text(): string {
+    return this.#document.toString({ lineWidth: 0 });
+  }
+
+  /** Whether Pulumi has made a stack for this file somewhere: it notes there how its secrets are encrypted. */
+  get belongsToAStack(): boolean {
+    return ["encryptionsalt", "secretsprovider", "encryptedkey"].some((key) => this.#document.has(key));
+  }
+
+  /** The values under `togather:` as Pulumi hands them to the program: texts, structures as JSON. Encrypted ones are left out. */
+  #config(): Record<string, string> {
+    const config = this.#document.get("config");
+    if (!isMap(config)) return {};
+    const values = config.toJS(this.#document) as Record<string, unknown>;
+    return Object.fromEntries(
+      Object.entries(values).flatMap(([key, value]) => {
+        if (!key.startsWith(prefix) || value === null || value === undefined) return [];
+        if (typeof value === "object" && "secure" in value) return [];
+        return [[key.slice(prefix.length), typeof value === "string" ? value : JSON.stringify(value)]];
+      }),
+    );
+  }
+
+  /** @throws {SettingsError} with all that is wrong with the file itself. Secrets and other files are the program's to check. */
+  settings(): PlainSettings {
+    const config = this.#config();
+    const { value, problems } = parseConfig({ config });
+    const deployment = readDeploymentFile({ config, projectDirectory: this.#project });
+    problems.push(...deployment.problems);
+    if (value === undefined || deployment.value === undefined || problems.length > 0) throw new SettingsError(problems);
+    const name = value.name ?? value.environment;
+    return { ...value, name, ...hostDirectories(deployment.value, name) };
+  }
+
+  #map(path: string[]): YAMLMap {
+    const found = this.#document.getIn(path);
+    if (isMap(found)) return found;
+    const made = this.#document.createNode({}) as YAMLMap;
+    this.#document.setIn(path, made);
+    return made;
+  }
+
+  /** Puts a release into a slot; undefined empties it. */
+  setSlot(slot: SlotName, release: ReleaseSetting | undefined): void {
+    const slots = this.#map(["config", `${prefix}slots`]);
+    if (release === undefined) {
+      slots.delete(slot);
+      return;
+    }
+    const held = slots.get(slot);
+    const entry = isMap(held) ? held : (this.#document.createNode({}) as YAMLMap);
+    if (!isMap(held)) {
+      // In the style of its neighbour: on one line, or one line a key.
+      const neighbour = slots.items.map(({ value }) => value).find(isMap);
+      entry.flow = neighbour?.flow ?? false;
+      slots.flow = slots.flow === true && slots.items.length > 0;
+      slots.set(slot, entry);
+    }
+    const wanted: Record<string, Scalar> = { version: versionNode(release.version), ...("commit" in release ? { commit: quoted(release.commit) } : { image: quoted(release.image) }) };
+    for (const key of ["version", "commit", "image"]) {
+      const node = wanted[key];
+      if (node === undefined) {
+        entry.delete(key);
+        continue;
+      }
+      const old: unknown = entry.get(key, true);
+      // A comment behind the value stays there.
+      if (old instanceof Scalar) node.comment = old.comment;
+      entry.set(key, node);
+    }
+  }
+
+  setActiveSlot(slot: SlotName): void {
+    this.#map(["config"]);
+    const path = ["config", `${prefix}activeSlot`];
+    const old: unknown = this.#document.getIn(path, true);
+    if (old instanceof Scalar) old.value = slot;
+    else this.#document.setIn(path, slot);
+  }
+
+  /** For this run only: call it on a file that is saved as a copy. */
+  override(key: "force" | "skipMigrations", value: boolean): void {
+    this.#document.setIn(["config", `${prefix}${key}`], value);
+  }
+
+  /** Writes the file as a whole or not at all. */
+  save(): void {
+    const file = join(this.#project, this.name);
+    const partial = `${file}.partial`;
+    writeFileSync(partial, this.text, { mode: statSync(file).mode & 0o777 });
+    renameSync(partial, file);
+  }
+
+  /** Gives a copy to use for one run of Pulumi, and removes it. */
+  async withCopy<T>(use: (file: string) => Promise<T>): Promise<T> {
+    const directory = mkdtempSync(join(tmpdir(), "togather-stack-"));
+    try {
+      const file = join(directory, this.name);
+      writeFileSync(file, this.text, { mode: 0o600 });
+      return await use(file);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }
+
+  /** The same file, to be changed for one run. */
+  copy(): StackFile {
+    return new StackFile(this.#project, this.stack, this.name, this.#document.clone());
+  }
+}

@@ -1,0 +1,9 @@
+// `togather`: what an operator types. The program in index.ts does the work; this edits the stack file, runs Pulumi and
+// shows what comes of it.
+import { showError, togather } from "./program.ts";
+
+try {
+  await togather((code) => { process.exitCode = code; }).parseAsync();
+} catch (error) {
+  process.exitCode = showError(error, process.argv.includes("--json"));
+}
