@@ -2,7 +2,7 @@ import js from "@eslint/js";
 import tseslint from "typescript-eslint";
 
 export default tseslint.config(
-  { ignores: ["node_modules/", ".togather/", "bench-results/", "images/nginx/*.js"] },
+  { ignores: ["node_modules/", ".togather/", "bench-results/", "components/nginx/*.js"] },
   js.configs.recommended,
   {
     files: ["**/*.ts"],

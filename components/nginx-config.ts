@@ -22,7 +22,7 @@ export interface NginxOptions {
   maxBodyMegabytes?: number;
 }
 
-const directory = join(import.meta.dirname, "../images/nginx");
+const directory = join(import.meta.dirname, "nginx");
 /** False and undefined leave a section out, a record gives it values of its own. */
 type Values = Record<string, string | number | boolean | undefined | Record<string, string | number>>;
 

@@ -92,7 +92,7 @@ export function refusal(stderr: string, digest: string, files: ConfigurationFile
   return new StepError(`nginx refuses the router's configuration: ${words.length === 0 ? stderr : words.join("; ")}${about}\nNothing was changed: the router serves what it served before.`, {
     hint: ofTls
       ? "check that togather:tls.certificateFile (the chain, the server's own certificate first) and togather:tls.keyFile are PEM and belong together"
-      : "correct images/nginx/nginx.conf.template or images/nginx/router.js, then deploy again",
+      : "correct components/nginx/nginx.conf.template or components/nginx/router.js, then deploy again",
   });
 }
 
