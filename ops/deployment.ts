@@ -42,7 +42,7 @@ export function reopened(current: Current): Current {
 }
 
 /**
- * The first failure that nothing has made good since: both slots' steps run side by side, so that one that succeeds
+ * The last failure that nothing has made good since: both slots' steps run side by side, so that one that succeeds
  * after another has failed doesn't mean that all is well.
  */
 function standingFailure({ phases, resumed_at: since }: Current): Phase | undefined {
@@ -50,7 +50,7 @@ function standingFailure({ phases, resumed_at: since }: Current): Phase | undefi
   for (const phase of phases) {
     if (since === undefined || phase.started_at >= since) latest.set(`${phase.phase} ${phase.slot ?? ""}`, phase);
   }
-  return [...latest.values()].find(({ status }) => status === "failed");
+  return [...latest.values()].findLast(({ status }) => status === "failed");
 }
 
 /** The deployment with the status that follows from its phases. */

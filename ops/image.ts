@@ -25,7 +25,7 @@ function stepSources(): string[] {
   const ops = join(projectDirectory, "ops");
   return filesBelow(ops).filter((file) => {
     const path = relative(ops, file);
-    return path.endsWith(".ts") && !path.endsWith(".test.ts") && !path.startsWith(`client${sep}`) && path !== "main.ts" && path !== "image.ts";
+    return path.endsWith(".ts") && !path.endsWith(".test.ts") && !path.startsWith(`client${sep}`) && !path.startsWith(`testing${sep}`) && path !== "main.ts" && path !== "image.ts";
   });
 }
 

@@ -1,0 +1,452 @@
+/** The steps of `ops` against a real engine and a real PostgreSQL, run as Pulumi runs them. */
+import { createHash } from "node:crypto";
+import { chown, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { bundledImageTag } from "../../ops/image.ts";
+import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
+import { parseHistory, type Current, type DeploymentState } from "../../ops/state.ts";
+
+const harness = new Harness();
+const release = { version: "v1.0.0", commit: "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d" };
+const next = { version: "v1.1.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
+/** Everything that any client printed. */
+const printed: string[] = [];
+let scratch: string;
+
+beforeAll(async () => {
+  scratch = await mkdtemp(join(tmpdir(), "togather-ops-scratch-"));
+  await harness.setUp();
+});
+afterAll(async () => {
+  await harness.tearDown();
+  await rm(scratch, { recursive: true, force: true });
+});
+
+const run: Harness["run"] = async (...args) => {
+  const outcome = await harness.run(...args);
+  printed.push(outcome.stdout, outcome.stderr);
+  return outcome;
+};
+const history = async (): Promise<string[]> =>
+  parseHistory(await readFile(join(harness.directory, "state", "history.jsonl"), "utf8")).map(({ event, deployment_id, error }) => `${event} ${deployment_id.slice(16)}${error === undefined ? "" : ` ${error}`}`);
+
+describe("begin and record", () => {
+  it("open a deployment, resume it, give up on one that was interrupted, and close it", async () => {
+    const first = await run("begin", { activeSlot: "blue", slots: { blue: release } });
+    expect(first.stderr).toContain("begins");
+    expect(first.result.deploymentId).toMatch(/^\d{8}_\d{6}_1a2b3c4$/);
+
+    const again = await run("begin", { activeSlot: "blue", slots: { blue: release } });
+    expect(again.result).toEqual(first.result);
+
+    const other = await run("begin", { activeSlot: "green", slots: { blue: release, green: next } });
+    expect(other.result.deploymentId).toMatch(/_9f8e7d6$/);
+    expect(await history()).toEqual(["in_progress 1a2b3c4", "resumed 1a2b3c4", "failed 1a2b3c4 interrupted", "in_progress 9f8e7d6"]);
+
+    const closing = { deploymentId: other.result.deploymentId, activeSlot: "green", release: next, slots: { blue: release, green: next } } as const;
+    const closed = await run("record", closing, { TOGATHER_DEPLOYED_BY: "deploy-bot" });
+    expect(closed.result).toEqual({
+      deploymentId: other.result.deploymentId,
+      file: join(harness.directory, "state", "deployment-state.json"),
+      log: join(harness.directory, "logs", `${other.result.deploymentId}.log`),
+    });
+    expect(closed.stderr).toContain("SUCCESS");
+    const state = await harness.readState<DeploymentState>("deployment-state.json");
+    expect(state).toMatchObject({
+      deployment_id: other.result.deploymentId,
+      environment: "staging",
+      active_slot: "green",
+      version: "v1.1.0",
+      git_commit: next.commit,
+      timestamp: other.result.startedAt,
+      deployed_by: "deploy-bot",
+      previous_slot: null,
+      status: "succeeded",
+    });
+
+    await run("record", closing);
+    expect((await history()).slice(4)).toEqual(["succeeded 9f8e7d6"]);
+    expect(await harness.readState("deployment-state.json")).toEqual(state);
+
+    const back = await run("begin", { activeSlot: "blue", slots: { blue: release, green: next } });
+    await run("record", { deploymentId: back.result.deploymentId, activeSlot: "blue", release, slots: { blue: release, green: next } });
+    expect(await harness.readState("deployment-state.json")).toMatchObject({ active_slot: "blue", previous_slot: "green" });
+  });
+
+  it("writes log lines that programs can read", async () => {
+    const { result } = await run("begin", { activeSlot: "green", slots: { green: next } });
+    const lines = (await readFile(join(harness.directory, "logs", `${result.deploymentId}.log`), "utf8")).trim().split("\n");
+    expect(JSON.parse(lines[0] ?? "")).toMatchObject({ level: "INFO", deployment_id: result.deploymentId, phase: "begin", message: expect.stringContaining("begins") as unknown });
+  });
+});
+
+describe("snapshot", () => {
+  const request = (over: { retention?: number } = {}): Parameters<typeof run<"snapshot">>[1] => ({ backupLocation: harness.backups, retention: over.retention ?? 7, release });
+  const files = async (): Promise<string[]> => (await readdir(harness.backups)).sort();
+
+  it("can be restored into a fresh database, permissions too, with psql stopping at the first error", async () => {
+    const url = await harness.database("filled");
+    await harness.sql(
+      `CREATE ROLE app_role LOGIN PASSWORD 'role-canary-77'; CREATE ROLE "odd ""role";
+       CREATE TABLE events (id int PRIMARY KEY, name text); INSERT INTO events SELECT n, 'e ' || n FROM generate_series(1, 5000) n;
+       GRANT SELECT ON events TO app_role;
+       CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO schema_migrations VALUES (7, false);`,
+      "filled",
+    );
+    await mkdir(harness.backups);
+    await chown(harness.backups, 12345, 12345);
+    const { exitCode, stderr, result } = await run("snapshot", request(), { DATABASE_URL: url });
+    expect(stderr).toContain("schema version 7");
+    expect(exitCode).toBe(0);
+
+    expect(result.file).toMatch(new RegExp(`/togather_${harness.name}_\\d{8}_\\d{6}\\.sql\\.gz$`));
+    const content = await readFile(result.file);
+    expect(result).toMatchObject({ bytes: content.length, sha256: createHash("sha256").update(content).digest("hex"), migrationVersion: 7 });
+    expect(await stat(result.file)).toMatchObject({ uid: 12345, gid: 12345, mode: 0o100600 });
+    const manifest = JSON.parse(await readFile(result.file.replace(/\.sql\.gz$/, ".json"), "utf8")) as Record<string, unknown>;
+    expect(manifest).toMatchObject({ database: "filled", sha256: result.sha256, migration_version: 7, before_version: "v1.0.0", tool_version: expect.stringContaining("17.") as unknown });
+
+    await harness.sql("CREATE DATABASE restored");
+    const restore = await execa("sh", ["-c", `gunzip -c "$FILE" | docker exec -i ${harness.postgres} psql -q -U postgres -d restored -v ON_ERROR_STOP=1`], { env: { FILE: result.file }, reject: false });
+    expect(restore.stderr).toBe("");
+    expect(restore.exitCode).toBe(0);
+    expect(await harness.sql("SELECT count(*), sum(id), max(name), has_table_privilege('app_role', 'events', 'SELECT') FROM events", "restored")).toBe("5000|12502500|e 999|t");
+    const text = (await execa("gunzip", ["-c", result.file])).stdout;
+    expect(text).toContain("CREATE ROLE app_role");
+    expect(text).not.toContain("role-canary-77");
+    expect(text).not.toMatch(/PASSWORD/);
+  });
+
+  it("takes one of an empty database too, and keeps as many as it is told", async () => {
+    const url = await harness.database("nothing");
+    const { result } = await run("snapshot", request({ retention: 1 }), { DATABASE_URL: url });
+    expect(result.migrationVersion).toBeNull();
+    expect(await files()).toEqual([result.file, result.file.replace(/\.sql\.gz$/, ".json")].map((file) => file.slice(harness.backups.length + 1)).sort());
+  });
+
+  /** A lock that pg_dump has to wait for: it is in the middle of its work for as long as the test likes. */
+  async function whileDumping<T>(use: (snapshot: ReturnType<typeof harness.start<"snapshot">>, container: string) => Promise<T>): Promise<T> {
+    const holder = harness.sql("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(120)", "filled").catch(() => undefined);
+    try {
+      const snapshot = harness.start("snapshot", request(), { DATABASE_URL: harness.url("filled") });
+      const container = await harness.stepContainer("snapshot");
+      await eventually("pg_dump waits for the lock", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE NOT granted")) !== "0");
+      return await use(snapshot, container);
+    } finally {
+      await harness.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");
+      await holder;
+    }
+  }
+
+  it("leaves nothing behind when pg_dump is killed, and has its password on no command line", async () => {
+    const before = await files();
+    await whileDumping(async (snapshot, container) => {
+      const lines = await harness.commandLines();
+      expect(lines).toContain("pg_dump");
+      expect(lines).not.toContain("c4n4ry");
+      expect((await files()).filter((file) => file.endsWith(".partial"))).toHaveLength(1);
+      await docker("exec", container, "sh", "-c", 'for p in /proc/[0-9]*; do if [ "$(cat $p/comm)" = pg_dump ]; then kill -9 "${p#/proc/}"; fi; done');
+      const { exitCode, stderr } = await snapshot;
+      printed.push(stderr);
+      expect(stderr).toContain("pg_dump failed (killed by SIGKILL)");
+      expect(exitCode).toBe(1);
+    });
+    expect(await files()).toEqual(before);
+    expect(await harness.readState<Current>("current.json")).toMatchObject({ status: "failed", failed_phase: "snapshot", error: expect.stringContaining("SIGKILL") as unknown });
+  });
+
+  it("ends when its client is killed with -9, and leaves nothing behind", async () => {
+    const before = await files();
+    await whileDumping(async (snapshot, container) => {
+      snapshot.kill("SIGKILL");
+      await snapshot;
+      await eventually("the container is gone", async () => (await docker("ps", "--all", "--quiet", `--filter=name=${container}`)) === "", 20);
+    });
+    expect(await files()).toEqual(before);
+    expect(await harness.readState<Current>("current.json")).toMatchObject({ status: "failed", error: expect.stringContaining("client that started this step is gone") as unknown });
+  });
+
+  it("stops cleanly on SIGINT, with exit code 130", async () => {
+    const before = await files();
+    await whileDumping(async (snapshot, container) => {
+      snapshot.kill("SIGINT");
+      const { exitCode, stderr } = await snapshot;
+      expect(stderr).toContain("interrupted");
+      expect(exitCode).toBe(130);
+      expect(await docker("ps", "--all", "--quiet", `--filter=name=${container}`)).toBe("");
+    });
+    expect(await files()).toEqual(before);
+  });
+
+  it("tells what it couldn't connect to, without the password", async () => {
+    const { exitCode, stderr } = await run("snapshot", request(), { DATABASE_URL: harness.url("filled").replace("postgres:", "postgres:wrong") });
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/no connection to the database filled at 10\.214\.\d+\.20:5432 as postgres: password authentication failed/);
+  });
+});
+
+describe("migrate", () => {
+  const good = { "1_a.up.sql": "CREATE TABLE a (id int);", "1_a.down.sql": "DROP TABLE a;", "2_b.up.sql": "CREATE TABLE b (id int); INSERT INTO b VALUES (1);" };
+  let trees = 0;
+  async function tree(files: Record<string, string>): Promise<string> {
+    const directory = join(scratch, `tree-${trees++}`);
+    await mkdir(join(directory, "db", "migrations"), { recursive: true });
+    for (const [name, text] of Object.entries(files)) await writeFile(join(directory, "db", "migrations", name), text);
+    return directory;
+  }
+  async function migrate(files: Record<string, string>, url: string, over: { river?: boolean; lockTimeoutMs?: number } = {}): ReturnType<typeof run<"migrate">> {
+    return run("migrate", { release, source: { kind: "tree", repository: await tree(files), digest: "tree-0123456789ab", path: "db/migrations" }, river: false, lockTimeoutMs: 2000, statementTimeoutMs: 30_000, ...over }, { DATABASE_URL: url });
+  }
+  const version = (database: string): Promise<string> => harness.sql("SELECT version, dirty FROM schema_migrations", database);
+
+  it("applies what is new, then nothing, and leaves a schema alone that is ahead", async () => {
+    const url = await harness.database("up");
+    const first = await migrate(good, url, { river: true });
+    expect(first.stderr).toContain("River's tables from version 0 to");
+    expect(first.result).toMatchObject({ from: null, to: 2, expected: 2, applied: ["1_a.up.sql", "2_b.up.sql"] });
+    expect((await migrate(good, url)).result).toMatchObject({ from: 2, to: 2, expected: 2, applied: [] });
+    const older = await migrate({ "1_a.up.sql": "boom" }, url);
+    expect(older.stderr).toContain("the schema is ahead of v1.0.0");
+    expect(older.result).toMatchObject({ from: 2, to: 2, expected: 1, applied: [] });
+    expect((await migrate({}, url)).result).toMatchObject({ from: 2, to: 2, expected: null });
+  });
+
+  it("rolls a failing file back as a whole, keeps those before it, and goes on once it is corrected", async () => {
+    const url = await harness.database("failing");
+    const bad = { ...good, "3_c.up.sql": "CREATE TABLE c (id int);\nINSERT INTO nowhere VALUES (1);", "4_d.up.sql": "CREATE TABLE d ();" };
+    const { exitCode, stderr } = await migrate(bad, url);
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain("migration 3_c.up.sql, line 2 (file 3 of 4) failed: ERROR: relation \"nowhere\" does not exist (SQLSTATE 42P01). It was rolled back as a whole; the schema is at version 2 and clean, with 2 new files applied.");
+    expect(await version("failing")).toBe("2|f");
+    expect(await harness.sql("SELECT to_regclass('c') IS NULL", "failing")).toBe("t");
+    const corrected = await migrate({ ...bad, "3_c.up.sql": "CREATE TABLE c (id int);" }, url);
+    expect(corrected.result).toMatchObject({ from: 2, to: 4, applied: ["3_c.up.sql", "4_d.up.sql"] });
+  });
+
+  it("leaves the very first file's failure as an empty schema", async () => {
+    const url = await harness.database("firstfails");
+    const { stderr } = await migrate({ "1_a.up.sql": "CREATE TABLE a (); SELECT 1/0;" }, url);
+    expect(stderr).toContain("the schema is at version none and clean");
+    expect((await migrate(good, url)).result).toMatchObject({ from: null, to: 2 });
+  });
+
+  it("says so when a failure may have left something behind, refuses to go on, and the command that it gives repairs it", async () => {
+    const url = await harness.database("dirty");
+    await migrate(good, url);
+    await harness.sql("INSERT INTO b VALUES (1)", "dirty");
+    const concurrently = { ...good, "3_c.up.sql": "CREATE UNIQUE INDEX CONCURRENTLY b_once ON b (id);" };
+    const failed = await migrate(concurrently, url);
+    expect(failed.exitCode).toBe(1);
+    expect(failed.stderr).toContain("may not have been rolled back");
+    expect(failed.stderr).toContain("b_once");
+    expect(await version("dirty")).toBe("3|t");
+
+    const refused = await migrate(concurrently, url);
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toContain("schema version 3 is dirty: 3_c.up.sql failed half-way");
+    const repair = /if nothing of it is there: psql "\$DATABASE_URL" -c "(.*)"/.exec(refused.stderr)?.[1];
+    expect(repair).toBe("UPDATE schema_migrations SET version = 2, dirty = false");
+    await harness.sql(`DROP INDEX b_once; DELETE FROM b`, "dirty");
+    await harness.sql(repair ?? "", "dirty");
+    expect((await migrate(concurrently, url)).result).toMatchObject({ from: 2, to: 3 });
+  });
+
+  it("gives up on a table that somebody holds, and has its password on no command line meanwhile", async () => {
+    const url = await harness.database("locked");
+    await migrate(good, url);
+    const holder = harness.sql("BEGIN; LOCK TABLE b IN ACCESS SHARE MODE; SELECT pg_sleep(60)", "locked").catch(() => undefined);
+    await eventually("the lock is held", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE relation = 'b'::regclass", "locked")) !== "0");
+    const running = migrate({ ...good, "3_c.up.sql": "ALTER TABLE b ADD COLUMN c int;" }, url);
+    await eventually("migrate waits", async () => (await harness.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'togather-migrate%'")) !== "0");
+    const lines = await harness.commandLines();
+    expect(lines).toContain("pgx5:///locked");
+    expect(lines).not.toContain("c4n4ry");
+    const { exitCode, stderr } = await running;
+    expect(stderr).toContain("lock timeout");
+    expect(stderr).toContain("rolled back as a whole");
+    expect(exitCode).toBe(1);
+    await harness.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");
+    await holder;
+  });
+
+  it("lets one migration after the other, and finishes the file at hand when it is interrupted", async () => {
+    const url = await harness.database("serial");
+    const slow = { "1_a.up.sql": "CREATE TABLE a (id int); SELECT pg_advisory_lock(42); SELECT pg_advisory_unlock(42);", "2_b.up.sql": "CREATE TABLE b (id int);" };
+    const source = { kind: "tree", repository: await tree(slow), digest: "tree-0123456789ab", path: "db/migrations" } as const;
+    // The first file takes as long as this lock is held.
+    const holder = harness.sql("SELECT pg_advisory_lock(42), pg_sleep(120)", "serial").catch(() => undefined);
+    await eventually("the lock is held", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42")) === "1");
+    const first = harness.start("migrate", { release, source, river: false, lockTimeoutMs: 60_000, statementTimeoutMs: 60_000 }, { DATABASE_URL: url });
+    await eventually("the first file is applied", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted")) === "1");
+    const second = migrate(slow, url);
+    await eventually("the second one waits", async () => (await harness.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'togather-migrate%' AND datname = 'serial'")) >= "3");
+    first.kill("SIGTERM");
+    await eventually("the first one has heard of it", async () => (await harness.written()).includes("stopping after the file"));
+    await harness.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");
+    await holder;
+    const interrupted = await first;
+    expect(interrupted.exitCode).toBe(130);
+    expect(interrupted.stderr).toContain("stopping after the file");
+    const waited = await second;
+    expect(waited.stderr).toContain("another migration of this database runs, waiting for it: togather-migrate v1.0.0");
+    expect(waited.result).toMatchObject({ from: 1, to: 2, applied: ["2_b.up.sql"] });
+  });
+
+  it("reads files of a git commit and of an image", async () => {
+    const url = await harness.database("sources");
+    const repository = await tree(good);
+    const git = (...args: string[]): Promise<{ stdout: string }> => execa("git", ["-C", repository, "-c", "user.name=t", "-c", "user.email=t@example.org", ...args]);
+    await git("init", "--quiet");
+    await git("add", ".");
+    await git("commit", "--quiet", "--message=one");
+    const commit = (await git("rev-parse", "HEAD")).stdout;
+    // The commit counts, not what lies in the working tree.
+    await writeFile(join(repository, "db", "migrations", "1_a.up.sql"), "boom");
+    const limits = { river: false, lockTimeoutMs: 2000, statementTimeoutMs: 30_000 };
+    const fromCommit = await run("migrate", { release, source: { kind: "commit", repository, commit, path: "db/migrations" }, ...limits }, { DATABASE_URL: url });
+    expect(fromCommit.result).toMatchObject({ to: 2 });
+
+    const tag = `${harness.name}:migrations`;
+    const build = await run("build", { source: { kind: "tree", repository: await tree({ ...good, "3_c.up.sql": "CREATE TABLE c (id int);", "../Dockerfile": "FROM scratch\nCOPY migrations /srv/migrations\n" }), paths: ["db"], digest: "tree-1" }, dockerfile: "db/Dockerfile", tag });
+    // A context of db/ alone: its COPY paths begin there.
+    expect(build.exitCode).toBe(1);
+    expect(build.stderr).toMatch(/building .* failed/);
+    const built = await run("build", { source: { kind: "tree", repository: await tree({ ...good, "3_c.up.sql": "CREATE TABLE c (id int);", "../Dockerfile": "FROM scratch\nCOPY db/migrations /srv/migrations\n" }), paths: ["db"], digest: "tree-1" }, dockerfile: "db/Dockerfile", tag });
+    expect(built.exitCode).toBe(0);
+    const fromImage = await run("migrate", { release, source: { kind: "image", image: tag, path: "/srv/migrations" }, ...limits }, { DATABASE_URL: url });
+    expect(fromImage.result).toMatchObject({ from: 2, to: 3, applied: ["3_c.up.sql"] });
+    await docker("rmi", "--force", tag);
+
+    const missing = await run("migrate", { release, source: { kind: "commit", repository, commit: "0123456789abcdef0123456789abcdef01234567", path: "db/migrations" }, ...limits }, { DATABASE_URL: url });
+    expect(missing.exitCode).toBe(1);
+    expect(missing.stderr).toContain("commit 0123456789abcdef0123456789abcdef01234567 is not in");
+  });
+});
+
+describe("gate", () => {
+  const slotName = `togather-${harness.name}-blue`;
+  const flat = { status: "healthy", version: "v1.0.0", database: "connected", migrations: "up-to-date", jobs: "operational", uptime: 1 };
+  const nested = { status: "degraded", version: "dev", git_commit: release.commit, slot: "blue", checks: { database: { status: "pass" }, migrations: { status: "pass" }, job_queue: { status: "warn", message: "no worker yet" } } };
+  const answer = (body: object, delayMs = 0): string =>
+    `setTimeout(() => require("node:http").createServer((q, s) => s.end(${JSON.stringify(JSON.stringify(body))})).listen(8080), ${delayMs})`;
+
+  async function gate(script: string, over: Partial<Parameters<typeof run<"gate">>[1]> = {}): ReturnType<typeof run<"gate">> {
+    await execa("docker", ["rm", "--force", slotName], { reject: false });
+    const containerId = await docker("run", "--detach", `--name=${slotName}`, `--network=${harness.network}`, `--ip=${harness.address(10)}`, "--entrypoint=node", bundledImageTag("ops"), "-e", script);
+    return run(
+      "gate",
+      { slot: "blue", release, containerName: slotName, containerId, url: `http://${harness.address(10)}:8080`, healthPath: "/health", retries: 2, intervalSeconds: 0.2, graceSeconds: 15, expectedMigration: 2, ...over },
+      { DATABASE_URL: harness.url("up") },
+    );
+  }
+
+  it("opens for a server that starts slowly, in the reference's shape", async () => {
+    const { exitCode, stderr, result } = await gate(answer(flat, 1500));
+    expect(stderr).not.toContain("ERROR");
+    expect(exitCode).toBe(0);
+    expect(result.checks).toEqual({ database: "SELECT 1", migrations: "schema version 2", http: "HTTP 200, v1.0.0", jobs: "River's tables answer" });
+  });
+
+  it("opens for the real server's shape, known by its commit, with a warning when degraded", async () => {
+    const { exitCode, stderr } = await gate(answer(nested));
+    expect(stderr).toMatch(/WARN .*passes the gate with a warning: .*no worker yet/);
+    expect(exitCode).toBe(0);
+  });
+
+  it("stays closed for another version, and doesn't wait for the end", async () => {
+    const { exitCode, stderr } = await gate(answer({ ...flat, version: "v0.9.0" }), { graceSeconds: 120 });
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain(`answers as version v0.9.0, expected v1.0.0 (${release.commit})`);
+  });
+
+  it("tells how each check stands when nothing comes", async () => {
+    const { exitCode, stderr } = await gate("setTimeout(() => {}, 1e6)", { graceSeconds: 0.5, expectedMigration: 99 });
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/database +passed {2}SELECT 1\n +migrations FAILED {2}schema version 2, expected at least 99\n +http +FAILED {2}nothing listens yet \(connection refused\)\n +jobs +passed/);
+  });
+
+  it("fails at once when the container exits, with its last words but not its secrets", async () => {
+    await run("begin", { activeSlot: "blue", slots: { blue: release } });
+    const started = Date.now();
+    const { exitCode, stderr } = await gate(`console.log("starting"); console.error("bad config: password=slot-canary-99 " + ${JSON.stringify(harness.url())}); setTimeout(() => process.exit(7), 1500)`, { graceSeconds: 300 });
+    expect(exitCode).toBe(1);
+    expect(Date.now() - started).toBeLessThan(60_000);
+    expect(stderr).toContain(`${slotName} exited with code 7`);
+    expect(stderr).toContain("bad config: password=***REDACTED***");
+    expect(stderr).toContain(`docker logs ${slotName}`);
+    expect(stderr).not.toContain("slot-canary-99");
+    const current = await harness.readState<Current>("current.json");
+    expect(current).toMatchObject({ status: "failed", failed_phase: "gate", error: expect.stringContaining("exited with code 7") as unknown });
+  });
+});
+
+describe("build", () => {
+  it("makes an image of a commit, once, with its labels and without what isn't in the commit", async () => {
+    const repository = join(scratch, "repository");
+    await mkdir(join(repository, "app"), { recursive: true });
+    const git = (...args: string[]): Promise<{ stdout: string }> => execa("git", ["-C", repository, "-c", "user.name=t", "-c", "user.email=t@example.org", ...args], { env: { GIT_COMMITTER_DATE: "2026-01-28T15:30:22+01:00" } });
+    await writeFile(join(repository, "app", "Dockerfile"), "FROM scratch\nARG VERSION\nARG COMMIT\nARG CREATED\nCOPY app /app\nLABEL args=$VERSION/$COMMIT/$CREATED\n");
+    await writeFile(join(repository, "app", "kept"), "committed");
+    await git("init", "--quiet");
+    await git("add", ".");
+    await git("commit", "--quiet", "--message=one");
+    const commit = (await git("rev-parse", "HEAD")).stdout;
+    await writeFile(join(repository, "app", "kept"), "changed since");
+    await writeFile(join(repository, "app", ".env"), "JWT_SECRET=x");
+
+    const tag = `${harness.name}:${commit}`;
+    const request = { source: { kind: "commit", repository, commit, paths: ["app"] }, dockerfile: "app/Dockerfile", tag, release: { version: "v1.0.0", commit } } as const;
+    const first = await run("build", request);
+    expect(first.stderr).toContain("Step 1/");
+    expect(first.result).toMatchObject({ tag, built: true, imageId: expect.stringMatching(/^sha256:/) as unknown });
+    const labels = JSON.parse(await docker("image", "inspect", "--format", "{{json .Config.Labels}}", tag)) as Record<string, string>;
+    expect(labels).toMatchObject({
+      args: `v1.0.0/${commit}/2026-01-28T14:30:22Z`,
+      "org.opencontainers.image.version": "v1.0.0",
+      "org.opencontainers.image.revision": commit,
+      "org.opencontainers.image.created": "2026-01-28T14:30:22Z",
+      "org.togather.source": expect.stringContaining(commit) as unknown,
+    });
+    expect((await run("build", request)).result).toMatchObject({ built: false, imageId: first.result.imageId });
+    expect((await run("build", { ...request, release: { version: "v1.0.1", commit } })).result.built).toBe(true);
+
+    const container = await docker("create", tag, "none");
+    const listing = await execa("sh", ["-c", `docker cp ${container}:/app - | tar -xO app/kept`]);
+    expect(listing.stdout).toBe("committed");
+    await docker("rm", container);
+    await docker("rmi", "--force", tag);
+
+    const shallow = join(scratch, "shallow");
+    await git("commit", "--quiet", "--all", "--message=two");
+    await execa("git", ["clone", "--quiet", "--depth=1", `file://${repository}`, shallow]);
+    const missing = await run("build", { ...request, source: { ...request.source, repository: shallow } });
+    expect(missing.exitCode).toBe(1);
+    expect(missing.stderr).toContain("fetch --unshallow");
+  });
+});
+
+describe("secrets", () => {
+  it("are nowhere in what was printed and written", async () => {
+    const everything = `${printed.join("\n")}\n${await harness.written()}`;
+    expect(everything).toContain("deployment");
+    for (const canary of [harness.password, encodeURIComponent(harness.password), "c4n4ry", "slot-canary-99", "role-canary-77"]) expect(everything).not.toContain(canary);
+  });
+});
+
+describe("requests", () => {
+  it("that make no sense are refused with what is wrong", async () => {
+    const bad = await run("gate", { slot: "red" } as never);
+    expect(bad.exitCode).toBe(1);
+    expect(bad.stderr).toMatch(/slot: .*blue/);
+    expect(bad.stderr).not.toContain("    at ");
+    const network = await execa(process.execPath, ["ops/main.ts", "begin"], {
+      env: { TOGATHER_REQUEST: JSON.stringify({ contract: 1, name: harness.name, environment: "staging", stateLocation: `${harness.directory}/state`, logLocation: `${harness.directory}/logs`, network: "togather-no-such", activeSlot: "blue", slots: { blue: release } }) },
+      reject: false,
+    });
+    expect(network.stderr).toContain("the Docker network togather-no-such doesn't exist");
+    expect(network.exitCode).toBe(1);
+  });
+});
