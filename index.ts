@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Begin } from "./components/begin.ts";
 import { Database } from "./components/database.ts";
+import { holdHostLock } from "./components/host-lock.ts";
 import { dockerProvider, hostContext } from "./components/host.ts";
 import { BundledImage, ServerImage } from "./components/image.ts";
 import { Migration } from "./components/migration.ts";
@@ -18,6 +19,7 @@ import { slotNames, type SlotName } from "./ops/contract.ts";
 
 const settings = readSettings();
 const { activeSlot, addresses, deployment, name, rules, slots, source, tls } = settings;
+await holdHostLock(settings);
 const last = await lastServing();
 orRunError(() => { refuseChangeInPlace(settings, last); });
 

@@ -1,0 +1,78 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { Settings } from "../config/load.ts";
+import { hostLockHolder, lockFile, takeHostLock, thisHolder, type LockHolder } from "../ops/client/host-lock.ts";
+import { StepError } from "../ops/errors.ts";
+import { plainReleases } from "./releases.ts";
+
+type Deployment = Pick<Settings, "name" | "host" | "force" | "activeSlot" | "slots">;
+
+/**
+ * Holds the lock of this deployment on its Docker host until the engine that runs this program is gone. A preview takes
+ * no lock, and says when somebody deploys. Without an engine (tests with mocks) nothing is deployed and nothing locked.
+ * @throws {pulumi.RunError} when somebody else holds it, unless `togather:force` is set.
+ */
+export async function holdHostLock(settings: Deployment): Promise<void> {
+  const engine = engineAddress();
+  if (engine === undefined) return;
+  const { name, host, force, activeSlot, slots } = settings;
+  if (pulumi.runtime.isDryRun()) {
+    void hostLockHolder(name, host).then((holder) => {
+      if (holder !== undefined) void pulumi.log.warn(`A deployment of ${name} is running: ${heldBy(holder)}. What it changes is not in this preview.`);
+    });
+    return;
+  }
+  const stack = `${pulumi.getOrganization()}/${pulumi.getProject()}/${pulumi.getStack()}`;
+  const result = await takeHostLock({
+    name,
+    host,
+    force,
+    engine,
+    holder: thisHolder({ stack, active_slot: activeSlot, slots: plainReleases(slots) }),
+    onWait: (why) => void pulumi.log.info(`Waiting for the Docker host, which holds the lock: ${why}.`),
+    onLost: (why) => {
+      const lost = new pulumi.RunError(`${lockFile(name)}: the lock on the Docker host is lost${why === "" ? "" : ` (${why})`}. Nothing new is begun; run pulumi up again, and it goes on from here.`);
+      // Pulumi shows the stack of what is thrown while it waits for a program's resources.
+      lost.stack = lost.message;
+      // Called by nobody: this ends the program, and the engine starts nothing that is not under way.
+      throw lost;
+    },
+  }).catch((error: unknown) => {
+    if (error instanceof StepError) throw new pulumi.RunError(error.hint === undefined ? error.message : `${error.message}\n  → ${error.hint}`);
+    throw error;
+  });
+  if (result.held) return;
+  if (!result.forced) throw new pulumi.RunError(refusal(settings, result.holder));
+  await pulumi.log.warn(`FORCED: ${lockFile(name)} is held by somebody else, ${heldBy(result.holder)}. togather:force is set: two deployments of ${name} now run at once.`);
+}
+
+/** `address:port` of the engine that runs this program; undefined where none does. */
+function engineAddress(): string | undefined {
+  // Pulumi's interface has only the calls, the client behind it is grpc's: the one place that also knows the engine of
+  // an inline program.
+  const engine = pulumi.runtime.getEngine() as { getChannel(): { getTarget(): string } } | undefined;
+  return engine?.getChannel().getTarget().replace(/^dns:/, "");
+}
+
+function heldBy(holder: LockHolder | undefined): string {
+  if (holder === undefined) return "who has left no name";
+  return `${holder.held_by} (pid ${holder.pid}) since ${holder.since}, for ${purpose(holder)}`;
+}
+
+function purpose({ stack, active_slot, slots }: LockHolder): string {
+  const releases = Object.entries(slots).map(([slot, { version, commit }]) => `${slot} ${version} (${commit.replace(/^sha256:/, "").slice(0, 7)})`);
+  return `stack ${stack}: ${active_slot} is to serve; ${releases.join(", ")}`;
+}
+
+/** Why this deployment does not begin, and what to do. */
+export function refusal({ name, host }: Pick<Deployment, "name" | "host">, holder: LockHolder | undefined): string {
+  const docker = host === "" ? "docker" : `DOCKER_HOST=${host} docker`;
+  return [
+    `The deployment ${name} is locked: another one is running. Nothing was changed.`,
+    `  held by: ${holder === undefined ? "somebody who has left no name, such as flock by hand" : `${holder.held_by}, pid ${holder.pid}, since ${holder.since}`}`,
+    ...(holder === undefined ? [] : [`  for: ${purpose(holder)}`]),
+    `  lock: ${lockFile(name)} on ${host === "" ? "the Docker host" : host}`,
+    "  → wait until it has ended and run this again. The lock ends with the process that holds it, kill -9 included; removing the file frees nothing.",
+    `  → if that machine can't be reached: ${docker} rm -f $(${docker} ps -q --filter label=org.togather.lock=${name})`,
+    "  → to deploy beside it all the same: pulumi config set togather:force true",
+  ].join("\n");
+}
