@@ -29,7 +29,8 @@ start_local() {
   trap '(cd /tmp && as_postgres "$bin/pg_ctl" --pgdata "$directory/data" --mode immediate stop > /dev/null); rm -rf "$directory"' EXIT
   (
     cd /tmp # A directory that the user postgres may be in.
-    echo "$password" | as_postgres "$bin/initdb" --pgdata "$directory/data" --username postgres --pwfile /dev/stdin --auth scram-sha-256
+    echo "$password" | as_postgres tee "$directory/password"
+    as_postgres "$bin/initdb" --pgdata "$directory/data" --username postgres --pwfile "$directory/password" --auth scram-sha-256
     as_postgres "$bin/pg_ctl" --pgdata "$directory/data" --wait --log "$directory/log" \
       --options "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off" start
   ) > /dev/null
