@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { finished } from "node:stream";
+import { stripVTControlCharacters } from "node:util";
 import { passSignals } from "./foreground.mjs";
 
 export interface RunOptions {
@@ -84,7 +85,8 @@ export function run(command: string, args: readonly string[], options: RunOption
       output.push(error.message);
       end(false);
     });
-    child.once("close", (code) => {
+    child.once("close", (code, killer) => {
+      if (killer && !child.killed) output.push(`ended by ${killer}`);
       end(code === 0);
     });
     // Unread lines of a stream that was destroyed don't matter; an error of it must not end this process.
@@ -92,10 +94,11 @@ export function run(command: string, args: readonly string[], options: RunOption
   });
 }
 
-/** The last lines of an output, for an error message. */
+/** The last lines of an output that say something, for an error message. */
 export function tail(output: string, lines = 15): string {
-  return output
+  return stripVTControlCharacters(output)
     .split("\n")
+    .filter((line) => line.trim() !== "" && !line.includes("go: downloading"))
     .slice(-lines)
     .map((line) => `  ${line}`)
     .join("\n");
