@@ -39,7 +39,9 @@ export function run(command: string, args: readonly string[], options: RunOption
     const stdout: string[] = [];
     const output: string[] = [];
     const timers = new Set<NodeJS.Timeout>();
+    let stopped = false;
     const stop = (why: string) => {
+      stopped = true;
       output.push(`stopped: ${why}`);
       child.kill();
       timers.add(setTimeout(() => child.kill("SIGKILL"), GRACE));
@@ -86,7 +88,7 @@ export function run(command: string, args: readonly string[], options: RunOption
       end(false);
     });
     child.once("close", (code, killer) => {
-      if (killer && !child.killed) output.push(`ended by ${killer}`);
+      if (killer && !stopped) output.push(`ended by ${killer}`);
       end(code === 0);
     });
     // Unread lines of a stream that was destroyed don't matter; an error of it must not end this process.

@@ -23,6 +23,10 @@ describe("run", () => {
     expect(await run("no-such-program", [], { env: {} })).toMatchObject({ ok: false, output: "spawn no-such-program ENOENT" });
   });
 
+  it("says which signal ended a program", async () => {
+    expect(await shell("echo begun; kill -9 $$")).toMatchObject({ ok: false, output: "begun\nended by SIGKILL" });
+  });
+
   it("stops what takes too long, with what it has started", async () => {
     const start = Date.now();
     const result = await shell("echo begun; sleep 20; echo never", { timeLimit: 300 });
