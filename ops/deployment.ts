@@ -12,6 +12,8 @@ export interface StepOf {
 interface PhaseStart {
   step: StepName;
   slot?: SlotName;
+  /** The release that it is about. */
+  version?: string;
   startedAt: Date;
 }
 
@@ -33,7 +35,7 @@ export function historyEvent(event: HistoryEvent["event"], current: Current, tim
 
 /** Only the phase that is being run: the same step for the same slot, started at the same time. */
 function isSame(phase: Phase, start: PhaseStart): boolean {
-  return phase.phase === start.step && phase.slot === start.slot && phase.started_at === start.startedAt.toISOString();
+  return phase.phase === start.step && phase.slot === start.slot && phase.version === start.version && phase.started_at === start.startedAt.toISOString();
 }
 
 /** A deployment that goes on after a failure. */
@@ -48,7 +50,7 @@ export function reopened(current: Current): Current {
 function standingFailure({ phases, resumed_at: since }: Current): Phase | undefined {
   const latest = new Map<string, Phase>();
   for (const phase of phases) {
-    if (since === undefined || phase.started_at >= since) latest.set(`${phase.phase} ${phase.slot ?? ""}`, phase);
+    if (since === undefined || phase.started_at >= since) latest.set(`${phase.phase} ${phase.slot ?? ""} ${phase.version ?? ""}`, phase);
   }
   return [...latest.values()].findLast(({ status }) => status === "failed");
 }
@@ -64,7 +66,8 @@ function judged(current: Current, now: Date): Current {
 export async function startPhase(store: StateStore, start: PhaseStart): Promise<void> {
   const phase: Phase = {
     phase: start.step,
-    ...(start.slot === undefined ? {} : { slot: start.slot }),
+    slot: start.slot,
+    version: start.version,
     started_at: start.startedAt.toISOString(),
     status: "running",
   };

@@ -1,27 +1,28 @@
-/** The deployment's log (JSON lines) and what is seen on stderr (short lines): the same events, both redacted. */
-import { closeSync, fchmodSync, fchownSync, fsyncSync, openSync, statSync } from "node:fs";
-import { dirname } from "node:path";
-import { pino } from "pino";
+/** What a step tells: short lines for people, and the same events for the log file, both redacted. */
 import type { LogFields, StepLog } from "./context.ts";
 import type { Redactor } from "./redact.ts";
 
-const levels = { debug: 20, info: 30, success: 35, warn: 40, error: 50 };
-type Level = keyof typeof levels;
+export type Level = keyof StepLog;
+/** Takes every event as well: the deployment's log file. */
+export interface LogSink {
+  write: (level: Level, message: string, fields: LogFields) => void;
+  /** Returns when all lines are on disk. */
+  close: () => void;
+}
 
 export interface LogOptions {
   redactor: Redactor;
-  /** Writes a short line for people. */
+  /** Writes a short line. */
   show: (line: string) => void;
   /** Show DEBUG lines too. */
   verbose: boolean;
-  /** JSON lines go here as well. */
-  file?: { path: string; deploymentId: string; phase: string };
+  sink?: LogSink;
 }
 
-function shortLine(level: Level, message: string, fields: LogFields | undefined): string {
+function shortLine(level: Level, message: string, fields: LogFields): string {
   const time = new Date().toISOString().slice(11, 19);
   // A hint is a line of its own, ready to be copied.
-  const { hint, ...rest } = fields ?? {};
+  const { hint, ...rest } = fields;
   const extra = Object.entries(rest)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
@@ -29,45 +30,15 @@ function shortLine(level: Level, message: string, fields: LogFields | undefined)
   return typeof hint === "string" ? `${line}\n${" ".repeat(17)}→ ${hint}` : line;
 }
 
-function openLogFile(path: string): number {
-  // "a": every line is one write at the end, so that steps which run side by side share a file.
-  const descriptor = openSync(path, "a", 0o644);
-  const { uid, gid } = statSync(dirname(path));
-  try {
-    fchownSync(descriptor, uid, gid);
-    fchmodSync(descriptor, 0o644);
-  } catch {
-    // Not root, or somebody else's file: it is written all the same.
-  }
-  return descriptor;
-}
-
-/** A step's log, and its end: `close` returns when all lines are on disk. */
+/** A step's log. */
 export function createLog(options: LogOptions): StepLog & { close(): void } {
-  const { redactor, show, verbose, file } = options;
-  const descriptor = file === undefined ? undefined : openLogFile(file.path);
-  const logger =
-    file === undefined
-      ? undefined
-      : pino(
-          {
-            level: "debug",
-            customLevels: levels,
-            useOnlyCustomLevels: true,
-            messageKey: "message",
-            base: { deployment_id: file.deploymentId, phase: file.phase },
-            timestamp: () => `,"time":"${new Date().toISOString()}"`,
-            formatters: { level: (label) => ({ level: label.toUpperCase() }) },
-          },
-          // Synchronous and without worker threads: it works in one bundled file, and a killed step loses no line.
-          pino.destination({ fd: descriptor, sync: true }),
-        );
+  const { redactor, show, verbose, sink } = options;
   const line =
     (level: Level) =>
-    (message: string, fields?: LogFields): void => {
+    (message: string, fields: LogFields = {}): void => {
       const safeMessage = redactor.text(message);
-      const safeFields = fields === undefined ? undefined : (redactor.value(fields) as LogFields);
-      logger?.[level](safeFields ?? {}, safeMessage);
+      const safeFields = redactor.value(fields) as LogFields;
+      sink?.write(level, safeMessage, safeFields);
       if (level !== "debug" || verbose) show(shortLine(level, safeMessage, safeFields));
     };
   return {
@@ -76,10 +47,6 @@ export function createLog(options: LogOptions): StepLog & { close(): void } {
     warn: line("warn"),
     error: line("error"),
     success: line("success"),
-    close: () => {
-      if (descriptor === undefined) return;
-      fsyncSync(descriptor);
-      closeSync(descriptor);
-    },
+    close: () => sink?.close(),
   };
 }

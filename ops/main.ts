@@ -2,98 +2,10 @@
  * The client: `node ops/main.ts STEP`, on the operator's machine. It reads the request from TOGATHER_REQUEST, runs the
  * step, most often in a container on the Docker host, and prints the result as one line of JSON.
  */
-import { createLog } from "./log.ts";
-import { containerPaths, type StepContext } from "./context.ts";
-import { contract, type StepName, type StepRequest } from "./contract.ts";
-import { messageOf, StepError } from "./errors.ts";
-import { createRedactor } from "./redact.ts";
-import { runStep, StepFailed, type StepRun } from "./client/run-step.ts";
+import { enableCompileCache } from "node:module";
+import { join } from "node:path";
 
-const redactor = createRedactor(process.env);
-/** How long a step may take to stop by itself. */
-const stopMs = 10_000;
-
-function show(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
-
-function isStep(name: string): name is StepName {
-  return Object.hasOwn(contract, name);
-}
-
-function readRequest(step: StepName): StepRequest<StepName> {
-  const text = process.env["TOGATHER_REQUEST"];
-  if (text === undefined || text === "") throw new StepError("TOGATHER_REQUEST is not set", { hint: `TOGATHER_REQUEST='{"contract":1,…}' node ops/main.ts ${step}; ops/contract.ts has the fields` });
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new StepError(`TOGATHER_REQUEST is no JSON: ${messageOf(cause)}`, { cause });
-  }
-  const parsed = contract[step].request.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `  ${issue.path.join(".") || "(request)"}: ${issue.message}`);
-  throw new StepError(`the request for ${step} is not as ops/contract.ts has it:\n${problems.join("\n")}`);
-}
-
-/** One abort, whatever asks for it first. */
-function abortOnSignals(): AbortSignal {
-  const controller = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(name, () => {
-      if (!controller.signal.aborted) show(`${name}: stopping`);
-      controller.abort(new StepError(`stopped by ${name}`));
-    });
-  }
-  return controller.signal;
-}
-
-async function runInContainer(step: StepName, request: StepRequest<StepName>, context: StepContext): Promise<unknown> {
-  const run: StepRun = { step, request: request as StepRun["request"], context, redactor, stopMs };
-  switch (step) {
-    case "gate": {
-      const { watchContainer } = await import("./client/gate.ts");
-      return runStep({ ...run, watch: (signal) => watchContainer(request as StepRequest<"gate">, redactor, signal) });
-    }
-    case "migrate": {
-      const migration = request as StepRequest<"migrate">;
-      const { migrationFiles } = await import("./client/migrate.ts");
-      const payload = await migrationFiles(migration.source, context.signal);
-      // The file that is being applied ends first: killing it would leave a schema that nobody knows.
-      return runStep({ ...run, payload, stopMs: migration.statementTimeoutMs + stopMs });
-    }
-    case "record": {
-      const { deployedBy } = await import("./client/deployed-by.ts");
-      return runStep({ ...run, environment: { TOGATHER_DEPLOYED_BY: deployedBy(context.env) } });
-    }
-    default:
-      return runStep(run);
-  }
-}
-
-async function main(): Promise<number> {
-  const signal = abortOnSignals();
-  try {
-    const step = process.argv[2] ?? "";
-    if (!isStep(step)) throw new StepError(`unknown step "${step}", expected one of ${Object.keys(contract).join(", ")}`);
-    const request = readRequest(step);
-    const log = createLog({ redactor, show, verbose: request.environment === "development" && step !== "build" });
-    const context: StepContext = { log, signal, env: process.env, payload: () => Promise.resolve(Buffer.alloc(0)), paths: containerPaths };
-    let result: unknown;
-    if (step === "build") result = await (await import("./client/build.ts")).build(request as StepRequest<"build">, context);
-    else if (step === "router") result = await (await import("./client/router.ts")).run(request as StepRequest<"router">, context);
-    else result = await runInContainer(step, request, context);
-    process.stdout.write(`${JSON.stringify(contract[step].result.parse(redactor.value(result)))}\n`);
-    return 0;
-  } catch (error) {
-    if (signal.aborted) return 130;
-    if (error instanceof StepFailed) return error.exitCode;
-    // A stack trace only for what nobody expected.
-    const text = error instanceof StepError ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
-    show(redactor.text(`error: ${text}`));
-    if (error instanceof StepError && error.hint !== undefined) show(redactor.text(`  → ${error.hint}`));
-    return 1;
-  }
-}
-
+// A deployment starts this a dozen times: compiled code is kept, as for everything that npm starts here.
+enableCompileCache(join(import.meta.dirname, "..", "node_modules", ".cache", "node"));
+const { main } = await import("./client/main.ts");
 process.exitCode = await main();

@@ -19,6 +19,8 @@ export const phaseSchema = z.looseObject({
   phase: z.string(),
   /** The slot that it was about, where a step runs once for each. */
   slot: slotNameSchema.optional(),
+  /** The release that it was about. */
+  version: z.string().optional(),
   started_at: z.string(),
   duration_ms: z.number().optional(),
   status: z.enum(["running", "succeeded", "failed"]),

@@ -1,14 +1,14 @@
 /** The program inside of the ops container: `node main.js STEP`, one step, one JSON result on stdout. */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { openChannel, type Stop } from "./channel.ts";
 import { commands, isContainerStep, type CommandContext, type ContainerStep } from "./commands/index.ts";
 import { containerPaths, type StepLog } from "./context.ts";
-import { contract, type SlotName, type StepRequest, type StepResult } from "./contract.ts";
+import { contract, type StepRequest, type StepResult } from "./contract.ts";
 import { endPhase, startPhase, type StepOf } from "./deployment.ts";
 import { timestampOf } from "./deployment-id.ts";
 import { messageOf, StepError } from "./errors.ts";
 import { createLog } from "./log.ts";
+import { openLogFile } from "./log-file.ts";
 import { createRedactor } from "./redact.ts";
 import { StateStore } from "./state.ts";
 
@@ -64,16 +64,13 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
   const channel = openChannel(process.stdin);
   const signal = stopSignal(channel.stopped);
   const store = new StateStore(containerPaths.state);
-  const slot: SlotName | undefined = "slot" in request ? request.slot : undefined;
 
   const deployment = writesOwnPhase(step) ? undefined : await findDeployment(store, step, startedAt);
   const verbose = request.environment === "development";
-  const openLog = (deploymentId: string): StepLog & { close(): void } => {
-    mkdirSync(containerPaths.logs, { recursive: true });
-    return createLog({ redactor, show, verbose, file: { path: join(containerPaths.logs, `${deploymentId}.log`), deploymentId, phase: step } });
-  };
+  const openLog = (deploymentId: string): StepLog & { close(): void } =>
+    createLog({ redactor, show, verbose, sink: openLogFile(join(containerPaths.logs, `${deploymentId}.log`), deploymentId, step) });
   const log = deployment === undefined ? undefined : openLog(deployment.deploymentId);
-  const start = { step, startedAt, ...(slot === undefined ? {} : { slot }) };
+  const start = { step, startedAt, slot: "slot" in request ? request.slot : undefined, version: "release" in request ? request.release.version : undefined };
   const context: CommandContext = {
     log: log ?? createLog({ redactor, show, verbose }),
     signal,

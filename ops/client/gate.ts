@@ -1,4 +1,5 @@
 /** Watches the slot's container while the gate asks it: one that exits has failed, whatever comes after. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { z } from "zod";
 import type { Stop } from "../channel.ts";
@@ -8,6 +9,8 @@ import { tryDocker, withoutSecrets } from "./docker.ts";
 import { onLines } from "./lines.ts";
 
 const logLines = 20;
+/** Between two looks at the container, in case its end was not heard. */
+const lookMs = 5_000;
 /** A container that was restarted this recently crashes at start. */
 const crashLoopMs = 10_000;
 
@@ -31,28 +34,29 @@ async function exitReport(request: StepRequest<"gate">, redactor: Redactor, what
   return { message: `${containerName} ${what}; traffic stays where it is.${log}`, hint: `docker logs ${containerName}` };
 }
 
-/** Looks once: what has happened before the events are heard. */
-async function inspect(request: StepRequest<"gate">, redactor: Redactor): Promise<Stop | undefined> {
+type ContainerState = z.infer<typeof stateSchema>;
+
+async function inspect(request: StepRequest<"gate">): Promise<ContainerState | "none" | undefined> {
+  const { ok, stdout, stderr } = await tryDocker(["inspect", "--type=container", request.containerName]);
+  if (!ok) return /no such/i.test(stderr) ? "none" : undefined;
+  return z.array(stateSchema).parse(JSON.parse(stdout))[0];
+}
+
+/**
+ * What is wrong with the container as it is now.
+ * @param restarts how often it had been restarted when the gate began; undefined at the first look.
+ */
+async function judge(container: ContainerState | "none", request: StepRequest<"gate">, redactor: Redactor, restarts: number | undefined): Promise<Stop | undefined> {
   const { containerName, containerId } = request;
-  const { ok, stdout, stderr } = await tryDocker(["inspect", "--type=container", containerName]);
-  if (!ok) {
-    return /no such/i.test(stderr)
-      ? { message: `the container ${containerName} doesn't exist`, hint: "pulumi refresh, then pulumi up, make it again" }
-      : undefined;
-  }
-  const container = z.array(stateSchema).parse(JSON.parse(stdout))[0];
-  if (container === undefined) return undefined;
+  if (container === "none") return { message: `the container ${containerName} doesn't exist`, hint: "pulumi refresh, then pulumi up, make it again" };
   if (!container.Id.startsWith(containerId) && !containerId.startsWith(container.Id)) {
     return { message: `${containerName} is another container than the one to gate: ${container.Id.slice(0, 12)}, expected ${containerId.slice(0, 12)}`, hint: "pulumi refresh, then pulumi up" };
   }
   const { Status: status, ExitCode: exitCode, StartedAt: startedAt, OOMKilled: oomKilled } = container.State;
-  if (status !== "running") {
-    return exitReport(request, redactor, status === "created" ? "was never started" : `is ${status}, its server ended with exit code ${exitCode}${oomKilled ? " (out of memory)" : ""}`);
-  }
-  if (container.RestartCount > 0 && Date.now() - Date.parse(startedAt) < crashLoopMs) {
-    return exitReport(request, redactor, `does not stay up: it was restarted ${container.RestartCount} times, its server ended with exit code ${exitCode}`);
-  }
-  return undefined;
+  const ended = `its server ended with exit code ${exitCode}${oomKilled ? " (out of memory)" : ""}`;
+  if (status !== "running") return exitReport(request, redactor, status === "created" ? "was never started" : `is ${status}, ${ended}`);
+  const restarted = restarts === undefined ? container.RestartCount > 0 && Date.now() - Date.parse(startedAt) < crashLoopMs : container.RestartCount > restarts;
+  return restarted ? exitReport(request, redactor, `does not stay up: it was restarted ${container.RestartCount} times, ${ended}`) : undefined;
 }
 
 const dieSchema = z.looseObject({ Actor: z.looseObject({ Attributes: z.record(z.string(), z.string()) }) });
@@ -76,12 +80,22 @@ export async function watchContainer(request: StepRequest<"gate">, redactor: Red
     });
     void events.then(() => { resolve(undefined); });
   });
-  const now = await inspect(request, redactor);
-  if (now !== undefined) {
+  try {
+    const first = await inspect(request);
+    const wrong = first && (await judge(first, request, redactor, undefined));
+    if (wrong !== undefined) return wrong;
+    const restarts = first === undefined || first === "none" ? 0 : first.RestartCount;
+    for (;;) {
+      const exitCode = await Promise.race([died, sleep(lookMs, "still up" as const, { signal }).catch(() => undefined)]);
+      if (signal.aborted) return undefined;
+      if (exitCode !== undefined && exitCode !== "still up") return await exitReport(request, redactor, `exited with code ${exitCode}`);
+      // Events may have been lost: before they were heard, or with the connection.
+      if (exitCode === undefined) await sleep(lookMs, undefined, { signal }).catch(() => undefined);
+      const now = await inspect(request);
+      const then = now && (await judge(now, request, redactor, restarts));
+      if (then !== undefined) return then;
+    }
+  } finally {
     events.kill();
-    return now;
   }
-  const exitCode = await died;
-  events.kill();
-  return exitCode === undefined || signal.aborted ? undefined : exitReport(request, redactor, `exited with code ${exitCode}`);
 }

@@ -7,7 +7,6 @@ import { SECRET_VARIABLES, type StepName } from "../contract.ts";
 import { messageOf, StepError } from "../errors.ts";
 import { bundledImageDigest, bundledImageTag } from "../image.ts";
 import type { Redactor } from "../redact.ts";
-import { build } from "./build.ts";
 import { dockerProblem, isMissing, tryDocker, withoutSecrets } from "./docker.ts";
 import { onLines } from "./lines.ts";
 
@@ -147,6 +146,7 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
 /** Builds the ops image when it isn't there: every step can be run by itself, in any order. */
 async function buildOpsImage(run: StepRun, tag: string): Promise<void> {
   const { name, environment } = run.request;
+  const { build } = await import("./build.ts");
   await build(
     { contract: 1, name, environment, source: { kind: "bundled", image: "ops", digest: bundledImageDigest("ops") }, dockerfile: "Dockerfile", tag },
     run.context,

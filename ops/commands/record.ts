@@ -26,7 +26,8 @@ export async function run(request: StepRequest<"record">, context: CommandContex
     // In this order: when it is cut short, running it again completes it.
     await store.writeDeploymentState(state);
     await store.appendHistory({ ...historyEvent("succeeded", closed, now), duration_ms: state.duration_ms, deployed_by: state.deployed_by });
-    await store.writeCurrent(closed);
+    // Another deployment may have begun meanwhile: that one stays open.
+    if (current === undefined || current.deployment_id === request.deploymentId || current.status === "succeeded") await store.writeCurrent(closed);
     log.success(`${request.environment}: ${request.activeSlot} serves ${state.version} (${shortCommit(state.git_commit)}), ${state.duration} s after it began`, {
       active_slot: state.active_slot,
       previous_slot: state.previous_slot ?? undefined,
