@@ -13,11 +13,20 @@ import { versionVariables, type Versions } from "./versions.ts";
 
 const here = import.meta.dirname;
 
-/** Names a build by all that goes into it. */
-export async function buildKey(machine: Machine, versions: Versions): Promise<string> {
-  const { ok, stdout, output } = await run("sh", [join(here, "build.sh"), "--key"], { env: { ...machine.env, ...versionVariables(versions) } });
-  if (!ok) throw new Error(output);
-  return stdout.slice(0, 16);
+const keys = new Map<string, Promise<string>>();
+
+/** Names a build by all that goes into it. Worked out once in a process: it reads every source file. */
+export function buildKey(machine: Machine, versions: Versions): Promise<string> {
+  const variables = versionVariables(versions);
+  const ask = async () => {
+    const { ok, stdout, output } = await run("sh", [join(here, "build.sh"), "--key"], { env: { ...machine.env, ...variables } });
+    if (!ok) throw new Error(output);
+    return stdout.slice(0, 16);
+  };
+  const question = JSON.stringify(variables);
+  const key = keys.get(question) ?? ask();
+  keys.set(question, key);
+  return key;
 }
 
 /** Whether this machine's Go is what go.mod asks for, or can become so by itself (Go 1.21 and newer fetch a newer one). */
