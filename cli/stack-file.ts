@@ -102,6 +102,8 @@ export class StackFile {
   #map(path: string[]): YAMLMap {
     const found = this.#document.getIn(path);
     if (isMap(found)) return found;
+    // `config:` with nothing below it is there, and no map.
+    if (path.length > 1) this.#map(path.slice(0, -1));
     const made = this.#document.createNode({}) as YAMLMap;
     this.#document.setIn(path, made);
     return made;

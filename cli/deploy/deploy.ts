@@ -4,7 +4,7 @@ import type { SlotName } from "../../ops/contract.ts";
 import { exitCodes, type Ending } from "../exit-codes.ts";
 import { DockerHost } from "../host/docker-host.ts";
 import { look } from "../host/look.ts";
-import { invocation, type Output } from "../output.ts";
+import { columns, invocation, type Output } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import { endings, PhaseTracker } from "./phases.ts";
 import { describeRelease, planLine, planSentences, plainRelease, type Before, type Serving } from "./plan.ts";
@@ -52,31 +52,54 @@ export function endingOf(end: Pick<RunEnd, "ok" | "interrupted" | "said">, track
   return "other";
 }
 
-/** What a step itself said of its failure, without Pulumi's wrapping and without its progress. */
+/** What Pulumi and the command provider put around a step's own words. */
+const wrapping = [
+  /^(error: )?exit status \d+: running ".*":?$/,
+  /^(error: )?(update|preview) failed$/,
+  /^(error: )?(resource operation|preview|update|program) failed with .*$/,
+  /^\d+ errors? occurred:$/,
+  /resource (registration|monitor) /,
+  // Progress.
+  /^\d\d:\d\d:\d\d (INFO|DEBUG|WARN) /,
+];
+
+/** What a step itself said of its failure, once, without Pulumi's wrapping and without its progress. */
 export function errorText(messages: readonly string[]): string {
-  const seen = new Set<string>();
-  return messages
+  const lines = messages
     .flatMap((message) => message.split("\n"))
-    .map((line) => line.replace(/^(error: )?(\w+ failed: )?(1 error occurred:|updating urn:\S+:|creating urn:\S+:)?\s*(\* )?/, (match) => (match.trim() === "" ? match : "")).trimEnd())
-    .filter((line) => {
-      // The steps' own progress, and what Pulumi repeats for every resource behind the one that failed.
-      if (/^\d\d:\d\d:\d\d (INFO|DEBUG|WARN) /.test(line.trim()) || line.trim() === "" || /resource (registration|monitor) /.test(line)) return false;
-      const key = line.trim().replace(/^\d\d:\d\d:\d\d /, "");
-      if (seen.has(key)) return false;
-      seen.add(key);
-      return true;
-    })
-    .join("\n");
+    .filter((line) => line.trim() !== "" && !wrapping.some((pattern) => pattern.test(line.trim())))
+    .map((line) => line.replace(/^\d\d:\d\d:\d\d ERROR {3}/, "").replace(/^ {10,}→/, "  →").trimEnd());
+  return [...new Set(lines)].join("\n");
 }
 
-/** One interrupt for Pulumi, whatever asks for it first and however often. */
-function onInterrupt(interrupt: (signal: string) => void): () => void {
-  const names = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  const handlers = names.map((name) => [name, () => { interrupt(name); }] as const);
-  for (const [name, handler] of handlers) process.on(name, handler);
-  return () => {
-    for (const [name, handler] of handlers) process.off(name, handler);
-  };
+/** Signals until the end of a command: the first one interrupts Pulumi, and none of them ends this process before it has said how things are. */
+class Interrupts {
+  onFirst: (signal: string) => void = () => undefined;
+  onMore: () => void = () => undefined;
+  readonly #controller = new AbortController();
+  readonly #handlers = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((name) => [name, () => { this.#received(name); }] as const);
+
+  constructor() {
+    for (const [name, handler] of this.#handlers) process.on(name, handler);
+  }
+
+  /** Aborted by the first signal. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  #received(name: string): void {
+    if (this.signal.aborted) {
+      this.onMore();
+      return;
+    }
+    this.onFirst(name);
+    this.#controller.abort();
+  }
+
+  end(): void {
+    for (const [name, handler] of this.#handlers) process.off(name, handler);
+  }
 }
 
 /** Says in the deployment's own log what was overridden. */
@@ -99,9 +122,9 @@ async function servingNow(settings: PlainSettings, before: Before): Promise<{ se
     if (router.slot === undefined) return { sentence: "Nothing serves.", serving: undefined };
     const { release, health } = slots[router.slot];
     const as = before.serving?.slot === router.slot ? ", as before" : "";
-    const answer = health === undefined ? "" : ` and is ${health.status}`;
+    const answer = health === undefined ? "" : `; it ${health.status === "no answer" ? "does not answer" : `is ${health.status}`}`;
     return {
-      sentence: `${router.slot} serves ${release === undefined ? "" : describeRelease(release)}${as}${answer}.`,
+      sentence: `${router.slot} serves${release === undefined ? "" : ` ${describeRelease(release)}`}${as}${answer}.`,
       serving: release === undefined ? { slot: router.slot } : { slot: router.slot, release },
     };
   } catch {
@@ -117,12 +140,14 @@ function wayOut(deployment: Deployment, settings: PlainSettings, ending: Ending,
   const on = `--stack ${file.stack}`;
   const flags = [...(deployment.skipMigrations ? [" --skip-migrations"] : []), ...(deployment.force ? [" --force"] : [])].join("");
   const setting = settings.slots[settings.activeSlot];
+  const commands: [string, string][] = [];
   const again = ending === "config" ? "once that is right" : ending === "lock" ? "once the other one has ended" : "goes on where this one stopped";
+  commands.push([invocation(`up ${on}${flags}`), again]);
+  if (before.serving !== undefined) commands.push([invocation(`rollback ${on}`), `gives up: ${before.serving.slot} stays, and the file says so again`]);
+  if (deploymentId !== undefined) commands.push([invocation(`logs ${deploymentId} ${on}`), "shows the whole log"]);
   return [
     `${file.name} says what is wanted: ${settings.activeSlot}${setting === undefined ? "" : ` with ${describeRelease(plainRelease(setting))}`}.`,
-    `  → ${invocation(`up ${on}${flags}`)}   ${again}`,
-    ...(before.serving === undefined ? [] : [`  → ${invocation(`rollback ${on}`)}   gives up: ${before.serving.slot} stays, the file says so again`]),
-    ...(deploymentId === undefined ? [] : [`  → ${invocation(`logs ${deploymentId} ${on}`)}   the whole log`]),
+    columns(commands.map(([command, what]) => [`  → ${command}`, what])),
   ];
 }
 
@@ -131,6 +156,15 @@ function wayOut(deployment: Deployment, settings: PlainSettings, ending: Ending,
  * @returns the exit code.
  */
 export async function deploy(deployment: Deployment): Promise<number> {
+  const interrupts = new Interrupts();
+  try {
+    return await run(deployment, interrupts);
+  } finally {
+    interrupts.end();
+  }
+}
+
+async function run(deployment: Deployment, interrupts: Interrupts): Promise<number> {
   const { file, pulumi, before, output, dryRun, skipMigrations, force } = deployment;
   const settings = file.settings();
   const wanted = { activeSlot: settings.activeSlot, slots: settings.slots, skipMigrations: skipMigrations || settings.skipMigrations, force };
@@ -143,21 +177,19 @@ export async function deploy(deployment: Deployment): Promise<number> {
   const redactor = createRedactor(process.env);
   const tracker = new PhaseTracker();
   const progress = new Progress(tracker.phases, output.stream);
-  const controller = new AbortController();
-  const stopListening = onInterrupt((signal) => {
-    if (controller.signal.aborted) {
-      progress.say("Still stopping: a second signal would leave resources half-made. Please wait.");
-      return;
-    }
+  interrupts.onFirst = (signal) => {
     progress.say(`${signal}: stopping after what is being done now. Please wait.`);
-    controller.abort();
-  });
+    tracker.interrupt();
+  };
+  interrupts.onMore = () => {
+    progress.say("Still stopping: a second signal would leave resources half-made. Please wait.");
+  };
   const logged: Promise<void>[] = [];
   const started = Date.now();
-  const run = (configFile?: string): Promise<RunEnd> =>
+  const runPulumi = (configFile?: string): Promise<RunEnd> =>
     pulumi.run(dryRun ? "preview" : "up", {
       configFile,
-      signal: controller.signal,
+      signal: interrupts.signal,
       onEvent: (event) => {
         const known = tracker.deploymentId;
         const phase = tracker.add(event);
@@ -176,12 +208,11 @@ export async function deploy(deployment: Deployment): Promise<number> {
       const once = file.copy();
       if (force) once.override("force", true);
       if (skipMigrations) once.override("skipMigrations", true);
-      end = await once.withCopy(run);
+      end = await once.withCopy(runPulumi);
     } else {
-      end = await run();
+      end = await runPulumi();
     }
   } finally {
-    stopListening();
     tracker.finish();
     if (!dryRun) progress.end();
     else progress.cancel();

@@ -126,6 +126,7 @@ export class PhaseTracker {
   readonly diagnostics: RunDiagnostics = { errors: [], warnings: [] };
   /** Of the deployment that this run began. */
   deploymentId: string | undefined;
+  #interrupted = false;
   readonly #now: () => number;
   readonly #byKey = new Map<string, PhaseRun>();
 
@@ -148,6 +149,11 @@ export class PhaseTracker {
     return this.phases.find(({ status }) => status === "failed");
   }
 
+  /** From now on a step that fails does so because it was told to stop. */
+  interrupt(): void {
+    this.#interrupted = true;
+  }
+
   /** Pulumi has ended: whatever still runs was left in the middle. */
   finish(): void {
     for (const phase of this.phases) {
@@ -168,7 +174,7 @@ export class PhaseTracker {
     const known = this.#find(urn);
     if (known) {
       known.active += 1;
-      if (known.status !== "failed") [known.status, known.endedAt] = ["running", undefined];
+      if (known.status === "succeeded") [known.status, known.endedAt] = ["running", undefined];
       return known;
     }
     const made: PhaseRun = { ...of, startedAt: this.#now(), endedAt: undefined, status: "running", detail: "", doing: "", errors: [], active: 1 };
@@ -185,7 +191,7 @@ export class PhaseTracker {
     const detail = describeResult(phase.phase, outputs);
     if (detail !== "") phase.detail = detail;
     if (phase.phase === "begin" && detail !== "") this.deploymentId = detail;
-    if (status === "failed") phase.status = "failed";
+    if (status === "failed") phase.status = this.#interrupted ? "interrupted" : "failed";
     else if (phase.active === 0 && phase.status === "running") phase.status = "succeeded";
     if (phase.active === 0) phase.endedAt = this.#now();
     return phase;

@@ -18,7 +18,7 @@ export function phaseLine(phase: PhaseRun, live: boolean): string {
   const { status, startedAt, endedAt, detail } = phase;
   const outcome = status === "running" ? "succeeded" : status;
   const time = seconds((endedAt ?? startedAt) - startedAt);
-  if (!live) return `${title(phase).padEnd(18)} ${words[outcome].padEnd(7)} ${time.padStart(8)}${detail === "" ? "" : `  ${detail}`}`;
+  if (!live) return `${title(phase).padEnd(18)} ${words[outcome].padEnd(11)} ${time.padStart(8)}${detail === "" ? "" : `  ${detail}`}`;
   const mark = styleText(outcome === "succeeded" ? "green" : "red", marks[outcome]);
   return `${mark} ${title(phase).padEnd(18)} ${time.padStart(8)}${detail === "" ? "" : styleText("dim", `  ${detail}`)}`;
 }

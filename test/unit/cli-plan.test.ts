@@ -1,0 +1,118 @@
+import { describe, expect, it } from "vitest";
+import { planLine, type Before } from "../../cli/deploy/plan.ts";
+import { resolveImage } from "../../cli/deploy/resolve-release.ts";
+import { rollbackTarget } from "../../cli/deploy/rollback-target.ts";
+import { Failure } from "../../cli/failure.ts";
+import type { Entry } from "../../cli/host/entries.ts";
+
+const v12 = { version: "v1.2.0", commit: `0000111${"0".repeat(33)}` };
+const v13 = { version: "v1.3.2", commit: `9f8e7d6${"0".repeat(33)}` };
+const v14 = { version: "v1.4.0", commit: `1a2b3c4${"0".repeat(33)}` };
+const digest = `sha256:${"a".repeat(64)}`;
+const normal = { skipMigrations: false, force: false };
+const blueServes: Before = { serving: { slot: "blue", release: v13 }, slots: { blue: v13, green: v12 } };
+
+describe("the plan in words", () => {
+  it("of a release", () => {
+    expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: v14 } })).toBe("green gets v1.4.0 (1a2b3c4); traffic moves blue to green");
+  });
+  it("of the first one", () => {
+    expect(planLine({ serving: undefined, slots: {} }, { ...normal, activeSlot: "blue", slots: { blue: v13 } })).toBe("blue gets v1.3.2 (9f8e7d6); traffic starts on blue");
+  });
+  it("of a rollback", () => {
+    expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: v12 } })).toBe("traffic moves blue to green");
+  });
+  it("of nothing, also where the file has a short commit", () => {
+    expect(planLine(blueServes, { ...normal, activeSlot: "blue", slots: { blue: { ...v13, commit: "9f8e7d6" }, green: v12 } })).toBe("traffic stays on blue");
+  });
+  it("of a release without migrations, of an image, of an emptied slot", () => {
+    expect(planLine(blueServes, { ...normal, skipMigrations: true, activeSlot: "green", slots: { blue: v13, green: v14 } })).toBe(
+      "green gets v1.4.0 (1a2b3c4); no snapshot, no migrations; traffic moves blue to green",
+    );
+    expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: { version: "v2", image: `server@${digest}` } } })).toBe("green gets v2 (aaaaaaa); traffic moves blue to green");
+    expect(planLine(blueServes, { ...normal, activeSlot: "blue", slots: { blue: v13 } })).toBe("green is emptied, v1.2.0 (0000111) goes; traffic stays on blue");
+  });
+  it("says loudly what interrupts traffic", () => {
+    expect(planLine(blueServes, { ...normal, force: true, activeSlot: "blue", slots: { blue: v14, green: v12 } })).toMatch(/blue gets v1\.4\.0 \(1a2b3c4\), in place, while it serves: this interrupts traffic/);
+  });
+  it("does not say a version twice that is the commit", () => {
+    expect(planLine({ serving: undefined, slots: {} }, { ...normal, activeSlot: "blue", slots: { blue: { version: "9f8e7d6", commit: v13.commit } } })).toMatch(/^blue gets 9f8e7d6;/);
+  });
+});
+
+function entry(release: { version: string; commit: string }, status: Entry["status"] = "succeeded"): Entry {
+  return { id: "20260128_143022_x", status, slot: "blue", ...release, startedAt: "", endedAt: "", durationMs: 1, deployedBy: "x", failedPhase: undefined, error: undefined, runs: 1 };
+}
+function refusal(run: () => unknown): { message: string; fix: string | undefined; ending: string } {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
+  }
+  throw new Error("it was not refused");
+}
+
+describe("a rollback", () => {
+  const settled = { activeSlot: "blue" as const, slots: { blue: v13, green: v12 } };
+
+  it("flips to the other slot", () => {
+    expect(rollbackTarget(settled, blueServes, "production")).toEqual({ activeSlot: "green", restore: undefined, sentence: "back to v1.2.0 (0000111) in green" });
+  });
+
+  it("gives up a release that failed, and puts back what its slot held", () => {
+    const failed = { activeSlot: "green" as const, slots: { blue: v13, green: v14 } };
+    expect(rollbackTarget(failed, blueServes, "production")).toEqual({
+      activeSlot: "blue",
+      restore: { slot: "green", release: v12 },
+      sentence: "blue goes on serving v1.3.2 (9f8e7d6); v1.4.0 (1a2b3c4) is given up",
+    });
+    const first: Before = { serving: { slot: "blue", release: v13 }, slots: { blue: v13 } };
+    expect(rollbackTarget(failed, first, "production").restore).toEqual({ slot: "green", release: undefined });
+    const image: Before = { ...first, slots: { blue: v13, green: { version: "v1", commit: digest } } };
+    expect(rollbackTarget(failed, image, "production").restore).toEqual({ slot: "green", release: undefined });
+  });
+
+  it("gives up a flip that failed", () => {
+    expect(rollbackTarget({ ...settled, activeSlot: "green" }, blueServes, "production")).toMatchObject({ activeSlot: "blue", restore: undefined });
+  });
+
+  it("goes to a deployment whose release is in the other slot", () => {
+    expect(rollbackTarget(settled, blueServes, "production", entry(v12))).toMatchObject({ activeSlot: "green", restore: undefined });
+    // What the other slot held is put back when the file has something else by now.
+    expect(rollbackTarget({ activeSlot: "green", slots: { blue: v13, green: v14 } }, blueServes, "production", entry(v12))).toMatchObject({ activeSlot: "green", restore: { slot: "green", release: v12 } });
+  });
+
+  it("to what serves puts the file right", () => {
+    expect(rollbackTarget({ activeSlot: "green", slots: { blue: v13, green: v14 } }, blueServes, "production", entry(v13))).toMatchObject({ activeSlot: "blue", restore: { slot: "green", release: v12 } });
+  });
+
+  it("to what is in neither slot is refused with the release command", () => {
+    expect(refusal(() => rollbackTarget(settled, blueServes, "production", entry(v14)))).toMatchObject({
+      message: "v1.4.0 (1a2b3c4) of 20260128_143022_x is in neither slot any more: blue serves v1.3.2 (9f8e7d6), green holds v1.2.0 (0000111)",
+      fix: "togather release 1a2b3c400000 --version v1.4.0 --stack production",
+      ending: "config",
+    });
+  });
+
+  it("to a deployment that never served is refused", () => {
+    expect(refusal(() => rollbackTarget(settled, blueServes, "production", entry(v12, "failed"))).message).toMatch(/failed: it never served/);
+  });
+
+  it("needs something to go back to", () => {
+    expect(refusal(() => rollbackTarget(settled, { serving: undefined, slots: {} }, "production")).message).toMatch(/nothing has served yet/);
+    expect(refusal(() => rollbackTarget({ activeSlot: "blue", slots: { blue: v13 } }, { serving: { slot: "blue", release: v13 }, slots: { blue: v13 } }, "production")).message).toMatch(/green holds no release/);
+  });
+});
+
+describe("an image by digest", () => {
+  it("has the version of its tag, or the one given", () => {
+    expect(resolveImage(`registry.example.org:5000/a/server:v1.4.0@${digest}`, undefined).release).toEqual({ version: "v1.4.0", image: `registry.example.org:5000/a/server:v1.4.0@${digest}` });
+    expect(resolveImage(`server@${digest}`, "v2").release).toMatchObject({ version: "v2" });
+  });
+  it("is refused without a version, with a short digest, with a bad version", () => {
+    expect(refusal(() => resolveImage(`server@${digest}`, undefined)).fix).toMatch(/--version/);
+    expect(refusal(() => resolveImage("server@sha256:abc", "v1")).message).toMatch(/64 hexadecimal digits/);
+    expect(refusal(() => resolveImage(`server@${digest}`, "v 1")).message).toMatch(/can't be a version/);
+  });
+});
