@@ -42,8 +42,7 @@ export function historyCommand(program: Command): void {
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<HistoryOptions>();
       const { settings, output } = await readContext(options);
-      const { history, current } = await look(settings);
-      const entries = entriesOf(history, current);
+      const entries = entriesOf(await look(settings));
       const shown = entries.slice(0, options.limit);
       output.result(shown, () => {
         if (shown.length === 0) return "No deployment is recorded.";

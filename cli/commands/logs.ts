@@ -22,8 +22,7 @@ export function logsCommand(program: Command): void {
       const { file, settings, output } = await readContext(options);
       const seeHistory = invocation(`history --stack ${file.stack}`);
       if (id !== undefined && !/^[\w-]+$/.test(id)) throw new Failure("config", `${JSON.stringify(id)} is no id of a deployment`, seeHistory);
-      const { history, current } = await look(settings);
-      const entry = entriesOf(history, current).find((one) => id === undefined || one.id.startsWith(id));
+      const entry = entriesOf(await look(settings)).find((one) => id === undefined || one.id.startsWith(id));
       if (entry === undefined) throw new Failure("config", id === undefined ? `no deployment of ${file.stack} is recorded` : `the history of ${file.stack} has no deployment ${id}`, seeHistory);
       const show = (line: string): void => {
         process.stdout.write(`${output.json ? line : prettyLine(line)}\n`);

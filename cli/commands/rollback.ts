@@ -14,8 +14,7 @@ interface RollbackOptions extends DeployOptions {
 
 /** A deployment of the history, by its id or the beginning of it. */
 async function find(settings: PlainSettings, id: string, stack: string): Promise<Entry> {
-  const { history, current } = await look(settings);
-  const found = entriesOf(history, current).filter((entry) => entry.id.startsWith(id));
+  const found = entriesOf(await look(settings)).filter((entry) => entry.id.startsWith(id));
   const [entry] = found;
   if (entry !== undefined && found.length === 1) return entry;
   throw new Failure("config", entry === undefined ? `the history of ${stack} has no deployment ${id}` : `${id} is the beginning of ${found.length} deployments`, invocation(`history --stack ${stack}`));

@@ -43,7 +43,7 @@ function servingLine(report: HostReport): string {
 
 function text({ file, settings }: ReadContext, report: HostReport, drift: readonly string[]): string {
   const serves = (slot: SlotName): string => (report.router.slot === slot ? "serves" : "idle");
-  const [last] = entriesOf(report.history, report.current);
+  const [last] = entriesOf(report);
   const rows = slotNames.map((slot) => {
     const one = report.slots[slot];
     return [slot, one.container === undefined ? "" : serves(slot), one.release === undefined ? "-" : describeRelease(one.release), containerText(one), healthText(one.health)];
@@ -57,6 +57,7 @@ function text({ file, settings }: ReadContext, report: HostReport, drift: readon
     ...(last === undefined
       ? ["No deployment is recorded."]
       : [`Last deployment: ${last.id}, ${last.status}${last.failedPhase === undefined ? "" : ` at ${last.failedPhase}`}, ${ago(last.endedAt ?? last.startedAt)} ago${last.deployedBy === undefined ? "" : `, by ${last.deployedBy}`}`]),
+    ...(report.lock === undefined ? [] : [styleText("yellow", `A deployment is running: ${report.lock.held_by}, since ${at(report.lock.since)} (${ago(report.lock.since)})`)]),
     ...(drift.length === 0
       ? ["No drift: the host is what the file says."]
       : [...drift.map((line) => styleText("yellow", `Drift: ${line}`)), `  → ${invocation(`up --stack ${file.stack}`)} makes it so; ${invocation(`rollback --stack ${file.stack}`)} after a failed release gives it up`]),
@@ -71,7 +72,7 @@ export function statusCommand(program: Command): void {
       const context = await readContext(command.optsWithGlobals<CommonOptions>());
       const report = await look(context.settings);
       const drift = driftOf(context.file, context.settings, report);
-      const { slots, router, state, current, history } = report;
+      const { slots, router, state, lock } = report;
       const serving = router.slot === undefined ? null : { slot: router.slot, release: slots[router.slot].release ?? null, since: since(report) ?? null, health: router.health ?? null };
       const document = {
         stack: context.file.stack,
@@ -79,7 +80,8 @@ export function statusCommand(program: Command): void {
         slots,
         router,
         recorded: state ?? null,
-        lastDeployment: entriesOf(history, current)[0] ?? null,
+        deploying: lock ?? null,
+        lastDeployment: entriesOf(report)[0] ?? null,
         wanted: { activeSlot: context.settings.activeSlot, slots: context.settings.slots },
         drift,
       };

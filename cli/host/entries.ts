@@ -1,10 +1,11 @@
-import type { Current, HistoryEvent } from "../../ops/state.ts";
 import type { SlotName } from "../../ops/contract.ts";
+import type { HistoryEvent } from "../../ops/state.ts";
+import type { HostReport } from "./look.ts";
 
 /** One deployment, from all that the history has about it. */
 export interface Entry {
   id: string;
-  /** "interrupted": it was begun and never ended, and another one came after it. */
+  /** "interrupted": it was begun and has not ended, and nobody is at it. */
   status: "succeeded" | "failed" | "in progress" | "interrupted";
   slot: SlotName | undefined;
   version: string | undefined;
@@ -20,12 +21,12 @@ export interface Entry {
   runs: number;
 }
 
-function entryOf(id: string, events: readonly HistoryEvent[], current: Current | undefined): Entry | undefined {
+function entryOf(id: string, events: readonly HistoryEvent[], running: boolean): Entry | undefined {
   const [first] = events;
   const last = events.at(-1);
   if (first === undefined || last === undefined) return undefined;
   const isOpen = last.event === "in_progress" || last.event === "resumed";
-  const status = last.event === "succeeded" ? "succeeded" : last.event === "failed" ? (last.error === "interrupted" ? "interrupted" : "failed") : current?.deployment_id === id ? "in progress" : "interrupted";
+  const status = last.event === "succeeded" ? "succeeded" : last.event === "failed" ? (last.error === "interrupted" ? "interrupted" : "failed") : running ? "in progress" : "interrupted";
   const duration = last.event === "succeeded" ? last.duration_ms : undefined;
   return {
     id,
@@ -43,13 +44,13 @@ function entryOf(id: string, events: readonly HistoryEvent[], current: Current |
   };
 }
 
-/** The deployments of a history, the newest first. */
-export function entriesOf(history: readonly HistoryEvent[], current: Current | undefined): Entry[] {
+/** The deployments of a history, the newest first. One is in progress as long as somebody holds the lock. */
+export function entriesOf({ history, current, lock }: Pick<HostReport, "history" | "current" | "lock">): Entry[] {
   const byId = new Map<string, HistoryEvent[]>();
   for (const event of history) {
     const events = byId.get(event.deployment_id) ?? [];
     events.push(event);
     byId.set(event.deployment_id, events);
   }
-  return [...byId].flatMap(([id, events]) => entryOf(id, events, current) ?? []).reverse();
+  return [...byId].flatMap(([id, events]) => entryOf(id, events, lock !== undefined && current?.deployment_id === id) ?? []).reverse();
 }

@@ -1,3 +1,4 @@
+import { hostLockHolder, type LockHolder } from "../../ops/client/host-lock.ts";
 import { parseHealth } from "../../ops/health.ts";
 import { currentSchema, deploymentStateSchema, parseHistory, type Current, type DeploymentState, type HistoryEvent } from "../../ops/state.ts";
 import { slotNames, slotNameSchema, type Release, type SlotName } from "../../ops/contract.ts";
@@ -35,6 +36,8 @@ export interface HostReport {
     persisted: { slot: SlotName; changedAt: string } | undefined;
     health: Health | undefined;
   };
+  /** Who deploys at this moment. */
+  lock: LockHolder | undefined;
   /** deployment-state.json. */
   state: DeploymentState | undefined;
   /** The deployment that is in progress, or was last. */
@@ -93,7 +96,7 @@ const routerPorts = { http: 8080, https: 8443 };
 export async function look(settings: Pick<PlainSettings, "name" | "host" | "source" | "stateLocation">): Promise<HostReport> {
   const host = new DockerHost(settings.host);
   const names = { blue: `togather-${settings.name}-blue`, green: `togather-${settings.name}-green`, router: `togather-${settings.name}-router` };
-  const containers = await host.containers(Object.values(names));
+  const [containers, lock] = await Promise.all([host.containers(Object.values(names)), hostLockHolder(settings.name, settings.host)]);
   const router = containers.get(names.router);
   const running = [router, containers.get(names.blue), containers.get(names.green)].find(isRunning);
   const network = running && Object.keys(running.NetworkSettings.Networks)[0];
@@ -162,6 +165,7 @@ export async function look(settings: Pick<PlainSettings, "name" | "host" | "sour
       persisted,
       health: through === null ? undefined : healthOf(through),
     },
+    lock,
     state,
     current,
     history: parseHistory(answer.files["history"] ?? ""),

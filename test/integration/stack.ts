@@ -156,6 +156,17 @@ export class TestStack {
     return (await execa("npm", ["run", "--silent", ...command.split(" ")], { cwd: this.directory, env: this.environment() })).stdout;
   }
 
+  /** `togather` in the copy, as an operator calls it. */
+  async togather(...args: string[]): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
+    const { exitCode, stdout, stderr } = await execa("node", ["cli/togather.ts", ...args, "--stack", this.name], { cwd: this.directory, env: this.environment(), reject: false });
+    return { code: exitCode, stdout, stderr };
+  }
+
+  /** Gives the newest commit a tag. */
+  async tag(name: string): Promise<void> {
+    await this.git("tag", name);
+  }
+
   /** `pulumi up` or another operation on the stack, as an operator runs it. */
   async run(operation: "up" | "preview" | "destroy", flags: string[] = []): Promise<Run> {
     const started = Date.now();

@@ -18,6 +18,7 @@ const slot = (name: "blue" | "green", release?: typeof v1): SlotReport => ({
 const report = (serving: "blue" | "green", blue?: typeof v1, green?: typeof v1): HostReport => ({
   slots: { blue: slot("blue", blue), green: slot("green", green) },
   router: { state: "running", slot: serving, persisted: { slot: serving, changedAt: "2026-01-28T14:30:22Z" }, health: { status: "healthy" } },
+  lock: undefined,
   state: undefined,
   current: undefined,
   history: [],
@@ -75,11 +76,14 @@ describe("the history", () => {
       event("c", "in_progress", "20:00"),
       event("d", "in_progress", "21:00"),
     ];
-    const entries = entriesOf(history, { deployment_id: "d" } as Current);
+    const current = { deployment_id: "d" } as Current;
+    const entries = entriesOf({ history, current, lock: {} as HostReport["lock"] });
     expect(entries.map(({ id, status }) => [id, status])).toEqual([["d", "in progress"], ["c", "interrupted"], ["b", "failed"], ["a", "succeeded"]]);
     expect(entries[2]).toMatchObject({ failedPhase: "gate", error: "no answer", runs: 2, durationMs: 90_000, version: "v2.0.0", slot: "green" });
     expect(entries[3]).toMatchObject({ durationMs: 39_500, deployedBy: "ann" });
-    expect(entriesOf([], undefined)).toEqual([]);
+    // Nobody holds the lock: then nobody is at it.
+    expect(entriesOf({ history, current, lock: undefined })[0]).toMatchObject({ id: "d", status: "interrupted", endedAt: undefined });
+    expect(entriesOf({ history: [], current: undefined, lock: undefined })).toEqual([]);
   });
 });
 

@@ -1,0 +1,137 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { exitCodes } from "../../cli/exit-codes.ts";
+import { lockFile } from "../../ops/client/host-lock.ts";
+import { TestStack } from "./stack.ts";
+
+// One deployment lives through its life in order: each test starts from what the one before left.
+describe("togather", () => {
+  let stack: TestStack;
+  let v1: { version: string; commit: string };
+
+  beforeAll(async () => {
+    stack = await TestStack.create();
+    v1 = await stack.commit("v1.0.0");
+    await stack.tag("v1.0.0");
+  });
+  afterAll(async () => {
+    await stack.remove();
+  });
+
+  const file = (): string => readFileSync(join(stack.directory, `Pulumi.${stack.name}.yaml`), "utf8");
+  async function json(...args: string[]): Promise<Record<string, unknown>> {
+    return JSON.parse((await stack.togather(...args, "--json")).stdout) as Record<string, unknown>;
+  }
+
+  it("refuses what it does not know, and changes nothing", async () => {
+    const before = file();
+    const { code, stdout, stderr } = await stack.togather("release", "v9.9.9");
+    expect(code, stderr).toBe(exitCodes.config.code);
+    expect(stderr).toMatch(/v9\.9\.9 is no commit, tag or branch of this repository\n {2}→ git/);
+    expect(`${stdout}${stderr}`).not.toMatch(/at .*\.ts:\d+/);
+    expect(file()).toBe(before);
+    expect(await stack.containers()).toEqual(new Map());
+  });
+
+  it("shows nothing where nothing is deployed", async () => {
+    expect((await stack.togather("status")).stdout).toMatch(/Nothing is deployed here/);
+    expect((await stack.togather("history")).stdout).toBe("No deployment is recorded.");
+    expect((await stack.togather("logs")).code).toBe(exitCodes.config.code);
+  });
+
+  it("releases a tag into an empty slot", async () => {
+    const { code, stdout, stderr } = await stack.togather("release", "v1.0.0");
+    expect(code, `${stdout}\n${stderr}`).toBe(0);
+    expect(stdout).toContain(`blue gets v1.0.0 (${v1.commit.slice(0, 7)}); traffic starts on blue`);
+    for (const phase of ["begin", "image blue", "database", "router", "snapshot blue", "migrations blue", "container blue", "gate blue", "switch", "record"]) {
+      expect(stdout, phase).toMatch(new RegExp(`^${phase} +ok +[\\d.]+ s`, "m"));
+    }
+    expect(stdout).toMatch(/^blue serves v1\.0\.0 /m);
+    expect(file()).toMatch(new RegExp(`blue:\\n +version: v1.0.0\\n +commit: "${v1.commit}"`));
+  });
+
+  it("knows how it is", async () => {
+    const status = await json("status");
+    expect(status).toMatchObject({
+      serving: { slot: "blue", release: v1, health: { status: "healthy", version: "v1.0.0" } },
+      slots: { blue: { release: v1, container: { state: "running" }, health: { status: "healthy" } }, green: {} },
+      lastDeployment: { status: "succeeded" },
+      drift: [],
+    });
+    expect((await stack.togather("logs")).stdout).toMatch(/SUCCESS +record/);
+  });
+
+  it("is told at once when somebody else deploys", async () => {
+    const other = spawn("flock", [lockFile(stack.name), "sh", "-c", "echo held; cat"], { stdio: ["pipe", "pipe", "ignore"] });
+    await once(other.stdout, "data");
+    const { code, stdout } = await stack.togather("up");
+    other.stdin.end();
+    await once(other, "close");
+    expect(code, stdout).toBe(exitCodes.lock.code);
+    expect(stdout).toMatch(/is locked: another one is running/);
+    expect(stdout).toMatch(/blue serves v1\.0\.0 .*it is healthy/);
+  });
+
+  it("says beforehand what a release would do, and does nothing", async () => {
+    stack.edit("server/main.go", "func main() {", 'func main() {\n\tprintln("refusing to start, on purpose")\n\tif true {\n\t\tpanic("broken release")\n\t}');
+    const broken = await stack.commit("v2.0.0");
+    const [before, containers] = [file(), await stack.containers()];
+    const { code, stdout, stderr } = await stack.togather("release", broken.commit.slice(0, 10), "--version", "v2.0.0", "--dry-run");
+    expect(code, `${stdout}\n${stderr}`).toBe(0);
+    expect(stdout).toContain(`green gets v2.0.0 (${broken.commit.slice(0, 7)}); traffic moves blue to green`);
+    expect(stdout).toMatch(/Would run: begin, image green, snapshot green, migrations green, container green, gate green, switch, record/);
+    expect(file()).toBe(before);
+    expect(await stack.containers()).toEqual(containers);
+  });
+
+  it("ends with the gate's code when a release does not pass, and says what serves and what to do", async () => {
+    const { code, stdout } = await stack.togather("release", "HEAD", "--version", "v2.0.0", "--skip-migrations");
+    expect(code, stdout).toBe(exitCodes.gate.code);
+    expect(stdout).toMatch(/^gate green +FAILED/m);
+    expect(stdout).toMatch(/panic: broken release/);
+    expect(stdout).toMatch(/^blue serves v1\.0\.0 .*, as before; it is healthy\.$/m);
+    expect(stdout).toMatch(/togather rollback --stack/);
+    // The file says what is wanted, without the override of this run.
+    expect(file()).toMatch(/activeSlot: green/);
+    expect(file()).not.toMatch(/skipMigrations/);
+    expect((await stack.togather("logs")).stdout).toMatch(/WARN .*this deployment was run with --skip-migrations/);
+    const status = await json("status");
+    expect(status).toMatchObject({ serving: { slot: "blue", release: v1 }, lastDeployment: { status: "failed", failedPhase: "gate" }, wanted: { activeSlot: "green" } });
+    expect(status["drift"]).toContain(`Pulumi.${stack.name}.yaml wants green to serve, blue does`);
+  });
+
+  it("gives up what failed", async () => {
+    const { code, stdout, stderr } = await stack.togather("rollback");
+    expect(code, `${stdout}\n${stderr}`).toBe(0);
+    expect(stdout).toMatch(/blue goes on serving v1\.0\.0 .*v2\.0\.0 .* is given up/);
+    expect(await json("status")).toMatchObject({ serving: { slot: "blue" }, slots: { blue: { release: v1 } }, drift: [] });
+    expect((await stack.containers()).has(`togather-${stack.name}-green`)).toBe(false);
+  });
+
+  it("releases a commit, and rolls it back by a deployment's id", async () => {
+    stack.edit("server/main.go", 'panic("broken release")', "_ = 0");
+    const v3 = await stack.commit("v3.0.0");
+    await stack.tag("v3.0.0");
+    const released = await json("release");
+    expect(released).toMatchObject({ ok: true, exitCode: 0, serving: { slot: "green", release: v3 } });
+    const [newest, ...older] = JSON.parse((await stack.togather("history", "--json")).stdout) as { id: string; status: string; version: string }[];
+    expect(newest).toMatchObject({ id: released["deploymentId"], status: "succeeded", version: "v3.0.0" });
+    expect(older.map(({ status, version }) => `${version} ${status}`)).toEqual(["v1.0.0 succeeded", "v2.0.0 failed", "v1.0.0 succeeded"]);
+    const failed = await stack.togather("rollback", "--to", String(older[1]?.id));
+    expect(failed.code).toBe(exitCodes.config.code);
+    expect(failed.stderr).toMatch(/it never served/);
+    const back = await stack.togather("rollback", "--to", String(older[2]?.id));
+    expect(back.code, `${back.stdout}\n${back.stderr}`).toBe(0);
+    expect(back.stdout).toMatch(/traffic moves green to blue/);
+    expect(await json("status")).toMatchObject({ serving: { slot: "blue", release: v1 }, slots: { green: { release: v3 } }, drift: [] });
+  });
+
+  it("tells no secret", async () => {
+    const outputs = await Promise.all([stack.togather("status", "--json"), stack.togather("history", "--json"), stack.togather("logs", "--json")]);
+    const everything = outputs.map(({ stdout, stderr }) => stdout + stderr).join("\n");
+    for (const canary of Object.values<string>({ ...stack.canaries })) expect(everything.includes(canary)).toBe(false);
+  });
+});
