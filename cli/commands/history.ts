@@ -1,7 +1,7 @@
 import { styleText } from "node:util";
 import { InvalidArgumentError, type Command } from "commander";
-import { shortCommit } from "../../ops/deployment-id.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
+import { describeRelease } from "../deploy/plan.ts";
 import { seconds } from "../deploy/progress.ts";
 import { entriesOf, type Entry } from "../host/entries.ts";
 import { look } from "../host/look.ts";
@@ -20,7 +20,7 @@ function row(entry: Entry): string[] {
     id,
     styleText(colours[status], status),
     slot ?? "",
-    version === undefined ? "" : `${version} (${shortCommit(commit ?? "")})`,
+    version === undefined ? "" : describeRelease({ version, commit: commit ?? "" }),
     at(startedAt),
     durationMs === undefined ? "" : seconds(durationMs),
     deployedBy ?? "",

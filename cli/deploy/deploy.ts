@@ -222,7 +222,8 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const ending = endingOf(end, tracker);
   const { failed, diagnostics } = tracker;
   const errors = [errorText(failed?.errors ?? []), errorText(diagnostics.errors), failed || diagnostics.errors.length > 0 ? "" : errorText([end.said])].filter((text) => text !== "" && !end.ok).map((text) => redactor.text(text));
-  for (const warning of new Set(diagnostics.warnings)) output.warn(redactor.text(warning));
+  const warnings = [...new Set(diagnostics.warnings)].map((warning) => redactor.text(warning));
+  warnings.forEach((warning) => { output.warn(warning); });
   const outputs: StackOutputs | undefined = end.ok && !dryRun ? await pulumi.outputs() : undefined;
   const now = end.ok || dryRun ? { sentence: "", serving: outputs?.serving ?? before.serving } : await servingNow(settings, before);
   const result: DeploymentResult = {
@@ -238,7 +239,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
     phases: tracker.phases.map(({ phase, subject, status, startedAt, endedAt, detail }) => ({ phase, subject, status, durationMs: (endedAt ?? startedAt) - startedAt, detail })),
     changes: end.changes,
     errors,
-    warnings: diagnostics.warnings,
+    warnings,
   };
   output.result(result, () => {
     if (end.ok) return dryRun ? previewText(result, tracker) : successText(result, outputs, started);

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import type { ReleaseSetting, StackSettings } from "../../config/stack-settings.ts";
 import { run } from "../../toolchain/run.ts";
 import { Failure } from "../failure.ts";
+import { invocation } from "../output.ts";
 
 /** A release that somebody asked for, and what they should know about it. */
 export interface ResolvedRelease {
@@ -22,7 +23,7 @@ export function resolveImage(reference: string, version: string | undefined): Re
   const { tag, digest = "" } = image.exec(reference)?.groups ?? {};
   if (digest.length !== 64) throw new Failure("config", `${reference} is no image by digest: expected name@sha256: and 64 hexadecimal digits`, "docker image inspect --format '{{join .RepoDigests \" \"}}' NAME shows it");
   const known = version ?? tag;
-  if (known === undefined) throw new Failure("config", `the version of ${reference} is not known; the gate compares it with what the server reports`, `release ${reference} --version v1.2.3`);
+  if (known === undefined) throw new Failure("config", `the version of ${reference} is not known; the gate compares it with what the server reports`, invocation(`release ${reference} --version v1.2.3`));
   return { release: { version: checkedVersion(known), image: reference } };
 }
 

@@ -2,6 +2,7 @@ import type { ReleaseSetting, StackSettings } from "../../config/stack-settings.
 import type { SlotName } from "../../ops/contract.ts";
 import { Failure } from "../failure.ts";
 import type { Entry } from "../host/entries.ts";
+import { invocation } from "../output.ts";
 import { describeRelease, isSameRelease, otherSlot, plainRelease, type Before } from "./plan.ts";
 
 /** What a rollback changes in the stack file. */
@@ -35,7 +36,7 @@ function giveUp(settings: Pick<StackSettings, "slots">, before: Before & { servi
  */
 export function rollbackTarget(settings: Pick<StackSettings, "activeSlot" | "slots">, before: Before, stack: string, target?: Entry): Rollback {
   const { serving, slots } = before;
-  if (serving === undefined) throw new Failure("config", "nothing has served yet, so there is nothing to go back to", `togather release --stack ${stack}`);
+  if (serving === undefined) throw new Failure("config", "nothing has served yet, so there is nothing to go back to", invocation(`release --stack ${stack}`));
   const pending = settings.activeSlot !== serving.slot;
   const idle = otherSlot(serving.slot);
   const held = slots[idle];
@@ -44,18 +45,18 @@ export function rollbackTarget(settings: Pick<StackSettings, "activeSlot" | "slo
     if (pending) return giveUp(settings, { ...before, serving });
   } else {
     const { id, version, commit, status } = target;
-    if (status !== "succeeded" || version === undefined || commit === undefined) throw new Failure("config", `${id} ${status === "in progress" ? "is in progress" : `${status}: it never served`}`, `togather history --stack ${stack}`);
+    if (status !== "succeeded" || version === undefined || commit === undefined) throw new Failure("config", `${id} ${status === "in progress" ? "is in progress" : `${status}: it never served`}`, invocation(`history --stack ${stack}`));
     const wanted = { version, commit };
     if (isSameRelease(wanted, serving.release)) return giveUp(settings, { ...before, serving });
     if (!isSameRelease(wanted, held)) {
-      const again = commit.startsWith("sha256:") ? `togather release NAME@${commit} --version ${version} --stack ${stack}` : `togather release ${commit.slice(0, 12)} --version ${version} --stack ${stack}`;
-      throw new Failure("config", `${describeRelease(wanted)} of ${id} is in neither slot any more: ${serving.slot} serves ${describeRelease(serving.release)}, ${idle} holds ${held === undefined ? "nothing" : describeRelease(held)}`, again);
+      const again = commit.startsWith("sha256:") ? `NAME@${commit}` : commit.slice(0, 12);
+      throw new Failure("config", `${describeRelease(wanted)} of ${id} is in neither slot any more: ${serving.slot} serves ${describeRelease(serving.release)}, ${idle} holds ${held === undefined ? "nothing" : describeRelease(held)}`, invocation(`release ${again} --version ${version} --stack ${stack}`));
     }
   }
-  if (held === undefined) throw new Failure("config", `${idle} holds no release: ${describeRelease(serving.release)} is the first one that served`, `togather release REF --stack ${stack}`);
+  if (held === undefined) throw new Failure("config", `${idle} holds no release: ${describeRelease(serving.release)} is the first one that served`, invocation(`release REF --stack ${stack}`));
   const setting = settings.slots[idle];
   const intact = setting !== undefined && isSameRelease(plainRelease(setting), held);
   const back = intact ? undefined : asSetting(held);
-  if (!intact && back === undefined) throw new Failure("config", `the stack file no longer has ${describeRelease(held)} in ${idle}, and only its digest is recorded`, `togather release NAME@${held.commit} --version ${held.version} --stack ${stack}`);
+  if (!intact && back === undefined) throw new Failure("config", `the stack file no longer has ${describeRelease(held)} in ${idle}, and only its digest is recorded`, invocation(`release NAME@${held.commit} --version ${held.version} --stack ${stack}`));
   return { activeSlot: idle, restore: intact ? undefined : { slot: idle, release: back }, sentence: `back to ${describeRelease(held)} in ${idle}` };
 }
