@@ -1,3 +1,4 @@
+// The Pulumi CLI, as a tool, and the providers that are written here.
 module togather.example/toolchain
 
 go 1.26

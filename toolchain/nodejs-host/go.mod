@@ -1,3 +1,4 @@
+// The newest language host that the module proxy has, in the SDK's module until v3.68.0.
 module togather.example/toolchain/nodejs-host
 
 go 1.26
