@@ -53,23 +53,25 @@ export async function readContext(options: CommonOptions): Promise<ReadContext> 
   return { file, settings: file.settings(), output };
 }
 
-/** Makes the stack before its first deployment, and reads what the last one has left. */
+/** Reads what the last deployment has left. Makes nothing: see `ready`. */
 export async function deployContext(options: DeployOptions): Promise<DeployContext> {
-  const { file, output } = await readContext(options);
-  const pulumi = await PulumiStack.open(file.stack);
+  const read = await readContext(options);
+  const pulumi = await PulumiStack.open(read.file.stack);
   const before = await pulumi.before();
-  const exists = before.outputs !== undefined;
-  if (!exists && options.dryRun !== true) {
-    await pulumi.create(file);
-    output.say(`Made the stack ${file.stack}.`);
-  }
-  // Pulumi may have written to it just now.
-  const fresh = StackFile.open(project, file.stack);
-  return { file: fresh, settings: fresh.settings(), output, pulumi, before, exists };
+  return { ...read, pulumi, before, exists: before.outputs !== undefined };
 }
 
-/** A dry run needs something to compare with. */
-export function requireStack({ exists, file }: DeployContext, options: DeployOptions): void {
-  if (exists || options.dryRun !== true) return;
-  throw new Failure("config", `Pulumi has no stack ${file.stack} yet, so there is nothing to preview against`, `pulumi stack init ${file.stack}, or deploy without --dry-run, which makes it`);
+/**
+ * Makes the stack before its first deployment, once all that was asked for has turned out to make sense.
+ * @throws {Failure} in a dry run, which makes none and has nothing to compare with.
+ */
+export async function ready(context: DeployContext, options: DeployOptions): Promise<DeployContext> {
+  const { exists, file, pulumi, output } = context;
+  if (exists) return context;
+  if (options.dryRun === true) throw new Failure("config", `Pulumi has no stack ${file.stack} yet, so there is nothing to preview against`, `pulumi stack init ${file.stack}, or deploy without --dry-run, which makes it`);
+  await pulumi.create(file);
+  output.say(`Made the stack ${file.stack}.`);
+  // Pulumi has written to its file.
+  const fresh = StackFile.open(project, file.stack);
+  return { ...context, exists: true, file: fresh, settings: fresh.settings() };
 }

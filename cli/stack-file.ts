@@ -55,7 +55,7 @@ export class StackFile {
     const file = join(project, name);
     if (!existsSync(file)) {
       const known = stacksWithFile(project);
-      const meant = nearest(stack, known);
+      const meant = nearest(stack, known) ?? known.find((one) => one.startsWith(stack));
       throw new Failure("config", `there is no ${name}; stacks with a file: ${known.join(", ")}`, meant === undefined ? `write ${name}: docs/operations.md begins with one` : `--stack ${meant}`);
     }
     const document = parseDocument(readFileSync(file, "utf8"));

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { project } from "../../toolchain/setup.ts";
-import { deployContext, requireStack, withDeployOptions, type DeployOptions } from "../context.ts";
+import { deployContext, ready, withDeployOptions, type DeployOptions } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { otherSlot } from "../deploy/plan.ts";
 import { resolveRelease } from "../deploy/resolve-release.ts";
@@ -17,11 +17,11 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
     .option("--version <version>", "what to call it; `git describe --tags --always` unless given")
     .action(async (reference: string | undefined, _options, command: Command) => {
       const options = command.optsWithGlobals<ReleaseOptions>();
-      const context = await deployContext(options);
-      const { file, settings, before, output } = context;
-      const { release, warning } = await resolveRelease(settings.source, project, reference, options.version);
-      if (warning !== undefined) output.warn(warning);
-      requireStack(context, options);
+      const found = await deployContext(options);
+      const { release, warning } = await resolveRelease(found.settings.source, project, reference, options.version);
+      if (warning !== undefined) found.output.warn(warning);
+      const context = await ready(found, options);
+      const { file, settings, before } = context;
       // Idle is what does not serve, whatever the file says: a release that failed has flipped it already.
       const slot = before.serving === undefined ? settings.activeSlot : otherSlot(before.serving.slot);
       file.setSlot(slot, release);

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { deployContext, requireStack, withDeployOptions, type DeployOptions } from "../context.ts";
+import { deployContext, withDeployOptions, type DeployOptions } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { rollbackTarget } from "../deploy/rollback-target.ts";
 import { Failure } from "../failure.ts";
@@ -28,7 +28,6 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<RollbackOptions>();
       const context = await deployContext(options);
-      requireStack(context, options);
       const { file, settings, before, output } = context;
       const target = options.to === undefined ? undefined : await find(settings, options.to, file.stack);
       const { activeSlot, restore, sentence } = rollbackTarget(settings, before, file.stack, target);

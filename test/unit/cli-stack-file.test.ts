@@ -128,6 +128,7 @@ describe("a stack file", () => {
     expect(() => StackFile.open(project, "production")).toThrow(/there is no Pulumi\.production\.yaml/);
     open(handWritten);
     expect(() => StackFile.open(project, "prodction")).toThrow(expect.objectContaining({ fix: "--stack production", ending: "config" }));
+    expect(() => StackFile.open(project, "prod")).toThrow(expect.objectContaining({ fix: "--stack production" }));
     expect(() => open("config: {\n")).toThrow(/Pulumi\.production\.yaml is not YAML/);
     expect(() => open("config:\n  togather:enviroment: production\n").settings()).toThrow(/did you mean environment\?/);
   });
