@@ -130,6 +130,7 @@ func TestExtension(t *testing.T) {
 		t.Error("there is no version")
 	}
 	s.Create(t, extensionToken, "taken over", inputs)
+	has(t, s.Create(t, extensionToken, "pg_trgm", Props(map[string]any{"database": database})).Outputs, map[string]any{"name": "pg_trgm"})
 
 	// infer itself would take `version` for the plugin's.
 	pinned := with(inputs, map[string]any{"version": version})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/pulumi/pulumi-go-provider/infer"
+	"github.com/pulumi/pulumi/sdk/v3/go/property"
 )
 
 // Extension is postgresql:index/extension:Extension.
@@ -34,9 +35,14 @@ type ExtensionState struct {
 
 func (e *Extension) Annotate(a infer.Annotator) { a.SetToken("index/extension", "Extension") }
 
-// Check takes the resource's own name for the extension's, where none is given.
+// Check takes the resource's name for the extension's where none is given: with a random suffix, as other
+// resources get, there would be no such extension.
 func (*Extension) Check(ctx context.Context, req infer.CheckRequest) (infer.CheckResponse[ExtensionInputs], error) {
-	return checkNamed[ExtensionInputs](ctx, req)
+	if name, ok := req.NewInputs.GetOk("name"); !ok || name.IsNull() {
+		req.NewInputs = req.NewInputs.Set("name", property.New(req.Name))
+	}
+	inputs, failures, err := infer.DefaultCheck[ExtensionInputs](ctx, req.NewInputs)
+	return infer.CheckResponse[ExtensionInputs]{Inputs: inputs, Failures: failures}, err
 }
 
 // Create installs the extension; one that is there already is taken over.
