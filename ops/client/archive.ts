@@ -43,9 +43,12 @@ export async function findCommit(repository: string, commit: string): Promise<Co
   });
 }
 
-/** The files of a commit: never those of the working tree. */
+/**
+ * The files of a commit: never those of the working tree. With the modes of a checkout (Git's own default would make them
+ * writable by the group), so that a build from files without history finds the same layers in the cache.
+ */
 export function commitArchive(repository: string, commit: string, paths: readonly string[]): Archive {
-  const child = execa("git", ["-C", repository, "archive", "--format=tar", commit, "--", ...paths], {
+  const child = execa("git", ["-C", repository, "-c", "tar.umask=0022", "archive", "--format=tar", commit, "--", ...paths], {
     env: withoutSecrets(process.env),
     extendEnv: false,
     reject: false,
