@@ -22,8 +22,7 @@ const image = "debian:trixie-slim";
 const nameLabel = "org.togather.lock";
 const holderLabel = "org.togather.lock.holder";
 
-/** Milliseconds between two signs of life. */
-const heartbeatMs = 10_000;
+const defaultSilenceSeconds = 120;
 /** A deployment that has just ended may need a moment to let go. */
 const waitSeconds = 1;
 
@@ -53,7 +52,7 @@ export interface HostLockRequest {
   onWait: (why: string) => void;
   /** Called when the lock is lost while the program lives. */
   onLost: (why: string) => void;
-  /** Seconds without a sign of life after which the container gives up: the machine that deployed is gone. */
+  /** Seconds without a sign of life after which the container gives up: the machine that deployed is gone. There is one twelve times as often. */
   silenceSeconds?: number;
 }
 
@@ -115,7 +114,7 @@ function dockerEnvironment(host: string): NodeJS.ProcessEnv {
   return host === "" ? env : { ...env, DOCKER_HOST: host };
 }
 
-function startContainer({ name, host, holder, force, silenceSeconds = 120 }: HostLockRequest): ChildProcessWithoutNullStreams {
+function startContainer({ name, host, holder, force, silenceSeconds = defaultSilenceSeconds }: HostLockRequest): ChildProcessWithoutNullStreams {
   const told = JSON.stringify(holder);
   return spawn(
     "docker",
@@ -167,6 +166,7 @@ export async function takeHostLock(request: HostLockRequest): Promise<HostLockRe
     if (outcome.code !== 0 || !said.startsWith("busy\n")) throw await lockProblem(complained, outcome.error, request.name);
     return { held: false, forced: request.force, holder: readHolder(said.slice("busy\n".length)) };
   }
+  const heartbeatMs = ((request.silenceSeconds ?? defaultSilenceSeconds) * 1000) / 12;
   const keeper = spawn(process.execPath, [join(import.meta.dirname, "lock-keeper.mjs"), request.engine, String(heartbeatMs)], {
     env: dockerEnvironment(""),
     stdio: [stdin, "ignore", "ignore"],
