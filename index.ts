@@ -9,18 +9,19 @@ import { Network } from "./components/network.ts";
 import { DeploymentRecord } from "./components/record.ts";
 import { plainRelease, plainReleases } from "./components/releases.ts";
 import { Router } from "./components/router.ts";
-import { lastServing, refuseChangeInPlace } from "./components/serving.ts";
+import { askServing, refuseChangeInPlace } from "./components/serving.ts";
 import { Slot } from "./components/slot.ts";
 import { Snapshot } from "./components/snapshot.ts";
 import { Switch } from "./components/switch.ts";
 import { publicUrl } from "./config/public-url.ts";
-import { orRunError, readSettings } from "./config/pulumi-config.ts";
+import { readSettings } from "./config/pulumi-config.ts";
+import { orRunError } from "./config/run-error.ts";
 import { slotNames, type SlotName } from "./ops/contract.ts";
 
 const settings = readSettings();
 const { activeSlot, addresses, deployment, name, rules, slots, source, tls } = settings;
 await holdHostLock(settings);
-const last = await lastServing();
+const last = await askServing(settings);
 orRunError(() => { refuseChangeInPlace(settings, last); });
 
 const context = hostContext(settings);
@@ -122,7 +123,7 @@ const record = new DeploymentRecord(
 /** Where the router answers. */
 export const url = publicUrl(settings, "http");
 export const httpsUrl = tls === undefined ? undefined : publicUrl(settings, "https");
-/** What takes requests: true only after the switch. The next run reads it back. */
+/** What takes requests: true only after the switch. */
 export const serving = traffic.result.apply(({ to }) => ({ slot: to, release: plainRelease(release) }));
 const servingSlot = serving.apply((now) => now.slot);
 export const version = serving.apply((now) => now.release.version);

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/load.ts";
+import { toRunError } from "../config/run-error.ts";
 import { hostLockHolder, lockFile, takeHostLock, thisHolder, type LockHolder } from "../ops/client/host-lock.ts";
-import { StepError } from "../ops/errors.ts";
 import { plainReleases } from "./releases.ts";
 
 type Deployment = Pick<Settings, "name" | "host" | "force" | "activeSlot" | "slots">;
@@ -37,8 +37,7 @@ export async function holdHostLock(settings: Deployment): Promise<void> {
       throw lost;
     },
   }).catch((error: unknown) => {
-    if (error instanceof StepError) throw new pulumi.RunError(error.hint === undefined ? error.message : `${error.message}\n  → ${error.hint}`);
-    throw error;
+    throw toRunError(error);
   });
   if (result.held) return;
   if (!result.forced) throw new pulumi.RunError(refusal(settings, result.holder));

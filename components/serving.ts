@@ -1,23 +1,8 @@
-import * as pulumi from "@pulumi/pulumi";
 import { SettingsError } from "../config/problems.ts";
 import type { Settings } from "../config/load.ts";
-import type { Release, SlotName } from "../ops/contract.ts";
+import { toRunError } from "../config/run-error.ts";
+import { servingSlot, type Serving } from "../ops/client/serving-slot.ts";
 import { plainRelease } from "./releases.ts";
-
-/** What took requests when the last `pulumi up` ended. */
-export interface Serving {
-  slot: SlotName;
-  release: Release;
-}
-
-/** Reads the stack's own last outputs. Undefined before its first success. */
-export async function lastServing(): Promise<Serving | undefined> {
-  const self = new pulumi.StackReference("self", {
-    name: `${pulumi.getOrganization()}/${pulumi.getProject()}/${pulumi.getStack()}`,
-  });
-  const output = await self.getOutputDetails("serving");
-  return output.value as Serving | undefined;
-}
 
 /**
  * Refuses a change to the release in the slot that serves: its container would be replaced under its requests.
@@ -36,4 +21,17 @@ export function refuseChangeInPlace(settings: Settings, serving: Serving | undef
       fix: `leave ${serving.slot} as it was, put the release into togather:slots.${idle} and set togather:activeSlot ${idle}; or accept an interruption with pulumi config set togather:force true`,
     },
   ]);
+}
+
+/**
+ * What takes requests now, as the Docker host tells. Not the stack's own outputs: they are what was true when a run ended
+ * well, and reading them costs a preview almost a second (the passphrase's key is derived once more).
+ * @throws {pulumi.RunError} when the host doesn't answer.
+ */
+export async function askServing({ name, host }: Pick<Settings, "name" | "host">): Promise<Serving | undefined> {
+  try {
+    return await servingSlot(name, host);
+  } catch (error) {
+    throw toRunError(error);
+  }
 }

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { SlotRelease } from "../config/load.ts";
 import type { SlotName, StepResult } from "../ops/contract.ts";
 import { containerLabels, containerLogging, type HostContext } from "./host.ts";
+import { releaseLabels } from "../ops/client/serving-slot.ts";
 import { plainRelease } from "./releases.ts";
 import { declareStep } from "./step.ts";
 
@@ -54,7 +55,12 @@ export class Slot extends pulumi.ComponentResource {
       {
         name: containerName,
         image: args.imageId,
-        labels: containerLabels(common.name, args.slot),
+        labels: [
+          ...containerLabels(common.name, args.slot),
+          // What the next run reads back, should this slot serve then.
+          { label: releaseLabels.version, value: args.release.version },
+          { label: releaseLabels.commit, value: args.release.commit },
+        ],
         envs: [...plain.map(([key, value]) => `${key}=${value}`), ...Object.entries(args.secrets).map(([key, value]) => pulumi.interpolate`${key}=${value}`)],
         networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }],
         ports: [{ internal: args.port, external: args.loopbackPort, ip: "127.0.0.1" }],

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { loadSettings, type Settings, type SettingsSources } from "./load.ts";
-import { SettingsError } from "./problems.ts";
+import { orRunError } from "./run-error.ts";
 
 /** The running stack's config under `togather:`, without the prefix. */
 function stackConfig(): SettingsSources["config"] {
@@ -27,14 +27,4 @@ export function readSettings(): Settings {
   const settings = orRunError(() => loadSettings({ config: stackConfig(), encryptedKeys: encryptedKeys(), environment: process.env, projectDirectory: process.cwd() }));
   for (const warning of settings.warnings) void pulumi.log.warn(warning);
   return settings;
-}
-
-/** Runs a check; what it finds wrong with the settings ends the program the way Pulumi shows without a stack trace. */
-export function orRunError<T>(check: () => T): T {
-  try {
-    return check();
-  } catch (error) {
-    if (error instanceof SettingsError) throw new pulumi.RunError(error.message);
-    throw error;
-  }
 }

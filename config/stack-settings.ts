@@ -82,7 +82,7 @@ export const stackSettingsSchema = z.strictObject({
   deployment: z.record(z.string(), z.unknown()).prefault({}),
   /** Leave out snapshot and migrations, e.g. for a hotfix without schema changes. */
   skipMigrations: z.boolean().default(false),
-  /** Allow a change to the slot that serves. This interrupts traffic. */
+  /** Allow a change to the slot that serves, which interrupts traffic, and a deployment beside another that holds the lock. */
   force: z.boolean().default(false),
   /** Signs tokens; at least 32 characters. */
   jwtSecret: z.string().default(""),

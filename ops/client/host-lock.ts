@@ -108,7 +108,8 @@ exit 0
 `;
 
 /** The Docker client's environment: without secrets, of which Pulumi's variables hold some, and with the host. */
-function dockerEnvironment(host: string): NodeJS.ProcessEnv {
+/** The environment of a Docker client that needs no secret. */
+export function dockerEnvironment(host: string): NodeJS.ProcessEnv {
   const left: readonly string[] = SECRET_VARIABLES;
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !left.includes(name) && !name.startsWith("PULUMI_")));
   return host === "" ? env : { ...env, DOCKER_HOST: host };

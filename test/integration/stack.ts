@@ -214,6 +214,7 @@ export class TestStack {
     await execa("docker", ["volume", "rm", "--force", `togather-${this.name}-db-data`, `togather-${this.name}-router-files`], { reject: false });
     await execa("docker", ["network", "rm", `togather-${this.name}`], { reject: false });
     await execa("docker", ["image", "rm", "--force", ...this.commits.map((commit) => `togather-server:${commit}`)], { reject: false });
+    rmSync(`/tmp/togather-deploy-${this.name}.lock`, { force: true });
     rmSync(dirname(this.directory), { recursive: true, force: true });
   }
 }

@@ -1,8 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
+import type { Serving } from "../../ops/client/serving-slot.ts";
 import { before, canaries, firstDeployment, releases, runProgram, type Graph } from "./graph.ts";
 
-const blueServes = { slot: "blue", release: releases.v1 };
+const blueServes: Serving = { slot: "blue", release: releases.v1 };
 const released = { ...firstDeployment, activeSlot: "green", slots: { blue: releases.v1, green: releases.v2 } };
 
 /** Names of the resources whose inputs differ between two graphs, or that only one of them has. */
@@ -88,6 +89,17 @@ describe("the slot that serves", () => {
 });
 
 describe("containers", () => {
+  it("of the slots tell which release they run, for the next deployment to read", async () => {
+    const graph = await runProgram(firstDeployment);
+    expect(graph.get("blue-slot-container").inputs["labels"]).toEqual(
+      expect.arrayContaining([
+        { label: "org.togather.part", value: "blue" },
+        { label: "org.togather.version", value: "v1.0.0" },
+        { label: "org.togather.commit", value: releases.v1.commit },
+      ]),
+    );
+  });
+
   it("hardens the slots, binds them to the loopback and gives them time to drain", async () => {
     const graph = await runProgram(firstDeployment);
     expect(graph.get("blue-slot-container").inputs).toMatchObject({

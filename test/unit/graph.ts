@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { vi } from "vitest";
+import type { Serving } from "../../ops/client/serving-slot.ts";
 
 /** A resource that the program registered, with its inputs as the engine would see them. */
 export interface Registered {
@@ -63,10 +64,11 @@ interface Monitor {
 /**
  * Runs the program with Pulumi's mocks and returns what it registered.
  * @param config the stack's config under `togather:`.
- * @param last what the stack's own last outputs said served.
+ * @param last what the Docker host says serves.
  */
-export async function runProgram(config: Record<string, unknown>, last?: { slot: string; release: object }): Promise<Graph> {
+export async function runProgram(config: Record<string, unknown>, last?: Serving): Promise<Graph> {
   vi.resetModules();
+  vi.doMock(import("../../ops/client/serving-slot.ts"), async (original) => ({ ...(await original()), servingSlot: () => Promise.resolve(last) }));
   const resources: Registered[] = [];
   const inputsOf = new Map<string, Record<string, unknown>>();
   await pulumi.runtime.setMocks(
@@ -74,8 +76,6 @@ export async function runProgram(config: Record<string, unknown>, last?: { slot:
       newResource(args) {
         inputsOf.set(`${args.type} ${args.name}`, args.inputs as Record<string, unknown>);
         switch (args.type) {
-          case "pulumi:pulumi:StackReference":
-            return { id: args.name, state: { name: args.name, outputs: last === undefined ? {} : { serving: last }, secretOutputNames: [] } };
           case "command:local:Command": {
             const { create } = args.inputs as { create: string };
             const step = create.split(" ").at(-1) ?? "";

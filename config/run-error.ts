@@ -1,0 +1,19 @@
+import * as pulumi from "@pulumi/pulumi";
+import { StepError } from "../ops/errors.ts";
+import { SettingsError } from "./problems.ts";
+
+/** What an operator can mend, as the error that Pulumi shows without a stack trace; anything else as it is. */
+export function toRunError(error: unknown): unknown {
+  if (error instanceof SettingsError) return new pulumi.RunError(error.message);
+  if (error instanceof StepError) return new pulumi.RunError(error.hint === undefined ? error.message : `${error.message}\n  → ${error.hint}`);
+  return error;
+}
+
+/** Runs a check; what it finds ends the program the way Pulumi shows without a stack trace. */
+export function orRunError<T>(check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    throw toRunError(error);
+  }
+}
