@@ -24,8 +24,8 @@ export function refuseChangeInPlace(settings: Settings, serving: Serving | undef
 }
 
 /**
- * What takes requests now, as the Docker host tells. Not the stack's own outputs: they are what was true when a run ended
- * well, and reading them costs a preview almost a second (the passphrase's key is derived once more).
+ * What takes requests now, as the Docker host tells. Not the stack's own outputs: they are what was true when a run last
+ * ended well.
  * @throws {pulumi.RunError} when the host doesn't answer.
  */
 export async function askServing({ name, host }: Pick<Settings, "name" | "host">): Promise<Serving | undefined> {
