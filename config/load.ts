@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { z } from "zod";
 import type { Release, SlotName } from "../ops/contract.ts";
 import { parseDeploymentFile, type DeploymentFile } from "./deployment-file.ts";
 import { environmentRules, type EnvironmentName, type EnvironmentRules, type Severity } from "./environments.ts";
@@ -210,6 +209,3 @@ export function loadSettings(sources: SettingsSources): Settings {
     warnings,
   };
 }
-
-/** The JSON Schema of a stack's settings, for editors and documents. */
-export const stackSettingsJsonSchema = (): unknown => z.toJSONSchema(stackSettingsSchema, { io: "input" });

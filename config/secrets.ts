@@ -3,7 +3,7 @@ import { parse } from "dotenv";
 import type { Problem } from "./problems.ts";
 
 /** A secret's name in the environment and secrets file, and its key in the stack's config. */
-const secretNames = {
+export const secretNames = {
   jwtSecret: "JWT_SECRET",
   adminApiKey: "ADMIN_API_KEY",
   databasePassword: "DATABASE_PASSWORD",
