@@ -71,10 +71,10 @@ function declareSlot(slot: SlotName): Slot | undefined {
   if (release === undefined) return undefined;
   const data = { context, networkName, release, databaseUrl: database.ownerUrl };
   const image = new ServerImage(`${slot}-image`, { context, release, source }, { ...onHost, dependsOn: [begin] });
-  const { backup_location: backupLocation, snapshot_retention: retention } = deployment.database;
+  const { backup_location: backupLocation, snapshot_retention: retention, snapshot_keep_verified: keepVerified } = deployment.database;
   const snapshot = settings.skipMigrations
     ? undefined
-    : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention }, { dependsOn: [image, ops] });
+    : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention, keepVerified }, { dependsOn: [image, ops] });
   const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source }, { dependsOn: [snapshot] });
   return new Slot(
     `${slot}-slot`,

@@ -14,6 +14,8 @@ export interface SnapshotArgs {
   backupLocation: string;
   /** How many snapshots stay. */
   retention: number;
+  /** How many verified ones stay, however old they are. */
+  keepVerified: number;
   /** The release before whose migrations it is taken. */
   release: SlotRelease;
 }
@@ -33,6 +35,7 @@ export class Snapshot extends pulumi.ComponentResource {
         network: args.networkName,
         backupLocation: args.backupLocation,
         retention: args.retention,
+        keepVerified: args.keepVerified,
         release: plainRelease(args.release),
       },
       { ...args.context.step, secrets: { DATABASE_URL: args.databaseUrl } },

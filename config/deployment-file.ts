@@ -24,6 +24,8 @@ export const deploymentFileSchema = z.strictObject({
     .strictObject({
       /** How many snapshots stay. */
       snapshot_retention: z.int().min(1).max(1000).default(7),
+      /** The newest so many verified snapshots stay, however old they are. */
+      snapshot_keep_verified: z.int().min(0).max(1000).default(2),
       /** Directory on the Docker host. */
       backup_location: absolutePath.default("/var/backups/togather"),
     })

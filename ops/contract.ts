@@ -110,6 +110,8 @@ export const snapshotRequestSchema = z.strictObject({
   backupLocation: z.string(),
   /** How many snapshots of this deployment stay. */
   retention: z.number().int().min(1),
+  /** The newest so many verified ones stay, however old they are. */
+  keepVerified: z.number().int().min(0),
   release: releaseSchema,
 });
 export const snapshotResultSchema = z.strictObject({

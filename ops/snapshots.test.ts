@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { tolerateExistingRoles } from "./roles.ts";
-import { expireSnapshots, listSnapshots, manifestName, snapshotName, type Manifest } from "./snapshots.ts";
+import { expireSnapshots, listSnapshots, manifestName, removeLeftovers, snapshotName, type Manifest } from "./snapshots.ts";
 
 let directory: string;
 beforeEach(async () => {
@@ -18,7 +18,7 @@ async function put(name: string, stamp: string, time?: string): Promise<string> 
   return file;
 }
 function manifestOf(file: string, time: string): Manifest {
-  const zero = { database_bytes: 1, row_estimate: 0, bytes: 1, duration_ms: 1, migration_version: null, migration_dirty: false };
+  const zero = { database_oid: 1, database_bytes: 1, rows: 0, tables: {}, extensions: {}, next_transaction: "1", bytes: 1, plain_bytes: 1, roles_bytes: 0, duration_ms: 1, migration_version: null, migration_dirty: false };
   return { file, time, deployment: "a", environment: "staging", before_version: "v", before_commit: "c", database: "d", database_version: "17", tool_version: "17", sha256: "", ...zero };
 }
 
@@ -30,15 +30,41 @@ describe("expireSnapshots", () => {
     const others = [await put("production-2", "20250101_000000"), await put("prod", "20250101_000000"), "togather_production_x.sql.gz", "togather_production_20250101_000000.sql.gz.bak", "notes.txt"];
     for (const file of others.slice(2)) await writeFile(join(directory, file), "x");
     expect((await listSnapshots(directory, "production")).map(({ file }) => file)).toEqual([newest, middle, oldest]);
-    expect(await expireSnapshots(directory, { name: "production", keep: 2, never: newest })).toEqual([oldest]);
+    expect(await expireSnapshots(directory, { name: "production", keep: 2, keepVerified: 0, never: newest })).toEqual([oldest]);
     expect((await readdir(directory)).sort()).toEqual([...others, newest, manifestName(newest), middle].sort());
   });
 
   it("never removes the one that was just made, on a clock that went back", async () => {
     await put("a", "20260301_000000", "2026-03-01T00:00:00Z");
     const made = await put("a", "20250101_000000", "2025-01-01T00:00:00Z");
-    expect(await expireSnapshots(directory, { name: "a", keep: 1, never: made })).toEqual([snapshotName("a", "20260301_000000")]);
-    expect(await expireSnapshots(directory, { name: "a", keep: 1, never: made })).toEqual([]);
+    expect(await expireSnapshots(directory, { name: "a", keep: 1, keepVerified: 0, never: made })).toEqual([snapshotName("a", "20260301_000000")]);
+    expect(await expireSnapshots(directory, { name: "a", keep: 1, keepVerified: 0, never: made })).toEqual([]);
+  });
+});
+
+describe("verified snapshots", () => {
+  it("stay, the newest ones, when everything has expired", async () => {
+    const stamps = ["20260101_000000", "20260102_000000", "20260103_000000", "20260104_000000", "20260105_000000"];
+    const files: string[] = [];
+    for (const [index, stamp] of stamps.entries()) {
+      const file = await put("a", stamp);
+      const manifest = manifestOf(file, `2026-01-0${index + 1}T00:00:00Z`);
+      await writeFile(join(directory, manifestName(file)), JSON.stringify(index < 3 ? { ...manifest, verified_at: "2026-02-01T00:00:00Z" } : manifest));
+      files.push(file);
+    }
+    const made = files[4] ?? "";
+    expect(await expireSnapshots(directory, { name: "a", keep: 1, keepVerified: 2, never: made })).toEqual([files[3], files[0]]);
+    expect(await expireSnapshots(directory, { name: "a", keep: 1, keepVerified: 2, never: made })).toEqual([]);
+  });
+});
+
+describe("removeLeftovers", () => {
+  it("removes what is not whole, and nothing of others", async () => {
+    const whole = await put("a", "20260101_000000", "2026-01-01T00:00:00Z");
+    const others = ["togather_b_20260101_000000.sql.gz.partial", "togather_b_20260101_000000.json", "notes.json"];
+    for (const file of [...others, "togather_a_20260102_000000.sql.gz.partial", "togather_a_20260103_000000.json"]) await writeFile(join(directory, file), "x");
+    await removeLeftovers(directory, "a");
+    expect((await readdir(directory)).sort()).toEqual([...others, whole, manifestName(whole)].sort());
   });
 });
 

@@ -2,7 +2,9 @@
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import type { StepContext } from "./context.ts";
 import { syncDirectory } from "./files.ts";
+import { withFileLock } from "./lock.ts";
 
 /** What is known about a snapshot, in a JSON file beside it. */
 export const manifestSchema = z.looseObject({
@@ -14,16 +16,31 @@ export const manifestSchema = z.looseObject({
   before_version: z.string(),
   before_commit: z.string(),
   database: z.string(),
+  /** By which a later restore knows that this still is the database that the snapshot was taken of. */
+  database_oid: z.number(),
   database_version: z.string(),
   database_bytes: z.number(),
   tool_version: z.string(),
   /** golang-migrate's version in the snapshot; null in a database without migrations. */
   migration_version: z.number().nullable(),
   migration_dirty: z.boolean(),
-  row_estimate: z.number(),
+  /** Rows by table (`schema.table`), counted in the same database snapshot as the dump. Tables of extensions are left out. */
+  tables: z.record(z.string(), z.number()),
+  rows: z.number(),
+  /** Version by extension. */
+  extensions: z.record(z.string(), z.string()),
+  /** The first transaction that is not in it: rows of later ones were written since. */
+  next_transaction: z.string(),
+  /** Of the file, compressed. */
   bytes: z.number(),
   sha256: z.string(),
+  /** Before compression: all of it, and the roles with which it begins. */
+  plain_bytes: z.number(),
+  roles_bytes: z.number(),
   duration_ms: z.number(),
+  /** When it was restored into a scratch database and found complete. */
+  verified_at: z.string().optional(),
+  verify_duration_ms: z.number().optional(),
 });
 export type Manifest = z.infer<typeof manifestSchema>;
 
@@ -43,6 +60,29 @@ function timeInName(file: string, name: string): string | undefined {
   return year === undefined ? undefined : `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`;
 }
 
+/** One at a time takes, reads or removes a deployment's snapshots. */
+export function withSnapshotLock<T>({ log, paths, signal }: StepContext, use: () => Promise<T>): Promise<T> {
+  return withFileLock(
+    {
+      file: join(paths.state, ".snapshot.lock"),
+      waitSeconds: 3600,
+      signal,
+      onWait: () => { log.info("snapshot: another step works on the snapshots of this deployment, waiting for it"); },
+    },
+    use,
+  );
+}
+
+/** Removes what a killed run has left of a deployment's snapshots: files that are not whole, manifests without a snapshot. */
+export async function removeLeftovers(directory: string, name: string): Promise<void> {
+  const files = new Set(await readdir(directory));
+  for (const file of files) {
+    const snapshot = file.endsWith(".partial") ? file.slice(0, -".partial".length) : file.replace(/\.json$/, ".sql.gz");
+    if (snapshot === file || timeInName(snapshot, name) === undefined) continue;
+    if (file.endsWith(".partial") || !files.has(snapshot)) await rm(join(directory, file), { force: true });
+  }
+}
+
 export interface StoredSnapshot {
   file: string;
   time: string;
@@ -50,7 +90,8 @@ export interface StoredSnapshot {
   manifest: Manifest | undefined;
 }
 
-async function readManifest(file: string): Promise<Manifest | undefined> {
+/** Undefined when it is missing or can't be read. */
+export async function readManifest(file: string): Promise<Manifest | undefined> {
   try {
     return manifestSchema.parse(JSON.parse(await readFile(file, "utf8")));
   } catch {
@@ -70,13 +111,24 @@ export async function listSnapshots(directory: string, name: string): Promise<St
   return found.sort((a, b) => Date.parse(b.time) - Date.parse(a.time) || (a.file < b.file ? 1 : -1));
 }
 
-/**
- * Removes all but the newest snapshots of a deployment.
- * @param options.never a snapshot that stays whatever its time says: the one just made, on a clock that was set back.
- */
-export async function expireSnapshots(directory: string, options: { name: string; keep: number; never: string }): Promise<string[]> {
-  const others = (await listSnapshots(directory, options.name)).filter(({ file }) => file !== options.never);
-  const expired = others.slice(Math.max(0, options.keep - 1)).map(({ file }) => file);
+export interface Retention {
+  /** The deployment's name. */
+  name: string;
+  /** How many stay. */
+  keep: number;
+  /** The newest so many verified ones stay, however old they are. */
+  keepVerified: number;
+  /** A snapshot that stays whatever its time says: the one just made, on a clock that was set back. */
+  never: string;
+}
+
+/** Removes all but the newest snapshots of a deployment. */
+export async function expireSnapshots(directory: string, options: Retention): Promise<string[]> {
+  const all = await listSnapshots(directory, options.name);
+  const verified = all.filter(({ manifest }) => manifest?.verified_at !== undefined).slice(0, options.keepVerified);
+  const stay = new Set([options.never, ...verified.map(({ file }) => file)]);
+  const others = all.filter(({ file }) => file !== options.never);
+  const expired = others.slice(Math.max(0, options.keep - 1)).map(({ file }) => file).filter((file) => !stay.has(file));
   for (const file of expired) {
     await rm(join(directory, file), { force: true });
     await rm(join(directory, manifestName(file)), { force: true });

@@ -77,12 +77,10 @@ export interface SchemaVersion {
 }
 
 export async function readSchemaVersion(client: pg.Client): Promise<SchemaVersion> {
-  try {
-    const { rows } = await client.query<{ version: string; dirty: boolean }>("SELECT version, dirty FROM schema_migrations LIMIT 1");
-    const row = rows[0];
-    return row === undefined ? { version: null, dirty: false } : { version: Number(row.version), dirty: row.dirty };
-  } catch (error) {
-    if (error instanceof pg.DatabaseError && error.code === "42P01") return { version: null, dirty: false };
-    throw error;
-  }
+  // Asked first: in a transaction, a query of a table that isn't there would end the transaction.
+  const { rows: tables } = await client.query<{ there: boolean }>("SELECT to_regclass('schema_migrations') IS NOT NULL AS there");
+  if (tables[0]?.there !== true) return { version: null, dirty: false };
+  const { rows } = await client.query<{ version: string; dirty: boolean }>("SELECT version, dirty FROM schema_migrations LIMIT 1");
+  const row = rows[0];
+  return row === undefined ? { version: null, dirty: false } : { version: Number(row.version), dirty: row.dirty };
 }

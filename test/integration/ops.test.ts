@@ -84,7 +84,7 @@ describe("begin and record", () => {
 });
 
 describe("snapshot", () => {
-  const request = (over: { retention?: number } = {}): Parameters<typeof run<"snapshot">>[1] => ({ backupLocation: harness.backups, retention: over.retention ?? 7, release });
+  const request = (over: { retention?: number } = {}): Parameters<typeof run<"snapshot">>[1] => ({ backupLocation: harness.backups, retention: over.retention ?? 7, keepVerified: 2, release });
   const files = async (): Promise<string[]> => (await readdir(harness.backups)).sort();
 
   it("can be restored into a fresh database, permissions too, with psql stopping at the first error", async () => {
@@ -107,7 +107,7 @@ describe("snapshot", () => {
     expect(result).toMatchObject({ bytes: content.length, sha256: createHash("sha256").update(content).digest("hex"), migrationVersion: 7 });
     expect(await stat(result.file)).toMatchObject({ uid: 12345, gid: 12345, mode: 0o100600 });
     const manifest = JSON.parse(await readFile(result.file.replace(/\.sql\.gz$/, ".json"), "utf8")) as Record<string, unknown>;
-    expect(manifest).toMatchObject({ database: "filled", sha256: result.sha256, migration_version: 7, before_version: "v1.0.0", tool_version: expect.stringContaining("17.") as unknown });
+    expect(manifest).toMatchObject({ database: "filled", sha256: result.sha256, migration_version: 7, before_version: "v1.0.0", tables: { "public.events": 5000, "public.schema_migrations": 1 }, rows: 5001, extensions: { plpgsql: "1.0" }, tool_version: expect.stringContaining("17.") as unknown });
 
     await harness.sql("CREATE DATABASE restored");
     const restore = await execa("sh", ["-c", `gunzip -c "$FILE" | docker exec -i ${harness.postgres} psql -q -U postgres -d restored -v ON_ERROR_STOP=1`], { env: { FILE: result.file }, reject: false });
@@ -133,7 +133,7 @@ describe("snapshot", () => {
     try {
       const snapshot = harness.start("snapshot", request(), { DATABASE_URL: harness.url("filled") });
       const container = await harness.stepContainer("snapshot");
-      await eventually("pg_dump waits for the lock", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE NOT granted")) !== "0");
+      await eventually("pg_dump waits for the lock", async () => (await harness.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'")) !== "0");
       return await use(snapshot, container);
     } finally {
       await harness.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");

@@ -1,0 +1,53 @@
+/** What is in a database, exactly: what a snapshot's manifest holds, and what a restored one is compared with. */
+import pg from "pg";
+import { readSchemaVersion, type SchemaVersion } from "./sql.ts";
+
+export interface Contents {
+  /** Rows by table, `schema.table` as SQL writes it. */
+  tables: Record<string, number>;
+  /** Version by extension. */
+  extensions: Record<string, string>;
+  migration: SchemaVersion;
+}
+
+/** Tables with data of their own, partitions one by one. An extension's tables are the extension's. */
+export async function listTables(client: pg.Client): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(`
+    SELECT format('%I.%I', n.nspname, c.relname) AS name
+      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+     ORDER BY 1`);
+  return rows.map(({ name }) => name);
+}
+
+/** Counts every row: estimates prove nothing. */
+export async function readContents(client: pg.Client): Promise<Contents> {
+  const migration = await readSchemaVersion(client);
+  const { rows: extensions } = await client.query<{ name: string; version: string }>("SELECT extname AS name, extversion AS version FROM pg_catalog.pg_extension ORDER BY 1");
+  const tables: Contents["tables"] = {};
+  for (const table of await listTables(client)) {
+    const { rows } = await client.query<{ count: string }>(`SELECT count(*) FROM ONLY ${table}`);
+    tables[table] = Number(rows[0]?.count);
+  }
+  return { tables, extensions: Object.fromEntries(extensions.map(({ name, version }) => [name, version])), migration };
+}
+
+/** All rows of all tables. */
+export const rowsOf = (tables: Contents["tables"]): number => Object.values(tables).reduce((sum, rows) => sum + rows, 0);
+
+/** What a database has that is not as it should be, in sentences. Empty: it is the same. Versions of extensions may differ. */
+export function differences(expected: Contents, found: Contents): string[] {
+  const problems: string[] = [];
+  for (const table of new Set([...Object.keys(expected.tables), ...Object.keys(found.tables)])) {
+    const [wanted, has] = [expected.tables[table], found.tables[table]];
+    if (wanted === has) continue;
+    if (has === undefined) problems.push(`table ${table} is missing (${wanted} rows)`);
+    else if (wanted === undefined) problems.push(`table ${table} is there, expected none of this name`);
+    else problems.push(`table ${table} has ${has} rows, expected ${wanted}`);
+  }
+  for (const name of Object.keys(expected.extensions)) if (found.extensions[name] === undefined) problems.push(`extension ${name} is missing`);
+  const shown = ({ version, dirty }: SchemaVersion): string => `${version ?? "none"}${dirty ? " (dirty)" : ""}`;
+  if (shown(expected.migration) !== shown(found.migration)) problems.push(`schema version is ${shown(found.migration)}, expected ${shown(expected.migration)}`);
+  return problems;
+}
