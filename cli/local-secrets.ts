@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parse } from "dotenv";
+import { dotenvLine } from "../config/dotenv.ts";
 import { secretNames } from "../config/secrets.ts";
 
 /** Makes up the secrets that the file doesn't have yet, and says which. Those that it has stay as they are. */
@@ -9,7 +10,7 @@ export function ensureSecrets(file: string): string[] {
   const present = parse(text);
   const missing = Object.values(secretNames).filter((name) => !present[name]);
   if (missing.length > 0) {
-    const lines = missing.map((name) => `${name}=${randomBytes(36).toString("base64url")}\n`);
+    const lines = missing.map((name) => `${dotenvLine(name, randomBytes(36).toString("base64url"))}\n`);
     const separator = text === "" || text.endsWith("\n") ? "" : "\n";
     writeFileSync(file, `${text}${separator}${lines.join("")}`, { mode: 0o600 });
   }

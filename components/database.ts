@@ -2,6 +2,7 @@ import { createHmac } from "node:crypto";
 import * as docker from "@pulumi/docker";
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
+import { formatDatabaseUrl } from "../ops/connection.ts";
 import { containerLabels, containerLogging } from "./host.ts";
 
 export interface DatabaseArgs {
@@ -108,7 +109,7 @@ export class Database extends pulumi.ComponentResource {
         // What depends on the URL depends on the roles, extensions and rights behind it.
         pulumi
           .all([password, pulumi.all(ready.map((resource) => resource.urn))])
-          .apply(([secret]) => `postgresql://${role}:${encodeURIComponent(secret)}@${containerName}:${port}/${databaseName}?sslmode=disable`),
+          .apply(([secret]) => formatDatabaseUrl({ host: containerName, port, user: role, password: secret, database: databaseName, parameters: { sslmode: "disable" } })),
       );
     this.ownerUrl = url("togather_owner", ownerPassword);
     this.appUrl = url("togather_app", appPassword);

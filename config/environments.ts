@@ -4,14 +4,16 @@ export type EnvironmentName = (typeof environmentNames)[number];
 /** What a broken rule does: stop before anything changes, or say so and go on. */
 export type Severity = "error" | "warn" | "off";
 
-/** The rules in which the environments differ. The table in docs/environments.md is tested against this one. */
+/** The rules in which the environments differ. The table in docs/settings.md is tested against this one. */
 export interface EnvironmentRules {
   /** `togather:tls` must be set. */
   https: Severity;
   /** Each release must be a git commit (or an image digest), not a source tree without history. */
   committedSource: Severity;
-  /** Secrets must be strong. */
+  /** Secrets must not be placeholders, short or easy to guess. */
   strongSecrets: Severity;
+  /** No secret may be that of another environment, as far as this checkout knows, or used twice. */
+  uniqueSecrets: Severity;
   /** The database's volume can't be deleted by Pulumi. */
   protectData: boolean;
   /** The router sends plain HTTP to HTTPS, where there is a certificate. */
@@ -21,7 +23,7 @@ export interface EnvironmentRules {
 }
 
 export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
-  production: { https: "error", committedSource: "error", strongSecrets: "error", protectData: true, redirectToHttps: true, logLevel: "INFO" },
-  staging: { https: "warn", committedSource: "warn", strongSecrets: "error", protectData: false, redirectToHttps: false, logLevel: "INFO" },
-  development: { https: "off", committedSource: "off", strongSecrets: "warn", protectData: false, redirectToHttps: false, logLevel: "DEBUG" },
+  production: { https: "error", committedSource: "error", strongSecrets: "error", uniqueSecrets: "error", protectData: true, redirectToHttps: true, logLevel: "INFO" },
+  staging: { https: "warn", committedSource: "warn", strongSecrets: "error", uniqueSecrets: "warn", protectData: false, redirectToHttps: false, logLevel: "INFO" },
+  development: { https: "off", committedSource: "off", strongSecrets: "warn", uniqueSecrets: "warn", protectData: false, redirectToHttps: false, logLevel: "DEBUG" },
 };

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import type { Release, SlotName } from "../ops/contract.ts";
 import { parseDeploymentFile, type DeploymentFile } from "./deployment-file.ts";
 import { environmentRules, type EnvironmentName, type EnvironmentRules, type Severity } from "./environments.ts";
 import { keysAt, problemsOf, SettingsError, type Problem } from "./problems.ts";
-import { readSecretsFile, resolveSecrets, type Secrets } from "./secrets.ts";
+import { SecretMemory } from "./secret-memory.ts";
+import { readSecretsFile, resolveSecrets, reusedSecrets, weakSecrets, type Secrets } from "./secrets.ts";
 import { secretKeys, stackSettingsSchema, type ReleaseSetting, type StackSettings } from "./stack-settings.ts";
 
 /** What a slot is to run, and where it comes from. */
@@ -145,6 +146,9 @@ export function loadSettings(sources: SettingsSources): Settings {
   const file = readSecretsFile(resolve(sources.projectDirectory, secretsFile), secretsFile);
   const secrets = resolveSecrets({ environment: sources.environment, file: file.file, config: stack });
   problems.push(...file.problems, ...secrets.problems);
+  const memory = new SecretMemory(join(sources.projectDirectory, ".togather", "secrets"));
+  for (const weak of weakSecrets(secrets.found, memory)) broken(rules.strongSecrets, weak);
+  for (const reused of reusedSecrets(secrets.found, memory, stack.environment)) broken(rules.uniqueSecrets, reused);
 
   const slots: Settings["slots"] = {};
   for (const slot of ["blue", "green"] as const) {
@@ -195,6 +199,11 @@ export function loadSettings(sources: SettingsSources): Settings {
   }
 
   if (problems.length > 0 || deployment.value === undefined) throw new SettingsError(problems);
+  try {
+    memory.remember(secrets.found.map(({ value }) => value), stack.environment);
+  } catch (error) {
+    warnings.push(`.togather/secrets: ${error instanceof Error ? error.message : String(error)}; that a secret is in use elsewhere can't be told`);
+  }
   const name = stack.name ?? stack.environment;
   const subnet = stack.subnet === "" ? subnetOf(name) : stack.subnet;
   return {

@@ -27,8 +27,23 @@ const publicAuthorities = "/etc/ssl/certs/ca-certificates.crt";
 /** PostgreSQL's URLs may leave the host out (`user@/database?host=…`); the URL parser wants one. */
 const noHost = "no-host.invalid";
 
-function broken(what: string, hint?: string): StepError {
-  return new StepError(`DATABASE_URL ${what}`, {
+/** What is wrong with a URL; `parseDatabaseUrl` adds whose. */
+class Broken extends Error {
+  readonly hint: string | undefined;
+  constructor(what: string, hint: string | undefined) {
+    super(what);
+    this.hint = hint;
+  }
+}
+
+function broken(what: string, hint?: string): Broken {
+  return new Broken(what, hint);
+}
+
+function asStepError(error: unknown, variable: string): unknown {
+  if (!(error instanceof Broken)) return error;
+  const { message, hint } = error;
+  return new StepError(`${variable} ${message}`, {
     hint: hint ?? "write it as postgresql://user:password@host:5432/database, with special characters of the password percent-encoded (@ as %40, / as %2F, : as %3A, # as %23, ? as %3F, % as %25)",
   });
 }
@@ -49,20 +64,32 @@ export function escapeOption(value: string): string {
   return value.replace(/[\\\s]/g, (character) => `\\${character}`);
 }
 
-/**
- * Takes a connection URL apart. Its password is in no message.
- * @throws {StepError} when it is no PostgreSQL URL, or means something other than it seems to.
- */
-export function parseDatabaseUrl(text: string | undefined): Connection {
-  if (text === undefined || text === "") throw broken("is not set");
-  if (!/^postgres(ql)?:\/\//i.test(text)) throw broken("is no PostgreSQL URL: it doesn't begin with postgresql://");
-  let url: URL;
+function readUrl(text: string): URL {
   try {
-    // The URL parser drops tabs and line breaks without a word.
-    url = new URL(text.replace(/[\t\r\n]/g, (character) => encodeURIComponent(character)).replace(/^(\w+:\/\/[^/?#]*@)(?=[/?]|$)/, `$1${noHost}`));
+    // The URL parser drops tabs and line breaks without a word, and wants a host.
+    return new URL(text.replace(/[\t\r\n]/g, (character) => encodeURIComponent(character)).replace(/^(\w+:\/\/[^/?#]*@)(?=[/?]|$)/, `$1${noHost}`));
   } catch {
     throw broken("can't be read as a URL");
   }
+}
+
+/**
+ * Takes a connection URL apart. Its password is in no message.
+ * @param variable whose value it is, for messages.
+ * @throws {StepError} when it is no PostgreSQL URL, or means something other than it seems to.
+ */
+export function parseDatabaseUrl(text: string | undefined, variable = "DATABASE_URL"): Connection {
+  try {
+    return parse(text);
+  } catch (error) {
+    throw asStepError(error, variable);
+  }
+}
+
+function parse(text: string | undefined): Connection {
+  if (text === undefined || text === "") throw broken("is not set");
+  if (!/^postgres(ql)?:\/\//i.test(text)) throw broken("is no PostgreSQL URL: it doesn't begin with postgresql://");
+  const url = readUrl(text);
   if (url.hash !== "") throw broken("contains a # that is not encoded");
   if (url.pathname.indexOf("/", 1) !== -1) throw broken("contains a / that is not encoded");
   if (url.username === "" && url.search.includes("@")) throw broken("contains a ? that is not encoded");
@@ -90,6 +117,37 @@ export function parseDatabaseUrl(text: string | undefined): Connection {
     sslRootCert: rootCert === null || rootCert === "system" ? publicAuthorities : rootCert,
     options: [parameters.get("options"), searchPath === null ? null : `-c search_path=${escapeOption(searchPath)}`].filter((part) => part !== null).join(" "),
   };
+}
+
+/** What a connection URL is made of. */
+export interface UrlParts extends Pick<Connection, "host" | "port" | "user" | "password" | "database"> {
+  /** Parameters such as sslmode. */
+  parameters?: Record<string, string>;
+}
+
+/** A connection URL that everybody reads alike: libpq, pgx and `parseDatabaseUrl`. Whatever its parts contain, it comes back. */
+export function formatDatabaseUrl({ host, port, user, password, database, parameters = {} }: UrlParts): string {
+  // encodeURIComponent leaves these, and they mean something in a URL's first part to one parser or another.
+  const encode = (part: string): string => encodeURIComponent(part).replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+  const userinfo = password === undefined ? encode(user) : `${encode(user)}:${encode(password)}`;
+  // An IPv6 address in brackets; a socket's directory is a parameter, since Go's parser takes no %2F in a host.
+  const socket = host.startsWith("/");
+  const authority = socket ? "" : `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  // Dots alone are a step up or none in a URL's path, encoded or not.
+  const dots = /^\.{1,2}$/.test(database);
+  const all = { ...(socket ? { host, port: String(port) } : {}), ...(dots ? { dbname: database } : {}), ...parameters };
+  const query = Object.entries(all).map(([name, value]) => `${encode(name)}=${encode(value)}`);
+  return `postgresql://${userinfo}@${authority}/${dots ? "" : encode(database)}${query.length === 0 ? "" : `?${query.join("&")}`}`;
+}
+
+/**
+ * The same URL with everything encoded that has to be: libpq and our own parser are lenient, Go's is not.
+ * @throws {StepError} as `parseDatabaseUrl`.
+ */
+export function normalizeDatabaseUrl(text: string, variable = "DATABASE_URL"): string {
+  parseDatabaseUrl(text, variable);
+  const { href } = readUrl(text);
+  return href.replace(noHost, "").replace(/^postgres:/i, "postgresql:");
 }
 
 /** How the connection reaches programs, libpq's and Go's: by environment, so that it is on no command line. */

@@ -1,4 +1,5 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createHash, randomBytes } from "node:crypto";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -6,7 +7,10 @@ import { loadSettings, type Settings } from "../../config/load.ts";
 import { SettingsError } from "../../config/problems.ts";
 
 const commit = "1111111111111111111111111111111111111111";
-const secrets = { JWT_SECRET: "a".repeat(10) + "bcdefghijklmnopqrstuvwxyz", ADMIN_API_KEY: "0123456789abcdef0123456789abcdef", DATABASE_PASSWORD: "0123456789abcdef" };
+const secrets = { JWT_SECRET: "Xq4vT9mZk2RbW7nLd5HsJc8Yp3Fg6AeQ", ADMIN_API_KEY: "f3K8wPz6QyVt1NgBh7UeMx2DaRj4Sc9L", DATABASE_PASSWORD: "r5TcG9aJv4LkXw2b" };
+
+/** A secret of nobody else. */
+const strong = (): string => randomBytes(32).toString("base64url");
 
 let directory = "";
 beforeEach(() => {
@@ -119,15 +123,16 @@ describe("production", () => {
       expect.stringContaining("togather:tls: production serves HTTPS, but no certificate is set"),
     ]);
     expect(load({ ...staging, ...tree }).warnings).toHaveLength(2);
-    expect(load({ ...staging, ...tree, environment: "development" }).warnings).toEqual([]);
+    expect(load({ ...staging, ...tree, environment: "development" }, { JWT_SECRET: strong(), ADMIN_API_KEY: strong(), DATABASE_PASSWORD: strong() }).warnings).toEqual([]);
   });
 });
 
 describe("secrets", () => {
   it("come from the environment, then the file, then the config", () => {
-    writeFileSync(join(directory, ".env.staging"), `JWT_SECRET=${"f".repeat(32)}\nADMIN_API_KEY=${"g".repeat(32)}\n`, { mode: 0o600 });
-    const settings = load({ ...staging, adminApiKey: "h".repeat(32), databasePassword: "i".repeat(32) }, { JWT_SECRET: "e".repeat(32) });
-    expect(settings.secrets).toEqual({ jwtSecret: "e".repeat(32), adminApiKey: "g".repeat(32), databasePassword: "i".repeat(32) });
+    const [jwtSecret, adminApiKey, databasePassword] = [strong(), strong(), strong()];
+    writeFileSync(join(directory, ".env.staging"), `JWT_SECRET=${strong()}\nADMIN_API_KEY=${adminApiKey}\n`, { mode: 0o600 });
+    const settings = load({ ...staging, adminApiKey: strong(), databasePassword }, { JWT_SECRET: jwtSecret });
+    expect(settings.secrets).toEqual({ jwtSecret, adminApiKey, databasePassword });
   });
 
   it("are missed by name, with the command that sets them", () => {
@@ -139,14 +144,81 @@ describe("secrets", () => {
   });
 
   it("are never shown, however wrong they are", () => {
-    const found = problems(staging, { ...secrets, JWT_SECRET: "canary-short", ADMIN_API_KEY: "CHANGE_ME_canary_0123456789_0123456789" }).join("\n");
+    const found = problems(staging, { ...secrets, JWT_SECRET: "canary-short", ADMIN_API_KEY: "CHANGE_ME_canary_0123456789_0123456789", DATABASE_PASSWORD: "canarycanarycanarycanary" }).join("\n");
     expect(found).toMatch(/JWT_SECRET: has 12 characters, expected at least 32/);
     expect(found).toMatch(/ADMIN_API_KEY: is a placeholder/);
+    expect(found).toMatch(/DATABASE_PASSWORD: is easy to guess: about \d+ bits, expected at least 46 -> put a new one there: openssl rand -hex 24/);
     expect(found).not.toContain("canary");
   });
 
+  it.each(["a".repeat(40), "0123456789abcdef0123456789abcdef", "qwertyuiopasdfghjklzxcvbnm123456", "togather-production-jwt-secret-2026", "admin-key-admin-key-admin-key-admin-key", "R2D2c3po!R2D2c3po!R2D2c3po!R2D2c3po!"])(
+    "that can be guessed are refused: %s",
+    (ADMIN_API_KEY) => {
+      expect(problems(staging, { ...secrets, ADMIN_API_KEY })).toEqual([expect.stringMatching(/^environment variable ADMIN_API_KEY: is easy to guess/)]);
+    },
+  );
+
+  it.each(["CHANGE_ME", "please-change-this-before-production", "dev_jwt_secret_change_in_production_min_64_chars", "<your secret here, 32 characters>", "${ADMIN_API_KEY}", "your-secret-key-of-32-characters!", "xxxxxxxx-xxxxxxxx-xxxxxxxx-xxxxxxx", "todo: make one with openssl, please"])(
+    "that come from a template are refused: %s",
+    (ADMIN_API_KEY) => {
+      expect(problems(staging, { ...secrets, ADMIN_API_KEY })).toEqual([expect.stringMatching(/^environment variable ADMIN_API_KEY: is a placeholder/)]);
+    },
+  );
+
+  it("as openssl makes them are strong enough", () => {
+    for (let round = 0; round < 20; round++) {
+      const made = { JWT_SECRET: randomBytes(32).toString("base64"), ADMIN_API_KEY: randomBytes(32).toString("hex"), DATABASE_PASSWORD: randomBytes(24).toString("hex") };
+      expect(load(staging, made).warnings).toEqual([expect.stringContaining("togather:tls")]);
+    }
+  });
+
+  it("that are weak only make development warn", () => {
+    const weak = { ...secrets, ADMIN_API_KEY: "changeme", DATABASE_PASSWORD: "togather" };
+    expect(load({ ...staging, environment: "development" }, weak).warnings).toEqual([
+      "environment variable ADMIN_API_KEY: is a placeholder, expected a secret of your own",
+      "environment variable DATABASE_PASSWORD: has 8 characters, expected at least 16",
+    ]);
+    expect(problems({ ...staging, environment: "development" }, { ...weak, JWT_SECRET: "short" })).toEqual([expect.stringContaining("the server takes none below 32")]);
+  });
+
+  it("of another environment are refused in production, and warned of elsewhere", () => {
+    writeFileSync(join(directory, "c.pem"), "-----BEGIN CERTIFICATE-----\n");
+    writeFileSync(join(directory, "k.pem"), "-----BEGIN PRIVATE KEY-----\n");
+    const production = { ...staging, environment: "production", tls: { certificateFile: "c.pem", keyFile: "k.pem" } };
+    load(staging);
+    const own = { JWT_SECRET: strong(), DATABASE_PASSWORD: strong() };
+    expect(problems(production, { ...secrets, ...own })).toEqual([
+      expect.stringContaining("environment variable ADMIN_API_KEY: is in use in staging too, expected a secret of its own for production -> put a new one there: openssl rand -hex 32"),
+    ]);
+    const adminApiKey = strong();
+    expect(load(production, { ...own, ADMIN_API_KEY: adminApiKey }).warnings).toEqual([]);
+    expect(load({ ...staging, environment: "development" }, { JWT_SECRET: strong(), DATABASE_PASSWORD: strong(), ADMIN_API_KEY: adminApiKey }).warnings).toEqual([
+      "environment variable ADMIN_API_KEY: is in use in production too, expected a secret of its own for development",
+    ]);
+  });
+
+  it("are not used twice", () => {
+    expect(load(staging, { ...secrets, ADMIN_API_KEY: secrets.JWT_SECRET }).warnings).toContain("environment variable ADMIN_API_KEY: is the same as JWT_SECRET, expected a secret of its own");
+  });
+
+  it("are remembered by fingerprints only, with a key that nobody else can read", () => {
+    load(staging);
+    const memory = join(directory, ".togather/secrets");
+    expect(statSync(join(memory, "fingerprint.key")).mode & 0o777).toBe(0o600);
+    const seen = readFileSync(join(memory, "seen.json"), "utf8");
+    expect(Object.keys(JSON.parse(seen) as object)).toHaveLength(3);
+    for (const secret of Object.values(secrets)) {
+      expect(seen).not.toContain(secret);
+      expect(seen).not.toContain(createHash("sha256").update(secret).digest("hex"));
+    }
+    // Damaged, or lost with its key: nothing is known, and nothing fails.
+    writeFileSync(join(memory, "seen.json"), "{");
+    expect(load(staging).secrets.jwtSecret).toBe(secrets.JWT_SECRET);
+    expect(Object.keys(JSON.parse(readFileSync(join(memory, "seen.json"), "utf8")) as object)).toHaveLength(3);
+  });
+
   it("in plain text in the stack's config are refused", () => {
-    const config = { ...staging, jwtSecret: "j".repeat(32), adminApiKey: "k".repeat(32) };
+    const config = { ...staging, jwtSecret: strong(), adminApiKey: strong() };
     const texts = Object.fromEntries(Object.entries(config).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]));
     expect(() => loadSettings({ config: texts, encryptedKeys: new Set(["adminApiKey"]), environment: secrets, projectDirectory: directory })).toThrow(
       /togather:jwtSecret: is a secret in plain text\n.*pulumi config set --secret togather:jwtSecret/,
@@ -155,7 +227,7 @@ describe("secrets", () => {
 
   it("in a file that others can read are refused", () => {
     const file = join(directory, ".env.staging");
-    writeFileSync(file, `JWT_SECRET=${"f".repeat(32)}\n`);
+    writeFileSync(file, `JWT_SECRET=${strong()}\n`);
     chmodSync(file, 0o644);
     expect(problems(staging)).toEqual([expect.stringContaining(".env.staging: holds secrets and is readable by others (mode 644, expected 600) -> chmod 600 .env.staging")]);
   });

@@ -1,0 +1,25 @@
+import { parse } from "dotenv";
+
+/**
+ * A line of a secrets file that gives exactly this value when it is read back. dotenv has no escape for a quote inside of
+ * quotes, so each way of quoting is tried.
+ * @throws for a value that no line can hold, such as one with all three kinds of quotes.
+ */
+export function dotenvLine(name: string, value: string): string {
+  const plain = /['"`]/.test(value) ? [] : [value];
+  // Neither the quote itself, nor a backslash before the last one: dotenv would read on into the next lines.
+  const quotes = ["'", '"', "`"].filter((quote) => !value.includes(quote) && !value.endsWith("\\"));
+  const escaped = value.replaceAll("\n", String.raw`\n`).replaceAll("\r", String.raw`\r`);
+  const spellings = [...plain, ...quotes.map((quote) => `${quote}${quote === '"' ? escaped : value}${quote}`)];
+  const line = spellings.map((spelling) => `${name}=${spelling}`).find((candidate) => parse(candidate)[name] === value);
+  if (line === undefined) throw new Error(`${name} can't be written to a file in dotenv syntax; set it as an environment variable or with pulumi config set --secret`);
+  return line;
+}
+
+/** Names of values that go on after a `#` outside of quotes: dotenv takes the rest for a comment, without a word. */
+export function cutValues(text: string): string[] {
+  const values = parse(text);
+  const unquoted = /^[^\S\n]*(?:export[^\S\n]+)?([\w.-]+)[^\S\n]*=[^\S\n]*((?!['"`])[^\n#]*[^\s#])#/gm;
+  // A line of a longer value may look like one, too.
+  return [...text.matchAll(unquoted)].flatMap(([, name = "", kept]) => (values[name] === kept ? [name] : []));
+}

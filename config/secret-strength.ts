@@ -1,0 +1,45 @@
+import { createRequire } from "node:module";
+
+/** Words that secrets of this system are made of when people think them up: worth next to nothing. */
+const ownWords = ["togather", "production", "staging", "development", "local", "server", "database", "postgres", "password", "secret", "jwt", "token", "admin", "api", "key", "event"];
+
+/** Values that come from a template and were never replaced. Words that random text may well contain have to stand alone. */
+const placeholder =
+  /change[-_ ]?(me|this|it|in)|replace[-_ ]?(me|this|with)|your[-_ ]|placeholder|insert[-_ ]|<[^<>]+>|^\$\{?\w+\}?$|(?<![a-z0-9])(example|sample|dummy|todo|tbd|fixme|x{4,})(?![a-z0-9])/i;
+
+/** Whether a value is what a template has in a secret's place, such as CHANGE_ME. */
+export function isPlaceholder(value: string): boolean {
+  return placeholder.test(value);
+}
+
+type Zxcvbn = InstanceType<typeof import("@zxcvbn-ts/core").ZxcvbnFactory>;
+let zxcvbn: Zxcvbn | undefined;
+
+/** Loaded at the first use, which is rare (see `SecretMemory`): it takes 0.1 s, and a preview as a whole not much more. */
+function estimator(): Zxcvbn {
+  if (zxcvbn !== undefined) return zxcvbn;
+  const require = createRequire(import.meta.url);
+  const { ZxcvbnFactory } = require("@zxcvbn-ts/core") as typeof import("@zxcvbn-ts/core");
+  const { adjacencyGraphs, dictionary } = require("@zxcvbn-ts/language-common") as typeof import("@zxcvbn-ts/language-common");
+  zxcvbn = new ZxcvbnFactory({ dictionary: { ...dictionary, ownWords }, graphs: adjacencyGraphs });
+  return zxcvbn;
+}
+
+/** Random hex of this many characters is worth 93 bits: measuring more of a good secret only takes longer, 0.1 s at 64. */
+const usuallyEnough = 28;
+
+const measured = new Map<string, number>();
+
+/**
+ * How many guesses a secret takes at least, as a power of two: zxcvbn's estimate, which knows words, sequences, repetitions
+ * and keyboards. Of a long one, only as much is looked at as `enough` bits take.
+ */
+export function strengthInBits(value: string, enough: number): number {
+  let bits = measured.get(value) ?? 0;
+  for (const length of [usuallyEnough, value.length]) {
+    if (bits >= enough) break;
+    bits = Math.max(bits, Math.floor(estimator().check(value.slice(0, length)).guessesLog10 / Math.log10(2)));
+  }
+  measured.set(value, bits);
+  return bits;
+}
