@@ -12,7 +12,7 @@ import { z } from "zod";
 export const CONTRACT_VERSION = 1;
 
 /** Environment variables that carry secrets into a step, by name; their values appear in no log. */
-export const SECRET_VARIABLES = ["DATABASE_URL", "JWT_SECRET", "ADMIN_API_KEY", "PGPASSWORD", "TLS_CERTIFICATE", "TLS_KEY"] as const;
+export const SECRET_VARIABLES = ["DATABASE_URL", "DATABASE_ADMIN_URL", "JWT_SECRET", "ADMIN_API_KEY", "PGPASSWORD", "TLS_CERTIFICATE", "TLS_KEY"] as const;
 
 export const slotNames = ["blue", "green"] as const;
 export const slotNameSchema = z.enum(slotNames);
@@ -122,6 +122,68 @@ export const snapshotResultSchema = z.strictObject({
   /** golang-migrate's version when the snapshot was taken; null in a database without migrations. */
   migrationVersion: z.number().nullable(),
   durationMs: z.number(),
+});
+
+/** Which snapshot of backupLocation a step works with. */
+const snapshotChoice = {
+  /** Directory on the Docker host. Mounted at /backups. */
+  backupLocation: z.string(),
+  /** Name of the file in it. */
+  file: z.string(),
+  /** Another deployment's or environment's will do. */
+  foreign: z.boolean(),
+};
+
+/**
+ * `verify`: restores a snapshot into a scratch database on the same server and compares it with its manifest. Who makes
+ * that database: the role of DATABASE_ADMIN_URL, or of DATABASE_URL where there is none.
+ */
+export const verifyRequestSchema = z.strictObject({
+  ...step,
+  ...snapshotChoice,
+  /** Of the snapshot that was taken; null for whichever is there. */
+  sha256: z.string().nullable(),
+  /** Fails when the role lacks the rights that this takes; otherwise a warning. A bad snapshot always fails. */
+  required: z.boolean(),
+});
+export const verifyResultSchema = z.strictObject({
+  verified: z.boolean(),
+  /** Why it could not be verified. */
+  reason: z.string().nullable(),
+  rows: z.number(),
+  tables: z.number(),
+  durationMs: z.number(),
+});
+
+/** `restore`: puts a snapshot in the place of the live database, which is kept under another name; or only says what that would lose. */
+export const restoreRequestSchema = z.strictObject({
+  ...step,
+  ...snapshotChoice,
+  mode: z.enum(["check", "restore"]),
+});
+export const restoreResultSchema = z.strictObject({
+  file: z.string(),
+  time: z.string(),
+  /** The release before whose migrations it was taken. */
+  beforeVersion: z.string(),
+  database: z.string(),
+  rows: z.number(),
+  /** Tables in which the database differs from the snapshot; `written`: rows inserted or changed since, null when nobody can tell. */
+  lost: z.array(z.strictObject({ table: z.string(), snapshot: z.number().nullable(), now: z.number().nullable(), written: z.number().nullable() })),
+  /** golang-migrate's versions. */
+  schema: z.strictObject({ now: z.number().nullable(), snapshot: z.number().nullable() }),
+  /** The name under which the database that was live is kept. */
+  replaced: z.string().nullable(),
+  /** How long new connections waited at most. */
+  swapMs: z.number().nullable(),
+  durationMs: z.number(),
+});
+
+/** `discard`: drops a database that a restore has replaced; null lists them. */
+export const discardRequestSchema = z.strictObject({ ...step, database: z.string().nullable() });
+export const discardResultSchema = z.strictObject({
+  kept: z.array(z.strictObject({ database: z.string(), bytes: z.number() })),
+  dropped: z.string().nullable(),
 });
 
 /**
@@ -234,6 +296,9 @@ export const contract = {
   build: { request: buildRequestSchema, result: buildResultSchema },
   begin: { request: beginRequestSchema, result: beginResultSchema },
   snapshot: { request: snapshotRequestSchema, result: snapshotResultSchema },
+  verify: { request: verifyRequestSchema, result: verifyResultSchema },
+  restore: { request: restoreRequestSchema, result: restoreResultSchema },
+  discard: { request: discardRequestSchema, result: discardResultSchema },
   migrate: { request: migrateRequestSchema, result: migrateResultSchema },
   gate: { request: gateRequestSchema, result: gateResultSchema },
   router: { request: routerRequestSchema, result: routerResultSchema },

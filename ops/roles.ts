@@ -14,3 +14,22 @@ export function tolerateExistingRoles(sql: string): string {
     .join("\n")
     .concat("\n");
 }
+
+/**
+ * Statements that make the roles of a snapshot that a server doesn't have, and no others: what roles there are now is
+ * the server's own business.
+ * @param sql what `tolerateExistingRoles` has made.
+ */
+export function missingRoles(sql: string, existing: readonly string[]): { names: string[]; statements: string[] } {
+  const names = new Set<string>();
+  const statements: string[] = [];
+  for (const line of sql.split("\n")) {
+    const [, kind, quoted] = /^(?:DO \$togather\$ BEGIN )?(CREATE|ALTER) ROLE ("(?:[^"]|"")+"|[^\s";]+)/.exec(line) ?? [];
+    if (quoted === undefined) continue;
+    const name = quoted.startsWith('"') ? quoted.slice(1, -1).replaceAll('""', '"') : quoted;
+    if (existing.includes(name)) continue;
+    if (kind === "CREATE") names.add(name);
+    statements.push(line);
+  }
+  return { names: [...names], statements };
+}

@@ -38,14 +38,15 @@ export function describeDatabase({ user, host, port, database }: Connection): st
 }
 
 /**
- * Runs with a connection to DATABASE_URL, and closes it.
+ * Runs with a connection to DATABASE_URL, or to another database of its server, and closes it.
  * A server that is still starting is given ten seconds.
  */
 export async function withDatabase<T>(
-  options: { url: string | undefined; applicationName: string; signal: AbortSignal },
+  options: { url: string | undefined; applicationName: string; signal: AbortSignal; database?: string | undefined },
   use: (client: pg.Client, connection: Connection) => Promise<T>,
 ): Promise<T> {
-  const connection = parseDatabaseUrl(options.url);
+  const parsed = parseDatabaseUrl(options.url);
+  const connection = { ...parsed, database: options.database ?? parsed.database };
   const deadline = Date.now() + 10_000;
   let client: pg.Client;
   for (;;) {

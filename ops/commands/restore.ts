@@ -1,0 +1,91 @@
+import { join } from "node:path";
+import pg from "pg";
+import type { StepContext } from "../context.ts";
+import type { StepRequest, StepResult } from "../contract.ts";
+import { dataLoss } from "../data-loss.ts";
+import { copyDatabaseAttributes } from "../database-attributes.ts";
+import { withDatabaseServer, type DatabaseServer } from "../database-server.ts";
+import { timestampOf } from "../deployment-id.ts";
+import { StepError } from "../errors.ts";
+import { missingRoles } from "../roles.ts";
+import { withRestored } from "../scratch-database.ts";
+import { checkedSnapshot, readRoles } from "../snapshot-file.ts";
+import { withSnapshotLock, type Manifest } from "../snapshots.ts";
+import { connect, readSchemaVersion } from "../sql.ts";
+import { replacedName, swapDatabases } from "../swap-database.ts";
+import { seconds } from "../units.ts";
+
+type Request = StepRequest<"restore">;
+type Result = StepResult<"restore">;
+
+async function exists({ client }: DatabaseServer, database: string): Promise<boolean> {
+  return (await client.query("SELECT FROM pg_database WHERE datname = $1", [database])).rowCount === 1;
+}
+
+/** What would be lost, or was, in a database that a snapshot takes the place of. */
+async function compare(server: DatabaseServer, database: string, manifest: Manifest): Promise<Pick<Result, "lost" | "schema">> {
+  const client = await connect({ ...server.connection, database }, "togather-restore");
+  try {
+    const lost = await dataLoss(client, manifest);
+    return { lost, schema: { now: (await readSchemaVersion(client)).version, snapshot: manifest.migration_version } };
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** Rights are given to roles: those that the snapshot knows and the server has no more come first. */
+async function createMissingRoles({ client }: DatabaseServer, manifest: Manifest, { paths, log }: StepContext): Promise<void> {
+  const { rows } = await client.query<{ name: string }>("SELECT rolname AS name FROM pg_roles");
+  const { names, statements } = missingRoles(await readRoles(join(paths.backups, manifest.file), manifest), rows.map(({ name }) => name));
+  for (const statement of statements) await client.query(statement);
+  if (names.length > 0) log.warn(`restore: the server had no role ${names.join(", ")} any more; made again, without a password`);
+}
+
+async function analyze(server: DatabaseServer, database: string): Promise<void> {
+  const client = await connect({ ...server.connection, database }, "togather-restore");
+  try {
+    await client.query("ANALYZE");
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/**
+ * Puts a snapshot in the place of the live database: restored beside it, compared with its manifest, then swapped by
+ * rename. Killed at any moment it leaves the one database or the other, whole, and can be run again.
+ */
+export async function run(request: Request, context: StepContext): Promise<Result> {
+  const { file, name } = request;
+  const { log, signal } = context;
+  return withSnapshotLock(context, async () => {
+    const started = performance.now();
+    const manifest = await checkedSnapshot(request, context);
+    return withDatabaseServer(context, async (server) => {
+      const { live } = server;
+      const there = await exists(server, live);
+      const rows = manifest.rows;
+      const result = (more: Partial<Result>): Result => ({
+        ...{ file, time: manifest.time, beforeVersion: manifest.before_version, database: live, rows, lost: [], schema: { now: null, snapshot: manifest.migration_version }, replaced: null, swapMs: null },
+        ...more,
+        durationMs: Math.round(performance.now() - started),
+      });
+      if (request.mode === "check") return result(there ? await compare(server, live, manifest) : {});
+      if (!server.apart) {
+        throw new StepError(`role ${server.connection.user} can connect to no database but ${live}, which can't be renamed from within`, { hint: "GRANT CONNECT ON DATABASE postgres to it, or set DATABASE_ADMIN_URL" });
+      }
+      await createMissingRoles(server, manifest, context);
+      log.info(`restore: ${file} is whole; restoring it beside ${live}`);
+      return withRestored(server, { deployment: name, manifest }, context, async ({ database: restored }) => {
+        await analyze(server, restored);
+        if (there) await copyDatabaseAttributes(server, live, restored);
+        else await server.client.query(`GRANT CONNECT, TEMPORARY ON DATABASE ${pg.escapeIdentifier(restored)} TO PUBLIC`);
+        signal.throwIfAborted();
+        const replaced = there ? replacedName(live, timestampOf(new Date())) : undefined;
+        log.info(`restore: ${restored} has all ${rows} rows; it takes the place of ${live} now`);
+        const swapMs = Math.round(await swapDatabases(server, { live, restored, replaced }));
+        log.success(`restore: ${live} is ${file}, in ${seconds(performance.now() - started)}; connections waited ${swapMs} ms${replaced === undefined ? "" : `. What it was before is kept as ${replaced}`}`);
+        return result({ ...(replaced === undefined ? {} : await compare(server, replaced, manifest)), replaced: replaced ?? null, swapMs });
+      });
+    });
+  });
+}

@@ -1,0 +1,35 @@
+import { join } from "node:path";
+import type { StepContext } from "../context.ts";
+import type { StepRequest, StepResult } from "../contract.ts";
+import { rowsOf } from "../database-contents.ts";
+import { withDatabaseServer } from "../database-server.ts";
+import { StepError } from "../errors.ts";
+import { writeFileAtomically } from "../files.ts";
+import { NotAllowed, withRestored } from "../scratch-database.ts";
+import { checkedSnapshot } from "../snapshot-file.ts";
+import { manifestName, withSnapshotLock } from "../snapshots.ts";
+import { seconds } from "../units.ts";
+
+/** Proves a snapshot by restoring it into a scratch database on the same server, and notes that in its manifest. */
+export async function run(request: StepRequest<"verify">, context: StepContext): Promise<StepResult<"verify">> {
+  const { log, paths } = context;
+  const { file, name } = request;
+  return withSnapshotLock(context, async () => {
+    const started = performance.now();
+    const manifest = await checkedSnapshot(request, context);
+    if (request.sha256 !== null && request.sha256 !== manifest.sha256) throw new StepError(`the snapshot ${file} is another one than was taken: its SHA-256 is ${manifest.sha256}, expected ${request.sha256}`);
+    log.info(`verify: ${file} is whole; restoring it into a scratch database`);
+    try {
+      const contents = await withDatabaseServer(context, (server) => withRestored(server, { deployment: name, manifest }, context, ({ contents }) => Promise.resolve(contents)));
+      const durationMs = Math.round(performance.now() - started);
+      await writeFileAtomically(join(paths.backups, manifestName(file)), `${JSON.stringify({ ...manifest, verified_at: new Date().toISOString(), verify_duration_ms: durationMs }, null, 2)}\n`);
+      const [rows, tables] = [rowsOf(contents.tables), Object.keys(contents.tables).length];
+      log.info(`verify: ${file} restores: ${rows} rows in ${tables} tables, schema version ${contents.migration.version ?? "none"}, as its manifest says, in ${seconds(durationMs)}`);
+      return { verified: true, reason: null, rows, tables, durationMs };
+    } catch (error) {
+      if (!(error instanceof NotAllowed) || request.required) throw error;
+      log.warn(`verify: ${file} is whole, but not proved by a restore: ${error.message}`, { hint: error.hint });
+      return { verified: false, reason: error.message, rows: manifest.rows, tables: Object.keys(manifest.tables).length, durationMs: Math.round(performance.now() - started) };
+    }
+  });
+}

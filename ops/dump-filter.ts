@@ -1,0 +1,59 @@
+/** What of a dump is sent to the server that it is restored into. */
+import { Transform } from "node:stream";
+
+/** Leaves out so many bytes at the beginning: the roles, which the server has. */
+export function skipBytes(count: number): Transform {
+  let left = count;
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      const skipped = Math.min(left, chunk.length);
+      left -= skipped;
+      done(null, skipped === 0 ? chunk : chunk.subarray(skipped));
+    },
+  });
+}
+
+const commentOnExtension = /^COMMENT ON EXTENSION \S+ IS '.*';$/;
+const copy = /^COPY .* FROM stdin;$/;
+
+/**
+ * Leaves out what only a superuser may do and what changes nothing: comments on extensions, and copying no rows into a table, such as
+ * PostGIS's own.
+ */
+export function withoutSuperuserStatements(): Transform {
+  let rest: Buffer = Buffer.alloc(0);
+  let inData = false;
+  /** A COPY whose first row has not been seen. */
+  let held: Buffer | undefined;
+  const line = (whole: Buffer, out: Buffer[]): void => {
+    const text = whole.subarray(0, -1);
+    if (held !== undefined) {
+      const head = held;
+      held = undefined;
+      if (text.equals(Buffer.from("\\."))) return;
+      out.push(head);
+      inData = true;
+    }
+    if (inData) {
+      if (text.equals(Buffer.from("\\."))) inData = false;
+      out.push(whole);
+    } else if (text[0] === 0x43 && copy.test(text.toString())) held = whole;
+    else if (text[0] !== 0x43 || !commentOnExtension.test(text.toString())) out.push(whole);
+  };
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      const all = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+      const out: Buffer[] = [];
+      let from = 0;
+      for (let end = all.indexOf(10); end !== -1; end = all.indexOf(10, from)) {
+        line(all.subarray(from, end + 1), out);
+        from = end + 1;
+      }
+      rest = all.subarray(from);
+      done(null, Buffer.concat(out));
+    },
+    flush(done) {
+      done(null, Buffer.concat([held ?? Buffer.alloc(0), rest]));
+    },
+  });
+}

@@ -1,0 +1,58 @@
+/** A snapshot's dump into an empty database, through psql, which stops at the first error. */
+import { createReadStream } from "node:fs";
+import { PassThrough, Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { execa } from "execa";
+import { connectionEnvironment, type Connection } from "./connection.ts";
+import type { StepContext } from "./context.ts";
+import { skipBytes, withoutSuperuserStatements } from "./dump-filter.ts";
+import { failureOf } from "./programs.ts";
+import type { Manifest } from "./snapshots.ts";
+import { transferProgress } from "./units.ts";
+
+const progressMs = 2_000;
+
+/**
+ * Restores without the roles, which are the whole server's.
+ * @param target the empty database. @throws {StepError} with what psql said.
+ */
+export async function loadDump(path: string, manifest: Manifest, target: { connection: Connection; superuser: boolean }, context: StepContext): Promise<void> {
+  const { log, signal } = context;
+  const environment = { PATH: context.env["PATH"], LANG: "C.UTF-8" };
+  const stop = new AbortController();
+  const program = { extendEnv: false, cancelSignal: AbortSignal.any([signal, stop.signal]), reject: false, stdin: "pipe" } as const;
+  const pigz = execa("pigz", ["--decompress", "--stdout"], { ...program, env: environment, buffer: { stdout: false } });
+  const psql = execa("psql", ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--file=-"], {
+    ...program,
+    // Nobody reads it before it is whole, and the rename that follows is flushed with all before it.
+    env: { ...environment, ...connectionEnvironment(target.connection, "togather-restore", ["-c synchronous_commit=off"]) },
+    stdout: "ignore",
+  });
+  let bytes = 0;
+  const started = performance.now();
+  const counting = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      bytes += chunk.length;
+      done(null, chunk);
+    },
+  });
+  const progress = setInterval(() => {
+    const all = bytes >= manifest.plain_bytes - manifest.roles_bytes;
+    log.info(all ? "restore: all rows are in, indexes and constraints are being made" : `restore: ${transferProgress(bytes, manifest.plain_bytes, performance.now() - started)}`);
+  }, progressMs);
+  try {
+    const parts = [
+      pipeline(createReadStream(path), pigz.stdin),
+      pipeline(pigz.stdout, skipBytes(manifest.roles_bytes), counting, target.superuser ? new PassThrough() : withoutSuperuserStatements(), psql.stdin),
+    ].map((part) => part.catch(() => undefined));
+    const failure = await failureOf(psql, "restoring");
+    if (failure !== undefined) stop.abort();
+    await Promise.all([...parts, pigz]);
+    signal.throwIfAborted();
+    if (failure !== undefined) throw failure;
+    const unpacking = await failureOf(pigz, "unpacking");
+    if (unpacking !== undefined) throw unpacking;
+  } finally {
+    clearInterval(progress);
+  }
+}

@@ -1,0 +1,78 @@
+/** A database on the same server for as long as it takes to restore a snapshot and look at it. */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import type { StepContext } from "./context.ts";
+import { differences, readContents, type Contents } from "./database-contents.ts";
+import { createDatabaseLike, dropDatabase, freeSpace, missingRight, type DatabaseServer } from "./database-server.ts";
+import { messageOf, StepError } from "./errors.ts";
+import { loadDump } from "./load-dump.ts";
+import type { Manifest } from "./snapshots.ts";
+import { connect } from "./sql.ts";
+import { megabytes } from "./units.ts";
+
+const prefixOf = (deployment: string): string => `togather_scratch_${deployment}_`;
+/** What a restore writes beside the data: WAL, sorting for indexes. */
+const smallestReserve = 256 * 1024 * 1024;
+
+/** The server doesn't allow it, whatever the snapshot is like. */
+export class NotAllowed extends StepError {}
+
+/** Drops what killed runs of a deployment have left; nobody else has one, since the snapshots' lock is held. */
+async function dropLeftovers(server: DatabaseServer, deployment: string, { log }: StepContext): Promise<void> {
+  const { rows } = await server.client.query<{ name: string }>("SELECT datname AS name FROM pg_database WHERE starts_with(datname, $1) AND datname ~ '_[0-9a-f]{8}$'", [prefixOf(deployment)]);
+  for (const { name } of rows) {
+    log.info(`restore: ${name} was left by a run that was killed, dropped`);
+    await dropDatabase(server, name);
+  }
+}
+
+async function checkFreeSpace(server: DatabaseServer, manifest: Manifest): Promise<void> {
+  const free = await freeSpace(server);
+  const needed = 1.3 * manifest.database_bytes + smallestReserve;
+  if (free === undefined || free >= needed) return;
+  throw new StepError(`the database server has ${megabytes(free)} left, expected at least ${megabytes(needed)} to restore a database of ${megabytes(manifest.database_bytes)} beside the live one`, {
+    hint: "free space there; or togather:deployment database.snapshot_verify never, and restores by hand on another server",
+  });
+}
+
+/**
+ * Restores a snapshot into a new database, checks it against its manifest, and hands it over. It is dropped afterwards, unless
+ * `use` has given it another name.
+ * @throws {NotAllowed} when the role lacks a right; {StepError} when the snapshot is not what its manifest says.
+ */
+export async function withRestored<T>(server: DatabaseServer, { deployment, manifest }: { deployment: string; manifest: Manifest }, context: StepContext, use: (restored: { database: string; contents: Contents }) => Promise<T>): Promise<T> {
+  const missing = missingRight(server);
+  if (missing !== undefined) throw new NotAllowed(`a snapshot can't be restored beside the live database: ${missing.what}`, { hint: missing.fix });
+  await dropLeftovers(server, deployment, context);
+  await checkFreeSpace(server, manifest);
+  const database = `${prefixOf(deployment)}${randomBytes(4).toString("hex")}`;
+  await createDatabaseLike(server, server.live, database);
+  try {
+    const connection = { ...server.connection, database };
+    await loadDump(join(context.paths.backups, manifest.file), manifest, { connection, superuser: server.superuser }, context).catch((error: unknown) => {
+      const denied = /permission denied to create extension "(.*?)"/.exec(messageOf(error));
+      if (denied === null) throw error;
+      throw new NotAllowed(`a snapshot can't be restored beside the live database: role ${connection.user} may not create the extension ${denied[1] ?? ""}`, { hint: "DATABASE_ADMIN_URL of a role that may; or make the extension trusted on the database server" });
+    });
+    const client = await connect(connection, "togather-restore");
+    let contents: Contents;
+    try {
+      contents = await readContents(client);
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+    const problems = differences({ tables: manifest.tables, extensions: manifest.extensions, migration: { version: manifest.migration_version, dirty: manifest.migration_dirty } }, contents);
+    if (problems.length > 0) {
+      throw new StepError(`the snapshot ${manifest.file} is not what its manifest says: ${problems.slice(0, 5).join("; ")}${problems.length > 5 ? `; and ${problems.length - 5} more` : ""}`, {
+        hint: "nothing else was touched; take another one: togather snapshots list",
+      });
+    }
+    for (const [extension, version] of Object.entries(manifest.extensions)) {
+      const has = contents.extensions[extension];
+      if (has !== version) context.log.warn(`restore: extension ${extension} has version ${has ?? "none"}, the snapshot was taken with ${version}`);
+    }
+    return await use({ database, contents });
+  } finally {
+    await dropDatabase(server, database).catch((error: unknown) => { context.log.warn(`restore: ${database} is left behind, the next run drops it: ${messageOf(error)}`); });
+  }
+}

@@ -1,0 +1,271 @@
+/** Verification and restore of snapshots against a real PostgreSQL, run as Pulumi and `togather` run them. */
+import { copyFile, mkdir, readdir, readFile, truncate, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
+import type { Manifest } from "../../ops/snapshots.ts";
+
+const harness = new Harness();
+const release = { version: "v2.0.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
+const owner = (database: string): string => harness.url(database).replace(/\/\/postgres:[^@]*@/, "//owner:owner-password@");
+const live = { DATABASE_URL: owner("live"), DATABASE_ADMIN_URL: harness.url() };
+
+/** The live database as a deployment has it: an owner that migrates, an app role with rights by default, extensions. */
+beforeAll(async () => {
+  await harness.setUp();
+  await mkdir(harness.backups);
+  Object.assign(live, { DATABASE_URL: owner("live"), DATABASE_ADMIN_URL: harness.url() });
+  await harness.sql("CREATE ROLE owner LOGIN PASSWORD 'owner-password'");
+  await harness.sql("CREATE ROLE app LOGIN PASSWORD 'app-password'");
+  await harness.sql("CREATE DATABASE live OWNER owner");
+  await harness.sql("ALTER DATABASE live SET search_path TO public, extra; ALTER DATABASE live SET \"app.greeting\" TO 'it''s'; REVOKE TEMPORARY ON DATABASE live FROM PUBLIC; GRANT CREATE ON DATABASE live TO app");
+  await harness.sql("CREATE EXTENSION postgis; CREATE EXTENSION vector; CREATE EXTENSION pg_trgm", "live");
+  await harness.sql(
+    `SET ROLE owner;
+     ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO app;
+     CREATE TABLE events (id int PRIMARY KEY, name text, place geography(point, 4326), embedding vector(3));
+     CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO schema_migrations VALUES (7, false);
+     INSERT INTO events SELECT n, 'COMMENT ON EXTENSION x IS ''' || n || ''';', 'POINT(1 2)', '[1,2,3]' FROM generate_series(1, 3000) n;`,
+    "live",
+  );
+}, 300_000);
+afterAll(() => harness.tearDown());
+
+async function snapshot(): Promise<string> {
+  const { exitCode, stderr, result } = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, release }, live);
+  expect(exitCode, stderr).toBe(0);
+  return basename(result.file);
+}
+const choice = (file: string) => ({ backupLocation: harness.backups, file, foreign: false }) as const;
+const manifestOf = async (file: string): Promise<Manifest> => JSON.parse(await readFile(join(harness.backups, file.replace(/\.sql\.gz$/, ".json")), "utf8")) as Manifest;
+const databases = async (): Promise<string[]> => (await harness.sql("SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY 1")).split("\n");
+const count = (database = "live"): Promise<string> => harness.sql("SELECT count(*) FROM events", database);
+
+describe("verify", () => {
+  let file: string;
+  beforeAll(async () => {
+    file = await snapshot();
+  });
+
+  it("restores into a scratch database, compares, drops it, and notes it in the manifest", async () => {
+    const manifest = await manifestOf(file);
+    expect(manifest).toMatchObject({ tables: { "public.events": 3000, "public.schema_migrations": 1 }, migration_version: 7, extensions: { pg_trgm: "1.6" } });
+    const { exitCode, stderr, result } = await harness.run("verify", { ...choice(file), sha256: manifest.sha256, required: true }, live);
+    expect(stderr).toContain("3001 rows in 2 tables, schema version 7, as its manifest says");
+    expect(exitCode).toBe(0);
+    expect(result).toMatchObject({ verified: true, rows: 3001, tables: 2 });
+    expect((await manifestOf(file)).verified_at).toMatch(/^\d{4}-/);
+    expect(await databases()).toEqual(["live"]);
+  });
+
+  it("finds what is not in it", async () => {
+    const manifest = await manifestOf(file);
+    await writeFile(join(harness.backups, file.replace(/\.sql\.gz$/, ".json")), JSON.stringify({ ...manifest, migration_version: 8, tables: { ...manifest.tables, "public.events": 3001, "public.gone": 2 } }));
+    const { exitCode, stderr } = await harness.run("verify", { ...choice(file), sha256: null, required: false }, live);
+    await writeFile(join(harness.backups, file.replace(/\.sql\.gz$/, ".json")), JSON.stringify(manifest));
+    expect(stderr).toContain("table public.events has 3000 rows, expected 3001; table public.gone is missing (2 rows); schema version is 7, expected 8");
+    expect(exitCode).toBe(1);
+    expect(await databases()).toEqual(["live"]);
+  });
+
+  it("says which right is missing, as an error or a warning", async () => {
+    const own = { DATABASE_URL: live.DATABASE_URL };
+    const strict = await harness.run("verify", { ...choice(file), sha256: null, required: true }, own);
+    expect(strict.stderr).toContain("role owner may not create databases (it has no CREATEDB)");
+    expect(strict.stderr).toContain('ALTER ROLE "owner" CREATEDB');
+    expect(strict.exitCode).toBe(1);
+    const lenient = await harness.run("verify", { ...choice(file), sha256: null, required: false }, own);
+    expect(lenient.exitCode).toBe(0);
+    expect(lenient.result).toMatchObject({ verified: false, reason: expect.stringContaining("CREATEDB") as unknown });
+
+    await harness.sql("ALTER ROLE owner CREATEDB");
+    const extension = await harness.run("verify", { ...choice(file), sha256: null, required: true }, own);
+    await harness.sql("ALTER ROLE owner NOCREATEDB");
+    expect(extension.stderr).toMatch(/role owner may not create the extension (postgis|vector)/);
+    expect(await databases()).toEqual(["live"]);
+  });
+
+  it("works as the owner where the extensions are allowed to it", async () => {
+    await harness.sql("CREATE DATABASE plain OWNER owner; ");
+    await harness.sql("CREATE EXTENSION pg_trgm; SET ROLE owner; CREATE TABLE notes (t text); INSERT INTO notes VALUES ('x'); CREATE TABLE none (t text)", "plain");
+    await harness.sql("ALTER ROLE owner CREATEDB");
+    const own = { DATABASE_URL: owner("plain") };
+    const taken = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, release }, own);
+    const { exitCode, stderr } = await harness.run("verify", { ...choice(basename(taken.result.file)), sha256: taken.result.sha256, required: true }, own);
+    expect(exitCode, stderr).toBe(0);
+    await harness.sql("ALTER ROLE owner NOCREATEDB");
+    await harness.sql("DROP DATABASE plain");
+  });
+
+  it("drops the scratch database when it is killed, at the latest at the next run", async () => {
+    await harness.sql("CREATE TABLE slow (t text); INSERT INTO slow SELECT repeat(md5(n::text), 20) FROM generate_series(1, 200000) n; ALTER TABLE slow OWNER TO owner", "live");
+    const big = await snapshot();
+    const verifying = harness.start("verify", { ...choice(big), sha256: null, required: true }, live);
+    await eventually("a scratch database", async () => (await databases()).some((name) => name.startsWith(`togather_scratch_${harness.name}_`)));
+    await docker("kill", await harness.stepContainer("verify"));
+    expect((await verifying).exitCode).not.toBe(0);
+    expect((await databases()).length).toBe(2);
+    const { exitCode, stderr } = await harness.run("verify", { ...choice(file), sha256: null, required: true }, live);
+    expect(exitCode, stderr).toBe(0);
+    expect(stderr).toContain("was left by a run that was killed, dropped");
+    expect(await databases()).toEqual(["live"]);
+    await harness.sql("DROP TABLE slow", "live");
+  });
+});
+
+describe("restore", () => {
+  let file: string;
+  beforeAll(async () => {
+    file = await snapshot();
+  });
+
+  /** A copy of the snapshot with its manifest, to be spoiled. */
+  async function spoiled(stamp: string, spoil: (path: string) => Promise<void>, change: Partial<Manifest> = {}): Promise<string> {
+    const copy = `togather_${harness.name}_${stamp}.sql.gz`;
+    await copyFile(join(harness.backups, file), join(harness.backups, copy));
+    await writeFile(join(harness.backups, copy.replace(/\.sql\.gz$/, ".json")), JSON.stringify({ ...(await manifestOf(file)), file: copy, ...change }));
+    await spoil(join(harness.backups, copy));
+    return copy;
+  }
+  const nothing = (): Promise<void> => Promise.resolve();
+
+  it.each([
+    ["a flipped bit", "20200101_000000", async (path: string) => { const bytes = await readFile(path); bytes[5000] = (bytes[5000] ?? 0) ^ 1; await writeFile(path, bytes); }, {}, /is corrupt: its SHA-256 is/],
+    ["a cut file", "20200102_000000", (path: string) => truncate(path, 4000), {}, /is truncated: it has 4000 bytes, expected \d+/],
+    ["an empty file", "20200103_000000", (path: string) => truncate(path, 0), {}, /is truncated: it has 0 bytes/],
+    ["another deployment's", "20200104_000000", nothing, { deployment: "production" }, /is of production \(staging\), expected .* --foreign/s],
+    ["another environment's", "20200105_000000", nothing, { environment: "production" }, /expected t-ops-.* \(staging\)/],
+    ["another one's manifest", "20200106_000000", nothing, { file: "togather_x_20200106_000000.sql.gz" }, /has the manifest of togather_x/],
+  ] as const)("refuses %s before anything is touched", async (_what, stamp, spoil, change, message) => {
+    const before = await harness.sql("SELECT oid FROM pg_database WHERE datname = 'live'");
+    const { exitCode, stderr } = await harness.run("restore", { ...choice(await spoiled(stamp, spoil, change)), mode: "restore" }, live);
+    expect(stderr).toMatch(message);
+    expect(exitCode).toBe(1);
+    expect(await databases()).toEqual(["live"]);
+    expect(await harness.sql("SELECT oid FROM pg_database WHERE datname = 'live'")).toBe(before);
+  });
+
+  it("refuses what is not there, and what has no manifest", async () => {
+    expect((await harness.run("restore", { ...choice(`togather_${harness.name}_20300101_000000.sql.gz`), mode: "check" }, live)).stderr).toContain("is not in ");
+    expect((await harness.run("restore", { ...choice("../state/current.json"), mode: "check" }, live)).stderr).toContain("has no name of a snapshot");
+    const copy = `togather_${harness.name}_20200107_000000.sql.gz`;
+    await copyFile(join(harness.backups, file), join(harness.backups, copy));
+    expect((await harness.run("restore", { ...choice(copy), mode: "check" }, live)).stderr).toMatch(/has no manifest that can be read.*gunzip -c/s);
+  });
+
+  it("says what would be lost, row by row", async () => {
+    await harness.sql("INSERT INTO events SELECT n, 'new' FROM generate_series(3001, 3040) n; UPDATE events SET name = 'changed' WHERE id <= 5; DELETE FROM events WHERE id BETWEEN 11 AND 13; CREATE TABLE later (id int); INSERT INTO later VALUES (1); UPDATE schema_migrations SET version = 9; ALTER TABLE later OWNER TO owner", "live");
+    const { exitCode, stderr, result } = await harness.run("restore", { ...choice(file), mode: "check" }, live);
+    expect(exitCode, stderr).toBe(0);
+    expect(result.schema).toEqual({ now: 9, snapshot: 7 });
+    expect(result.lost).toEqual([
+      { table: "public.events", snapshot: 3000, now: 3037, written: 45 },
+      { table: "public.later", snapshot: null, now: 1, written: 1 },
+      { table: "public.schema_migrations", snapshot: 1, now: 1, written: 1 },
+    ]);
+  });
+
+  it("can be killed in the middle, and run again", async () => {
+    const restoring = harness.start("restore", { ...choice(file), mode: "restore" }, live);
+    await eventually("a scratch database", async () => (await databases()).length === 2);
+    await docker("kill", await harness.stepContainer("restore"));
+    await restoring;
+    expect(await count()).toBe("3037");
+  });
+
+  it("takes the live database's place while clients write, with all that belongs to it", async () => {
+    const rights = `SELECT d.datacl::text, pg_get_userbyid(datdba), (SELECT array_agg(s.setconfig) FROM pg_db_role_setting s WHERE setdatabase = d.oid)::text FROM pg_database d WHERE datname = 'live'`;
+    const before = await harness.sql(rights);
+    const pool = new pg.Pool({ connectionString: harness.url("live").replace(/\/\/postgres:[^@]*@/, "//app:app-password@"), max: 4 });
+    pool.on("error", () => undefined);
+    const writes = { done: 0, failed: [] as string[], stop: false };
+    const writer = (async () => {
+      for (let id = 100_000; !writes.stop; id += 1) {
+        try {
+          await pool.query("INSERT INTO events VALUES ($1, 'w')", [id]);
+          writes.done += 1;
+        } catch (error) {
+          writes.failed.push(String((error as { code?: string }).code ?? error));
+        }
+        await sleep(2);
+      }
+    })();
+    const { exitCode, stderr, result } = await harness.run("restore", { ...choice(file), mode: "restore" }, live);
+    await sleep(500);
+    const doneAfter = writes.done;
+    await sleep(300);
+    writes.stop = true;
+    await writer;
+    await pool.end();
+    expect(exitCode, stderr).toBe(0);
+    // They go on by themselves, and lost no more than what was under way.
+    expect(writes.done).toBeGreaterThan(doneAfter);
+    expect(writes.failed.length, writes.failed.join(" ")).toBeLessThan(6);
+    expect(result.replaced).toMatch(/^live_before_\d{8}_\d{6}$/);
+    expect(await databases()).toEqual(["live", result.replaced]);
+    expect(await harness.sql("SELECT count(*) FROM events WHERE id < 100000", "live")).toBe("3000");
+    expect(await harness.sql("SELECT count(*) FROM events WHERE id < 100000", result.replaced ?? "")).toBe("3037");
+    expect(result.lost.find(({ table }) => table === "public.events")?.now).toBeGreaterThan(3037);
+    expect(await harness.sql("SELECT version FROM schema_migrations", "live")).toBe("7");
+    // Rights, settings and owners are those of before.
+    expect((await harness.sql(rights)).split("|").map((part) => part.replace(/[{}]/g, "").split(",").sort())).toEqual(before.split("|").map((part) => part.replace(/[{}]/g, "").split(",").sort()));
+    expect(await harness.sql("SELECT has_table_privilege('app', 'events', 'INSERT'), (SELECT tableowner FROM pg_tables WHERE tablename = 'events')", "live")).toBe("t|owner");
+    await harness.sql("SET ROLE owner; CREATE TABLE fresh (id int)", "live");
+    expect(await harness.sql("SELECT has_table_privilege('app', 'fresh', 'DELETE')", "live")).toBe("t");
+  });
+
+  it("keeps what was replaced until it is told to drop it, and drops nothing else", async () => {
+    const { result } = await harness.run("discard", { database: null }, live);
+    expect(result.kept).toEqual([{ database: expect.stringMatching(/^live_before_/) as unknown, bytes: expect.any(Number) as unknown }]);
+    const refused = await harness.run("discard", { database: "live" }, live);
+    expect(refused.stderr).toContain("live is no database that a restore has replaced");
+    expect(refused.exitCode).toBe(1);
+    expect((await harness.run("discard", { database: result.kept[0]?.database ?? "" }, live)).result.dropped).toBe(result.kept[0]?.database);
+    expect(await databases()).toEqual(["live"]);
+  });
+
+  it("brings back a database that is gone, and a role", async () => {
+    await harness.sql("DROP DATABASE live WITH (FORCE)");
+    await harness.sql("DROP ROLE app");
+    const { exitCode, stderr, result } = await harness.run("restore", { ...choice(file), mode: "restore" }, live);
+    expect(exitCode, stderr).toBe(0);
+    expect(stderr).toContain("the server had no role app any more");
+    expect(result.replaced).toBeNull();
+    expect(await count()).toBe("3000");
+    expect(await harness.sql("SELECT has_table_privilege('app', 'events', 'INSERT')", "live")).toBe("t");
+  });
+
+  it("has secrets nowhere", async () => {
+    expect(await harness.written()).not.toMatch(/c4n4ry|owner-password/);
+    expect((await readdir(harness.backups)).filter((name) => name.endsWith(".partial"))).toEqual([]);
+  });
+});
+
+describe("a full disk", () => {
+  const volume = `togather-${harness.name}-small`;
+  it("ends the dump, leaves nothing behind and keeps what was there", async () => {
+    await docker("volume", "create", "--driver=local", "--opt=type=tmpfs", "--opt=device=tmpfs", "--opt=o=size=66m", volume);
+    // The volume is mounted for as long as a container uses it.
+    const image = await harness.image("ops");
+    const holder = `togather-${harness.name}-holder`;
+    await docker("run", "--detach", `--name=${holder}`, `--volume=${volume}:/small`, "--entrypoint=sleep", image, "600");
+    try {
+      const small = await docker("volume", "inspect", "--format={{.Mountpoint}}", volume);
+      await harness.sql("CREATE DATABASE noise");
+      // Random bytes: as hexadecimal digits they take more than the disk has, however well they are packed.
+      await harness.sql("CREATE TABLE noise AS SELECT decode(string_agg(md5(random()::text || n || m), ''), 'hex') AS b FROM generate_series(1, 300) n, generate_series(1, 16000) m GROUP BY n", "noise");
+      const request = { backupLocation: small, retention: 7, keepVerified: 2, release };
+      const { exitCode, stderr } = await harness.run("snapshot", request, { DATABASE_URL: harness.url("noise") });
+      expect(stderr).toMatch(/ENOSPC|no space left/i);
+      expect(exitCode).toBe(1);
+      expect(await docker("exec", holder, "ls", "-A", "/small")).toBe("");
+      expect((await harness.run("snapshot", request, live)).exitCode).toBe(0);
+    } finally {
+      await docker("rm", "--force", holder);
+      await docker("volume", "rm", volume);
+      await harness.sql("DROP DATABASE IF EXISTS noise");
+    }
+  });
+});
