@@ -13,6 +13,7 @@ import { askServing, refuseChangeInPlace } from "./components/serving.ts";
 import { Slot } from "./components/slot.ts";
 import { Snapshot } from "./components/snapshot.ts";
 import { Switch } from "./components/switch.ts";
+import { Verification } from "./components/verification.ts";
 import { publicUrl } from "./config/public-url.ts";
 import { readSettings } from "./config/pulumi-config.ts";
 import { orRunError } from "./config/run-error.ts";
@@ -65,7 +66,13 @@ const router = new Router(
   onHost,
 );
 
-// What a slot runs: image ─► snapshot ─► migration ─► container ─► gate. It depends on its own release alone.
+const verify = deployment.database.snapshot_verify === "auto" ? rules.snapshotVerify : deployment.database.snapshot_verify;
+/** Verifications that wait until the deployment is over. */
+const verifyAfter: ((after: pulumi.Resource[]) => void)[] = [];
+/** The schema version that each slot's release needs; a slot without migrations has none. */
+export const schemaVersions: Partial<Record<SlotName, pulumi.Output<number | null>>> = {};
+
+// What a slot runs: image ─► snapshot (─► verification) ─► migration ─► container ─► gate. It depends on its own release alone.
 function declareSlot(slot: SlotName): Slot | undefined {
   const release = slots[slot];
   if (release === undefined) return undefined;
@@ -75,7 +82,12 @@ function declareSlot(slot: SlotName): Slot | undefined {
   const snapshot = settings.skipMigrations
     ? undefined
     : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention, keepVerified }, { dependsOn: [image, ops] });
-  const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source }, { dependsOn: [snapshot] });
+  const verifySnapshot = (required: boolean, after: pulumi.Resource[]): Verification[] =>
+    snapshot === undefined ? [] : [new Verification(`${slot}-verification`, { ...data, databaseAdminUrl: database.adminUrl, backupLocation, snapshot, required }, { dependsOn: after })];
+  if (verify === "background") verifyAfter.push((after) => verifySnapshot(false, after));
+  const verified = verify === "required" || verify === "when-possible" ? verifySnapshot(verify === "required", []) : [];
+  const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source }, { dependsOn: [snapshot, ...verified] });
+  if (migration) schemaVersions[slot] = migration.result.apply(({ expected }) => expected);
   return new Slot(
     `${slot}-slot`,
     {
@@ -120,6 +132,8 @@ const record = new DeploymentRecord(
   { dependsOn: [traffic, ...[...declared.values()].filter((slot) => slot !== undefined)] },
 );
 
+for (const begin of verifyAfter) begin([record]);
+
 /** Where the router answers. */
 export const url = publicUrl(settings, "http");
 export const httpsUrl = tls === undefined ? undefined : publicUrl(settings, "https");
@@ -130,5 +144,8 @@ export const version = serving.apply((now) => now.release.version);
 export const commit = serving.apply((now) => now.release.commit);
 export const stateFile = record.result.apply(({ file }) => file);
 export const logFile = record.result.apply(({ log }) => log);
+/** With which `togather snapshots` reaches the database. */
+export const databaseUrl = database.ownerUrl;
+export const databaseAdminUrl = database.adminUrl;
 const releases = plainReleases(slots);
 export { servingSlot as activeSlot, deploymentId, releases as slots };

@@ -32,6 +32,8 @@ function rolePassword(password: pulumi.Output<string>, role: string): pulumi.Out
 export class Database extends pulumi.ComponentResource {
   /** DATABASE_URL of the role that migrates and makes snapshots. Secret. */
   readonly ownerUrl: pulumi.Output<string>;
+  /** URL of the superuser, which makes scratch databases and restores. Secret. */
+  readonly adminUrl: pulumi.Output<string>;
   /** DATABASE_URL of the server. Secret. */
   readonly appUrl: pulumi.Output<string>;
 
@@ -104,15 +106,16 @@ export class Database extends pulumi.ComponentResource {
         ),
       );
     }
-    const url = (role: string, password: pulumi.Output<string>): pulumi.Output<string> =>
+    const url = (role: string, password: pulumi.Output<string>, database: string): pulumi.Output<string> =>
       pulumi.secret(
         // What depends on the URL depends on the roles, extensions and rights behind it.
         pulumi
           .all([password, pulumi.all(ready.map((resource) => resource.urn))])
-          .apply(([secret]) => formatDatabaseUrl({ host: containerName, port, user: role, password: secret, database: databaseName, parameters: { sslmode: "disable" } })),
+          .apply(([secret]) => formatDatabaseUrl({ host: containerName, port, user: role, password: secret, database, parameters: { sslmode: "disable" } })),
       );
-    this.ownerUrl = url("togather_owner", ownerPassword);
-    this.appUrl = url("togather_app", appPassword);
+    this.ownerUrl = url("togather_owner", ownerPassword, databaseName);
+    this.adminUrl = url("postgres", args.password, "postgres");
+    this.appUrl = url("togather_app", appPassword, databaseName);
     this.registerOutputs({ ownerUrl: this.ownerUrl, appUrl: this.appUrl });
   }
 }

@@ -26,6 +26,11 @@ export const deploymentFileSchema = z.strictObject({
       snapshot_retention: z.int().min(1).max(1000).default(7),
       /** The newest so many verified snapshots stay, however old they are. */
       snapshot_keep_verified: z.int().min(0).max(1000).default(2),
+      /**
+       * Whether a snapshot is proved by a restore into a scratch database: before the migrations, where a server that doesn't
+       * allow it is an error (`required`) or a warning (`when-possible`), or after the deployment. `auto`: by environment.
+       */
+      snapshot_verify: z.enum(["auto", "required", "when-possible", "background", "never"], { error: (issue) => `expected auto, required, when-possible, background or never, found ${JSON.stringify(issue.input)}` }).default("auto"),
       /** Directory on the Docker host. */
       backup_location: absolutePath.default("/var/backups/togather"),
     })

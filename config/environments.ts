@@ -16,6 +16,8 @@ export interface EnvironmentRules {
   uniqueSecrets: Severity;
   /** The database's volume can't be deleted by Pulumi. */
   protectData: boolean;
+  /** What `database.snapshot_verify: auto` means. */
+  snapshotVerify: "required" | "when-possible" | "never";
   /** The router sends plain HTTP to HTTPS, where there is a certificate. */
   redirectToHttps: boolean;
   /** The server's LOG_LEVEL. */
@@ -23,7 +25,7 @@ export interface EnvironmentRules {
 }
 
 export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
-  production: { https: "error", committedSource: "error", strongSecrets: "error", uniqueSecrets: "error", protectData: true, redirectToHttps: true, logLevel: "INFO" },
-  staging: { https: "warn", committedSource: "warn", strongSecrets: "error", uniqueSecrets: "warn", protectData: false, redirectToHttps: false, logLevel: "INFO" },
-  development: { https: "off", committedSource: "off", strongSecrets: "warn", uniqueSecrets: "warn", protectData: false, redirectToHttps: false, logLevel: "DEBUG" },
+  production: { https: "error", committedSource: "error", strongSecrets: "error", uniqueSecrets: "error", protectData: true, snapshotVerify: "required", redirectToHttps: true, logLevel: "INFO" },
+  staging: { https: "warn", committedSource: "warn", strongSecrets: "error", uniqueSecrets: "warn", protectData: false, snapshotVerify: "when-possible", redirectToHttps: false, logLevel: "INFO" },
+  development: { https: "off", committedSource: "off", strongSecrets: "warn", uniqueSecrets: "warn", protectData: false, snapshotVerify: "never", redirectToHttps: false, logLevel: "DEBUG" },
 };

@@ -2,12 +2,13 @@ import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
 import type { Ending } from "../exit-codes.ts";
 
 /** What a deployment consists of, in the words of the people who run it. */
-export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "migrations" | "container" | "gate" | "switch" | "record";
+export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "verification" | "migrations" | "container" | "gate" | "switch" | "record";
 
 /** How a run ends when one of its phases fails. */
 export const endings: Readonly<Partial<Record<PhaseName, Ending>>> = {
   image: "build",
   snapshot: "snapshot",
+  verification: "snapshot",
   migrations: "migration",
   gate: "gate",
   switch: "switch",
@@ -22,6 +23,7 @@ const components: Readonly<Record<string, PhaseName>> = {
   Database: "database",
   Router: "router",
   Snapshot: "snapshot",
+  Verification: "verification",
   Migration: "migrations",
   Switch: "switch",
   Record: "record",
@@ -102,6 +104,8 @@ export function describeResult(phase: PhaseName, outputs: unknown): string {
       return result["built"] === false ? "is there already" : result["built"] === true ? "built" : "";
     case "snapshot":
       return typeof result["file"] === "string" ? `${result["file"]}, ${megabytes(Number(result["bytes"]))}` : "";
+    case "verification":
+      return result["verified"] === true ? `restores: ${String(result["rows"])} rows in ${String(result["tables"])} tables` : typeof result["reason"] === "string" ? `NOT VERIFIED: ${result["reason"]}` : "";
     case "migrations": {
       if (!Array.isArray(result["applied"])) return "";
       const count = result["applied"].length;

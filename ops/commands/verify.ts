@@ -7,8 +7,15 @@ import { StepError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import { NotAllowed, withRestored } from "../scratch-database.ts";
 import { checkedSnapshot } from "../snapshot-file.ts";
-import { manifestName, withSnapshotLock } from "../snapshots.ts";
+import { listSnapshots, manifestName, withSnapshotLock } from "../snapshots.ts";
 import { seconds } from "../units.ts";
+
+/** Whether a snapshot that was taken has gone, and there are newer ones: then there is nothing to prove any more. */
+async function hasExpired({ file, name, sha256 }: StepRequest<"verify">, { paths }: StepContext): Promise<boolean> {
+  if (sha256 === null) return false;
+  const names = (await listSnapshots(paths.backups, name)).map((snapshot) => snapshot.file);
+  return !names.includes(file) && names.some((other) => other > file);
+}
 
 /** Proves a snapshot by restoring it into a scratch database on the same server, and notes that in its manifest. */
 export async function run(request: StepRequest<"verify">, context: StepContext): Promise<StepResult<"verify">> {
@@ -16,6 +23,10 @@ export async function run(request: StepRequest<"verify">, context: StepContext):
   const { file, name } = request;
   return withSnapshotLock(context, async () => {
     const started = performance.now();
+    if (await hasExpired(request, context)) {
+      log.warn(`verify: ${file} has expired since it was taken; newer ones have taken its place`);
+      return { verified: false, reason: "it has expired since it was taken", rows: 0, tables: 0, durationMs: 0 };
+    }
     const manifest = await checkedSnapshot(request, context);
     if (request.sha256 !== null && request.sha256 !== manifest.sha256) throw new StepError(`the snapshot ${file} is another one than was taken: its SHA-256 is ${manifest.sha256}, expected ${request.sha256}`);
     log.info(`verify: ${file} is whole; restoring it into a scratch database`);

@@ -76,6 +76,7 @@ describe("a run, by its events", () => {
       ["build", urn("ServerImage", "green-image-build")],
       ["build", urn("ServerImage", "green-image-pull", "docker:index/remoteImage:RemoteImage")],
       ["snapshot", urn("Snapshot", "green-snapshot-dump")],
+      ["snapshot", urn("Verification", "green-verification-restore")],
       ["migration", urn("Migration", "green-migration-up")],
       ["gate", gate],
       ["switch", urn("Switch", "switch-traffic")],

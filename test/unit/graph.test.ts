@@ -16,12 +16,24 @@ function changed(from: Graph, to: Graph): string[] {
 describe("order", () => {
   it("takes a release through image, snapshot, migration, container, gate, switch, record", async () => {
     const graph = await runProgram(firstDeployment);
-    const chain = ["ops-image-build", "begin-entry", "blue-image-build", "blue-snapshot-dump", "blue-migration-up", "blue-slot-container", "blue-slot-gate", "switch-traffic", "record-entry"];
+    const chain = ["ops-image-build", "begin-entry", "blue-image-build", "blue-snapshot-dump", "blue-verification-restore", "blue-migration-up", "blue-slot-container", "blue-slot-gate", "switch-traffic", "record-entry"];
     for (const [index, name] of chain.entries()) {
       const earlier = before(graph, name);
       for (const other of chain.slice(0, index)) expect(earlier, `${name} waits for ${other}`).toContain(other);
       for (const other of chain.slice(index + 1)) expect(earlier, `${name} does not wait for ${other}`).not.toContain(other);
     }
+  });
+
+  it("verifies a snapshot before the migrations, after the deployment, or never, as it is told", async () => {
+    const verify = async (value: string, environment = "staging"): Promise<Graph> => runProgram({ ...firstDeployment, environment, deployment: { database: { snapshot_verify: value } } });
+    const behind = await verify("background");
+    expect(before(behind, "blue-verification-restore")).toContain("record-entry");
+    expect(behind.request("blue-verification-restore")).toMatchObject({ file: "s.sql.gz", sha256: "0", required: false, foreign: false });
+    const ahead = await verify("required");
+    expect(before(ahead, "blue-migration-up")).toContain("blue-verification-restore");
+    expect(ahead.request("blue-verification-restore")).toMatchObject({ required: true });
+    expect((await verify("auto")).request("blue-verification-restore")).toMatchObject({ required: false });
+    for (const graph of [await verify("never"), await verify("auto", "development")]) expect(graph.resources.map(({ name }) => name)).not.toContain("blue-verification-restore");
   });
 
   it("opens the database to a snapshot only when roles, extensions and rights are there", async () => {

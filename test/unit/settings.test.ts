@@ -43,7 +43,7 @@ describe("defaults", () => {
     const settings = load(staging);
     expect(settings.deployment).toEqual({
       deployment: { strategy: "blue-green", health_check_retries: 30, health_check_interval: 2, grace_period: 10 },
-      database: { snapshot_retention: 7, snapshot_keep_verified: 2, backup_location: "/var/backups/togather" },
+      database: { snapshot_retention: 7, snapshot_keep_verified: 2, snapshot_verify: "auto", backup_location: "/var/backups/togather" },
       logging: { location: "/var/log/togather/deployments" },
       state: { location: "/var/lib/togather" },
     });
