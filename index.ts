@@ -1,3 +1,4 @@
+import "./config/node.ts";
 import * as pulumi from "@pulumi/pulumi";
 import { Begin } from "./components/begin.ts";
 import { Database } from "./components/database.ts";
@@ -22,8 +23,12 @@ import { slotNames, type SlotName } from "./ops/contract.ts";
 const settings = readSettings();
 const { activeSlot, addresses, deployment, name, rules, slots, source, tls } = settings;
 await holdHostLock(settings);
-const last = await askServing(settings);
-orRunError(() => { refuseChangeInPlace(settings, last); });
+const asked = askServing(settings).then((now) => {
+  orRunError(() => { refuseChangeInPlace(settings, now); });
+  return now;
+});
+// A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
+if (!pulumi.runtime.isDryRun()) await asked;
 
 const context = hostContext(settings);
 const onHost = { providers: [dockerProvider(settings)] };
@@ -65,6 +70,8 @@ const router = new Router(
   },
   onHost,
 );
+
+const last = await asked;
 
 const verify = deployment.database.snapshot_verify === "auto" ? rules.snapshotVerify : deployment.database.snapshot_verify;
 /** Verifications that wait until the deployment is over. */

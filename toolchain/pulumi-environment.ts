@@ -46,6 +46,8 @@ export async function pulumiEnvironment(machine: Machine, project: string, insta
     ...env,
     PATH: [join(project, "node_modules", ".bin"), dirname(installation.command), env.PATH].join(delimiter),
     PULUMI_SKIP_UPDATE_CHECK: "true",
+    // Half of Pulumi's SDK is loaded before a program can ask for this itself (config/node.ts). Measured: 0.4 s of a preview.
+    NODE_COMPILE_CACHE: env.NODE_COMPILE_CACHE ?? join(project, "node_modules", ".cache", "node"),
   };
   if (installation.home) {
     environment.PULUMI_HOME = installation.home;
