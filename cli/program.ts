@@ -8,6 +8,7 @@ import { historyCommand } from "./commands/history.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { releaseCommand } from "./commands/release.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
+import { snapshotsCommand } from "./commands/snapshots.ts";
 import { statusCommand } from "./commands/status.ts";
 import { upCommand } from "./commands/up.ts";
 import { withCommonOptions } from "./context.ts";
@@ -29,6 +30,7 @@ export function togather(end: (code: number) => void): Command {
   upCommand(program, end);
   releaseCommand(program, end);
   rollbackCommand(program, end);
+  snapshotsCommand(program);
   statusCommand(program);
   historyCommand(program);
   logsCommand(program);

@@ -14,6 +14,8 @@ const prefix = "togather:";
 /** What a stack file says, without its secrets. */
 export interface PlainSettings extends StackSettings, HostDirectories {
   name: string;
+  /** Directory on the Docker host that holds the snapshots. */
+  backupLocation: string;
 }
 
 /** A text that YAML readers of all kinds take for a text: a commit of digits is none by itself. */
@@ -96,7 +98,7 @@ export class StackFile {
     problems.push(...deployment.problems);
     if (value === undefined || deployment.value === undefined || problems.length > 0) throw new SettingsError(problems);
     const name = value.name ?? value.environment;
-    return { ...value, name, ...hostDirectories(deployment.value, name) };
+    return { ...value, name, ...hostDirectories(deployment.value, name), backupLocation: deployment.value.database.backup_location };
   }
 
   #map(path: string[]): YAMLMap {

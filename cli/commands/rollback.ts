@@ -6,10 +6,13 @@ import { Failure } from "../failure.ts";
 import { entriesOf, type Entry } from "../host/entries.ts";
 import { look } from "../host/look.ts";
 import { invocation } from "../output.ts";
+import { rollBackWithDatabase } from "../snapshots/rollback.ts";
 import type { PlainSettings } from "../stack-file.ts";
 
 interface RollbackOptions extends DeployOptions {
   to?: string;
+  restoreDatabase?: string | true;
+  yes?: boolean;
 }
 
 /** A deployment of the history, by its id or the beginning of it. */
@@ -25,15 +28,22 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
     .summary("move traffic back to the other slot, or give up a release that failed")
     .description("After a release: flips activeSlot back. No image, database or container is touched; the schema stays as the newer release left it. After a release that failed: the file says again what serves.")
     .option("--to <id>", "go back to the release of this deployment (see history); it must still be in a slot")
+    .option("--restore-database [snapshot]", "also put back the database as it was before the migrations of the release that is given up: what was written since is lost")
+    .option("-y, --yes", "don't ask before the database is replaced")
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<RollbackOptions>();
       const context = await deployContext(options);
       const { file, settings, before, output } = context;
       const target = options.to === undefined ? undefined : await find(settings, options.to, file.stack);
-      const { activeSlot, restore, sentence } = rollbackTarget(settings, before, file.stack, target);
-      output.say(`Rolling back: ${sentence}.`);
-      if (restore) file.setSlot(restore.slot, restore.release);
-      file.setActiveSlot(activeSlot);
+      const rollback = rollbackTarget(settings, before, file.stack, target);
+      output.say(`Rolling back: ${rollback.sentence}.`);
+      if (options.restoreDatabase !== undefined) {
+        const chosen = options.restoreDatabase === true ? undefined : options.restoreDatabase;
+        end(await rollBackWithDatabase({ context, rollback, chosen, dryRun: options.dryRun === true, yes: options.yes === true, force: options.force === true }));
+        return;
+      }
+      if (rollback.restore) file.setSlot(rollback.restore.slot, rollback.restore.release);
+      file.setActiveSlot(rollback.activeSlot);
       if (options.dryRun !== true) file.save();
       end(await deploy({ ...context, dryRun: options.dryRun === true, skipMigrations: options.skipMigrations === true, force: options.force === true }));
     });

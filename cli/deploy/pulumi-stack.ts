@@ -21,6 +21,14 @@ export interface StackOutputs {
   logFile?: string;
 }
 
+/** The outputs that are secret. */
+export interface SecretOutputs {
+  databaseUrl?: string;
+  databaseAdminUrl?: string;
+  /** The schema version that each slot's release needs. */
+  schemaVersions?: Partial<Record<SlotName, number | null>>;
+}
+
 /** How one run of Pulumi ended. */
 export interface RunEnd {
   ok: boolean;
@@ -121,6 +129,13 @@ export class PulumiStack {
     const asked = await this.#run("stack", "output", "--json", "--stack", this.name);
     if (asked.ok) return JSON.parse(asked.stdout) as StackOutputs;
     if (/no stack named/.test(asked.output)) return undefined;
+    throw new Failure("config", `Pulumi can't read the stack ${this.name}:\n${tail(asked.output)}`);
+  }
+
+  /** How the database is reached: encrypted in the state, and in this process only for as long as it is used. */
+  async secretOutputs(): Promise<SecretOutputs> {
+    const asked = await this.#run("stack", "output", "--json", "--show-secrets", "--stack", this.name);
+    if (asked.ok) return JSON.parse(asked.stdout) as SecretOutputs;
     throw new Failure("config", `Pulumi can't read the stack ${this.name}:\n${tail(asked.output)}`);
   }
 

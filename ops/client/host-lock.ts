@@ -11,6 +11,7 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import type { Writable } from "node:stream";
 import { z } from "zod";
 import { releaseSchema, SECRET_VARIABLES, slotNameSchema } from "../contract.ts";
 import { StepError } from "../errors.ts";
@@ -46,8 +47,8 @@ export interface HostLockRequest {
   holder: LockHolder;
   /** Go on where somebody else holds it. This is noted in the lock file. */
   force: boolean;
-  /** `address:port` of the deployment's engine; the lock outlives the program until the engine is gone. */
-  engine: string;
+  /** `address:port` of the deployment's engine; the lock outlives the program until the engine is gone. Undefined: it ends with the program. */
+  engine: string | undefined;
   /** Called when it takes longer than usual. */
   onWait: (why: string) => void;
   /** Called when the lock is lost while the program lives. */
@@ -56,8 +57,8 @@ export interface HostLockRequest {
   silenceSeconds?: number;
 }
 
-/** `holder` is undefined where who holds it has left no name, e.g. `flock` on the command line. */
-export type HostLockResult = { held: true } | { held: false; forced: boolean; holder: LockHolder | undefined };
+/** `release` lets go before the program ends, where no engine holds it too. `holder` is undefined where who holds it has left no name, e.g. `flock` on the command line. */
+export type HostLockResult = { held: true; release: () => Promise<void> } | { held: false; forced: boolean; holder: LockHolder | undefined };
 
 export function lockFile(name: string): string {
   return `/tmp/togather-deploy-${name}.lock`;
@@ -168,18 +169,34 @@ export async function takeHostLock(request: HostLockRequest): Promise<HostLockRe
     return { held: false, forced: request.force, holder: readHolder(said.slice("busy\n".length)) };
   }
   const heartbeatMs = ((request.silenceSeconds ?? defaultSilenceSeconds) * 1000) / 12;
-  const keeper = spawn(process.execPath, [join(import.meta.dirname, "lock-keeper.mjs"), request.engine, String(heartbeatMs)], {
+  const heartbeat = setInterval(() => stdin.write("\n"), heartbeatMs).unref();
+  let released = false;
+  void gone.then(() => {
+    if (!released) request.onLost(complained.trim());
+  });
+  // The lock waits for the program, never the program for the lock.
+  for (const handle of [client, stdin, stdout, stderr]) (handle as unknown as { unref(): void }).unref();
+  if (request.engine !== undefined) startKeeper(stdin, request.engine, heartbeatMs);
+  const release = async (): Promise<void> => {
+    released = true;
+    clearInterval(heartbeat);
+    client.ref();
+    stdin.end();
+    await gone;
+  };
+  return { held: true, release };
+}
+
+/** Holds the other end of the lock's pipe for as long as the engine lives. */
+function startKeeper(pipe: Writable, engine: string, heartbeatMs: number): void {
+  const keeper = spawn(process.execPath, [join(import.meta.dirname, "lock-keeper.mjs"), engine, String(heartbeatMs)], {
     env: dockerEnvironment(""),
-    stdio: [stdin, "ignore", "ignore"],
+    stdio: [pipe, "ignore", "ignore"],
     detached: true,
     windowsHide: true,
   });
   keeper.on("error", () => undefined);
-  setInterval(() => stdin.write("\n"), heartbeatMs).unref();
-  void gone.then(() => { request.onLost(complained.trim()); });
-  // The lock waits for the program, never the program for the lock.
-  for (const handle of [client, keeper, stdin, stdout, stderr]) (handle as unknown as { unref(): void }).unref();
-  return { held: true };
+  keeper.unref();
 }
 
 function isImageMissing(stderr: string): boolean {

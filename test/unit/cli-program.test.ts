@@ -80,6 +80,13 @@ describe("docs/cli.md", () => {
   });
 });
 
+describe("docs/cli.md on snapshots", () => {
+  it("lists the commands there are", () => {
+    const group = program.commands.find((command) => command.name() === "snapshots");
+    expect(table("Snapshots").map(([cell]) => /^`snapshots (\w+)/.exec(cell ?? "")?.[1])).toEqual(group?.commands.map((command) => command.name()));
+  });
+});
+
 describe("arguments", () => {
   it("may have the stack before or behind the command", () => {
     for (const args of [["--stack", "a", "status"], ["status", "--stack", "a"]]) {

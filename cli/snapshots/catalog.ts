@@ -1,0 +1,59 @@
+/** The snapshots that a Docker host keeps. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { manifestSchema, snapshotName, type Manifest } from "../../ops/snapshots.ts";
+import { Failure } from "../failure.ts";
+import { DockerHost, NotOnHost } from "../host/docker-host.ts";
+import { invocation } from "../output.ts";
+import type { PlainSettings } from "../stack-file.ts";
+
+const listedSchema = z.array(z.object({ file: z.string(), bytes: z.number(), manifest: z.unknown() }));
+
+export interface ListedSnapshot {
+  /** What commands call it: `YYYYMMDD_HHMMSS`; another deployment's goes by its file's name. */
+  id: string;
+  file: string;
+  bytes: number;
+  /** Undefined when there is none that can be read. */
+  manifest: Manifest | undefined;
+}
+
+/** A deployment's snapshots, the newest first by their manifests; or those of all deployments in the directory. */
+export async function listSnapshots(settings: Pick<PlainSettings, "name" | "host" | "backupLocation">, all = false): Promise<ListedSnapshot[]> {
+  const program = readFileSync(join(import.meta.dirname, "list.mjs"), "utf8");
+  const text = await new DockerHost(settings.host)
+    .run(["node", "--input-type=module", "-"], { directories: { "/backups": settings.backupLocation } }, { input: program })
+    .catch((error: unknown) => {
+      if (error instanceof NotOnHost) return "[]";
+      throw error;
+    });
+  const own = snapshotName(settings.name, "").replace(/\.sql\.gz$/, "");
+  const time = ({ id, manifest }: ListedSnapshot): number => Date.parse(manifest?.time ?? id.replace(/^(?:.*_)?(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)(?:\.sql\.gz)?$/, "$1-$2-$3T$4:$5:$6Z"));
+  return listedSchema
+    .parse(JSON.parse(text))
+    .flatMap(({ file, bytes, manifest }) => {
+      const stamp = file.startsWith(own) ? /^(\d{8}_\d{6})\.sql\.gz$/.exec(file.slice(own.length))?.[1] : undefined;
+      if (stamp === undefined && !all) return [];
+      return [{ id: stamp ?? file, file, bytes, manifest: manifestSchema.safeParse(manifest).data }];
+    })
+    .sort((a, b) => time(b) - time(a));
+}
+
+/** The snapshot that somebody means: an id, the beginning of one, a file's name, or `latest`. */
+export function findSnapshot(snapshots: readonly ListedSnapshot[], id: string, stack: string): ListedSnapshot {
+  const exact = snapshots.filter((snapshot) => snapshot.id === id || snapshot.file === id);
+  const found = exact.length > 0 ? exact : id === "latest" ? snapshots.slice(0, 1) : snapshots.filter((snapshot) => snapshot.id.startsWith(id));
+  const [one] = found;
+  if (one !== undefined && found.length === 1) return one;
+  throw new Failure("config", one === undefined ? `there is no snapshot ${id}` : `${id} is the beginning of ${found.length} snapshots`, invocation(`snapshots list --stack ${stack}`));
+}
+
+/**
+ * The snapshot from before a release's migrations: the newest one whose schema is older than what the release needs, or,
+ * where it had none to run, the newest one.
+ */
+export function snapshotBefore(snapshots: readonly ListedSnapshot[], commit: string, needs: number | null | undefined): ListedSnapshot | undefined {
+  const own = snapshots.filter(({ manifest }) => manifest !== undefined && manifest.before_commit === commit);
+  return own.find(({ manifest }) => needs !== null && needs !== undefined && (manifest?.migration_version ?? 0) < needs) ?? own[0];
+}

@@ -1,0 +1,40 @@
+/** The lock of a deployment, held by a command for as long as it works on the database. */
+import { lockFile, takeHostLock, thisHolder } from "../../ops/client/host-lock.ts";
+import type { Before } from "../deploy/plan.ts";
+import { Failure } from "../failure.ts";
+import type { Output } from "../output.ts";
+import type { PlainSettings } from "../stack-file.ts";
+
+/**
+ * Runs while no deployment can.
+ * @param use is given a signal that is aborted by Ctrl-C, and when the lock is lost.
+ * @throws {Failure} at once when somebody else holds it, unless forced.
+ */
+export async function withHostLock<T>(about: { settings: PlainSettings; stack: string; before: Before; output: Output; force: boolean; why: string }, use: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const { settings, stack, before, output, force, why } = about;
+  const { name, host, activeSlot } = settings;
+  const stop = new AbortController();
+  const result = await takeHostLock({
+    name,
+    host,
+    force,
+    engine: undefined,
+    holder: thisHolder({ stack: `${stack} (${why})`, active_slot: before.serving?.slot ?? activeSlot, slots: before.slots }),
+    onWait: (reason) => { output.say(`Waiting for the Docker host, which holds the lock: ${reason}.`); },
+    onLost: () => { stop.abort(); },
+  });
+  if (!result.held) {
+    const { holder } = result;
+    const by = holder === undefined ? "somebody who has left no name" : `${holder.held_by}, pid ${holder.pid}, since ${holder.since}, for ${holder.stack}`;
+    if (!force) throw new Failure("lock", `the deployment ${name} is locked: another one is running. Nothing was changed.\n  held by: ${by}\n  lock: ${lockFile(name)}`, "wait until it has ended and run this again");
+    output.warn(`--force: ${lockFile(name)} is held by ${by}`);
+  }
+  const interrupts = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => [signal, () => { stop.abort(); }] as const);
+  for (const [signal, handler] of interrupts) process.on(signal, handler);
+  try {
+    return await use(stop.signal);
+  } finally {
+    for (const [signal, handler] of interrupts) process.off(signal, handler);
+    if (result.held) await result.release();
+  }
+}

@@ -1,0 +1,54 @@
+/** A step of `ops`, run as Pulumi runs it, but by a command. */
+import { join } from "node:path";
+import { execa } from "execa";
+import { withoutSecrets } from "../../ops/client/docker.ts";
+import { onLines } from "../../ops/client/lines.ts";
+import { CONTRACT_VERSION, type StepName, type StepRequest, type StepResult } from "../../ops/contract.ts";
+import { project } from "../../toolchain/setup.ts";
+import { errorText } from "../deploy/deploy.ts";
+import type { PulumiStack } from "../deploy/pulumi-stack.ts";
+import { Failure } from "../failure.ts";
+import { invocation, type Output } from "../output.ts";
+import type { PlainSettings } from "../stack-file.ts";
+
+type Own<S extends StepName> = Omit<StepRequest<S>, "contract" | "name" | "environment" | "stateLocation" | "logLocation" | "network">;
+
+/** Secrets by environment variable. */
+export type DatabaseSecrets = Record<"DATABASE_URL", string> & Partial<Record<"DATABASE_ADMIN_URL", string>>;
+
+/** How a stack's database is reached, from its own outputs. @throws {Failure} before its first deployment. */
+export async function databaseSecrets(pulumi: PulumiStack): Promise<{ secrets: DatabaseSecrets; schemaVersions: Partial<Record<"blue" | "green", number | null>> }> {
+  const { databaseUrl, databaseAdminUrl, schemaVersions = {} } = await pulumi.secretOutputs();
+  if (databaseUrl === undefined) throw new Failure("config", `the stack ${pulumi.name} has no database yet, or was deployed by an older version of this project`, invocation(`up --stack ${pulumi.name}`));
+  return { secrets: { DATABASE_URL: databaseUrl, ...(databaseAdminUrl === undefined ? {} : { DATABASE_ADMIN_URL: databaseAdminUrl }) }, schemaVersions };
+}
+
+/** Runs a step to its end and shows its progress. @throws {Failure} with what the step said. */
+export async function runHostStep<S extends StepName>(step: S, own: Own<S>, about: { settings: PlainSettings; secrets: DatabaseSecrets; output: Output; signal?: AbortSignal | undefined }): Promise<StepResult<S>> {
+  const { settings, secrets, output, signal } = about;
+  const { name, environment, stateLocation, logLocation, host } = settings;
+  const request = { contract: CONTRACT_VERSION, name, environment, stateLocation, logLocation, network: `togather-${name}`, ...own };
+  const child = execa(process.execPath, ["ops/main.ts", step], {
+    cwd: join(project),
+    env: { ...withoutSecrets(process.env), ...(host === "" ? {} : { DOCKER_HOST: host }), ...secrets, TOGATHER_REQUEST: JSON.stringify(request) },
+    extendEnv: false,
+    reject: false,
+    stdin: "ignore",
+    buffer: { stderr: false },
+    // Ctrl-C reaches this process alone, which passes it on once.
+    detached: true,
+  });
+  const interrupt = (): void => { child.kill("SIGINT"); };
+  signal?.addEventListener("abort", interrupt, { once: true });
+  const said: string[] = [];
+  const reading = onLines(child.stderr, (line) => {
+    said.push(line);
+    if (/^\d\d:\d\d:\d\d (INFO|WARN|SUCCESS) /.test(line)) output.say(`  ${line}`);
+  });
+  const { exitCode, stdout } = await child;
+  await reading;
+  signal?.removeEventListener("abort", interrupt);
+  if (exitCode === 0) return JSON.parse(stdout) as StepResult<S>;
+  if (signal?.aborted === true || exitCode === 130) throw new Failure("interrupted", `the step ${step} was interrupted. Run the same again: it begins anew, and clears up what is left`);
+  throw new Failure("restore", errorText(said) || `the step ${step} ended with ${exitCode ?? "a signal"}`);
+}

@@ -1,0 +1,111 @@
+/** Back to the release before, and to the database before its successor's migrations. */
+import { confirm } from "../confirm.ts";
+import type { DeployContext } from "../context.ts";
+import { deploy, type Deployment } from "../deploy/deploy.ts";
+import { describeRelease, otherSlot, plainRelease } from "../deploy/plan.ts";
+import type { Rollback } from "../deploy/rollback-target.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { Failure } from "../failure.ts";
+import { look } from "../host/look.ts";
+import { invocation, Output } from "../output.ts";
+import { StackFile } from "../stack-file.ts";
+import { project } from "../../toolchain/setup.ts";
+import { findSnapshot, listSnapshots, snapshotBefore } from "./catalog.ts";
+import { databaseSecrets } from "./host-step.ts";
+import { withHostLock } from "./host-lock.ts";
+import { assess, lossText, restore, type RestoreJob } from "./restore.ts";
+
+export interface DatabaseRollback {
+  context: DeployContext;
+  rollback: Rollback;
+  /** A snapshot of the operator's choice, instead of the one from before the release's migrations. */
+  chosen: string | undefined;
+  dryRun: boolean;
+  yes: boolean;
+  force: boolean;
+}
+
+/** Of several deployments in one command, a machine gets one document. */
+class Collected extends Output {
+  readonly results: unknown[] = [];
+  override result(value: unknown, text: () => string): void {
+    if (this.json) this.results.push(value);
+    else super.result(value, text);
+  }
+}
+
+/**
+ * Traffic first where the older release works with the schema as it is, so that it is back at once; the database first where it
+ * does not. Then the slot of the release that is given up is emptied: its migrations are undone, and it would be taken for migrated.
+ */
+export async function rollBackWithDatabase({ context: given, rollback, chosen, dryRun, yes, force }: DatabaseRollback): Promise<number> {
+  const output = new Collected(given.output.json);
+  let context: DeployContext = { ...given, output };
+  const { file, settings, before, pulumi } = context;
+  const on = `--stack ${file.stack}`;
+  const goesOn = rollback.activeSlot === before.serving?.slot;
+  const givenUpSlot = otherSlot(rollback.activeSlot);
+  const pending = settings.slots[givenUpSlot];
+  const givenUp = goesOn ? pending && plainRelease(pending) : before.serving?.release;
+  if (givenUp === undefined) throw new Failure("config", `${givenUpSlot} holds no release, so there is none to give up with its database`, invocation(`snapshots restore ID ${on}`));
+
+  const { secrets, schemaVersions } = await databaseSecrets(pulumi);
+  const snapshots = await listSnapshots(settings);
+  const snapshot = chosen === undefined ? snapshotBefore(snapshots, givenUp.commit, schemaVersions[givenUpSlot]) : findSnapshot(snapshots, chosen, file.stack);
+  if (snapshot === undefined) throw new Failure("config", `there is no snapshot from before the migrations of ${describeRelease(givenUp)}`, `${invocation(`snapshots list ${on}`)}, then --restore-database ID`);
+  const job = (): RestoreJob => ({ context, snapshot, options: { yes, foreign: false, force }, schemaChecked: true });
+
+  const found = await withHostLock({ settings, stack: file.stack, before, output, force, why: `rollback with ${snapshot.id}` }, (signal) => assess(job(), secrets, signal));
+  const needs = schemaVersions[rollback.activeSlot];
+  if (needs !== undefined && needs !== null && needs > (found.schema.snapshot ?? 0)) {
+    throw new Failure("config", `${rollback.activeSlot} needs schema version ${needs}, the snapshot ${snapshot.id} has ${found.schema.snapshot ?? "none"}. Nothing was changed.`, invocation(`snapshots list ${on}`));
+  }
+  output.say(lossText(found));
+  const { slots } = await look(settings);
+  const trafficFirst = goesOn || slots[rollback.activeSlot].health?.status === "healthy";
+  output.say(`${trafficFirst ? "First traffic, then the database" : "First the database, then traffic, since the older release is not healthy with the schema as it is"}; then ${givenUpSlot} is emptied.`);
+  if (dryRun) {
+    given.output.result({ ok: true, dryRun: true, snapshot: snapshot.id, trafficFirst, ...found }, () => "Nothing was changed.");
+    return exitCodes.ok.code;
+  }
+  await confirm(`Give up ${describeRelease(givenUp)} and restore ${snapshot.id} into ${file.stack}?`, { yes, output });
+
+  const run = async (change: (file: StackFile) => void): Promise<number> => {
+    const fresh = StackFile.open(project, file.stack);
+    change(fresh);
+    fresh.save();
+    context = { ...context, file: fresh, settings: fresh.settings(), before: await pulumi.before() };
+    const deployment: Deployment = { ...context, dryRun: false, skipMigrations: false, force };
+    return deploy(deployment);
+  };
+  const flip = (): Promise<number> =>
+    run((stack) => {
+      if (rollback.restore) stack.setSlot(rollback.restore.slot, rollback.restore.release);
+      stack.setActiveSlot(rollback.activeSlot);
+    });
+  const swap = async (): Promise<Awaited<ReturnType<typeof restore>>> => {
+    try {
+      return await restore(job(), true);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      throw new Failure(error.ending, `${error.message}\n${trafficFirst ? `Traffic is on ${rollback.activeSlot}; the database is as it was.` : "Nothing was changed."}`, trafficFirst ? `once that is right: ${invocation(`snapshots restore ${snapshot.id} ${on}`)}` : undefined);
+    }
+  };
+
+  let code: number = exitCodes.ok.code;
+  if (trafficFirst) code = await flip();
+  if (code !== 0) {
+    output.say("The database was not touched.");
+    return code;
+  }
+  const restored = await swap();
+  if (!trafficFirst) code = await flip();
+  if (code === 0) code = await run((stack) => { stack.setSlot(givenUpSlot, undefined); });
+  given.output.result({ ok: code === 0, exitCode: code, snapshot: snapshot.id, restored, deployments: output.results }, () =>
+    [
+      `The database is ${snapshot.id} now: ${restored.rows} rows${restored.health === undefined ? "" : `; what serves is ${restored.health.status}`}.`,
+      ...(restored.replaced === null ? [] : [`What it was before is kept as ${restored.replaced}. When nobody needs it any more:`, `  → ${invocation(`snapshots discard ${restored.replaced} ${on}`)}`]),
+    ].join("\n"),
+  );
+  return code;
+}

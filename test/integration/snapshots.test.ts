@@ -1,0 +1,145 @@
+/** The recovery story of docs/operations.md, with its own commands, against a deployment. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { exitCodes } from "../../cli/exit-codes.ts";
+import { lockFile } from "../../ops/client/host-lock.ts";
+import type { Manifest } from "../../ops/snapshots.ts";
+import { TestStack } from "./stack.ts";
+
+const story = readFileSync(join(import.meta.dirname, "../../docs/operations.md"), "utf8").split("\n## Snapshots and restores\n")[1]?.split("\n## ")[0] ?? "";
+/** The commands of the story, in order, as arguments. */
+const commands = [...story.matchAll(/```bash\n([\s\S]*?)```/g)].flatMap(([, block = ""]) => block.trim().split("\n")).map((line) => line.split(" "));
+
+interface Listed {
+  id: string;
+  manifest: Manifest;
+}
+
+// One deployment lives through its life in order: each test starts from what the one before left.
+describe("the recovery story", () => {
+  let stack: TestStack;
+
+  beforeAll(async () => {
+    stack = await TestStack.create();
+    await stack.commit("v1.0.0");
+    await stack.tag("v1.0.0");
+    writeFileSync(join(stack.directory, "migrations/000005_extra.up.sql"), "CREATE TABLE extra (id int); INSERT INTO extra VALUES (1);\n");
+    writeFileSync(join(stack.directory, "migrations/000005_extra.down.sql"), "DROP TABLE extra;\n");
+    await stack.commit("v2.0.0");
+    await stack.tag("v2.0.0");
+  });
+  afterAll(() => stack.remove());
+
+  /** Runs the story's next command that begins so, with this deployment's own ids. */
+  async function told(beginning: string, ids: Record<string, string> = {}, ...more: string[]): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
+    const index = commands.findIndex((command) => command.join(" ").startsWith(`togather ${beginning}`));
+    if (index === -1) throw new Error(`docs/operations.md does not say togather ${beginning}`);
+    const [words] = commands.splice(index, 1);
+    const args = (words ?? []).slice(1).filter((word, at, all) => word !== "--stack" && all[at - 1] !== "--stack");
+    return stack.togather(...args.map((word) => ids[word] ?? word), ...more);
+  }
+  const list = async (): Promise<Listed[]> => JSON.parse((await stack.togather("snapshots", "list", "--json")).stdout) as Listed[];
+  const health = async (): Promise<{ status: number; slot: string | null; body: string }> => {
+    const response = await fetch(stack.url("/health"));
+    return { status: response.status, slot: response.headers.get("x-togather-slot"), body: await response.text() };
+  };
+  const places = (): Promise<string> => stack.query("SELECT count(*) FROM places");
+  const addPlaces = (count: number): Promise<string> => stack.query(`SET ROLE togather_owner; INSERT INTO places (name, location) SELECT 'p ' || n, 'POINT(1 2)' FROM generate_series(1, ${count}) n`);
+
+  it("begins with a release whose snapshot is verified", async () => {
+    const first = await stack.togather("release", "v1.0.0");
+    expect(first.code, `${first.stdout}\n${first.stderr}`).toBe(0);
+    expect(first.stdout).toMatch(/^verification blue +ok .*restores: 0 rows in 0 tables/m);
+    await addPlaces(20);
+    const second = await stack.togather("release", "v2.0.0");
+    expect(second.code, `${second.stdout}\n${second.stderr}`).toBe(0);
+    expect(second.stdout).toMatch(/^migrations green .*schema version 4 to 5/m);
+    const [newest, oldest] = await list();
+    expect(newest?.manifest).toMatchObject({ before_version: "v2.0.0", migration_version: 4, verified_at: expect.any(String) as unknown });
+    expect(newest?.manifest.tables["public.places"]).toBe(20);
+    expect(oldest?.manifest).toMatchObject({ before_version: "v1.0.0", migration_version: null });
+    await addPlaces(5);
+    expect((await health()).slot).toBe("green");
+  });
+
+  it("shows and proves a snapshot", async () => {
+    const listed = await told("snapshots list");
+    expect(listed.code, listed.stderr).toBe(0);
+    expect(listed.stdout).toMatch(/v2\.0\.0 +4 +[\d.]+ MB +\d+ +verified /);
+    const verified = await told("snapshots verify");
+    expect(verified.code, `${verified.stdout}\n${verified.stderr}`).toBe(0);
+    expect(verified.stdout).toMatch(/restores: \d+ rows in \d+ tables, as its manifest says/);
+  });
+
+  it("changes nothing without a yes, a lock or a schema that fits", async () => {
+    const asked = await stack.togather("rollback", "--restore-database");
+    expect(asked.code).toBe(exitCodes.config.code);
+    expect(asked.stderr).toMatch(/There is no terminal to ask on\. Nothing was changed\.\n {2}→ the same with --yes/);
+    expect(asked.stdout).toMatch(/public\.places +20 +25 +5/);
+    expect(asked.stdout).toMatch(/public\.extra +no table +1 +1/);
+
+    const other = spawn("flock", [lockFile(stack.name), "sh", "-c", "echo held; cat"], { stdio: ["pipe", "pipe", "ignore"] });
+    await once(other.stdout, "data");
+    const locked = await stack.togather("snapshots", "restore", "latest", "--yes");
+    other.stdin.end();
+    await once(other, "close");
+    expect(locked.code, locked.stderr).toBe(exitCodes.lock.code);
+
+    const tooOld = await stack.togather("snapshots", "restore", "latest", "--yes");
+    expect(tooOld.code).toBe(exitCodes.config.code);
+    expect(tooOld.stderr).toMatch(/v2\.0\.0 .* serves and needs schema version 5, the snapshot has 4.*\n.*rollback --restore-database/);
+    expect(await places()).toBe("25");
+    expect((await health()).slot).toBe("green");
+  });
+
+  it("goes back with the database", async () => {
+    const { code, stdout, stderr } = await told("rollback --restore-database", {}, "--yes");
+    expect(code, `${stdout}\n${stderr}`).toBe(0);
+    expect(stdout).toMatch(/First traffic, then the database; then green is emptied/);
+    const [snapshot] = await list();
+    for (const [table, rows] of Object.entries(snapshot?.manifest.tables ?? {})) {
+      // The job queue works again already.
+      if (!table.startsWith("public.river_")) expect(await stack.query(`SELECT count(*) FROM ${table}`), table).toBe(String(rows));
+    }
+    expect(await stack.query("SELECT to_regclass('extra') IS NULL, (SELECT version FROM schema_migrations)")).toBe("t|4");
+    expect(await health()).toMatchObject({ status: 200, slot: "blue" });
+    expect((await stack.containers()).has(`togather-${stack.name}-green`)).toBe(false);
+    expect(JSON.parse((await stack.togather("status", "--json")).stdout)).toMatchObject({ serving: { slot: "blue", health: { status: "healthy" } }, drift: [] });
+  });
+
+  it("leaves Pulumi nothing to do", async () => {
+    for (const flags of [[], ["--refresh"]]) {
+      const { ok, output, changes } = await stack.run("preview", flags);
+      expect(ok, output).toBe(true);
+      expect(Object.keys(changes), output).toEqual(["unchanged"]);
+    }
+  });
+
+  it("restores a snapshot under what serves, and drops what it replaced", async () => {
+    await addPlaces(3);
+    const [snapshot] = await list();
+    const restored = await told("snapshots restore", { "20260128_143022": snapshot?.id ?? "" }, "--yes");
+    expect(restored.code, `${restored.stdout}\n${restored.stderr}`).toBe(0);
+    expect(restored.stdout).toMatch(/what serves is healthy/);
+    expect(await places()).toBe("20");
+    const [, replaced = ""] = /kept as (togather_before_\d{8}_\d{6})/.exec(restored.stdout) ?? [];
+    expect(await told("snapshots discard togather", { togather_before_20260128_150102: replaced }, "--yes")).toMatchObject({ code: 0, stdout: expect.stringContaining(`${replaced} is dropped`) as unknown });
+    expect((await told("snapshots discard")).stdout).toMatch(/togather_before_/);
+    expect(await health()).toMatchObject({ status: 200, slot: "blue" });
+  });
+
+  it("goes on with the next release, whose migrations run again", async () => {
+    const { code, stdout, stderr } = await stack.togather("release", "v2.0.0");
+    expect(code, `${stdout}\n${stderr}`).toBe(0);
+    expect(stdout).toMatch(/^migrations green .*schema version 4 to 5/m);
+    expect(commands.filter(([name]) => name === "togather")).toEqual([]);
+  });
+
+  it("tells no secret", async () => {
+    const texts = [await stack.state(), (await stack.togather("logs", "--json")).stdout, (await stack.togather("snapshots", "list", "--json")).stdout];
+    for (const canary of Object.values<string>({ ...stack.canaries })) expect(texts.some((text) => text.includes(canary))).toBe(false);
+  });
+});
