@@ -1,7 +1,8 @@
 import "./config/node.ts";
 import * as pulumi from "@pulumi/pulumi";
 import { Begin } from "./components/begin.ts";
-import { Database } from "./components/database.ts";
+import { Database, type DatabaseUrls } from "./components/database.ts";
+import { DatabaseCheck, externalDatabase } from "./components/external-database.ts";
 import { holdHostLock } from "./components/host-lock.ts";
 import { dockerProvider, hostContext } from "./components/host.ts";
 import { BundledImage, ServerImage } from "./components/image.ts";
@@ -32,28 +33,16 @@ if (!pulumi.runtime.isDryRun()) await asked;
 
 const context = hostContext(settings);
 const onHost = { providers: [dockerProvider(settings)] };
-const jwtSecret = pulumi.secret(settings.secrets.jwtSecret);
-const adminApiKey = pulumi.secret(settings.secrets.adminApiKey);
-const password = pulumi.secret(settings.secrets.databasePassword);
+const { jwtSecret, adminApiKey, server } = settings.secrets;
+const serverSecrets = Object.fromEntries(Object.entries({ ...server, JWT_SECRET: jwtSecret, ADMIN_API_KEY: adminApiKey }).map(([key, value]) => [key, pulumi.secret(value)]));
 
 // What both slots share: the private network, the program that does the steps, the database, the router.
 const { networkName } = new Network("network", { name, ...settings.network }, onHost);
 const ops = new BundledImage("ops-image", { image: "ops", context });
 const begin = new Begin("begin", { context, networkName, activeSlot, slots }, { dependsOn: [ops] });
-const postgresImage = new BundledImage("postgres-image", { image: "postgres", context });
-const database = new Database(
-  "database",
-  {
-    name,
-    networkName,
-    imageId: postgresImage.imageId,
-    address: addresses.database,
-    loopbackPort: settings.databasePort,
-    password,
-    protectData: rules.protectData,
-  },
-  onHost,
-);
+const database = settings.database.mode === "external" ? externalDatabase(settings.database) : bundledDatabase(settings.database);
+// Where a container reaches the database.
+const databaseNetwork = settings.database.network === "" ? undefined : settings.database.network;
 const nginxImage = new BundledImage("nginx-image", { image: "nginx", context });
 const router = new Router(
   "router",
@@ -79,16 +68,38 @@ const verifyAfter: ((after: pulumi.Resource[]) => void)[] = [];
 /** The schema version that each slot's release needs; a slot without migrations has none. */
 export const schemaVersions: Partial<Record<SlotName, pulumi.Output<number | null>>> = {};
 
+/** PostgreSQL in a container of this stack. */
+function bundledDatabase({ password, extensions }: { password: string; extensions: string[] }): DatabaseUrls {
+  const { imageId } = new BundledImage("postgres-image", { image: "postgres", context });
+  return new Database(
+    "database",
+    {
+      name,
+      networkName,
+      imageId,
+      address: addresses.database,
+      loopbackPort: settings.databasePort,
+      extensions,
+      password: pulumi.secret(password),
+      protectData: rules.protectData,
+    },
+    onHost,
+  );
+}
+
 // What a slot runs: image ─► snapshot (─► verification) ─► migration ─► container ─► gate. It depends on its own release alone.
 function declareSlot(slot: SlotName): Slot | undefined {
   const release = slots[slot];
   if (release === undefined) return undefined;
-  const data = { context, networkName, release, databaseUrl: database.ownerUrl };
+  const data = { context, networkName: databaseNetwork ?? networkName, release, databaseUrl: database.ownerUrl };
+  const { extensions, mode } = settings.database;
+  const check =
+    mode === "external" ? [new DatabaseCheck(`${slot}-database`, { ...data, appUrl: database.appUrl, extensions, superuser: rules.unprivilegedRole }, { dependsOn: [begin] })] : [];
   const image = new ServerImage(`${slot}-image`, { context, release, source }, { ...onHost, dependsOn: [begin] });
   const { backup_location: backupLocation, snapshot_retention: retention, snapshot_keep_verified: keepVerified } = deployment.database;
   const snapshot = settings.skipMigrations
     ? undefined
-    : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention, keepVerified }, { dependsOn: [image, ops] });
+    : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention, keepVerified }, { dependsOn: [image, ops, ...check] });
   const verifySnapshot = (required: boolean, after: pulumi.Resource[]): Verification[] =>
     snapshot === undefined ? [] : [new Verification(`${slot}-verification`, { ...data, databaseAdminUrl: database.adminUrl, backupLocation, snapshot, required }, { dependsOn: after })];
   if (verify === "background") verifyAfter.push((after) => verifySnapshot(false, after));
@@ -106,8 +117,11 @@ function declareSlot(slot: SlotName): Slot | undefined {
       address: addresses[slot],
       port: source.port,
       loopbackPort: settings.slotPorts[slot],
-      environment: { ENVIRONMENT: settings.environment, LOG_LEVEL: rules.logLevel },
-      secrets: { DATABASE_URL: database.appUrl, JWT_SECRET: jwtSecret, ADMIN_API_KEY: adminApiKey },
+      portVariable: source.portVariable,
+      environment: { ENVIRONMENT: settings.environment, [source.logLevelVariable]: rules.logLevel, ...source.environment },
+      secrets: { ...serverSecrets, DATABASE_URL: database.appUrl },
+      databaseNetwork,
+      knowsHost: mode === "external",
       gateDatabaseUrl: database.ownerUrl,
       healthPath: source.healthPath,
       expectedMigration: migration?.result.apply(({ expected }) => expected) ?? null,
@@ -118,7 +132,7 @@ function declareSlot(slot: SlotName): Slot | undefined {
       },
       serving: last?.slot === slot,
     },
-    { ...onHost, dependsOn: migration === undefined ? [image, ops] : [migration] },
+    { ...onHost, dependsOn: migration === undefined ? [image, ops, ...check] : [migration] },
   );
 }
 const declared = new Map(slotNames.map((slot) => [slot, declareSlot(slot)]));

@@ -30,6 +30,13 @@ function versionNode(version: string): Scalar {
   return /^v\d[\w.+-]*$/.test(version) ? new Scalar(version) : quoted(version);
 }
 
+/** A value without what Pulumi keeps encrypted in it; undefined when that is all of it. */
+function withoutEncrypted(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  if ("secure" in value) return undefined;
+  return Object.fromEntries(Object.entries(value).flatMap(([key, inner]): [string, unknown][] => { const plain = withoutEncrypted(inner); return plain === undefined ? [] : [[key, plain]]; }));
+}
+
 /** Names of the stacks that have a file in the project. */
 export function stacksWithFile(project: string): string[] {
   return readdirSync(project).flatMap((file) => /^Pulumi\.(.+)\.yaml$/.exec(file)?.[1] ?? []);
@@ -84,8 +91,9 @@ export class StackFile {
     return Object.fromEntries(
       Object.entries(values).flatMap(([key, value]) => {
         if (!key.startsWith(prefix) || value === null || value === undefined) return [];
-        if (typeof value === "object" && "secure" in value) return [];
-        return [[key.slice(prefix.length), typeof value === "string" ? value : JSON.stringify(value)]];
+        const plain = withoutEncrypted(value);
+        if (plain === undefined) return [];
+        return [[key.slice(prefix.length), typeof plain === "string" ? plain : JSON.stringify(plain)]];
       }),
     );
   }

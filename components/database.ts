@@ -14,6 +14,7 @@ export interface DatabaseArgs {
   address: string;
   /** Port on the host's loopback, through which roles and extensions are declared. */
   loopbackPort: number;
+  extensions: readonly string[];
   /** Superuser's password; the roles' passwords are derived from it. */
   password: pulumi.Output<string>;
   /** Pulumi refuses to delete the data. */
@@ -28,14 +29,21 @@ function rolePassword(password: pulumi.Output<string>, role: string): pulumi.Out
   return password.apply((key) => createHmac("sha256", key).update(`togather role ${role}`).digest("base64url"));
 }
 
-/** The bundled PostgreSQL: container, volume, an owner role that migrates, an app role with DML rights only, extensions. */
-export class Database extends pulumi.ComponentResource {
+/** How a database is reached, whoever runs it. */
+export interface DatabaseUrls {
   /** DATABASE_URL of the role that migrates and makes snapshots. Secret. */
   readonly ownerUrl: pulumi.Output<string>;
-  /** URL of the superuser, which makes scratch databases and restores. Secret. */
-  readonly adminUrl: pulumi.Output<string>;
+  /** URL of a role that makes scratch databases and restores; undefined where the owner's has to do. Secret. */
+  readonly adminUrl: pulumi.Output<string> | undefined;
   /** DATABASE_URL of the server. Secret. */
   readonly appUrl: pulumi.Output<string>;
+}
+
+/** The bundled PostgreSQL: container, volume, an owner role that migrates, an app role with DML rights only, extensions. */
+export class Database extends pulumi.ComponentResource implements DatabaseUrls {
+  readonly ownerUrl: pulumi.Output<string>;
+  readonly appUrl: pulumi.Output<string>;
+  readonly adminUrl: pulumi.Output<string>;
 
   constructor(name: string, args: DatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Database", name, {}, opts);
@@ -85,7 +93,7 @@ export class Database extends pulumi.ComponentResource {
       { ...within, protect: args.protectData, retainOnDelete: args.protectData },
     );
     const ready: pulumi.Resource[] = [database];
-    for (const extension of ["postgis", "vector", "pg_trgm"]) {
+    for (const extension of args.extensions) {
       ready.push(
         new postgresql.Extension(
           `${name}-extension-${extension}`,

@@ -67,6 +67,7 @@ export class ServerImage extends pulumi.ComponentResource {
             ? { kind: "tree", repository: source.repository, paths: source.paths, digest: release.commit }
             : { kind: "commit", repository: source.repository, commit: release.commit, paths: source.paths },
           dockerfile: source.dockerfile,
+          ...(Object.keys(source.buildArguments).length === 0 ? {} : { arguments: source.buildArguments }),
           tag: `togather-server:${release.commit}`,
           release: { version: release.version, commit: release.commit },
         },

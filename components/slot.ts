@@ -21,10 +21,16 @@ export interface SlotArgs {
   loopbackPort: number;
   /** Plain environment of the server. */
   environment: Record<string, string>;
+  /** Variable by which the server is told its port. */
+  portVariable: string;
   /** Secret environment of the server. */
-  secrets: Record<"DATABASE_URL" | "JWT_SECRET" | "ADMIN_API_KEY", pulumi.Output<string>>;
+  secrets: Record<string, pulumi.Output<string>>;
   /** DATABASE_URL with which the gate looks at the schema. Secret. */
   gateDatabaseUrl: pulumi.Output<string>;
+  /** Network in which an external database is; undefined where the private network leads to it. */
+  databaseNetwork: string | undefined;
+  /** Whether the server is told where the Docker host is, as host.docker.internal. */
+  knowsHost: boolean;
   healthPath: string;
   /** Lowest schema version that the release needs; null where it is not known. */
   expectedMigration: pulumi.Input<number | null>;
@@ -49,7 +55,7 @@ export class Slot extends pulumi.ComponentResource {
     super("togather:deployment:Slot", name, {}, opts);
     const { common, directories, step } = args.context;
     const containerName = `togather-${common.name}-${args.slot}`;
-    const plain = Object.entries({ ...args.environment, SLOT: args.slot, PORT: String(args.port) });
+    const plain = Object.entries({ ...args.environment, SLOT: args.slot, [args.portVariable]: String(args.port) });
     const container = new docker.Container(
       `${name}-container`,
       {
@@ -62,7 +68,8 @@ export class Slot extends pulumi.ComponentResource {
           { label: releaseLabels.commit, value: args.release.commit },
         ],
         envs: [...plain.map(([key, value]) => `${key}=${value}`), ...Object.entries(args.secrets).map(([key, value]) => pulumi.interpolate`${key}=${value}`)],
-        networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }],
+        networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }, ...(args.databaseNetwork === undefined ? [] : [{ name: args.databaseNetwork }])],
+        ...(args.knowsHost ? { hosts: [{ host: "host.docker.internal", ip: "host-gateway" }] } : {}),
         ports: [{ internal: args.port, external: args.loopbackPort, ip: "127.0.0.1" }],
         restart: "unless-stopped",
         readOnly: true,
@@ -81,7 +88,7 @@ export class Slot extends pulumi.ComponentResource {
         parent: this,
         dependsOn: opts?.dependsOn,
         deleteBeforeReplace: true,
-        ignoreChanges: args.serving ? ["image", "envs", "labels", "networksAdvanced", "ports", "tmpfs", "capabilities", "securityOpts", "logOpts"] : [],
+        ignoreChanges: args.serving ? ["image", "envs", "labels", "networksAdvanced", "hosts", "ports", "tmpfs", "capabilities", "securityOpts", "logOpts"] : [],
       },
     );
     const gate = declareStep(
@@ -90,12 +97,13 @@ export class Slot extends pulumi.ComponentResource {
       {
         ...common,
         ...directories,
-        network: args.networkName,
+        // The gate asks both the server and the database: it needs a network in which both are.
+        network: args.databaseNetwork ?? args.networkName,
         slot: args.slot,
         release: plainRelease(args.release),
         containerName,
         containerId: container.id,
-        url: `http://${args.address}:${args.port}`,
+        url: `http://${args.databaseNetwork === undefined ? args.address : containerName}:${args.port}`,
         healthPath: args.healthPath,
         ...args.gate,
         expectedMigration: args.expectedMigration,

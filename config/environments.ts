@@ -14,6 +14,10 @@ export interface EnvironmentRules {
   strongSecrets: Severity;
   /** No secret may be that of another environment, as far as this checkout knows, or used twice. */
   uniqueSecrets: Severity;
+  /** An external database is reached with sslmode=require, verify-ca or verify-full. */
+  databaseTls: Severity;
+  /** The server's role in the database is no SUPERUSER. The bundled database's never is. */
+  unprivilegedRole: Severity;
   /** The database's volume can't be deleted by Pulumi. */
   protectData: boolean;
   /** What `database.snapshot_verify: auto` means. */
@@ -25,7 +29,40 @@ export interface EnvironmentRules {
 }
 
 export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
-  production: { https: "error", committedSource: "error", strongSecrets: "error", uniqueSecrets: "error", protectData: true, snapshotVerify: "required", redirectToHttps: true, logLevel: "INFO" },
-  staging: { https: "warn", committedSource: "warn", strongSecrets: "error", uniqueSecrets: "warn", protectData: false, snapshotVerify: "when-possible", redirectToHttps: false, logLevel: "INFO" },
-  development: { https: "off", committedSource: "off", strongSecrets: "warn", uniqueSecrets: "warn", protectData: false, snapshotVerify: "never", redirectToHttps: false, logLevel: "DEBUG" },
+  production: {
+    https: "error",
+    committedSource: "error",
+    strongSecrets: "error",
+    uniqueSecrets: "error",
+    databaseTls: "error",
+    unprivilegedRole: "error",
+    protectData: true,
+    snapshotVerify: "required",
+    redirectToHttps: true,
+    logLevel: "INFO",
+  },
+  staging: {
+    https: "warn",
+    committedSource: "warn",
+    strongSecrets: "error",
+    uniqueSecrets: "warn",
+    databaseTls: "warn",
+    unprivilegedRole: "error",
+    protectData: false,
+    snapshotVerify: "when-possible",
+    redirectToHttps: false,
+    logLevel: "INFO",
+  },
+  development: {
+    https: "off",
+    committedSource: "off",
+    strongSecrets: "warn",
+    uniqueSecrets: "warn",
+    databaseTls: "off",
+    unprivilegedRole: "warn",
+    protectData: false,
+    snapshotVerify: "never",
+    redirectToHttps: false,
+    logLevel: "DEBUG",
+  },
 };

@@ -6,7 +6,8 @@ import { parseDeploymentFile, type DeploymentFile } from "./deployment-file.ts";
 import { environmentRules, type EnvironmentName, type EnvironmentRules, type Severity } from "./environments.ts";
 import { keysAt, problemsOf, SettingsError, type Problem } from "./problems.ts";
 import { SecretMemory } from "./secret-memory.ts";
-import { readSecretsFile, resolveSecrets, reusedSecrets, weakSecrets, type Secrets } from "./secrets.ts";
+import { checkDatabaseUrl } from "./database-access.ts";
+import { placeholderProblems, readSecretsFile, resolveSecrets, reusedSecrets, weakSecrets, type OwnSecret } from "./secrets.ts";
 import { secretKeys, stackSettingsSchema, type ReleaseSetting, type StackSettings } from "./stack-settings.ts";
 
 /** What a slot is to run, and where it comes from. */
@@ -34,8 +35,24 @@ export interface PrivateNetwork {
   dynamicRange: string;
 }
 
+/** The values of a deployment's secrets. */
+export interface Secrets {
+  jwtSecret: string;
+  adminApiKey: string;
+  /** The server's own, by variable. */
+  server: Record<string, string>;
+}
+
+/** The database and how to get into it. */
+export type DatabaseSettings = Omit<StackSettings["database"], "mode"> &
+  (
+    | { mode: "bundled"; password: string }
+    /** `url` has the role of the server, `migrationUrl` that of the schema's owner, who may be the same, `adminUrl` one that may make databases. */
+    | { mode: "external"; url: string; migrationUrl: string; adminUrl: string | undefined }
+  );
+
 /** Everything the stack is told, validated and with defaults. */
-export interface Settings extends Omit<StackSettings, "name" | "slots" | "tls" | "deployment" | "subnet" | keyof Secrets> {
+export interface Settings extends Omit<StackSettings, "name" | "slots" | "tls" | "deployment" | "subnet" | "database" | "secrets" | (typeof secretKeys)[number]> {
   name: string;
   environment: EnvironmentName;
   rules: EnvironmentRules;
@@ -45,6 +62,7 @@ export interface Settings extends Omit<StackSettings, "name" | "slots" | "tls" |
   /** PEM texts. */
   tls: { certificate: string; key: string } | undefined;
   deployment: DeploymentFile;
+  database: DatabaseSettings;
   secrets: Secrets;
   /** Broken rules that this environment only warns of. */
   warnings: string[];
@@ -112,6 +130,33 @@ function readPem(projectDirectory: string, key: string, file: string, label: str
   return { text, problems: new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(text) ? [] : [{ where, what: `${file} is no PEM file with a ${label}` }] };
 }
 
+/** Variables of the server that the deployment sets itself, and that therefore nobody else may. */
+export function reservedVariables({ portVariable }: Pick<StackSettings["source"], "portVariable">): string[] {
+  return ["DATABASE_URL", "JWT_SECRET", "ADMIN_API_KEY", "SLOT", portVariable];
+}
+
+/** What is wrong with the server's own variables and secrets, taken together. */
+function serverProblems({ source, secrets }: StackSettings): Problem[] {
+  const reserved = reservedVariables(source);
+  const set = [...Object.keys(source.environment).map((name) => ({ name, key: `environment.${name}` })), ...source.secrets.map((name, index) => ({ name, key: `secrets[${index}]` }))];
+  return [
+    ...set.filter(({ name }) => reserved.includes(name)).map(({ name, key }) => ({ where: `togather:source.${key}`, what: `${name} is set by the deployment itself`, fix: "leave it out here" })),
+    ...source.secrets.filter((name) => name in source.environment).map((name) => ({ where: `togather:source.environment.${name}`, what: "is in togather:source.secrets too", fix: "leave it out in one of them" })),
+    ...Object.keys(secrets)
+      .filter((name) => !source.secrets.includes(name))
+      .map((name) => ({ where: `togather:secrets.${name}`, what: "is not among togather:source.secrets, so that the server would not get it", fix: `pulumi config set --path togather:source.secrets[${source.secrets.length}] ${name}` })),
+  ];
+}
+
+/** Settings that make no sense with the kind of database that was chosen. */
+function databaseProblems({ database, databaseUrl, migrationDatabaseUrl, databaseAdminUrl }: StackSettings): Problem[] {
+  if (database.mode === "external") return [];
+  const forExternal = { "database.network": database.network, databaseUrl, migrationDatabaseUrl, databaseAdminUrl };
+  return Object.entries(forExternal)
+    .filter(([, value]) => value !== "")
+    .map(([key]) => ({ where: `togather:${key}`, what: "is for an external database, but togather:database.mode is bundled", fix: "pulumi config set --path togather:database.mode external" }));
+}
+
 /** deployment.yml with the stack's own values. */
 export function readDeploymentFile({ config, projectDirectory }: Pick<SettingsSources, "config" | "projectDirectory">): ReturnType<typeof parseDeploymentFile> {
   const file = resolve(projectDirectory, "deployment.yml");
@@ -127,7 +172,7 @@ export function loadSettings(sources: SettingsSources): Settings {
   const warnings: string[] = [];
   const { value: stack, problems: stackProblems } = parseConfig(sources);
   problems.push(...stackProblems);
-  for (const key of secretKeys) {
+  for (const key of [...secretKeys, "secrets"]) {
     if ((sources.config[key] ?? "") === "" || sources.encryptedKeys === undefined || sources.encryptedKeys.has(key)) continue;
     problems.push({ where: `togather:${key}`, what: "is a secret in plain text", fix: `pulumi config set --secret togather:${key}, and make a new one` });
   }
@@ -144,11 +189,28 @@ export function loadSettings(sources: SettingsSources): Settings {
 
   const secretsFile = stack.secretsFile === "" ? `.env.${stack.environment}` : stack.secretsFile;
   const file = readSecretsFile(resolve(sources.projectDirectory, secretsFile), secretsFile);
-  const secrets = resolveSecrets({ environment: sources.environment, file: file.file, config: stack });
-  problems.push(...file.problems, ...secrets.problems);
+  const { value: found, problems: missing } = resolveSecrets({ environment: sources.environment, file: file.file, config: stack }, { database: stack.database.mode, server: stack.source.secrets });
+  problems.push(...file.problems, ...missing, ...serverProblems(stack), ...databaseProblems(stack));
+  const url = found.databaseUrl && checkDatabaseUrl(found.databaseUrl);
+  const migrationUrl = found.migrationDatabaseUrl && checkDatabaseUrl(found.migrationDatabaseUrl);
+  const adminUrl = found.databaseAdminUrl && checkDatabaseUrl(found.databaseAdminUrl);
+  for (const checked of [url, migrationUrl, adminUrl]) {
+    problems.push(...(checked?.problems ?? []));
+    for (const problem of checked?.withoutTls ?? []) broken(rules.databaseTls, problem);
+  }
+  // Of a URL, it is the password that somebody may guess.
+  const withPassword = (secret: OwnSecret | undefined, password: string | undefined): OwnSecret[] =>
+    secret === undefined || password === undefined ? [] : [{ ...secret, value: password }];
+  const own = [
+    ...[found.jwtSecret, found.adminApiKey, found.databasePassword].filter((secret) => secret !== undefined),
+    ...withPassword(found.databaseUrl, url?.password),
+    ...withPassword(found.migrationDatabaseUrl, migrationUrl?.password),
+    ...withPassword(found.databaseAdminUrl, adminUrl?.password),
+  ];
   const memory = new SecretMemory(join(sources.projectDirectory, ".togather", "secrets"));
-  for (const weak of weakSecrets(secrets.found, memory)) broken(rules.strongSecrets, weak);
-  for (const reused of reusedSecrets(secrets.found, memory, stack.environment)) broken(rules.uniqueSecrets, reused);
+  for (const problem of placeholderProblems([...own, ...Object.values(found.server)])) broken(rules.strongSecrets, problem);
+  for (const problem of weakSecrets(own, memory)) broken(rules.strongSecrets, problem);
+  for (const problem of reusedSecrets(own, memory, stack.environment)) broken(rules.uniqueSecrets, problem);
 
   const slots: Settings["slots"] = {};
   for (const slot of ["blue", "green"] as const) {
@@ -191,7 +253,7 @@ export function loadSettings(sources: SettingsSources): Settings {
     ["ports.https", stack.ports.https],
     ["slotPorts.blue", stack.slotPorts.blue],
     ["slotPorts.green", stack.slotPorts.green],
-    ["databasePort", stack.databasePort],
+    ...(stack.database.mode === "bundled" ? ([["databasePort", stack.databasePort]] as const) : []),
   ] as const) {
     const other = ports.get(port);
     if (other !== undefined) problems.push({ where: `togather:${key}`, what: `port ${port} is already togather:${other}` });
@@ -200,7 +262,7 @@ export function loadSettings(sources: SettingsSources): Settings {
 
   if (problems.length > 0 || deployment.value === undefined) throw new SettingsError(problems);
   try {
-    memory.remember(secrets.found.map(({ value }) => value), stack.environment);
+    memory.remember(own.map(({ value }) => value), stack.environment);
   } catch (error) {
     warnings.push(`.togather/secrets: ${error instanceof Error ? error.message : String(error)}; that a secret is in use elsewhere can't be told`);
   }
@@ -214,7 +276,17 @@ export function loadSettings(sources: SettingsSources): Settings {
     ...networkIn(subnet),
     tls,
     deployment: deployment.value,
-    secrets: secrets.value,
+    database: {
+      ...stack.database,
+      ...(stack.database.mode === "bundled"
+        ? { mode: "bundled", password: found.databasePassword?.value ?? "" }
+        : { mode: "external", url: url?.url ?? "", migrationUrl: migrationUrl?.url ?? url?.url ?? "", adminUrl: adminUrl?.url }),
+    },
+    secrets: {
+      jwtSecret: found.jwtSecret?.value ?? "",
+      adminApiKey: found.adminApiKey?.value ?? "",
+      server: Object.fromEntries(Object.entries(found.server).map(([name, { value }]) => [name, value])),
+    },
     warnings,
   };
 }

@@ -5,25 +5,51 @@ import type { EnvironmentName } from "./environments.ts";
 import type { Problem } from "./problems.ts";
 import type { SecretMemory } from "./secret-memory.ts";
 import { isPlaceholder } from "./secret-strength.ts";
+import type { StackSettings } from "./stack-settings.ts";
 
 /** A secret's name in the environment and secrets file, and its key in the stack's config. */
 export const secretNames = {
   jwtSecret: "JWT_SECRET",
   adminApiKey: "ADMIN_API_KEY",
   databasePassword: "DATABASE_PASSWORD",
+  databaseUrl: "DATABASE_URL",
+  migrationDatabaseUrl: "MIGRATION_DATABASE_URL",
+  databaseAdminUrl: "DATABASE_ADMIN_URL",
 } as const;
+type SecretKey = keyof typeof secretNames;
+
+/** The secrets that a deployment with the bundled database needs; anybody may make them up. */
+export const bundledSecrets = ["jwtSecret", "adminApiKey", "databasePassword"] as const satisfies SecretKey[];
 
 /** How to make a secret, and what it has to be: the server's own rules for its two, the reference's advice for the database's. */
-const requirements = {
-  jwtSecret: { characters: 32, bits: 80, make: "openssl rand -base64 32" },
-  adminApiKey: { characters: 32, bits: 80, make: "openssl rand -hex 32" },
-  databasePassword: { characters: 16, bits: 46, make: "openssl rand -hex 24" },
-} as const;
+const requirements: Record<SecretKey, { characters: number; bits: number; example: string }> = {
+  jwtSecret: { characters: 32, bits: 80, example: "$(openssl rand -base64 32)" },
+  adminApiKey: { characters: 32, bits: 80, example: "$(openssl rand -hex 32)" },
+  databasePassword: { characters: 16, bits: 46, example: "$(openssl rand -hex 24)" },
+  databaseUrl: { characters: 16, bits: 46, example: "postgresql://user:password@host:5432/database?sslmode=require" },
+  migrationDatabaseUrl: { characters: 16, bits: 46, example: "postgresql://owner:password@host:5432/database?sslmode=require" },
+  databaseAdminUrl: { characters: 16, bits: 46, example: "postgresql://admin:password@host:5432/postgres?sslmode=require" },
+};
 
-export interface Secrets {
-  jwtSecret: string;
-  adminApiKey: string;
-  databasePassword: string;
+/** A secret, where it was found, and what to do when it is no good. */
+export interface FoundSecret {
+  name: string;
+  /** As people know the place. */
+  from: string;
+  value: string;
+  fix: string;
+}
+
+/** One that this deployment's owner chose, and that has to be good. */
+export interface OwnSecret extends FoundSecret {
+  /** The least that it has. */
+  characters: number;
+  bits: number;
+}
+
+export interface ResolvedSecrets extends Record<SecretKey, OwnSecret | undefined> {
+  /** The server's own, by variable. */
+  server: Record<string, FoundSecret>;
 }
 
 /** Where secrets may come from, in the order in which they win. */
@@ -32,7 +58,7 @@ export interface SecretSources {
   /** Path of the secrets file as the operator knows it, and whether it is there to be read. */
   file: { path: string; values: Record<string, string> } | undefined;
   /** From `pulumi config set --secret`. */
-  config: Record<keyof Secrets, string>;
+  config: Pick<StackSettings, SecretKey | "secrets">;
 }
 
 /**
@@ -53,52 +79,67 @@ export function readSecretsFile(path: string, shownAs: string): { file: SecretSo
   return { file: { path: shownAs, values: parse(text) }, problems };
 }
 
-/** A secret, where it was found, and what to do when it is no good. */
-export interface FoundSecret {
-  name: string;
-  /** As people know the place. */
-  from: string;
-  value: string;
-  /** What it has at least. */
-  characters: number;
-  bits: number;
-  fix: string;
+/** The first place that has a secret. */
+function find(sources: SecretSources, name: string, key: string, inConfig: string | undefined): Pick<FoundSecret, "from" | "value"> | undefined {
+  const candidates = [
+    { from: `environment variable ${name}`, value: sources.environment[name] ?? "" },
+    { from: `${sources.file?.path ?? ""}: ${name}`, value: sources.file?.values[name] ?? "" },
+    { from: `togather:${key}`, value: inConfig ?? "" },
+  ];
+  return candidates.find(({ value }) => value !== "");
 }
 
-/** Takes each secret from the first source that has it. Problems name the secret, never its value. */
-export function resolveSecrets(sources: SecretSources): { value: Secrets; found: FoundSecret[]; problems: Problem[] } {
+const missing = (name: string): string => `is missing; expected in the environment (${name}), the secrets file or the stack's config`;
+
+/**
+ * Takes each secret from the first source that has it. Problems name the secret, never its value.
+ * @param wanted what kind of database the deployment has, and the server's own secrets by variable.
+ */
+export function resolveSecrets(sources: SecretSources, wanted: { database: "bundled" | "external"; server: readonly string[] }): { value: ResolvedSecrets; problems: Problem[] } {
   const problems: Problem[] = [];
-  const found: FoundSecret[] = [];
-  const resolve = (key: keyof Secrets): string => {
+  const resolve = (key: SecretKey, required: boolean): OwnSecret | undefined => {
     const name = secretNames[key];
-    const { make, ...required } = requirements[key];
-    const candidates = [
-      { from: `environment variable ${name}`, value: sources.environment[name] },
-      { from: `${sources.file?.path ?? ""}: ${name}`, value: sources.file?.values[name] },
-      { from: `togather:${key}`, value: sources.config[key] },
-    ];
-    const first = candidates.find(({ value }) => value !== undefined && value !== "");
-    const fix = `pulumi config set --secret togather:${key} "$(${make})"`;
-    if (first?.value === undefined) {
-      problems.push({ where: `togather:${key}`, what: `is missing; expected in the environment (${name}), the secrets file or the stack's config`, fix });
-      return "";
-    }
-    const foundSecret = { name, from: first.from, value: first.value, ...required, fix: first.from.startsWith("togather:") ? fix : `put a new one there: ${make}` };
-    found.push(foundSecret);
-    if (key === "jwtSecret" && Buffer.byteLength(first.value) < required.characters) {
-      // Whatever the environment: the server does not start with it.
-      problems.push({ where: first.from, what: `has ${first.value.length} characters, and the server takes none below ${required.characters}`, fix: foundSecret.fix });
-    }
-    return first.value;
+    const { example, ...least } = requirements[key];
+    const set = `pulumi config set --secret togather:${key} "${example}"`;
+    const found = find(sources, name, key, sources.config[key]);
+    if (found !== undefined) return { name, ...found, ...least, fix: found.from.startsWith("togather:") ? set : `put a new one there, such as ${example}` };
+    if (required) problems.push({ where: `togather:${key}`, what: missing(name), fix: set });
+    return undefined;
   };
-  const value = { jwtSecret: resolve("jwtSecret"), adminApiKey: resolve("adminApiKey"), databasePassword: resolve("databasePassword") };
-  return { value, found, problems };
+  const external = wanted.database === "external";
+  const value: ResolvedSecrets = {
+    jwtSecret: resolve("jwtSecret", true),
+    adminApiKey: resolve("adminApiKey", true),
+    databasePassword: external ? undefined : resolve("databasePassword", true),
+    databaseUrl: external ? resolve("databaseUrl", true) : undefined,
+    migrationDatabaseUrl: external ? resolve("migrationDatabaseUrl", false) : undefined,
+    databaseAdminUrl: external ? resolve("databaseAdminUrl", false) : undefined,
+    server: {},
+  };
+  for (const name of wanted.server) {
+    const key = `secrets.${name}`;
+    const found = find(sources, name, key, sources.config.secrets[name]);
+    const fix = `pulumi config set --secret --path togather:${key}`;
+    if (found === undefined) problems.push({ where: `togather:${key}`, what: missing(name), fix });
+    else value.server[name] = { name, ...found, fix };
+  }
+  const { jwtSecret } = value;
+  if (jwtSecret !== undefined && Buffer.byteLength(jwtSecret.value) < jwtSecret.characters) {
+    // Whatever the environment: the server does not start with it.
+    problems.push({ where: jwtSecret.from, what: `has ${jwtSecret.value.length} characters, and the server takes none below ${jwtSecret.characters}`, fix: jwtSecret.fix });
+  }
+  return { value, problems };
+}
+
+/** Whether a secret stands where a template has its hint. */
+export function placeholderProblems(found: readonly FoundSecret[]): Problem[] {
+  return found.filter(({ value }) => isPlaceholder(value)).map(({ from, fix }) => ({ where: from, what: "is a placeholder, expected a secret of your own", fix }));
 }
 
 /** Secrets that somebody could guess. */
-export function weakSecrets(found: readonly FoundSecret[], memory: SecretMemory): Problem[] {
+export function weakSecrets(found: readonly OwnSecret[], memory: SecretMemory): Problem[] {
   return found.flatMap(({ from, value, characters, bits, fix }): Problem[] => {
-    if (isPlaceholder(value)) return [{ where: from, what: "is a placeholder, expected a secret of your own", fix }];
+    if (isPlaceholder(value)) return [];
     const { length } = value;
     if (length < characters) return [{ where: from, what: `has ${length} characters, expected at least ${characters}`, fix }];
     const strength = memory.bits(value, bits);
@@ -108,7 +149,7 @@ export function weakSecrets(found: readonly FoundSecret[], memory: SecretMemory)
 }
 
 /** Secrets that are in use elsewhere: in another environment, or under another name in this one. */
-export function reusedSecrets(found: readonly FoundSecret[], memory: SecretMemory, environment: EnvironmentName): Problem[] {
+export function reusedSecrets(found: readonly OwnSecret[], memory: SecretMemory, environment: EnvironmentName): Problem[] {
   return found.flatMap(({ from, value, fix }, index): Problem[] => {
     const twin = found.slice(0, index).find((other) => other.value === value);
     const others = memory.environmentsOf(value).filter((other) => other !== environment);

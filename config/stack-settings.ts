@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { environmentNames } from "./environments.ts";
 
+/** Name of an environment variable. */
+const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected the name of an environment variable, such as SERVER_PORT");
 const port = z.int().min(1).max(65535);
 const slotName = z.enum(["blue", "green"]);
 
@@ -52,6 +54,20 @@ export const stackSettingsSchema = z.strictObject({
   slotPorts: z.strictObject({ blue: port.default(8080), green: port.default(8081) }).prefault({}),
   /** Port of the bundled database on the host's loopback. */
   databasePort: port.default(15432),
+  /** The database that the server uses. */
+  database: z
+    .strictObject({
+      /** A container of this stack, or one that is there already: DATABASE_URL. */
+      mode: z.enum(["bundled", "external"], { error: (issue) => `expected bundled or external, found ${JSON.stringify(issue.input)}` }).default("bundled"),
+      /** Docker network in which an external database is; slots and steps join it. Empty when it is reached without. */
+      network: z
+        .string()
+        .regex(/^(|[A-Za-z0-9][A-Za-z0-9_.-]*)$/, "expected the name of a Docker network")
+        .default(""),
+      /** Extensions that the server needs: made in the bundled database, expected in an external one. */
+      extensions: z.array(z.string().regex(/^[a-z][a-z0-9_-]*$/, "expected names of extensions such as postgis")).default(["postgis", "vector", "pg_trgm"]),
+    })
+    .prefault({}),
   /** Private network, an IPv4 /24; derived from the name when empty. */
   subnet: z
     .string()
@@ -66,11 +82,21 @@ export const stackSettingsSchema = z.strictObject({
       repository: z.string().default("."),
       /** Paths of a commit that go into the image's build context. */
       paths: z.array(z.string().min(1)).min(1).default(["server", "migrations"]),
-      dockerfile: z.string().default("server/Dockerfile"),
+      dockerfile: z.string().min(1).default("server/Dockerfile"),
+      /** Build arguments beside VERSION, COMMIT and CREATED. `{version}`, `{commit}` and `{created}` stand for the release's. No secrets. */
+      buildArguments: z.record(variableName, z.string()).default({}),
       /** golang-migrate files: path in the repository, or in the image of a release by digest. */
       migrations: z.string().default("migrations"),
       /** Port on which the server listens in its container. */
       port: port.default(8080),
+      /** Variable by which the server is told its port. */
+      portVariable: variableName.default("PORT"),
+      /** Variable by which the server is told its log level. */
+      logLevelVariable: variableName.default("LOG_LEVEL"),
+      /** Variables of the server beside those that the deployment sets. */
+      environment: z.record(variableName, z.string()).default({}),
+      /** Names of the server's own secrets: looked up like the others, in the config under `secrets`. */
+      secrets: z.array(variableName).default([]),
       healthPath: z.string().startsWith("/").default("/health"),
       /** River's own tables are migrated too. */
       river: z.boolean().default(true),
@@ -90,8 +116,16 @@ export const stackSettingsSchema = z.strictObject({
   adminApiKey: z.string().default(""),
   /** Superuser password of the bundled database; the roles' passwords are derived from it. */
   databasePassword: z.string().default(""),
+  /** URL of an external database, with the role of the server. */
+  databaseUrl: z.string().default(""),
+  /** URL of the same database with the role that owns the schema, for migrations and snapshots; `databaseUrl` unless set. */
+  migrationDatabaseUrl: z.string().default(""),
+  /** URL of a role that may make databases on the same server, to prove snapshots and restore them; that of migrations unless set. */
+  databaseAdminUrl: z.string().default(""),
+  /** Values of `source.secrets`. */
+  secrets: z.record(variableName, z.string()).prefault({}),
 });
 export type StackSettings = z.infer<typeof stackSettingsSchema>;
 
 /** Keys whose values Pulumi keeps encrypted. */
-export const secretKeys = ["jwtSecret", "adminApiKey", "databasePassword"] as const;
+export const secretKeys = ["jwtSecret", "adminApiKey", "databasePassword", "databaseUrl", "migrationDatabaseUrl", "databaseAdminUrl"] as const;

@@ -12,7 +12,7 @@ import { z } from "zod";
 export const CONTRACT_VERSION = 1;
 
 /** Environment variables that carry secrets into a step, by name; their values appear in no log. */
-export const SECRET_VARIABLES = ["DATABASE_URL", "DATABASE_ADMIN_URL", "JWT_SECRET", "ADMIN_API_KEY", "PGPASSWORD", "TLS_CERTIFICATE", "TLS_KEY"] as const;
+export const SECRET_VARIABLES = ["DATABASE_URL", "MIGRATION_DATABASE_URL", "DATABASE_ADMIN_URL", "JWT_SECRET", "ADMIN_API_KEY", "PGPASSWORD", "TLS_CERTIFICATE", "TLS_KEY"] as const;
 
 export const slotNames = ["blue", "green"] as const;
 export const slotNameSchema = z.enum(slotNames);
@@ -80,6 +80,8 @@ export const buildRequestSchema = z.strictObject({
   /** Path of the Dockerfile in the context. */
   dockerfile: z.string(),
   tag: z.string(),
+  /** Build arguments of the source's own. `{version}`, `{commit}` and `{created}` stand for the release's. */
+  arguments: z.record(z.string(), z.string()).optional(),
   /** The release that the image holds: build arguments VERSION, COMMIT, CREATED and the OCI labels. */
   release: releaseSchema.optional(),
 });
@@ -102,6 +104,25 @@ export const beginRequestSchema = z.strictObject({
   slots: z.partialRecord(slotNameSchema, releaseSchema),
 });
 export const beginResultSchema = z.strictObject({ deploymentId: z.string(), startedAt: z.string() });
+
+/**
+ * `database`: looks at an external database before anything touches it: whether it answers, can be written to and dumped,
+ * has the extensions, and who the roles are. DATABASE_URL has the server's role, MIGRATION_DATABASE_URL the owner's.
+ */
+export const databaseRequestSchema = z.strictObject({
+  ...step,
+  /** Checked again for each release. */
+  release: releaseSchema,
+  extensions: z.array(z.string()),
+  /** What it means that the server's role is a SUPERUSER. */
+  superuser: z.enum(["error", "warn", "off"]),
+});
+export const databaseResultSchema = z.strictObject({
+  serverVersion: z.string(),
+  role: z.string(),
+  migrationRole: z.string(),
+  durationMs: z.number(),
+});
 
 /** `snapshot`: pg_dump of the database (DATABASE_URL, the owner role) into backupLocation; then retention. */
 export const snapshotRequestSchema = z.strictObject({
@@ -295,6 +316,7 @@ export const recordResultSchema = z.strictObject({ deploymentId: z.string(), fil
 export const contract = {
   build: { request: buildRequestSchema, result: buildResultSchema },
   begin: { request: beginRequestSchema, result: beginResultSchema },
+  database: { request: databaseRequestSchema, result: databaseResultSchema },
   snapshot: { request: snapshotRequestSchema, result: snapshotResultSchema },
   verify: { request: verifyRequestSchema, result: verifyResultSchema },
   restore: { request: restoreRequestSchema, result: restoreResultSchema },

@@ -37,15 +37,24 @@ export function describeDatabase({ user, host, port, database }: Connection): st
   return `database ${database} at ${host}:${port} as ${user}`;
 }
 
+/** What to look at when there is no connection. */
+function connectionHint({ host }: Connection, error: unknown, variable: string): string {
+  if (host.startsWith("togather-")) return `docker logs ${host}`;
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (/^(ENOTFOUND|EAI_AGAIN)$/.test(code)) return `check the host in ${variable}; where it is a container, set togather:database.network to its Docker network`;
+  if (/^(28...|3D000)$/.test(code)) return `check the role, its password and the database in ${variable}`;
+  return `check ${variable}, and that the database listens on an address that containers on the Docker host reach`;
+}
+
 /**
  * Runs with a connection to DATABASE_URL, or to another database of its server, and closes it.
  * A server that is still starting is given ten seconds.
  */
 export async function withDatabase<T>(
-  options: { url: string | undefined; applicationName: string; signal: AbortSignal; database?: string | undefined },
+  options: { url: string | undefined; variable?: string; applicationName: string; signal: AbortSignal; database?: string | undefined },
   use: (client: pg.Client, connection: Connection) => Promise<T>,
 ): Promise<T> {
-  const parsed = parseDatabaseUrl(options.url);
+  const parsed = parseDatabaseUrl(options.url, options.variable);
   const connection = { ...parsed, database: options.database ?? parsed.database };
   const deadline = Date.now() + 10_000;
   let client: pg.Client;
@@ -57,7 +66,7 @@ export async function withDatabase<T>(
       options.signal.throwIfAborted();
       if (!passes(error) || Date.now() > deadline) {
         throw new StepError(`no connection to the ${describeDatabase(connection)}: ${messageOf(error) || String(error)}`, {
-          hint: connection.host.startsWith("togather-") ? `docker logs ${connection.host}` : "check DATABASE_URL, and that the Docker host reaches the database",
+          hint: connectionHint(connection, error, options.variable ?? "DATABASE_URL"),
           cause: error,
         });
       }

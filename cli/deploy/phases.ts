@@ -21,6 +21,7 @@ const components: Readonly<Record<string, PhaseName>> = {
   ServerImage: "image",
   Network: "network",
   Database: "database",
+  DatabaseCheck: "database",
   Router: "router",
   Snapshot: "snapshot",
   Verification: "verification",

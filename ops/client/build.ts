@@ -29,9 +29,9 @@ interface BuildSource {
 const networkVariables = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "GOPROXY"];
 
 function sourceLabel(request: Request, identity: string): string {
-  const { release, dockerfile, source } = request;
+  const { release, dockerfile, source, arguments: given = {} } = request;
   const paths = source.kind === "bundled" ? "" : ` ${source.paths.join(" ")}`;
-  return `${identity}${release === undefined ? "" : ` as ${release.version}`} ${dockerfile}${paths}`;
+  return `${identity}${release === undefined ? "" : ` as ${release.version}`} ${dockerfile}${paths}${Object.keys(given).length === 0 ? "" : ` ${JSON.stringify(given)}`}`;
 }
 
 async function prepareSource(request: Request): Promise<BuildSource> {
@@ -84,6 +84,9 @@ function buildArguments(request: Request, source: BuildSource, env: NodeJS.Proce
       : { "org.opencontainers.image.version": release.version, "org.opencontainers.image.revision": release.commit, "org.opencontainers.image.created": source.created }),
   };
   const values: Record<string, string> = release === undefined ? {} : { VERSION: release.version, COMMIT: release.commit, CREATED: source.created };
+  for (const [name, value] of Object.entries(request.arguments ?? {})) {
+    values[name] = value.replace(/\{(version|commit|created)\}/g, (_, part: string) => values[part.toUpperCase()] ?? "");
+  }
   return [
     ...["build", "--force-rm", `--tag=${tag}`, `--file=${dockerfile}`],
     ...Object.entries(labels).map(([name, value]) => `--label=${name}=${value}`),

@@ -65,6 +65,8 @@ function runArguments(run: StepRun, containerName: string, image: string, enviro
   ];
   return [
     ...["run", "--rm", "--interactive", "--init", "--pull=never", `--name=${containerName}`, `--network=${request.network}`],
+    // A database may be on the Docker host itself.
+    "--add-host=host.docker.internal:host-gateway",
     ...[`--label=org.togather.name=${request.name}`, "--label=org.togather.part=step", "--log-driver=none"],
     // Root, for directories that belong to the operator, but with no more of root than that takes.
     ...["--read-only", "--tmpfs=/tmp", "--security-opt=no-new-privileges", "--cap-drop=ALL", "--cap-add=CHOWN", "--cap-add=DAC_OVERRIDE", "--cap-add=FOWNER"],

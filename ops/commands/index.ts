@@ -2,6 +2,7 @@
 import type { StepContext, StepLog } from "../context.ts";
 import type { StepName, StepRequest, StepResult } from "../contract.ts";
 import { run as begin } from "./begin.ts";
+import { run as database } from "./database.ts";
 import { run as discard } from "./discard.ts";
 import { run as gate } from "./gate.ts";
 import { run as migrate } from "./migrate.ts";
@@ -18,7 +19,7 @@ export interface CommandContext extends StepContext {
 }
 type Command<S extends ContainerStep> = (request: StepRequest<S>, context: CommandContext) => Promise<StepResult<S>>;
 
-const typed: { readonly [S in ContainerStep]: Command<S> } = { begin, snapshot, verify, restore, discard, migrate, gate, switch: switchTraffic, record };
+const typed: { readonly [S in ContainerStep]: Command<S> } = { begin, database, snapshot, verify, restore, discard, migrate, gate, switch: switchTraffic, record };
 /** The same for a caller that knows the step's name only when it runs. */
 export const commands: Readonly<Record<ContainerStep, (request: never, context: CommandContext) => Promise<unknown>>> = typed;
 

@@ -59,7 +59,7 @@ describe("Pulumi.yaml", () => {
 });
 
 describe("examples", () => {
-  const stackFiles = ["README.md", "docs/operations.md"].flatMap((file) =>
+  const stackFiles = ["README.md", "docs/operations.md", "docs/settings.md"].flatMap((file) =>
     [...read(file).matchAll(/^( *)```yaml\n([\s\S]*?)```/gm)].map(([, , text]) => ({ file, text: text ?? "" })),
   );
 
@@ -79,6 +79,12 @@ describe("docs/settings.md", () => {
   it("lists every setting of a stack, and no other", () => {
     const keys = table(settings, "A stack's own").map(([key]) => key?.replaceAll("`", ""));
     expect(keys).toEqual(Object.keys(stackSettingsSchema.shape));
+  });
+
+  it("lists every key of the source with its default", () => {
+    const defaults = Object.entries(stackSettingsSchema.parse({ environment: "staging" }).source);
+    const shown = (value: unknown): string => (Array.isArray(value) && value.length > 0 ? `[${value.join(", ")}]` : typeof value === "object" ? "none" : JSON.stringify(value).replaceAll('"', ""));
+    expect(table(settings, "Another server").map(([key, value]) => [key, value].map((cell) => cell?.replaceAll("`", "")))).toEqual(defaults.map(([key, value]) => [key, shown(value)]));
   });
 
   it("lists every key of deployment.yml with its default", () => {

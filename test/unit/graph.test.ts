@@ -184,6 +184,58 @@ describe("secrets", () => {
   });
 });
 
+describe("an external database", () => {
+  const withoutDatabase = { ...released, databasePassword: "" };
+  const appUrl = "postgresql://app:canary-app-r5TcG9aJv4LkXw2b@db:5432/events?sslmode=require";
+  const ownerUrl = "postgresql://owner:canary-owner-Q7mZk2RbW9nLd5Hs@db:5432/events?sslmode=require";
+  const external = { ...withoutDatabase, databaseUrl: appUrl, migrationDatabaseUrl: ownerUrl, database: { mode: "external", network: "shared" } };
+
+  it("has nothing made for it, and is looked at before each release", async () => {
+    const graph = await runProgram(external, blueServes);
+    expect(graph.resources.filter(({ type, name }) => type.startsWith("postgresql:") || /^(database|postgres)/.test(name)).map(({ name }) => name)).toEqual([]);
+    const earlier = before(graph, "green-snapshot-dump");
+    expect(earlier).toContain("green-database-check");
+    expect(earlier).not.toContain("blue-database-check");
+    expect(before(graph, "green-database-check")).toContain("begin-entry");
+    expect(graph.request("green-database-check")).toMatchObject({ release: releases.v2, extensions: ["postgis", "vector", "pg_trgm"], superuser: "error" });
+    const bare = await runProgram({ ...external, skipMigrations: true }, blueServes);
+    expect(before(bare, "green-slot-container")).toContain("green-database-check");
+  });
+
+  it("is used by the server with its role, by migrations, snapshots and the gate with the owner's", async () => {
+    const graph = await runProgram(external, blueServes);
+    const url = (name: string): string | undefined => (graph.get(name).inputs["environment"] as Record<string, string>)["DATABASE_URL"];
+    expect(graph.get("green-slot-container").inputs["envs"]).toContain(`DATABASE_URL=${appUrl}`);
+    expect([url("green-snapshot-dump"), url("green-migration-up"), url("green-slot-gate")]).toEqual([ownerUrl, ownerUrl, ownerUrl]);
+    expect(graph.get("green-database-check").inputs["environment"]).toMatchObject({ DATABASE_URL: appUrl, MIGRATION_DATABASE_URL: ownerUrl });
+    for (const { name, wire } of graph.resources) if (JSON.stringify(wire).includes("canary-owner")) expect(name).not.toMatch(/container|switch|record|begin/);
+  });
+
+  it("in a Docker network of its own is reached there by slots and steps", async () => {
+    const graph = await runProgram(external, blueServes);
+    expect(graph.get("green-slot-container").inputs["networksAdvanced"]).toEqual([expect.objectContaining({ ipv4Address: expect.any(String) as string }), { name: "shared" }]);
+    for (const step of ["green-database-check", "green-snapshot-dump", "green-migration-up", "green-slot-gate"]) expect(graph.request(step)["network"], step).toBe("shared");
+    expect(graph.request("green-slot-gate")["url"]).toBe("http://togather-unit-green:8080");
+    expect(graph.get("green-slot-container").inputs["hosts"]).toEqual([{ host: "host.docker.internal", ip: "host-gateway" }]);
+    expect((await runProgram(released, blueServes)).get("green-slot-container").inputs).not.toHaveProperty("hosts");
+  });
+});
+
+describe("another server", () => {
+  it("is built and told as its source says", async () => {
+    const source = { repository: "../server", paths: ["."], dockerfile: "deploy/Dockerfile", buildArguments: { GIT_COMMIT: "{commit}" }, migrations: "internal/migrations", port: 9000, portVariable: "SERVER_PORT", logLevelVariable: "LEVEL", environment: { CORS_ALLOWED_ORIGINS: "*", ENVIRONMENT: "prod" }, secrets: ["SMTP_PASSWORD"], healthPath: "/healthz", river: false };
+    const graph = await runProgram({ ...firstDeployment, source, secrets: { SMTP_PASSWORD: "canary-smtp" } });
+    expect(graph.request("blue-image-build")).toMatchObject({ dockerfile: "deploy/Dockerfile", arguments: { GIT_COMMIT: "{commit}" }, source: { repository: "../server", paths: ["."] } });
+    expect(graph.request("blue-migration-up")).toMatchObject({ river: false, source: { path: "internal/migrations" } });
+    expect(graph.request("blue-slot-gate")).toMatchObject({ url: expect.stringMatching(/:9000$/) as string, healthPath: "/healthz" });
+    const { envs, ports } = graph.get("blue-slot-container").inputs as { envs: string[]; ports: unknown };
+    expect(envs).toEqual(expect.arrayContaining(["SERVER_PORT=9000", "LEVEL=INFO", "CORS_ALLOWED_ORIGINS=*", "ENVIRONMENT=prod", "SLOT=blue", "SMTP_PASSWORD=canary-smtp"]));
+    expect(envs.filter((text) => /^(PORT|LOG_LEVEL)=/.test(text))).toEqual([]);
+    expect(ports).toEqual([{ internal: 9000, external: 8080, ip: "127.0.0.1" }]);
+    expect(JSON.stringify(graph.resources.map(({ name, wire }) => (name === "blue-slot-container" ? "" : wire)))).not.toContain("canary-smtp");
+  });
+});
+
 describe("settings", () => {
   it("are refused all at once, without a stack trace, before any resource", async () => {
     const failure = await runProgram({ ...firstDeployment, environment: "prod", activSlot: "blue", databasePort: 99999 }).catch((error: unknown) => error);

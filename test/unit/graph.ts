@@ -39,6 +39,7 @@ export const firstDeployment: Record<string, unknown> = { environment: "staging"
 const results: Record<string, unknown> = {
   build: { tag: "t", imageId: "sha256:image", built: true, durationMs: 1 },
   begin: { deploymentId: "20260101_000000_1111111", startedAt: "2026-01-01T00:00:00Z" },
+  database: { serverVersion: "17.0", role: "app", migrationRole: "owner", durationMs: 1 },
   snapshot: { file: "/b/s.sql.gz", bytes: 1, sha256: "0", migrationVersion: null, durationMs: 1 },
   verify: { verified: true, reason: null, rows: 1, tables: 1, durationMs: 1 },
   migrate: { from: null, to: 4, expected: 4, applied: [], durationMs: 1 },

@@ -132,7 +132,8 @@ describe("secrets", () => {
     const [jwtSecret, adminApiKey, databasePassword] = [strong(), strong(), strong()];
     writeFileSync(join(directory, ".env.staging"), `JWT_SECRET=${strong()}\nADMIN_API_KEY=${adminApiKey}\n`, { mode: 0o600 });
     const settings = load({ ...staging, adminApiKey: strong(), databasePassword }, { JWT_SECRET: jwtSecret });
-    expect(settings.secrets).toEqual({ jwtSecret, adminApiKey, databasePassword });
+    expect(settings.secrets).toEqual({ jwtSecret, adminApiKey, server: {} });
+    expect(settings.database).toMatchObject({ mode: "bundled", password: databasePassword });
   });
 
   it("are missed by name, with the command that sets them", () => {
@@ -147,7 +148,7 @@ describe("secrets", () => {
     const found = problems(staging, { ...secrets, JWT_SECRET: "canary-short", ADMIN_API_KEY: "CHANGE_ME_canary_0123456789_0123456789", DATABASE_PASSWORD: "canarycanarycanarycanary" }).join("\n");
     expect(found).toMatch(/JWT_SECRET: has 12 characters, expected at least 32/);
     expect(found).toMatch(/ADMIN_API_KEY: is a placeholder/);
-    expect(found).toMatch(/DATABASE_PASSWORD: is easy to guess: about \d+ bits, expected at least 46 -> put a new one there: openssl rand -hex 24/);
+    expect(found).toMatch(/DATABASE_PASSWORD: is easy to guess: about \d+ bits, expected at least 46 -> put a new one there, such as \$\(openssl rand -hex 24\)/);
     expect(found).not.toContain("canary");
   });
 
@@ -188,7 +189,7 @@ describe("secrets", () => {
     load(staging);
     const own = { JWT_SECRET: strong(), DATABASE_PASSWORD: strong() };
     expect(problems(production, { ...secrets, ...own })).toEqual([
-      expect.stringContaining("environment variable ADMIN_API_KEY: is in use in staging too, expected a secret of its own for production -> put a new one there: openssl rand -hex 32"),
+      expect.stringContaining("environment variable ADMIN_API_KEY: is in use in staging too, expected a secret of its own for production -> put a new one there, such as $(openssl rand -hex 32)"),
     ]);
     const adminApiKey = strong();
     expect(load(production, { ...own, ADMIN_API_KEY: adminApiKey }).warnings).toEqual([]);
@@ -230,5 +231,78 @@ describe("secrets", () => {
     writeFileSync(file, `JWT_SECRET=${strong()}\n`);
     chmodSync(file, 0o644);
     expect(problems(staging)).toEqual([expect.stringContaining(".env.staging: holds secrets and is readable by others (mode 644, expected 600) -> chmod 600 .env.staging")]);
+  });
+});
+
+describe("an external database", () => {
+  const own = { JWT_SECRET: secrets.JWT_SECRET, ADMIN_API_KEY: secrets.ADMIN_API_KEY };
+  const external = { ...staging, database: { mode: "external" } };
+  const url = "postgresql://app:r5TcG9aJv4LkXw2b@db.internal:5432/events?sslmode=require";
+
+  it("wants a URL instead of a password, and takes one role for everything unless told otherwise", () => {
+    expect(problems(external, own)).toEqual([expect.stringMatching(/^togather:databaseUrl: is missing; expected in the environment \(DATABASE_URL\).* -> pulumi config set --secret togather:databaseUrl/)]);
+    expect(load(external, { ...own, DATABASE_URL: url }).database).toMatchObject({ mode: "external", url, migrationUrl: url });
+    const migrationUrl = "postgresql://owner:kD93jfnA02mfKq91@db.internal:5432/events?sslmode=verify-full";
+    expect(load({ ...external, databaseUrl: url, migrationDatabaseUrl: migrationUrl }, own).database).toMatchObject({ url, migrationUrl });
+  });
+
+  it("is handed on as every program reads it, whatever was written", () => {
+    const written = `postgres://app:a "b" c|d^e{f}g\\h ü xyz@[fd00::5]/events?sslmode=require&pool_max_conns=7`;
+    expect(load(external, { ...own, DATABASE_URL: written }).database).toMatchObject({
+      url: "postgresql://app:a%20%22b%22%20c%7Cd%5Ee%7Bf%7Dg%5Ch%20%C3%BC%20xyz@[fd00::5]/events?sslmode=require&pool_max_conns=7",
+    });
+  });
+
+  it.each([
+    ["mysql://app:r5TcG9aJv4LkXw2b@db/events", "environment variable DATABASE_URL: is no PostgreSQL URL"],
+    ["postgresql://app:r5TcG9aJv4LkXw2b@localhost/events?sslmode=require", "environment variable DATABASE_URL: names localhost, which is the server's own container -> write host.docker.internal"],
+    ["postgresql://app:r5TcG9aJv4LkXw2b@[::1]/events?sslmode=require", "environment variable DATABASE_URL: names ::1"],
+    ["postgresql://app:r5TcG9aJv4LkXw2b@/events?host=/var/run/postgresql&sslmode=require", "environment variable DATABASE_URL: names the socket /var/run/postgresql"],
+    ["postgresql://app:hunter2@db/events?sslmode=require", "environment variable DATABASE_URL: has 7 characters, expected at least 16"],
+    ["postgresql://app:CHANGE_ME@db/events?sslmode=require", "environment variable DATABASE_URL: is a placeholder"],
+  ])("is refused when it is no good: %s", (DATABASE_URL, expected) => {
+    expect(problems(external, { ...own, DATABASE_URL })).toEqual([expect.stringContaining(expected)]);
+  });
+
+  it("without TLS is refused in production, and warned of in staging", () => {
+    const plain = { ...own, DATABASE_URL: url.replace("require", "prefer") };
+    expect(problems({ ...external, environment: "production" }, plain)).toContainEqual(
+      expect.stringContaining("environment variable DATABASE_URL: connects with sslmode=prefer, expected at least require -> end the URL with ?sslmode=require"),
+    );
+    expect(load(external, plain).warnings).toContain("environment variable DATABASE_URL: connects with sslmode=prefer, expected at least require");
+    expect(load({ ...external, environment: "development" }, plain).warnings.join()).not.toContain("sslmode");
+  });
+
+  it("is not half chosen", () => {
+    expect(problems({ ...staging, databaseUrl: url, database: { network: "shared" } })).toEqual([
+      "togather:database.network: is for an external database, but togather:database.mode is bundled -> pulumi config set --path togather:database.mode external",
+      expect.stringMatching(/^togather:databaseUrl: is for an external database/),
+    ]);
+    // A developer's shell may have one for something else.
+    expect(load(staging, { ...secrets, DATABASE_URL: "mysql://other" }).database.mode).toBe("bundled");
+    expect(problems({ ...staging, database: { mode: "extern" } })).toEqual([expect.stringContaining('togather:database.mode: expected bundled or external, found "extern"')]);
+  });
+});
+
+describe("another server", () => {
+  it("gets its own variables, and its own secrets from the places of all others", () => {
+    writeFileSync(join(directory, ".env.staging"), "SMTP_PASSWORD=from-the-file\n", { mode: 0o600 });
+    const source = { environment: { CORS_ALLOWED_ORIGINS: "*" }, secrets: ["SMTP_PASSWORD", "RESEND_API_KEY", "MAP_TOKEN"] };
+    const settings = load({ ...staging, source, secrets: { RESEND_API_KEY: "from-the-config", SMTP_PASSWORD: "loses" } }, { ...secrets, MAP_TOKEN: "from-the-environment" });
+    expect(settings.secrets.server).toEqual({ SMTP_PASSWORD: "from-the-file", RESEND_API_KEY: "from-the-config", MAP_TOKEN: "from-the-environment" });
+    expect(settings.source.environment).toEqual({ CORS_ALLOWED_ORIGINS: "*" });
+  });
+
+  it.each([
+    [{ source: { secrets: ["SMTP_PASSWORD"] } }, "togather:secrets.SMTP_PASSWORD: is missing; expected in the environment (SMTP_PASSWORD), the secrets file or the stack's config -> pulumi config set --secret --path togather:secrets.SMTP_PASSWORD"],
+    [{ secrets: { TOKEN: "x" } }, "togather:secrets.TOKEN: is not among togather:source.secrets"],
+    [{ source: { secrets: ["TOKEN"] }, secrets: { TOKEN: "CHANGE_ME" } }, "togather:secrets.TOKEN: is a placeholder"],
+    [{ source: { environment: { DATABASE_URL: "x" } } }, "togather:source.environment.DATABASE_URL: DATABASE_URL is set by the deployment itself"],
+    [{ source: { portVariable: "SERVER_PORT", environment: { SERVER_PORT: "1" } } }, "togather:source.environment.SERVER_PORT: SERVER_PORT is set by the deployment itself"],
+    [{ source: { environment: { "a b": "x" } } }, "togather:source.environment.a b: "],
+    [{ source: { environment: { TOKEN: "x" }, secrets: ["TOKEN"] }, secrets: { TOKEN: "y" } }, "togather:source.environment.TOKEN: is in togather:source.secrets too"],
+    [{ source: { portvariable: "X" } }, "togather:source.portvariable: is not a setting -> did you mean portVariable?"],
+  ])("%j", (change, expected) => {
+    expect(problems({ ...staging, ...change })).toEqual([expect.stringContaining(expected)]);
   });
 });

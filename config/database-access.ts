@@ -1,0 +1,47 @@
+import { normalizeDatabaseUrl, parseDatabaseUrl, type Connection } from "../ops/connection.ts";
+import { StepError } from "../ops/errors.ts";
+import type { Problem } from "./problems.ts";
+import type { FoundSecret } from "./secrets.ts";
+
+/** What is wrong with a database URL by itself. */
+export interface UrlCheck {
+  /** The URL as all programs read it; undefined when it is none. */
+  url: string | undefined;
+  password: string | undefined;
+  problems: Problem[];
+  /** It would do without encryption; whether that matters is the environment's rule. */
+  withoutTls: Problem[];
+}
+
+const encryptedModes = ["require", "verify-ca", "verify-full"];
+
+/** Addresses that mean the container itself when a container connects to them. */
+function meansTheContainer({ host }: Connection): boolean {
+  return /^(localhost|127(\.\d+){3}|::1|0\.0\.0\.0|::)$/i.test(host);
+}
+
+/** Checks what can be told of a URL without connecting. Its password is in no problem. */
+export function checkDatabaseUrl({ name, from, value }: FoundSecret): UrlCheck {
+  let connection: Connection;
+  try {
+    connection = parseDatabaseUrl(value, name);
+  } catch (error) {
+    if (!(error instanceof StepError)) throw error;
+    const problem: Problem = { where: from, what: error.message.replace(`${name} `, "") };
+    return { url: undefined, password: undefined, problems: [error.hint === undefined ? problem : { ...problem, fix: error.hint }], withoutTls: [] };
+  }
+  const problems: Problem[] = [];
+  if (connection.host.startsWith("/")) {
+    problems.push({ where: from, what: `names the socket ${connection.host}, which the server's container doesn't have`, fix: "name a host: host.docker.internal is the Docker host" });
+  } else if (meansTheContainer(connection)) {
+    problems.push({
+      where: from,
+      what: `names ${connection.host}, which is the server's own container`,
+      fix: "write host.docker.internal for the Docker host (the database has to listen beyond its loopback), or the database's container and set togather:database.network",
+    });
+  }
+  const withoutTls = encryptedModes.includes(connection.sslMode)
+    ? []
+    : [{ where: from, what: `connects with sslmode=${connection.sslMode}, expected at least require`, fix: "end the URL with ?sslmode=require, or verify-full where the server has a certificate of a public authority" }];
+  return { url: normalizeDatabaseUrl(value, name), password: connection.password, problems, withoutTls };
+}
