@@ -11,7 +11,7 @@ import { Network } from "./components/network.ts";
 import { DeploymentRecord } from "./components/record.ts";
 import { plainRelease, plainReleases } from "./components/releases.ts";
 import { Router } from "./components/router.ts";
-import { askServing, refuseChangeInPlace } from "./components/serving.ts";
+import { askServing, refuseChangeInPlace, staysInPlace } from "./components/serving.ts";
 import { Slot } from "./components/slot.ts";
 import { Snapshot } from "./components/snapshot.ts";
 import { Switch } from "./components/switch.ts";
@@ -130,7 +130,7 @@ function declareSlot(slot: SlotName): Slot | undefined {
         intervalSeconds: deployment.deployment.health_check_interval,
         graceSeconds: deployment.deployment.grace_period,
       },
-      serving: last?.slot === slot,
+      serving: last?.slot === slot && staysInPlace(settings, last),
     },
     { ...onHost, dependsOn: migration === undefined ? [image, ops, ...check] : [migration] },
   );

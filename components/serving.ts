@@ -4,21 +4,36 @@ import { toRunError } from "../config/run-error.ts";
 import { servingSlot, type Serving } from "../ops/client/serving-slot.ts";
 import { plainRelease } from "./releases.ts";
 
+/** Whether the settings leave a slot as it serves now: its release, and the port on which the router finds it. */
+export function staysInPlace({ slots, source }: Pick<Settings, "slots" | "source">, { slot, release, port }: Serving): boolean {
+  const wanted = slots[slot];
+  return wanted !== undefined && plainRelease(wanted).commit === release.commit && wanted.version === release.version && (port === undefined || port === source.port);
+}
+
 /**
- * Refuses a change to the release in the slot that serves: its container would be replaced under its requests.
+ * Refuses a change to the slot that serves: its container would be replaced under its requests.
  * @throws {SettingsError} unless `togather:force` is set.
  */
 export function refuseChangeInPlace(settings: Settings, serving: Serving | undefined): void {
-  if (serving === undefined || settings.force) return;
+  if (serving === undefined || settings.force || staysInPlace(settings, serving)) return;
   const wanted = settings.slots[serving.slot];
   const idle = serving.slot === "blue" ? "green" : "blue";
   const { version, commit } = serving.release;
-  if (wanted !== undefined && plainRelease(wanted).commit === commit && wanted.version === version) return;
+  const force = "accept an interruption with pulumi config set togather:force true";
+  if (wanted !== undefined && plainRelease(wanted).commit === commit && wanted.version === version) {
+    throw new SettingsError([
+      {
+        where: "togather:source.port",
+        what: `${serving.slot} serves on port ${serving.port}, where the router has to find it, and can't be changed to ${settings.source.port} in place`,
+        fix: `keep ${serving.port}: togather:source.portVariable is how a server is told its port; or ${force}`,
+      },
+    ]);
+  }
   throw new SettingsError([
     {
       where: `togather:slots.${serving.slot}`,
       what: `${serving.slot} serves ${version} (${commit.slice(0, 12)}) and can't be changed to ${wanted === undefined ? "nothing" : `${wanted.version} (${wanted.commit.slice(0, 12)})`} in place`,
-      fix: `leave ${serving.slot} as it was, put the release into togather:slots.${idle} and set togather:activeSlot ${idle}; or accept an interruption with pulumi config set togather:force true`,
+      fix: `leave ${serving.slot} as it was, put the release into togather:slots.${idle} and set togather:activeSlot ${idle}; or ${force}`,
     },
   ]);
 }

@@ -66,6 +66,7 @@ export class Slot extends pulumi.ComponentResource {
           // What the next run reads back, should this slot serve then.
           { label: releaseLabels.version, value: args.release.version },
           { label: releaseLabels.commit, value: args.release.commit },
+          { label: releaseLabels.port, value: String(args.port) },
         ],
         envs: [...plain.map(([key, value]) => `${key}=${value}`), ...Object.entries(args.secrets).map(([key, value]) => pulumi.interpolate`${key}=${value}`)],
         networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }, ...(args.databaseNetwork === undefined ? [] : [{ name: args.databaseNetwork }])],

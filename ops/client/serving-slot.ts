@@ -11,10 +11,12 @@ import { dockerEnvironment } from "./host-lock.ts";
 export interface Serving {
   slot: SlotName;
   release: Release;
+  /** On which its server listens; undefined where its container doesn't tell. */
+  port?: number | undefined;
 }
 
-/** Labels of a slot's container: which release it runs. */
-export const releaseLabels = { version: "org.togather.version", commit: "org.togather.commit" } as const;
+/** Labels of a slot's container: which release it runs, and on which port. */
+export const releaseLabels = { version: "org.togather.version", commit: "org.togather.commit", port: "org.togather.port" } as const;
 
 /** Longest wait for the Docker host, in ms. */
 const answerMs = 30_000;
@@ -66,7 +68,7 @@ export async function servingSlot(name: string, host: string): Promise<Serving |
   const [state, containers] = await Promise.all([
     docker(["cp", `togather-${name}-router:/router/state/slot.json`, "-"], host),
     docker(
-      ["ps", "--all", `--filter=label=org.togather.name=${name}`, `--format={{.Label "org.togather.part"}} {{.Label "${releaseLabels.version}"}} {{.Label "${releaseLabels.commit}"}}`],
+      ["ps", "--all", `--filter=label=org.togather.name=${name}`, `--format={{.Label "org.togather.part"}} {{.Label "${releaseLabels.version}"}} {{.Label "${releaseLabels.commit}"}} {{.Label "${releaseLabels.port}"}}`],
       host,
     ),
   ]);
@@ -78,8 +80,8 @@ export async function servingSlot(name: string, host: string): Promise<Serving |
   const slot = slotIn(fileInTar(state.stdout));
   if (slot === undefined) return undefined;
   for (const line of containers.stdout.toString().split("\n")) {
-    const [part, version, commit] = line.split(" ");
-    if (part === slot && version !== undefined && commit !== undefined && commit !== "") return { slot, release: { version, commit } };
+    const [part, version, commit, port = ""] = line.split(" ");
+    if (part === slot && version !== undefined && commit !== undefined && commit !== "") return { slot, release: { version, commit }, port: port === "" ? undefined : Number(port) };
   }
   return undefined;
 }

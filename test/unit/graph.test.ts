@@ -91,6 +91,15 @@ describe("the slot that serves", () => {
   it("can be forced", async () => {
     const graph = await runProgram({ ...firstDeployment, force: true, slots: { blue: releases.v2 } }, blueServes);
     expect(graph.request("blue-slot-gate")["release"]).toEqual(releases.v2);
+    // What is ignored where a slot stays as it is would leave the old release running.
+    expect(graph.get("blue-slot-container").options.ignoreChanges).toEqual([]);
+  });
+
+  it("can't be moved to another port, on which the router would look for it", async () => {
+    const moved = { ...released, activeSlot: "blue", source: { port: 9000 } };
+    await expect(runProgram(moved, { ...blueServes, port: 8080 })).rejects.toThrow(/togather:source\.port: blue serves on port 8080.* can't be changed to 9000 in place\n.*keep 8080/);
+    const forced = await runProgram({ ...moved, force: true }, { ...blueServes, port: 8080 });
+    expect(forced.get("blue-slot-container").options.ignoreChanges).toEqual([]);
   });
 
   it("keeps its container when a secret or the log level changes; the idle one takes the change", async () => {
