@@ -109,7 +109,14 @@ export class Slot extends pulumi.ComponentResource {
         ...args.gate,
         expectedMigration: args.expectedMigration,
       },
-      { ...step, secrets: { DATABASE_URL: args.gateDatabaseUrl } },
+      {
+        ...step,
+        secrets: {
+          DATABASE_URL: args.gateDatabaseUrl,
+          // A server that does not stay up may print what it was given: the gate shows its last words without.
+          SERVER_SECRETS: pulumi.jsonStringify(Object.values(args.secrets)),
+        },
+      },
       { parent: this },
     );
     this.address = `${args.address}:${args.port}`;

@@ -11,8 +11,11 @@ import { z } from "zod";
 /** Raised when a request's shape changes in a way that an older `ops` image would misread. */
 export const CONTRACT_VERSION = 1;
 
-/** Environment variables that carry secrets into a step, by name; their values appear in no log. */
-export const SECRET_VARIABLES = ["DATABASE_URL", "MIGRATION_DATABASE_URL", "DATABASE_ADMIN_URL", "JWT_SECRET", "ADMIN_API_KEY", "PGPASSWORD", "TLS_CERTIFICATE", "TLS_KEY"] as const;
+/**
+ * Environment variables that carry secrets into a step, by name; their values appear in no log. SERVER_SECRETS is a JSON list
+ * of all that a server was given: the gate shows what a server says, and a server may say anything.
+ */
+export const SECRET_VARIABLES = ["DATABASE_URL", "MIGRATION_DATABASE_URL", "DATABASE_ADMIN_URL", "JWT_SECRET", "ADMIN_API_KEY", "SERVER_SECRETS", "PGPASSWORD", "TLS_CERTIFICATE", "TLS_KEY"] as const;
 
 export const slotNames = ["blue", "green"] as const;
 export const slotNameSchema = z.enum(slotNames);

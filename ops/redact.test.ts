@@ -7,12 +7,13 @@ const environment = {
   DATABASE_URL: `postgresql://owner:${encodeURIComponent(canary)}@db:5432/togather`,
   JWT_SECRET: "jwt-canary-0123456789abcdef0123456789",
   ADMIN_API_KEY: "admin-canary-42",
+  SERVER_SECRETS: JSON.stringify(["postgresql://app:app%20canary%2F7@db:5432/togather", 'smtp "canary" 99']),
   TLS_KEY: "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj\nAgEAAoIBAQC7VJTUt9Us8cKB\n-----END PRIVATE KEY-----\n",
 };
 const redactor = createRedactor(environment);
 
 describe("known values", () => {
-  const secrets = [canary, encodeURIComponent(canary), environment.JWT_SECRET, environment.ADMIN_API_KEY, "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj"];
+  const secrets = [canary, encodeURIComponent(canary), environment.JWT_SECRET, environment.ADMIN_API_KEY, "app canary/7", "app%20canary%2F7", 'smtp "canary" 99', "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj"];
   // Everything a text may put around a secret.
   const surroundings: ((secret: string) => string)[] = [
     (secret) => secret,

@@ -46,6 +46,16 @@ function spellings(value: string): string[] {
   return parts.flatMap((part) => [part, JSON.stringify(part).slice(1, -1), encodeURIComponent(part)]);
 }
 
+/** The texts in a JSON list; none where it is no such thing. */
+function listed(json: string): string[] {
+  try {
+    const list: unknown = JSON.parse(json);
+    return Array.isArray(list) ? list.filter((entry) => typeof entry === "string") : [];
+  } catch {
+    return [];
+  }
+}
+
 export interface Redactor {
   text(text: string): string;
   /** Every text inside of a value, and what stands under a name such as `password`. */
@@ -61,7 +71,9 @@ export function createRedactor(environment: NodeJS.ProcessEnv): Redactor {
   for (const name of SECRET_VARIABLES) {
     // A certificate is public; its name is on the list because it travels the same way.
     if (name === "TLS_CERTIFICATE") continue;
-    for (const spelling of spellings(environment[name] ?? "")) if (spelling.length >= shortestSecret) known.add(spelling);
+    const given = environment[name] ?? "";
+    const secrets = name === "SERVER_SECRETS" ? listed(given) : [given];
+    for (const spelling of secrets.flatMap(spellings)) if (spelling.length >= shortestSecret) known.add(spelling);
   }
   // The longest first: a secret may contain another.
   const values = [...known].sort((a, b) => b.length - a.length);

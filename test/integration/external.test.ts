@@ -168,6 +168,21 @@ describe("an external database and another server", () => {
     expect(history.map(({ status: how, version }) => `${version} ${how}`)).toEqual(["v1.0.0 succeeded", "v2.0.0 succeeded", "v1.0.0 succeeded", ...history.slice(3).map(({ version }) => `${version} failed`)]);
   });
 
+  it("does not repeat what a server prints that can't start", async () => {
+    const main = readFileSync(join(sample.directory, "cmd/server/main.go"), "utf8");
+    sample.write("cmd/server/main.go", main.replace("func main() {", 'func main() {\n\tfmt.Fprintln(os.Stderr, "giving up with", os.Environ())\n\tos.Exit(1)'));
+    const v3 = await sample.release("v3.0.0");
+    stack.set({ slots: { blue: v1, green: v3 }, activeSlot: "green" });
+    const up = await stack.run("up");
+    expect(up.ok).toBe(false);
+    expect(up.output).toMatch(/giving up with .*SMTP_PASSWORD=\*\*\*REDACTED/);
+    expect(up.output).not.toContain("canary");
+    for (const password of Object.values(passwords)) expect(up.output.includes(encodeURIComponent(password))).toBe(false);
+    stack.set({ slots: { blue: v1, green: v2 }, activeSlot: "blue" });
+    expect((await stack.run("up")).ok).toBe(true);
+    expect(await notes()).toBe("one,two,three");
+  });
+
   it("tells no secret", async () => {
     const logs = join(stack.directory, ".togather/log");
     const written = readdirSync(logs).map((file) => readFileSync(join(logs, file), "utf8"));

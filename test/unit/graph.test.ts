@@ -179,7 +179,9 @@ describe("secrets", () => {
     expect(seen).toEqual([]);
     expect(wire.filter(({ object }) => JSON.stringify(object).includes(canaries.jwtSecret)).map(({ name }) => name).sort()).toEqual([
       "blue-slot-container",
+      "blue-slot-gate",
       "green-slot-container",
+      "green-slot-gate",
     ]);
   });
 
@@ -241,7 +243,9 @@ describe("another server", () => {
     expect(envs).toEqual(expect.arrayContaining(["SERVER_PORT=9000", "LEVEL=INFO", "CORS_ALLOWED_ORIGINS=*", "ENVIRONMENT=prod", "SLOT=blue", "SMTP_PASSWORD=canary-smtp"]));
     expect(envs.filter((text) => /^(PORT|LOG_LEVEL)=/.test(text))).toEqual([]);
     expect(ports).toEqual([{ internal: 9000, external: 8080, ip: "127.0.0.1" }]);
-    expect(JSON.stringify(graph.resources.map(({ name, wire }) => (name === "blue-slot-container" ? "" : wire)))).not.toContain("canary-smtp");
+    expect(JSON.stringify(graph.resources.map(({ name, wire }) => (/^blue-slot-(container|gate)$/.test(name) ? "" : wire)))).not.toContain("canary-smtp");
+    // For the gate to leave out of what it shows of the server.
+    expect(graph.get("blue-slot-gate").inputs["environment"]).toMatchObject({ SERVER_SECRETS: expect.stringContaining('"canary-smtp"') as string });
   });
 });
 
