@@ -58,7 +58,7 @@ describe("an external database and another server", () => {
 
   /** The secrets file, with other values where a test needs them. */
   function writeSecrets(over: Record<string, string> = {}): void {
-    const values = { JWT_SECRET: stack.canaries.JWT_SECRET, ADMIN_API_KEY: stack.canaries.ADMIN_API_KEY, DATABASE_URL: url("app"), MIGRATION_DATABASE_URL: url("owner"), SMTP_PASSWORD: smtpPassword, ...over };
+    const values = { JWT_SECRET: stack.canaries.JWT_SECRET, ADMIN_API_KEY: stack.canaries.ADMIN_API_KEY, DATABASE_URL: url("app"), MIGRATION_DATABASE_URL: url("owner"), ...over };
     writeFileSync(join(stack.directory, ".env.test"), Object.entries(values).map(([name, value]) => `${dotenvLine(name, value)}\n`).join(""), { mode: 0o600 });
   }
 
@@ -102,6 +102,7 @@ describe("an external database and another server", () => {
       activeSlot: "blue",
     });
     writeSecrets();
+    await stack.pulumi(["config", "set", "--stack", stack.name, "--secret", "--path", "togather:secrets.SMTP_PASSWORD", smtpPassword]);
   });
   afterAll(async () => {
     await stack.remove();
