@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { tolerateExistingRoles } from "./roles.ts";
+import { missingRoles, tolerateExistingRoles } from "./roles.ts";
 import { expireSnapshots, listSnapshots, manifestName, removeLeftovers, snapshotName, type Manifest } from "./snapshots.ts";
 
 let directory: string;
@@ -75,5 +75,14 @@ describe("tolerateExistingRoles", () => {
     expect(lines[3]).toBe('DO $togather$ BEGIN CREATE ROLE "a b"; EXCEPTION WHEN duplicate_object OR insufficient_privilege THEN NULL; END $togather$;');
     expect(lines[4]).toContain("DO $togather$");
     expect(lines.slice(5).join("\n")).toBe(`${sql.split("\n").slice(5).join("\n")}\n`);
+  });
+});
+
+describe("missingRoles", () => {
+  it("makes only what is not there", () => {
+    const sql = tolerateExistingRoles('CREATE ROLE app;\nALTER ROLE app WITH LOGIN;\nCREATE ROLE "odd ""role";\nALTER ROLE "odd ""role" WITH NOLOGIN;\nGRANT app TO x;\n');
+    const { names, statements } = missingRoles(sql, ["app"]);
+    expect(names).toEqual(['odd "role']);
+    expect(statements).toEqual([expect.stringContaining('CREATE ROLE "odd ""role";'), expect.stringContaining('ALTER ROLE "odd ""role" WITH NOLOGIN;')]);
   });
 });

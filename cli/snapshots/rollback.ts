@@ -47,6 +47,8 @@ export async function rollBackWithDatabase({ context: given, rollback, chosen, d
   const givenUpSlot = otherSlot(rollback.activeSlot);
   const pending = settings.slots[givenUpSlot];
   const givenUp = goesOn ? pending && plainRelease(pending) : before.serving?.release;
+  // The release that serves goes on, and nothing is put right in the other slot.
+  if (goesOn && rollback.restore === undefined) throw new Failure("config", `${rollback.sentence}: no release is given up, so there are no migrations to undo`, invocation(`snapshots restore ID ${on}`));
   if (givenUp === undefined) throw new Failure("config", `${givenUpSlot} holds no release, so there is none to give up with its database`, invocation(`snapshots restore ID ${on}`));
 
   const { secrets, schemaVersions } = await databaseSecrets(pulumi);
@@ -63,7 +65,7 @@ export async function rollBackWithDatabase({ context: given, rollback, chosen, d
   output.say(lossText(found));
   const { slots } = await look(settings);
   const trafficFirst = goesOn || slots[rollback.activeSlot].health?.status === "healthy";
-  output.say(`${trafficFirst ? "First traffic, then the database" : "First the database, then traffic, since the older release is not healthy with the schema as it is"}; then ${givenUpSlot} is emptied.`);
+  output.say(`${trafficFirst ? "First traffic, then the database" : "First the database, then traffic, since the older release is not healthy with the schema as it is"}${goesOn ? "" : `; then ${givenUpSlot} is emptied`}.`);
   if (dryRun) {
     given.output.result({ ok: true, dryRun: true, snapshot: snapshot.id, trafficFirst, ...found }, () => "Nothing was changed.");
     return exitCodes.ok.code;
@@ -100,7 +102,8 @@ export async function rollBackWithDatabase({ context: given, rollback, chosen, d
   }
   const restored = await swap();
   if (!trafficFirst) code = await flip();
-  if (code === 0) code = await run((stack) => { stack.setSlot(givenUpSlot, undefined); });
+  // Where a release failed, its slot holds again what it held before.
+  if (code === 0 && !goesOn) code = await run((stack) => { stack.setSlot(givenUpSlot, undefined); });
   given.output.result({ ok: code === 0, exitCode: code, snapshot: snapshot.id, restored, deployments: output.results }, () =>
     [
       `The database is ${snapshot.id} now: ${restored.rows} rows${restored.health === undefined ? "" : `; what serves is ${restored.health.status}`}.`,

@@ -1,0 +1,42 @@
+import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
+import { describe, expect, it } from "vitest";
+import { skipBytes, withoutSuperuserStatements } from "./dump-filter.ts";
+
+/** Through a filter, cut into pieces of so many bytes. */
+async function through(filter: NodeJS.ReadWriteStream, text: string, size: number): Promise<string> {
+  const bytes = Buffer.from(text);
+  const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) => bytes.subarray(index * size, (index + 1) * size));
+  return (await buffer(Readable.from(pieces).pipe(filter))).toString();
+}
+
+const dump = [
+  "CREATE EXTENSION IF NOT EXISTS postgis WITH SCHEMA public;",
+  "COMMENT ON EXTENSION postgis IS 'PostGIS''s geometry';",
+  "COPY public.spatial_ref_sys (srid) FROM stdin;",
+  "\\.",
+  "COPY public.events (name) FROM stdin;",
+  "COMMENT ON EXTENSION x IS 'data';",
+  "COPY public.events (name) FROM stdin;",
+  "größer\\tß",
+  "\\.",
+  "COMMENT ON TABLE public.events IS 'kept';",
+  "",
+].join("\n");
+
+describe("withoutSuperuserStatements", () => {
+  const kept = dump.split("\n").filter((_line, index) => ![1, 2, 3].includes(index)).join("\n");
+  it.each([1, 7, 64, 10_000])("leaves out what changes nothing, and no row, in pieces of %i bytes", async (size) => {
+    expect(await through(withoutSuperuserStatements(), dump, size)).toBe(kept);
+  });
+  it("keeps an end without a line break", async () => {
+    expect(await through(withoutSuperuserStatements(), "SELECT 1;\nSELECT 2", 4)).toBe("SELECT 1;\nSELECT 2");
+  });
+});
+
+describe("skipBytes", () => {
+  it.each([1, 3, 100])("leaves out the beginning, in pieces of %i bytes", async (size) => {
+    expect(await through(skipBytes(10), "0123456789abcdef", size)).toBe("abcdef");
+    expect(await through(skipBytes(0), "abc", size)).toBe("abc");
+  });
+});
