@@ -6,6 +6,7 @@ import { DatabaseCheck, externalDatabase } from "./components/external-database.
 import { holdHostLock } from "./components/host-lock.ts";
 import { dockerProvider, hostContext } from "./components/host.ts";
 import { BundledImage, ServerImage } from "./components/image.ts";
+import { ImageRetention } from "./components/image-retention.ts";
 import { Migration } from "./components/migration.ts";
 import { Network } from "./components/network.ts";
 import { DeploymentRecord } from "./components/record.ts";
@@ -149,10 +150,11 @@ const traffic = new Switch(
 const { deploymentId } = begin;
 const record = new DeploymentRecord(
   "record",
-  { context, networkName, activeSlot, slots, release, deploymentId },
+  { context, networkName, activeSlot, slots, release, deploymentId, logRetention: deployment.logging.retention },
   { dependsOn: [traffic, ...[...declared.values()].filter((slot) => slot !== undefined)] },
 );
 
+new ImageRetention("image-retention", { context, releases: Object.values(slots), bundled: [ops, nginxImage], retention: deployment.images.retention }, { dependsOn: [record] });
 for (const begin of verifyAfter) begin([record]);
 
 /** Where the router answers. */

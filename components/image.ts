@@ -2,7 +2,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { SlotRelease } from "../config/load.ts";
 import type { StackSettings } from "../config/stack-settings.ts";
-import { bundledImageDigest } from "../ops/image.ts";
+import { bundledImageDigest, bundledImageTag } from "../ops/image.ts";
 import type { HostContext } from "./host.ts";
 import { declareStep } from "./step.ts";
 
@@ -16,10 +16,12 @@ export interface BundledImageArgs {
 export class BundledImage extends pulumi.ComponentResource {
   /** What containers are created from. */
   readonly imageId: pulumi.Output<string>;
+  readonly tag: string;
 
   constructor(name: string, args: BundledImageArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:BundledImage", name, {}, opts);
     const digest = bundledImageDigest(args.image);
+    this.tag = bundledImageTag(args.image, digest);
     const build = declareStep(
       `${name}-build`,
       "build",
@@ -27,7 +29,7 @@ export class BundledImage extends pulumi.ComponentResource {
         ...args.context.common,
         source: { kind: "bundled", image: args.image, digest },
         dockerfile: "Dockerfile",
-        tag: `togather-${args.image}:${digest.slice(0, 12)}`,
+        tag: this.tag,
       },
       args.context.step,
       { parent: this, dependsOn: opts?.dependsOn },
@@ -35,6 +37,11 @@ export class BundledImage extends pulumi.ComponentResource {
     this.imageId = build.result.apply(({ imageId }) => imageId);
     this.registerOutputs({ imageId: this.imageId });
   }
+}
+
+/** The tag of an image that is built from a release's source. */
+export function serverImageTag({ commit }: SlotRelease): string {
+  return `togather-server:${commit}`;
 }
 
 export interface ServerImageArgs {
@@ -68,7 +75,7 @@ export class ServerImage extends pulumi.ComponentResource {
             : { kind: "commit", repository: source.repository, commit: release.commit, paths: source.paths },
           dockerfile: source.dockerfile,
           ...(Object.keys(source.buildArguments).length === 0 ? {} : { arguments: source.buildArguments }),
-          tag: `togather-server:${release.commit}`,
+          tag: serverImageTag(release),
           release: { version: release.version, commit: release.commit },
         },
         args.context.step,

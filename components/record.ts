@@ -9,6 +9,8 @@ export interface DeploymentRecordArgs extends BeginArgs {
   /** The release that serves now. */
   release: SlotRelease;
   deploymentId: pulumi.Input<string>;
+  /** How many logs of this deployment stay. */
+  logRetention: number;
 }
 
 /** Closes the deployment: deployment-state.json, the history's entry, SUCCESS in the log. */
@@ -17,7 +19,7 @@ export class DeploymentRecord extends pulumi.ComponentResource {
 
   constructor(name: string, args: DeploymentRecordArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Record", name, {}, opts);
-    const { context, networkName, activeSlot, slots, release, deploymentId } = args;
+    const { context, networkName, activeSlot, slots, release, deploymentId, logRetention } = args;
     const step = declareStep(
       `${name}-entry`,
       "record",
@@ -29,6 +31,7 @@ export class DeploymentRecord extends pulumi.ComponentResource {
         activeSlot,
         release: plainRelease(release),
         slots: plainReleases(slots),
+        logRetention,
       },
       context.step,
       { parent: this, dependsOn: opts?.dependsOn },

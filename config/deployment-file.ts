@@ -35,7 +35,19 @@ export const deploymentFileSchema = z.strictObject({
       backup_location: absolutePath.default("/var/backups/togather"),
     })
     .prefault({}),
-  logging: z.strictObject({ location: absolutePath.default("/var/log/togather/deployments") }).prefault({}),
+  logging: z
+    .strictObject({
+      location: absolutePath.default("/var/log/togather/deployments"),
+      /** The logs of the newest so many deployments stay. */
+      retention: z.int().min(1).max(100_000).default(100),
+    })
+    .prefault({}),
+  images: z
+    .strictObject({
+      /** Beside the images of both slots, the newest so many of earlier releases stay. */
+      retention: z.int().min(0).max(1000).default(3),
+    })
+    .prefault({}),
   state: z.strictObject({ location: absolutePath.default("/var/lib/togather") }).prefault({}),
 });
 export type DeploymentFile = z.infer<typeof deploymentFileSchema>;

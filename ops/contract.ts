@@ -310,10 +310,22 @@ export const recordRequestSchema = z.strictObject({
   activeSlot: slotNameSchema,
   release: releaseSchema,
   slots: z.partialRecord(slotNameSchema, releaseSchema),
+  /** The newest so many logs of this deployment stay. */
+  logRetention: z.number().int().min(1),
   // Who deployed is read by the client (TOGATHER_DEPLOYED_BY, CI's variables, the user's name): as an input it would
   // make every other operator's `pulumi up` a change.
 });
 export const recordResultSchema = z.strictObject({ deploymentId: z.string(), file: z.string(), log: z.string() });
+
+/** `prune`: removes images of earlier releases, once a deployment is over. */
+export const pruneRequestSchema = z.strictObject({
+  ...common,
+  /** Tags of the images in use: both slots', and this project's own. */
+  keep: z.array(z.string()),
+  /** Of each kind, the newest so many others stay too. */
+  retention: z.number().int().min(0),
+});
+export const pruneResultSchema = z.strictObject({ removed: z.array(z.string()) });
 
 /** Every step with its request and result. */
 export const contract = {
@@ -329,6 +341,7 @@ export const contract = {
   router: { request: routerRequestSchema, result: routerResultSchema },
   switch: { request: switchRequestSchema, result: switchResultSchema },
   record: { request: recordRequestSchema, result: recordResultSchema },
+  prune: { request: pruneRequestSchema, result: pruneResultSchema },
 } as const;
 export type StepName = keyof typeof contract;
 export type StepRequest<S extends StepName> = z.infer<(typeof contract)[S]["request"]>;

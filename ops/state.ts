@@ -143,6 +143,11 @@ export class StateStore {
     return appendLine(join(this.directory, "history.jsonl"), JSON.stringify(event));
   }
 
+  /** All that is known to have happened, the oldest first. */
+  async history(): Promise<HistoryEvent[]> {
+    return parseHistory(await readFile(join(this.directory, "history.jsonl"), "utf8"));
+  }
+
   /** One at a time: the steps of both slots run side by side, and each adds to current.json. */
   exclusively<T>(use: () => Promise<T>): Promise<T> {
     // Not the step's own signal: an aborted step still writes down that it failed.

@@ -2,7 +2,7 @@ import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
 import type { Ending } from "../exit-codes.ts";
 
 /** What a deployment consists of, in the words of the people who run it. */
-export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "verification" | "migrations" | "container" | "gate" | "switch" | "record";
+export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "verification" | "migrations" | "container" | "gate" | "switch" | "record" | "retention";
 
 /** How a run ends when one of its phases fails. */
 export const endings: Readonly<Partial<Record<PhaseName, Ending>>> = {
@@ -28,6 +28,7 @@ const components: Readonly<Record<string, PhaseName>> = {
   Migration: "migrations",
   Switch: "switch",
   Record: "record",
+  ImageRetention: "retention",
 };
 
 export interface PhaseOfResource {
@@ -101,6 +102,8 @@ export function describeResult(phase: PhaseName, outputs: unknown): string {
     case "begin":
     case "record":
       return typeof result["deploymentId"] === "string" ? result["deploymentId"] : "";
+    case "retention":
+      return Array.isArray(result["removed"]) && result["removed"].length > 0 ? `removed ${result["removed"].length} images of earlier releases` : "nothing to remove";
     case "image":
       return result["built"] === false ? "is there already" : result["built"] === true ? "built" : "";
     case "snapshot":

@@ -12,7 +12,7 @@ import { run as snapshot } from "./snapshot.ts";
 import { run as switchTraffic } from "./switch.ts";
 import { run as verify } from "./verify.ts";
 
-export type ContainerStep = Exclude<StepName, "build" | "router">;
+export type ContainerStep = Exclude<StepName, "build" | "router" | "prune">;
 export interface CommandContext extends StepContext {
   /** For `begin` and `record`, which decide themselves whose log they write. */
   openLog: (deploymentId: string) => StepLog & { close(): void };

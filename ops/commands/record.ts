@@ -1,6 +1,8 @@
 import { join } from "node:path/posix";
 import type { SlotName, StepRequest, StepResult } from "../contract.ts";
 import { historyEvent, reopened } from "../deployment.ts";
+import { expireLogs } from "../log-retention.ts";
+import { messageOf } from "../errors.ts";
 import { shortCommit } from "../deployment-id.ts";
 import { StateStore, type Current, type DeploymentState, type Phase } from "../state.ts";
 import type { CommandContext } from "./index.ts";
@@ -22,7 +24,7 @@ export async function run(request: StepRequest<"record">, context: CommandContex
     }
     const now = new Date();
     const closed = close(current, request, now);
-    const state = describe(closed, request, context.env["TOGATHER_DEPLOYED_BY"] ?? "unknown", previousSlot(before, request.activeSlot));
+    const state = describe(closed, request, context.env["TOGATHER_DEPLOYED_BY"] ?? "unknown", previousSlot(before, closed));
     // In this order: when it is cut short, running it again completes it.
     await store.writeDeploymentState(state);
     await store.appendHistory({ ...historyEvent("succeeded", closed, now), duration_ms: state.duration_ms, deployed_by: state.deployed_by });
@@ -36,6 +38,14 @@ export async function run(request: StepRequest<"record">, context: CommandContex
       duration_ms: state.duration_ms,
       deployed_by: state.deployed_by,
     });
+    try {
+      const ids = (await store.history()).map(({ deployment_id: id }) => id);
+      const expired = await expireLogs(context.paths.logs, ids, request.logRetention);
+      if (expired.length > 0) log.info(`removed the logs of ${expired.length} old deployments, ${expired[0] ?? ""} to ${expired.at(-1) ?? ""}; the newest ${request.logRetention} stay`);
+    } catch (error) {
+      // The deployment has succeeded: a log too many is no reason to say otherwise.
+      log.warn(`old logs stay: ${messageOf(error)}`);
+    }
   });
   log.close();
   return result;
@@ -48,9 +58,12 @@ function close(current: Current | undefined, request: StepRequest<"record">, now
   return { ...begun, environment: request.environment, active_slot: request.activeSlot, slots: request.slots, status: "succeeded", finished_at: now.toISOString() };
 }
 
-/** The slot that served before this one; unchanged when the same slot serves still. */
-function previousSlot(before: DeploymentState | undefined, activeSlot: SlotName): SlotName | null {
-  if (before === undefined) return null;
+/** The slot that served before this one; unchanged when the same slot serves still. Where the state was lost, what the switch saw. */
+function previousSlot(before: DeploymentState | undefined, { phases, active_slot: activeSlot }: Current): SlotName | null {
+  if (before === undefined) {
+    const { from = null } = (lastResult(phases, "switch") as StepResult<"switch"> | undefined) ?? {};
+    return from === activeSlot ? null : from;
+  }
   return before.active_slot === activeSlot ? before.previous_slot : before.active_slot;
 }
 

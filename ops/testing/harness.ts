@@ -48,7 +48,7 @@ export class Harness {
 
   /** Starts a client without waiting for it. */
   start<S extends StepName>(step: S, request: Own<S>, environment: Environment = {}): ResultPromise<{ reject: false; stdin: "ignore"; env: Record<string, string> }> {
-    const common = { contract: 1, name: this.name, environment: "staging", ...(step === "build" || step === "router" ? {} : this.directories) };
+    const common = { contract: 1, name: this.name, environment: "staging", ...(step === "build" || step === "router" || step === "prune" ? {} : this.directories) };
     const full: unknown = Object.assign(common, request);
     return execa(process.execPath, ["ops/main.ts", step], {
       cwd: projectDirectory,

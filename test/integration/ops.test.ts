@@ -46,7 +46,7 @@ describe("begin and record", () => {
     expect(other.result.deploymentId).toMatch(/_9f8e7d6$/);
     expect(await history()).toEqual(["in_progress 1a2b3c4", "resumed 1a2b3c4", "failed 1a2b3c4 interrupted", "in_progress 9f8e7d6"]);
 
-    const closing = { deploymentId: other.result.deploymentId, activeSlot: "green", release: next, slots: { blue: release, green: next } } as const;
+    const closing = { deploymentId: other.result.deploymentId, activeSlot: "green", release: next, slots: { blue: release, green: next }, logRetention: 100 } as const;
     const closed = await run("record", closing, { TOGATHER_DEPLOYED_BY: "deploy-bot" });
     expect(closed.result).toEqual({
       deploymentId: other.result.deploymentId,
@@ -72,7 +72,9 @@ describe("begin and record", () => {
     expect(await harness.readState("deployment-state.json")).toEqual(state);
 
     const back = await run("begin", { activeSlot: "blue", slots: { blue: release, green: next } });
-    await run("record", { deploymentId: back.result.deploymentId, activeSlot: "blue", release, slots: { blue: release, green: next } });
+    await run("record", { deploymentId: back.result.deploymentId, activeSlot: "blue", release, slots: { blue: release, green: next }, logRetention: 2 });
+    // The first deployment never got further than its log, which is older than the two that stay.
+    expect((await readdir(join(harness.directory, "logs"))).filter((file) => !file.includes("_begin")).sort()).toEqual([`${other.result.deploymentId}.log`, `${back.result.deploymentId}.log`].sort());
     expect(await harness.readState("deployment-state.json")).toMatchObject({ active_slot: "blue", previous_slot: "green" });
   });
 
@@ -80,6 +82,33 @@ describe("begin and record", () => {
     const { result } = await run("begin", { activeSlot: "green", slots: { green: next } });
     const lines = (await readFile(join(harness.directory, "logs", `${result.deploymentId}.log`), "utf8")).trim().split("\n");
     expect(JSON.parse(lines[0] ?? "")).toMatchObject({ level: "INFO", deployment_id: result.deploymentId, phase: "begin", message: expect.stringContaining("begins") as unknown });
+  });
+});
+
+describe("prune", () => {
+  it("removes the oldest images that nothing uses, and no others", async () => {
+    const tag = (part: string): string => `togather-server:${harness.name}-${part}`;
+    const keep = (await docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", "--filter=reference=togather-*")).split("\n");
+    try {
+      for (const part of ["used", "old", "kept", "new"]) await execa("docker", ["import", `--change=LABEL part=${part}`, "-", tag(part)], { input: Buffer.alloc(1024) });
+      await docker("create", `--name=togather-${harness.name}-uses`, tag("used"), "nothing");
+      const { result, exitCode } = await run("prune", { keep: [...keep, tag("kept")], retention: 1 });
+      expect(exitCode).toBe(0);
+      expect(result.removed).toEqual([tag("old")]);
+      const left = (await docker("image", "ls", "--format={{.Tag}}", "--filter=reference=togather-server")).split("\n");
+      expect(left).toEqual(expect.arrayContaining([`${harness.name}-new`, `${harness.name}-used`, `${harness.name}-kept`, ...keep.filter((name) => name.startsWith("togather-server:")).map((name) => name.slice(16))]));
+      expect(left).not.toContain(`${harness.name}-old`);
+    } finally {
+      await docker("rm", `togather-${harness.name}-uses`);
+      await execa("docker", ["image", "rm", ...["used", "old", "kept", "new"].map(tag)], { reject: false });
+    }
+  });
+
+  it("is no reason for a deployment to fail", async () => {
+    const { exitCode, stderr, result } = await run("prune", { keep: [], retention: 1 }, { DOCKER_HOST: "unix:///nowhere.sock" });
+    expect(exitCode).toBe(0);
+    expect(result).toEqual({ removed: [] });
+    expect(stderr).toContain("images of earlier releases stay: the Docker engine doesn't answer");
   });
 });
 

@@ -93,6 +93,8 @@ export class TestStack {
         deployment: { health_check_retries: 4, health_check_interval: 0.5, grace_period: 8 },
         database: { backup_location: join(directory, ".togather/backups") },
         logging: { location: join(directory, ".togather/log") },
+        // Other deployments of this machine keep theirs.
+        images: { retention: 1000 },
         state: { location: join(directory, ".togather/deployment") },
       },
     });

@@ -53,10 +53,21 @@ describe("order", () => {
   });
 });
 
+describe("what is kept", () => {
+  it("are the images of both slots; others go only when the deployment is over", async () => {
+    const graph = await runProgram({ ...released, deployment: { images: { retention: 5 }, logging: { retention: 9 } } }, blueServes);
+    expect(before(graph, "image-retention-prune")).toContain("record-entry");
+    const tags = ["ops-image-build", "nginx-image-build", "blue-image-build", "green-image-build"].map((name) => graph.request(name)["tag"]);
+    expect(graph.request("image-retention-prune")["keep"]).toEqual(expect.arrayContaining(tags));
+    expect(graph.request("image-retention-prune")).toMatchObject({ retention: 5 });
+    expect(graph.request("record-entry")).toMatchObject({ logRetention: 9 });
+  });
+});
+
 describe("a flip", () => {
   it("releases: only the idle slot, the switch and the records change", async () => {
     const changes = changed(await runProgram(firstDeployment), await runProgram(released, blueServes));
-    expect(changes.filter((name) => !name.startsWith("green-"))).toEqual(["begin-entry", "record-entry", "switch-traffic"]);
+    expect(changes.filter((name) => !name.startsWith("green-"))).toEqual(["begin-entry", "image-retention-prune", "record-entry", "switch-traffic"]);
   });
 
   it("rolls back: switch and records, no image, database or container", async () => {

@@ -44,7 +44,8 @@ describe("defaults", () => {
     expect(settings.deployment).toEqual({
       deployment: { strategy: "blue-green", health_check_retries: 30, health_check_interval: 2, grace_period: 10 },
       database: { snapshot_retention: 7, snapshot_keep_verified: 2, snapshot_verify: "auto", backup_location: "/var/backups/togather" },
-      logging: { location: "/var/log/togather/deployments" },
+      logging: { location: "/var/log/togather/deployments", retention: 100 },
+      images: { retention: 3 },
       state: { location: "/var/lib/togather" },
     });
     expect(settings).toMatchObject({ name: "staging", activeSlot: "blue", ports: { http: 80, https: 443 }, slotPorts: { blue: 8080, green: 8081 } });
