@@ -144,7 +144,8 @@ describe("an external database and another server", () => {
     expect(Object.keys((await stack.run("up")).changes)).toEqual(["unchanged"]);
   });
 
-  it("releases with a migration, after a snapshot", async () => {
+  it("releases with a migration, after a snapshot that the owner's role has proved", async () => {
+    await somebody.sql("ALTER ROLE togather_owner CREATEDB");
     sample.write(`${migrations}/000002_author.up.sql`, "ALTER TABLE notes ADD COLUMN author text NOT NULL DEFAULT 'nobody';\n");
     sample.write(`${migrations}/000002_author.down.sql`, "ALTER TABLE notes DROP COLUMN author;\n");
     v2 = await sample.release("v2.0.0");
@@ -155,6 +156,9 @@ describe("an external database and another server", () => {
     expect(await note("two")).toBe(201);
     expect(await somebody.sql("SELECT string_agg(author, ',') FROM notes", "events")).toBe("nobody,nobody");
     expect(readdirSync(join(stack.directory, ".togather/backups")).filter((file) => file.endsWith(".sql.gz"))).toHaveLength(2);
+    // One note, and golang-migrate's own row.
+    const manifests = readdirSync(join(stack.directory, ".togather/backups")).filter((file) => file.endsWith(".json")).sort();
+    expect(JSON.parse(readFileSync(join(stack.directory, ".togather/backups", manifests.at(-1) ?? ""), "utf8"))).toMatchObject({ rows: 2, verified_at: expect.any(String) as string });
   });
 
   it("rolls back, and says what is", async () => {
