@@ -40,7 +40,7 @@ const serverSecrets = Object.fromEntries(Object.entries({ ...server, JWT_SECRET:
 // What both slots share: the private network, the program that does the steps, the database, the router.
 const { networkName } = new Network("network", { name, ...settings.network }, onHost);
 const ops = new BundledImage("ops-image", { image: "ops", context });
-const begin = new Begin("begin", { context, networkName, activeSlot, slots }, { dependsOn: [ops] });
+const begin = new Begin("begin", { context, activeSlot, slots }, { dependsOn: [ops] });
 const database = settings.database.mode === "external" ? externalDatabase(settings.database) : bundledDatabase(settings.database);
 // Where a container reaches the database.
 const databaseNetwork = settings.database.network === "" ? undefined : settings.database.network;
@@ -150,7 +150,7 @@ const traffic = new Switch(
 const { deploymentId } = begin;
 const record = new DeploymentRecord(
   "record",
-  { context, networkName, activeSlot, slots, release, deploymentId, logRetention: deployment.logging.retention },
+  { context, activeSlot, slots, release, deploymentId, logRetention: deployment.logging.retention },
   { dependsOn: [traffic, ...[...declared.values()].filter((slot) => slot !== undefined)] },
 );
 

@@ -7,7 +7,6 @@ import { declareStep } from "./step.ts";
 
 export interface BeginArgs {
   context: HostContext;
-  networkName: pulumi.Input<string>;
   activeSlot: SlotName;
   slots: Partial<Record<SlotName, SlotRelease>>;
 }
@@ -18,11 +17,11 @@ export class Begin extends pulumi.ComponentResource {
 
   constructor(name: string, args: BeginArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Begin", name, {}, opts);
-    const { context, networkName, activeSlot, slots } = args;
+    const { context, activeSlot, slots } = args;
     const step = declareStep(
       `${name}-entry`,
       "begin",
-      { ...context.common, ...context.directories, network: networkName, activeSlot, slots: plainReleases(slots) },
+      { ...context.common, ...context.directories, activeSlot, slots: plainReleases(slots) },
       context.step,
       { parent: this, dependsOn: opts?.dependsOn },
     );

@@ -19,14 +19,13 @@ export class DeploymentRecord extends pulumi.ComponentResource {
 
   constructor(name: string, args: DeploymentRecordArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Record", name, {}, opts);
-    const { context, networkName, activeSlot, slots, release, deploymentId, logRetention } = args;
+    const { context, activeSlot, slots, release, deploymentId, logRetention } = args;
     const step = declareStep(
       `${name}-entry`,
       "record",
       {
         ...context.common,
         ...context.directories,
-        network: networkName,
         deploymentId,
         activeSlot,
         release: plainRelease(release),

@@ -47,8 +47,11 @@ const hostDirectories = {
   logLocation: z.string(),
 };
 
+/** Fields of the steps that run in the `ops` container, and need no more than its directories. */
+const bookkeeping = { ...common, ...hostDirectories };
+
 /** Fields of the steps that run in the `ops` container on the deployment's private network. */
-const step = { ...common, ...hostDirectories, network: z.string() };
+const step = { ...bookkeeping, network: z.string() };
 
 /**
  * `build`: makes an image from a git commit, a source tree or a directory of this project.
@@ -102,7 +105,7 @@ export const buildResultSchema = z.strictObject({
  * same run find the id in current.json, so that ids need not pass through Pulumi inputs (they would re-run everything).
  */
 export const beginRequestSchema = z.strictObject({
-  ...step,
+  ...bookkeeping,
   activeSlot: slotNameSchema,
   slots: z.partialRecord(slotNameSchema, releaseSchema),
 });
@@ -304,7 +307,7 @@ export const switchResultSchema = z.strictObject({
 
 /** `record`: writes deployment-state.json, closes the deployment in the history, logs SUCCESS. */
 export const recordRequestSchema = z.strictObject({
-  ...step,
+  ...bookkeeping,
   /** From `begin`: whenever a deployment was begun, it is also closed. */
   deploymentId: z.string(),
   activeSlot: slotNameSchema,

@@ -1,7 +1,7 @@
 /** The program inside of the ops container: `node main.js STEP`, one step, one JSON result on stdout. */
 import { join } from "node:path";
 import { openChannel, type Stop } from "./channel.ts";
-import { commands, isContainerStep, type CommandContext, type ContainerStep } from "./commands/index.ts";
+import { containerSteps, isContainerStep, runCommand, type CommandContext, type ContainerStep } from "./commands/index.ts";
 import { containerPaths, type StepLog } from "./context.ts";
 import { contract, type StepRequest, type StepResult } from "./contract.ts";
 import { endPhase, startPhase, type StepOf } from "./deployment.ts";
@@ -81,7 +81,7 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
   };
   try {
     if (deployment?.open === true) await startPhase(store, start);
-    const result = contract[step].result.parse(redactor.value(await commands[step](request as never, context))) as StepResult<S>;
+    const result = contract[step].result.parse(redactor.value(await runCommand(step, request, context))) as StepResult<S>;
     if (deployment?.open === true) await endPhase(store, start, { result });
     return result;
   } catch (caught) {
@@ -114,7 +114,7 @@ class Reported extends Error {
 async function main(): Promise<number> {
   const step = process.argv[2] ?? "";
   try {
-    if (!isContainerStep(step)) throw new StepError(`unknown step "${step}", expected one of ${Object.keys(commands).join(", ")}`);
+    if (!isContainerStep(step)) throw new StepError(`unknown step "${step}", expected one of ${containerSteps.join(", ")}`);
     const result = await runStep(step);
     process.stdout.write(`${JSON.stringify(result)}\n`);
     return 0;

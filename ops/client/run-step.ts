@@ -17,7 +17,8 @@ export interface ContainerRequest {
   environment: "production" | "staging" | "development";
   stateLocation: string;
   logLocation: string;
-  network: string;
+  /** None for steps that only read and write files: attaching a container to a network takes 0.1 s. */
+  network?: string;
   /** snapshot */
   backupLocation?: string;
   /** switch: the router's volume. */
@@ -64,7 +65,7 @@ function runArguments(run: StepRun, containerName: string, image: string, enviro
     ...(request.volume === undefined ? [] : [`${request.volume}:/router`]),
   ];
   return [
-    ...["run", "--rm", "--interactive", "--init", "--pull=never", `--name=${containerName}`, `--network=${request.network}`],
+    ...["run", "--rm", "--interactive", "--init", "--pull=never", `--name=${containerName}`, `--network=${request.network ?? "none"}`],
     // A database may be on the Docker host itself.
     "--add-host=host.docker.internal:host-gateway",
     ...[`--label=org.togather.name=${request.name}`, "--label=org.togather.part=step", "--log-driver=none"],

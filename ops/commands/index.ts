@@ -1,16 +1,6 @@
 /** The steps that run in the ops container, by name. `build` and `router` are the client's own. */
 import type { StepContext, StepLog } from "../context.ts";
 import type { StepName, StepRequest, StepResult } from "../contract.ts";
-import { run as begin } from "./begin.ts";
-import { run as database } from "./database.ts";
-import { run as discard } from "./discard.ts";
-import { run as gate } from "./gate.ts";
-import { run as migrate } from "./migrate.ts";
-import { run as record } from "./record.ts";
-import { run as restore } from "./restore.ts";
-import { run as snapshot } from "./snapshot.ts";
-import { run as switchTraffic } from "./switch.ts";
-import { run as verify } from "./verify.ts";
 
 export type ContainerStep = Exclude<StepName, "build" | "router" | "prune">;
 export interface CommandContext extends StepContext {
@@ -19,10 +9,27 @@ export interface CommandContext extends StepContext {
 }
 type Command<S extends ContainerStep> = (request: StepRequest<S>, context: CommandContext) => Promise<StepResult<S>>;
 
-const typed: { readonly [S in ContainerStep]: Command<S> } = { begin, database, snapshot, verify, restore, discard, migrate, gate, switch: switchTraffic, record };
-/** The same for a caller that knows the step's name only when it runs. */
-export const commands: Readonly<Record<ContainerStep, (request: never, context: CommandContext) => Promise<unknown>>> = typed;
+// Each is loaded when it runs: PostgreSQL's client, for example, is nothing that a switch waits for.
+const modules: { readonly [S in ContainerStep]: () => Promise<{ run: Command<S> }> } = {
+  begin: () => import("./begin.ts"),
+  database: () => import("./database.ts"),
+  snapshot: () => import("./snapshot.ts"),
+  verify: () => import("./verify.ts"),
+  restore: () => import("./restore.ts"),
+  discard: () => import("./discard.ts"),
+  migrate: () => import("./migrate.ts"),
+  gate: () => import("./gate.ts"),
+  switch: () => import("./switch.ts"),
+  record: () => import("./record.ts"),
+};
+export const containerSteps: readonly string[] = Object.keys(modules);
+
+/** Runs a step; its request has been read by the contract. */
+export async function runCommand<S extends ContainerStep>(step: S, request: StepRequest<S>, context: CommandContext): Promise<StepResult<S>> {
+  const { run } = await modules[step]();
+  return run(request, context);
+}
 
 export function isContainerStep(name: string): name is ContainerStep {
-  return Object.hasOwn(typed, name);
+  return containerSteps.includes(name);
 }

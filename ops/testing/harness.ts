@@ -48,7 +48,7 @@ export class Harness {
 
   /** Starts a client without waiting for it. */
   start<S extends StepName>(step: S, request: Own<S>, environment: Environment = {}): ResultPromise<{ reject: false; stdin: "ignore"; env: Record<string, string> }> {
-    const common = { contract: 1, name: this.name, environment: "staging", ...(step === "build" || step === "router" || step === "prune" ? {} : this.directories) };
+    const common = { contract: 1, name: this.name, environment: "staging", ...this.fieldsOf(step) };
     const full: unknown = Object.assign(common, request);
     return execa(process.execPath, ["ops/main.ts", step], {
       cwd: projectDirectory,
@@ -63,8 +63,11 @@ export class Harness {
     return { exitCode, stdout, stderr, result: (exitCode === 0 ? JSON.parse(stdout) : undefined) as StepResult<S> };
   }
 
-  private get directories(): { stateLocation: string; logLocation: string; network: string } {
-    return { stateLocation: join(this.directory, "state"), logLocation: join(this.directory, "logs"), network: this.network };
+  /** What requests have beside their own fields: contract.ts is strict, so nothing too much. */
+  private fieldsOf(step: StepName): Record<string, string> {
+    if (step === "build" || step === "router" || step === "prune") return {};
+    const directories = { stateLocation: join(this.directory, "state"), logLocation: join(this.directory, "logs") };
+    return step === "begin" || step === "record" ? directories : { ...directories, network: this.network };
   }
 
   get backups(): string {

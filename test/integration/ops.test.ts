@@ -471,8 +471,8 @@ describe("requests", () => {
     expect(bad.exitCode).toBe(1);
     expect(bad.stderr).toMatch(/slot: .*blue/);
     expect(bad.stderr).not.toContain("    at ");
-    const network = await execa(process.execPath, ["ops/main.ts", "begin"], {
-      env: { TOGATHER_REQUEST: JSON.stringify({ contract: 1, name: harness.name, environment: "staging", stateLocation: `${harness.directory}/state`, logLocation: `${harness.directory}/logs`, network: "togather-no-such", activeSlot: "blue", slots: { blue: release } }) },
+    const network = await execa(process.execPath, ["ops/main.ts", "discard"], {
+      env: { TOGATHER_REQUEST: JSON.stringify({ contract: 1, name: harness.name, environment: "staging", stateLocation: `${harness.directory}/state`, logLocation: `${harness.directory}/logs`, network: "togather-no-such", database: null }) },
       reject: false,
     });
     expect(network.stderr).toContain("the Docker network togather-no-such doesn't exist");
