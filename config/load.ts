@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Release, SlotName } from "../ops/contract.ts";
+import { certificateProblems } from "./certificate.ts";
 import { parseDeploymentFile, type DeploymentFile } from "./deployment-file.ts";
 import { environmentRules, type EnvironmentName, type EnvironmentRules, type Severity } from "./environments.ts";
 import { keysAt, problemsOf, SettingsError, type Problem } from "./problems.ts";
@@ -239,6 +240,9 @@ export function loadSettings(sources: SettingsSources): Settings {
     const key = readPem(sources.projectDirectory, "keyFile", stack.tls.keyFile, "PRIVATE KEY");
     problems.push(...certificate.problems, ...key.problems);
     tls = { certificate: certificate.text, key: key.text };
+    if (certificate.problems.length + key.problems.length === 0) {
+      for (const { severity, what, fix } of certificateProblems(tls)) broken(severity === "broken" ? "error" : "warn", { where: "togather:tls", what, fix });
+    }
   } else {
     broken(rules.https, {
       where: "togather:tls",

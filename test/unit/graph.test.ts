@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
 import type { Serving } from "../../ops/client/serving-slot.ts";
+import { certificatePair } from "./certificate-pair.ts";
 import { before, canaries, firstDeployment, releases, runProgram, type Graph } from "./graph.ts";
 
 const blueServes: Serving = { slot: "blue", release: releases.v1 };
@@ -156,8 +157,9 @@ describe("containers", () => {
   it("protects production's data, and only production's", async () => {
     const { mkdtempSync, writeFileSync } = await import("node:fs");
     const directory = mkdtempSync("/tmp/togather-unit-");
-    writeFileSync(`${directory}/c.pem`, "-----BEGIN CERTIFICATE-----\n");
-    writeFileSync(`${directory}/k.pem`, "-----BEGIN PRIVATE KEY-----\n");
+    const { certificate, key } = await certificatePair();
+    writeFileSync(`${directory}/c.pem`, certificate);
+    writeFileSync(`${directory}/k.pem`, key);
     const tls = { certificateFile: `${directory}/c.pem`, keyFile: `${directory}/k.pem` };
     const production = await runProgram({ ...firstDeployment, environment: "production", tls });
     expect(production.get("database-data").options).toMatchObject({ protect: true, retainOnDelete: true });

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { loadSettings, type Settings } from "../../config/load.ts";
 import { SettingsError } from "../../config/problems.ts";
+import { certificatePair } from "./certificate-pair.ts";
 
 const commit = "1111111111111111111111111111111111111111";
 const secrets = { JWT_SECRET: "Xq4vT9mZk2RbW7nLd5HsJc8Yp3Fg6AeQ", ADMIN_API_KEY: "f3K8wPz6QyVt1NgBh7UeMx2DaRj4Sc9L", DATABASE_PASSWORD: "r5TcG9aJv4LkXw2b" };
@@ -183,9 +184,10 @@ describe("secrets", () => {
     expect(problems({ ...staging, environment: "development" }, { ...weak, JWT_SECRET: "short" })).toEqual([expect.stringContaining("the server takes none below 32")]);
   });
 
-  it("of another environment are refused in production, and warned of elsewhere", () => {
-    writeFileSync(join(directory, "c.pem"), "-----BEGIN CERTIFICATE-----\n");
-    writeFileSync(join(directory, "k.pem"), "-----BEGIN PRIVATE KEY-----\n");
+  it("of another environment are refused in production, and warned of elsewhere", async () => {
+    const { certificate, key } = await certificatePair();
+    writeFileSync(join(directory, "c.pem"), certificate);
+    writeFileSync(join(directory, "k.pem"), key);
     const production = { ...staging, environment: "production", tls: { certificateFile: "c.pem", keyFile: "k.pem" } };
     load(staging);
     const own = { JWT_SECRET: strong(), DATABASE_PASSWORD: strong() };

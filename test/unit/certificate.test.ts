@@ -1,0 +1,31 @@
+import { describe, expect, it } from "vitest";
+import { certificateProblems, describeCertificate } from "../../config/certificate.ts";
+import { certificatePair } from "./certificate-pair.ts";
+
+describe("a certificate", () => {
+  it("that is valid and has its key is fine", async () => {
+    const pair = await certificatePair();
+    expect(certificateProblems(pair)).toEqual([]);
+    expect(describeCertificate(pair.certificate)).toMatch(/events\.example\.org.*, until \d{4}-\d\d-\d\d$/);
+    // A chain: the server's own comes first.
+    expect(certificateProblems({ ...pair, certificate: `${pair.certificate}\n${(await certificatePair()).certificate}` })).toEqual([]);
+  });
+
+  it("with another's key, or none that can be read, is broken", async () => {
+    const [pair, other] = await Promise.all([certificatePair(), certificatePair()]);
+    expect(certificateProblems({ ...pair, key: other.key })).toEqual([expect.objectContaining({ severity: "broken", what: "certificate and key don't belong together" })]);
+    expect(certificateProblems({ ...pair, key: "-----BEGIN PRIVATE KEY-----\n" })).toEqual([expect.objectContaining({ severity: "broken", what: expect.stringContaining("the key can't be read") as string })]);
+    expect(certificateProblems({ ...pair, certificate: "-----BEGIN CERTIFICATE-----\n" })).toEqual([expect.objectContaining({ severity: "broken", what: expect.stringContaining("the certificate can't be read") as string })]);
+  });
+
+  it.each([
+    [{ until: 15 }, undefined],
+    [{ until: 13 }, /^the certificate expires in 1[23] days, on /],
+    [{ from: -9, until: -1 }, /^the certificate has expired on /],
+    [{ from: 2 }, /^the certificate is valid only from /],
+  ])("of %o: %s", async (days, what) => {
+    const problems = certificateProblems(await certificatePair(days));
+    expect(problems.map((problem) => problem.severity)).toEqual(what === undefined ? [] : ["soon"]);
+    if (what !== undefined) expect(problems[0]?.what).toMatch(what);
+  });
+});
