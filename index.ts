@@ -7,8 +7,11 @@ import { holdHostLock } from "./components/host-lock.ts";
 import { dockerProvider, hostContext } from "./components/host.ts";
 import { BundledImage, ServerImage } from "./components/image.ts";
 import { ImageRetention } from "./components/image-retention.ts";
+import { askInterrupted, removeInterrupted } from "./components/interrupted.ts";
 import { Migration } from "./components/migration.ts";
 import { Network } from "./components/network.ts";
+import { noteOverrides } from "./components/overrides.ts";
+import { sayPlan } from "./components/preview-plan.ts";
 import { DeploymentRecord } from "./components/record.ts";
 import { plainRelease, plainReleases } from "./components/releases.ts";
 import { Router } from "./components/router.ts";
@@ -24,13 +27,15 @@ import { slotNames, type SlotName } from "./ops/contract.ts";
 
 const settings = readSettings();
 const { activeSlot, addresses, deployment, name, rules, slots, source, tls } = settings;
+const interrupted = askInterrupted();
 await holdHostLock(settings);
 const asked = askServing(settings).then((now) => {
   orRunError(() => { refuseChangeInPlace(settings, now); });
   return now;
 });
 // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
-if (!pulumi.runtime.isDryRun()) await asked;
+if (!pulumi.runtime.isDryRun()) await removeInterrupted(settings, await asked, interrupted);
+sayPlan(settings, asked);
 
 const context = hostContext(settings);
 const onHost = { providers: [dockerProvider(settings)] };
@@ -41,6 +46,7 @@ const serverSecrets = Object.fromEntries(Object.entries({ ...server, JWT_SECRET:
 const { networkName } = new Network("network", { name, ...settings.network }, onHost);
 const ops = new BundledImage("ops-image", { image: "ops", context });
 const begin = new Begin("begin", { context, activeSlot, slots }, { dependsOn: [ops] });
+noteOverrides(settings, context.directories, begin.deploymentId);
 const database = settings.database.mode === "external" ? externalDatabase(settings.database) : bundledDatabase(settings.database);
 // Where a container reaches the database.
 const databaseNetwork = settings.database.network === "" ? undefined : settings.database.network;

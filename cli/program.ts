@@ -4,12 +4,14 @@ import { styleText } from "node:util";
 import { Command, CommanderError } from "commander";
 import { createRedactor } from "../ops/redact.ts";
 import { project } from "../toolchain/setup.ts";
+import { doctorCommand } from "./commands/doctor.ts";
 import { historyCommand } from "./commands/history.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { releaseCommand } from "./commands/release.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
 import { snapshotsCommand } from "./commands/snapshots.ts";
 import { statusCommand } from "./commands/status.ts";
+import { unlockCommand } from "./commands/unlock.ts";
 import { upCommand } from "./commands/up.ts";
 import { withCommonOptions } from "./context.ts";
 import { exitCodes } from "./exit-codes.ts";
@@ -34,6 +36,8 @@ export function togather(end: (code: number) => void): Command {
   statusCommand(program);
   historyCommand(program);
   logsCommand(program);
+  doctorCommand(program, end);
+  unlockCommand(program, end);
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());
   return program;
 }

@@ -44,6 +44,9 @@ export async function holdHostLock(settings: Deployment): Promise<void> {
   await pulumi.log.warn(`FORCED: ${lockFile(name)} is held by somebody else, ${heldBy(result.holder)}. togather:force is set: two deployments of ${name} now run at once.`);
 }
 
+/** Whether an engine runs this program. Not so in tests with mocks: nothing is deployed there. */
+export const hasEngine = (): boolean => engineAddress() !== undefined;
+
 /** `address:port` of the engine that runs this program; undefined where none does. */
 function engineAddress(): string | undefined {
   // Pulumi's interface has only the calls, the client behind it is grpc's: the one place that also knows the engine of

@@ -1,11 +1,18 @@
-import { deployedBy } from "../../ops/client/deployed-by.ts";
+import { resolve } from "node:path";
+import { askDatabase, NoDatabase } from "../../ops/client/database.ts";
+import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
 import { createRedactor } from "../../ops/redact.ts";
 import type { SlotName } from "../../ops/contract.ts";
+import { project } from "../../toolchain/setup.ts";
+import { databaseQuestion } from "../doctor/database.ts";
+import { examine, findingsText } from "../doctor/doctor.ts";
+import { countFindings, type Finding } from "../doctor/finding.ts";
+import { examineSettings } from "../doctor/settings.ts";
 import { exitCodes, type Ending } from "../exit-codes.ts";
-import { DockerHost } from "../host/docker-host.ts";
 import { look } from "../host/look.ts";
 import { columns, invocation, type Output } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
+import { areStale, describeLock, heldText, isLocked, locksIn } from "./backend-lock.ts";
 import { endings, PhaseTracker } from "./phases.ts";
 import { describeRelease, planLine, planSentences, plainRelease, type Before, type Serving } from "./plan.ts";
 import { Progress, seconds } from "./progress.ts";
@@ -31,6 +38,9 @@ export interface DeploymentResult {
   exitCode: number;
   dryRun: boolean;
   plan: string[];
+  /** Of a dry run: files of the migrations that would run, null where nobody can tell; and what the checks found. */
+  migrations?: string[] | null;
+  checks?: Finding[];
   deploymentId?: string | undefined;
   serving?: Serving | { slot: SlotName } | undefined;
   url?: string | undefined;
@@ -45,7 +55,7 @@ export function endingOf(end: Pick<RunEnd, "ok" | "interrupted" | "said">, track
   if (end.ok) return "ok";
   if (end.interrupted) return "interrupted";
   const said = [end.said, ...tracker.diagnostics.errors].join("\n");
-  if (/the stack is currently locked|Another update is currently in progress|is locked: another one is running/.test(said)) return "lock";
+  if (/the stack is currently locked|Pulumi's state is locked|Another update is currently in progress|is locked: another one is running/.test(said)) return "lock";
   const { failed } = tracker;
   if (failed) return endings[failed.phase] ?? "other";
   if (/problems? in the settings; nothing was changed|incorrect passphrase|passphrase must be set|no stack named|validating stack config|is not a valid configuration/i.test(said)) return "config";
@@ -102,17 +112,20 @@ class Interrupts {
   }
 }
 
-/** Says in the deployment's own log what was overridden. */
-async function logOverrides(settings: PlainSettings, deploymentId: string, flags: readonly string[]): Promise<void> {
-  const line = {
-    level: "WARN",
-    time: new Date().toISOString(),
-    deployment_id: deploymentId,
-    phase: "begin",
-    message: `this deployment was run with ${flags.join(" and ")}`,
-    deployed_by: deployedBy(process.env),
-  };
-  await new DockerHost(settings.host).run(["sh", "-c", 'cat >> "$0"', `/logs/${deploymentId}.log`], { directories: { "/logs": settings.logLocation } }, { input: `${JSON.stringify(line)}\n`, write: true });
+/** The migrations that the release to serve would run; undefined where nobody can tell. */
+async function migrationsOf(settings: PlainSettings, pulumi: PulumiStack): Promise<string[] | undefined> {
+  const { activeSlot, slots, source, database } = settings;
+  const release = slots[activeSlot];
+  if (release === undefined || !("commit" in release)) return undefined;
+  const decrypted = database.mode === "external" ? examineSettings(await pulumi.config(), project).settings : undefined;
+  const question = databaseQuestion(settings, decrypted);
+  if (question === undefined) return undefined;
+  const version = await askDatabase(question).then(
+    ({ schema }) => schema?.version ?? null,
+    // Before the first deployment all of them are pending.
+    (error: unknown) => (error instanceof NoDatabase && !error.exists && question.external === undefined ? null : undefined),
+  );
+  return version === undefined ? undefined : pendingMigrations({ repository: resolve(project, source.repository), commit: release.commit, path: source.migrations }, version);
 }
 
 /** What serves at this moment: by the router's own answer, or, where it can't be asked, by the last success. */
@@ -167,9 +180,12 @@ export async function deploy(deployment: Deployment): Promise<number> {
 async function run(deployment: Deployment, interrupts: Interrupts): Promise<number> {
   const { file, pulumi, before, output, dryRun, skipMigrations, force } = deployment;
   const settings = file.settings();
-  const wanted = { activeSlot: settings.activeSlot, slots: settings.slots, skipMigrations: skipMigrations || settings.skipMigrations, force };
+  const migrations = dryRun ? await migrationsOf(settings, pulumi) : undefined;
+  const wanted = { activeSlot: settings.activeSlot, slots: settings.slots, skipMigrations: skipMigrations || settings.skipMigrations, force, migrations };
+  const examined = dryRun ? examine({ settings, pulumi }, project) : undefined;
   const plan = planSentences(before, wanted);
   output.say(`${dryRun ? "Dry run" : "Deploying"} ${file.stack}: ${planLine(before, wanted)}`);
+  if (!wanted.skipMigrations) for (const migration of migrations ?? []) output.say(`  ${migration}`);
   const flags = [...(force ? ["--force"] : []), ...(skipMigrations ? ["--skip-migrations"] : [])];
   if (force) output.warn("--force: a lock that somebody else holds does not stop this run, nor does a change to the slot that serves, which interrupts traffic.");
   if (skipMigrations) output.warn("--skip-migrations: no snapshot is taken and no migration runs. The next deployment without it makes up for both.");
@@ -184,54 +200,59 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   interrupts.onMore = () => {
     progress.say("Still stopping: a second signal would leave resources half-made. Please wait.");
   };
-  const logged: Promise<void>[] = [];
   const started = Date.now();
   const runPulumi = (configFile?: string): Promise<RunEnd> =>
     pulumi.run(dryRun ? "preview" : "up", {
       configFile,
       signal: interrupts.signal,
       onEvent: (event) => {
-        const known = tracker.deploymentId;
         const phase = tracker.add(event);
         if (phase && !dryRun) progress.changed(phase);
-        if (flags.length === 0 || dryRun || tracker.deploymentId === known || tracker.deploymentId === undefined) return;
-        logged.push(
-          logOverrides(settings, tracker.deploymentId, flags).catch((error: unknown) => {
-            output.warn(`that this run uses ${flags.join(" and ")} could not be written to its log: ${error instanceof Error ? error.message : String(error)}`);
-          }),
-        );
       },
     });
+  const attempt = (): Promise<RunEnd> => {
+    if (!dryRun && flags.length === 0) return runPulumi();
+    const once = file.copy();
+    if (force) once.override("force", true);
+    if (skipMigrations) once.override("skipMigrations", true);
+    return once.withCopy(runPulumi);
+  };
   let end: RunEnd;
   try {
-    if (dryRun || flags.length > 0) {
-      const once = file.copy();
-      if (force) once.override("force", true);
-      if (skipMigrations) once.override("skipMigrations", true);
-      end = await once.withCopy(runPulumi);
-    } else {
-      end = await runPulumi();
+    end = await attempt();
+    if (!end.ok && !dryRun && isLocked(end.said)) {
+      const locks = locksIn(end.said);
+      if (await areStale(locks, settings)) {
+        await pulumi.unlock(locks);
+        tracker.diagnostics.warnings.push(`Removed Pulumi's lock of ${locks.map(describeLock).join(", ")}: that process is gone, and nobody deploys on the Docker host.`);
+        end = await attempt();
+      }
     }
+    if (end.ok && !dryRun && tracker.clearedPending()) await pulumi.clearPending();
   } finally {
     tracker.finish();
     if (!dryRun) progress.end();
     else progress.cancel();
-    await Promise.all(logged);
   }
 
-  const ending = endingOf(end, tracker);
+  const findings = (await examined) ?? [];
+  const badly = findings.filter(({ status }) => status !== "ok");
+  if (findings.length > 0) output.say(`Checks: ${countFindings(findings)}${badly.length === 0 ? "" : `\n${findingsText(badly)}`}`);
+  const foreseen = end.ok && badly.some(({ status }) => status === "fail");
+  const ending = foreseen ? "config" : endingOf(end, tracker);
   const { failed, diagnostics } = tracker;
-  const errors = [errorText(failed?.errors ?? []), errorText(diagnostics.errors), failed || diagnostics.errors.length > 0 ? "" : errorText([end.said])].filter((text) => text !== "" && !end.ok).map((text) => redactor.text(text));
+  const errors = [errorText(failed?.errors ?? []), errorText(diagnostics.errors), failed || diagnostics.errors.length > 0 ? "" : isLocked(end.said) ? heldText(locksIn(end.said), invocation(`unlock --force --stack ${file.stack}`)) : errorText([end.said])].filter((text) => text !== "" && !end.ok).map((text) => redactor.text(text));
   const warnings = [...new Set(diagnostics.warnings)].map((warning) => redactor.text(warning));
   warnings.forEach((warning) => { output.warn(warning); });
   const outputs: StackOutputs | undefined = end.ok && !dryRun ? await pulumi.outputs() : undefined;
   const now = end.ok || dryRun ? { sentence: "", serving: outputs?.serving ?? before.serving } : await servingNow(settings, before);
   const result: DeploymentResult = {
-    ok: end.ok,
+    ok: end.ok && !foreseen,
     ending,
     exitCode: exitCodes[ending].code,
     dryRun,
     plan,
+    ...(dryRun ? { migrations: migrations ?? null, checks: findings } : {}),
     // A run that had nothing to do belongs to the deployment before it.
     deploymentId: dryRun ? undefined : (tracker.deploymentId ?? outputs?.deploymentId),
     serving: now.serving,

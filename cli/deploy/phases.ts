@@ -162,6 +162,17 @@ export class PhaseTracker {
     this.#interrupted = true;
   }
 
+  /**
+   * Whether Pulumi has warned of operations that a killed run has left pending. A run that ended well has made up for them,
+   * so that the warning goes.
+   */
+  clearedPending(): boolean {
+    const { warnings } = this.diagnostics;
+    const left = warnings.filter((warning) => !warning.includes("pending operations from previous deployment"));
+    this.diagnostics.warnings = left;
+    return left.length < warnings.length;
+  }
+
   /** Pulumi has ended: whatever still runs was left in the middle. */
   finish(): void {
     for (const phase of this.phases) {

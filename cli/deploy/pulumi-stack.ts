@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { readInterruptedState, type InterruptedState } from "../../ops/client/pending-operations.ts";
 import { onLines } from "../../ops/client/lines.ts";
 import type { Release, SlotName } from "../../ops/contract.ts";
 import { foreground } from "../../toolchain/foreground.mjs";
@@ -7,9 +8,14 @@ import { pulumi, type Installation } from "../../toolchain/pulumi.ts";
 import { run, tail } from "../../toolchain/run.ts";
 import { project, pulumiCommand, setUp } from "../../toolchain/setup.ts";
 import { Failure } from "../failure.ts";
+import type { DecryptedConfig } from "../doctor/settings.ts";
 import type { StackFile } from "../stack-file.ts";
+import { backendDirectory, locksOf, removeLocks, type BackendLock } from "./backend-lock.ts";
 import type { Before, Serving } from "./plan.ts";
 import type { EngineEvent, PulumiCommand } from "@pulumi/pulumi/automation/index.js";
+
+/** As Pulumi.yaml names it. */
+const pulumiProject = "togather";
 
 /** What index.ts exports, as far as the commands need it. */
 export interface StackOutputs {
@@ -163,8 +169,61 @@ export class PulumiStack {
   }
 
   async #backend(): Promise<string> {
-    const { ok, stdout } = await this.#run("whoami", "--verbose");
-    return (ok && /Backend URL: (.*)/.exec(stdout)?.[1]) || "the one that you are logged in to";
+    return (await this.backendUrl()) ?? "the one that you are logged in to";
+  }
+
+  /** URL of the backend; undefined when it can't be had. */
+  async backendUrl(): Promise<string | undefined> {
+    const { ok, stdout } = await this.#run("whoami", "--json");
+    return ok ? (JSON.parse(stdout) as { url?: string }).url : undefined;
+  }
+
+  /** Version of the CLI, and where it is. */
+  get cli(): Installation {
+    return this.#installation;
+  }
+
+  /** The stack's config under `togather:`, decrypted; why it can't be had, otherwise. */
+  async config(): Promise<DecryptedConfig | string> {
+    const { ok, stdout, output } = await this.#run("config", "--json", "--show-secrets", "--stack", this.name);
+    if (!ok) return tail(output);
+    const entries = Object.entries(JSON.parse(stdout) as Record<string, { value?: string; secret?: boolean }>)
+      .filter(([key]) => key.startsWith("togather:"))
+      .map(([key, entry]) => [key.slice("togather:".length), entry] as const);
+    return { values: Object.fromEntries(entries.map(([key, { value = "" }]) => [key, value])), encrypted: new Set(entries.flatMap(([key, { secret }]) => (secret === true ? [key] : []))) };
+  }
+
+  /** The stack's locks, where the backend is one of files; undefined where nobody can be asked without taking one. */
+  async locks(): Promise<BackendLock[] | undefined> {
+    const directory = backendDirectory((await this.backendUrl()) ?? "", project);
+    return directory === undefined ? undefined : locksOf(directory, pulumiProject, this.name.split("/").at(-1) ?? this.name);
+  }
+
+  /** Removes locks: see `removeLocks`. */
+  async unlock(locks: readonly BackendLock[]): Promise<void> {
+    await removeLocks(locks, async () => {
+      const { ok, output } = await this.#run("cancel", "--yes", "--stack", this.name);
+      if (!ok) throw new Failure("lock", `Pulumi can't remove the lock of ${this.name}:\n${tail(output)}`);
+    });
+  }
+
+  /** What a killed run has left in the state; undefined when the backend has no such stack. */
+  async interrupted(): Promise<InterruptedState | undefined> {
+    const asked = await this.#run("stack", "export", "--stack", this.name);
+    if (asked.ok) return readInterruptedState(asked.stdout);
+    if (/no stack named/.test(asked.output)) return undefined;
+    throw new Failure("config", `Pulumi can't read the stack ${this.name}:\n${tail(asked.output)}`);
+  }
+
+  /**
+   * Has Pulumi forget operations whose end is not known, without looking at any resource. Only after a run that ended well,
+   * or where nothing is half-made: they are how the next run knows what it may remove.
+   */
+  async clearPending(): Promise<void> {
+    const name = this.name.split("/").at(-1) ?? this.name;
+    const stack = `urn:pulumi:${name}::${pulumiProject}::pulumi:pulumi:Stack::${pulumiProject}-${name}`;
+    const { ok, output } = await this.#run("refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--target", stack, "--stack", this.name);
+    if (!ok) throw new Failure("other", `Pulumi can't clear the pending operations of ${this.name}:\n${tail(output)}`, `pulumi refresh --clear-pending-creates --stack ${this.name}`);
   }
 
   #run(...args: string[]) {

@@ -35,9 +35,9 @@ export function lastLines(text: string, count: number): string {
 }
 
 /** Runs a short docker command; the caller decides what a failure means. */
-export async function tryDocker(args: readonly string[], signal?: AbortSignal): Promise<{ ok: boolean; stdout: string; stderr: string }> {
+export async function tryDocker(args: readonly string[], signal?: AbortSignal, env = withoutSecrets(process.env)): Promise<{ ok: boolean; stdout: string; stderr: string }> {
   const { failed, stdout, stderr, cause } = await execa("docker", args, {
-    env: withoutSecrets(process.env),
+    env,
     extendEnv: false,
     reject: false,
     stdin: "ignore",

@@ -108,7 +108,6 @@ cat "$file"
 exit 0
 `;
 
-/** The Docker client's environment: without secrets, of which Pulumi's variables hold some, and with the host. */
 /** The environment of a Docker client that needs no secret. */
 export function dockerEnvironment(host: string): NodeJS.ProcessEnv {
   const left: readonly string[] = SECRET_VARIABLES;
@@ -241,4 +240,11 @@ export async function hostLockHolder(name: string, host: string): Promise<LockHo
     client.once("close", resolve);
   });
   return readHolder(said);
+}
+
+/** Ids of the containers that hold the lock: it ends with them. Empty where nobody holds it by a container, or nobody can tell. */
+export async function lockContainers(name: string, host: string): Promise<string[]> {
+  const { tryDocker } = await import("./docker.ts");
+  const { ok, stdout } = await tryDocker(["ps", "--quiet", `--filter=label=${nameLabel}=${name}`], undefined, dockerEnvironment(host));
+  return ok ? stdout.split("\n").filter(Boolean) : [];
 }

@@ -13,6 +13,8 @@ export interface Serving {
   release: Release;
   /** On which its server listens; undefined where its container doesn't tell. */
   port?: number | undefined;
+  /** What the containers of both slots were made from. */
+  held?: Partial<Record<SlotName, Release>>;
 }
 
 /** Labels of a slot's container: which release it runs, and on which port. */
@@ -79,9 +81,15 @@ export async function servingSlot(name: string, host: string): Promise<Serving |
   }
   const slot = slotIn(fileInTar(state.stdout));
   if (slot === undefined) return undefined;
+  const held: Partial<Record<SlotName, Release>> = {};
+  let port: number | undefined;
   for (const line of containers.stdout.toString().split("\n")) {
-    const [part, version, commit, port = ""] = line.split(" ");
-    if (part === slot && version !== undefined && commit !== undefined && commit !== "") return { slot, release: { version, commit }, port: port === "" ? undefined : Number(port) };
+    const [part, version, commit, listens = ""] = line.split(" ");
+    const name = slotNames.find((one) => one === part);
+    if (name === undefined || version === undefined || commit === undefined || commit === "") continue;
+    held[name] = { version, commit };
+    if (name === slot && listens !== "") port = Number(listens);
   }
-  return undefined;
+  const release = held[slot];
+  return release && { slot, release, port, held };
 }

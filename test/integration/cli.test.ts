@@ -97,7 +97,7 @@ describe("togather", () => {
     // The file says what is wanted, without the override of this run.
     expect(file()).toMatch(/activeSlot: green/);
     expect(file()).not.toMatch(/skipMigrations/);
-    expect((await stack.togather("logs")).stdout).toMatch(/WARN .*this deployment was run with --skip-migrations/);
+    expect((await stack.togather("logs")).stdout).toMatch(/WARN .*this deployment was run with --skip-migrations \(togather:skipMigrations\)/);
     const status = await json("status");
     expect(status).toMatchObject({ serving: { slot: "blue", release: v1 }, lastDeployment: { status: "failed", failedPhase: "gate" }, wanted: { activeSlot: "green" } });
     expect(status["drift"]).toContain(`Pulumi.${stack.name}.yaml wants green to serve, blue does`);

@@ -164,6 +164,11 @@ export class TestStack {
     return { code: exitCode, stdout, stderr };
   }
 
+  /** The same, to be looked at, or killed, while it runs. */
+  start(...args: string[]) {
+    return execa("node", ["cli/togather.ts", ...args, "--stack", this.name], { cwd: this.directory, env: this.environment(), reject: false, all: true, detached: true });
+  }
+
   /** Gives the newest commit a tag. */
   async tag(name: string): Promise<void> {
     await this.git("tag", name);

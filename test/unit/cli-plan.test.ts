@@ -16,6 +16,13 @@ describe("the plan in words", () => {
   it("of a release", () => {
     expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: v14 } })).toBe("green gets v1.4.0 (1a2b3c4); traffic moves blue to green");
   });
+  it("with how many migrations it will run, where somebody has looked", () => {
+    const release = { ...normal, activeSlot: "green", slots: { blue: v13, green: v14 } } as const;
+    expect(planLine(blueServes, { ...release, migrations: ["43_a.up.sql", "44_b.up.sql"] })).toBe("green gets v1.4.0 (1a2b3c4); 2 migrations; traffic moves blue to green");
+    expect(planLine(blueServes, { ...release, migrations: ["43_a.up.sql"] })).toContain("; 1 migration; ");
+    expect(planLine(blueServes, { ...release, migrations: [] })).toContain("; no migrations; ");
+    expect(planLine(blueServes, { ...release, slots: { blue: v13, green: v12 }, migrations: [] })).toBe("traffic moves blue to green");
+  });
   it("of the first one", () => {
     expect(planLine({ serving: undefined, slots: {} }, { ...normal, activeSlot: "blue", slots: { blue: v13 } })).toBe("blue gets v1.3.2 (9f8e7d6); traffic starts on blue");
   });

@@ -1,0 +1,22 @@
+import type { Command } from "commander";
+import { project } from "../../toolchain/setup.ts";
+import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
+import { PulumiStack } from "../deploy/pulumi-stack.ts";
+import { examine, findingsText } from "../doctor/doctor.ts";
+import { countFindings } from "../doctor/finding.ts";
+import { exitCodes } from "../exit-codes.ts";
+
+export function doctorCommand(program: Command, end: (code: number) => void): void {
+  withCommonOptions(program.command("doctor"))
+    .summary("whether everything that a deployment needs is there and well")
+    .description("Checks all that a deployment needs, and changes nothing: the Docker host, its disks, ports and clock, Pulumi and its backend, locks, settings, secrets, certificate, commits, the database. Ends with 0 unless something failed; a warning is no failure.")
+    .action(async (_options, command: Command) => {
+      const options = command.optsWithGlobals<CommonOptions>();
+      const { file, settings, output } = await readContext(options);
+      const findings = await examine({ settings, pulumi: await PulumiStack.open(file.stack) }, project);
+      const well = findings.every(({ status }) => status !== "fail");
+      const ending = well ? exitCodes.ok : exitCodes.config;
+      output.result({ ok: well, exitCode: ending.code, findings }, () => `${findingsText(findings)}\n${countFindings(findings)}`);
+      end(ending.code);
+    });
+}

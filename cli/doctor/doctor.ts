@@ -1,0 +1,42 @@
+import { styleText } from "node:util";
+import type { DeployContext } from "../context.ts";
+import { columns } from "../output.ts";
+import { databaseFindings } from "./database.ts";
+import { fail, type Finding } from "./finding.ts";
+import { hostFindings } from "./host.ts";
+import { pulumiFindings } from "./pulumi.ts";
+import { examineSettings, tlsFindings } from "./settings.ts";
+import { sourceFindings } from "./source.ts";
+
+/** A check that itself goes wrong is a finding too: the others are worth having. */
+async function guarded(check: string, find: () => Promise<Finding[]>): Promise<Finding[]> {
+  try {
+    return await find();
+  } catch (error) {
+    return [fail(check, `can't be checked: ${error instanceof Error ? error.message : String(error)}`, "an answer", "togather doctor, once that is right")];
+  }
+}
+
+/** Runs every check there is, all at once; none of them changes anything on the host. In the order in which people mend things. */
+export async function examine({ settings, pulumi }: Pick<DeployContext, "settings" | "pulumi">, project: string): Promise<Finding[]> {
+  const asked = pulumi.config().then((config) => examineSettings(config, project));
+  const groups = await Promise.all([
+    guarded("docker", () => hostFindings(settings, settings.backupLocation)),
+    guarded("pulumi", () => pulumiFindings(pulumi, settings, project)),
+    guarded("settings", async () => (await asked).findings),
+    guarded("tls", () => Promise.resolve(tlsFindings(settings, project))),
+    guarded("source", () => sourceFindings(settings, project)),
+    guarded("database", async () => databaseFindings(settings, (await asked).settings)),
+  ]);
+  return groups.flat();
+}
+
+const marks = { ok: ["green", "ok"], warn: ["yellow", "WARN"], fail: ["red", "FAIL"] } as const;
+
+/** A line for each finding; below it, for what is not well, what was expected and what to do. */
+export function findingsText(findings: readonly Finding[]): string {
+  const lines = columns(findings.map(({ status, check, found }) => [styleText(marks[status][0], marks[status][1]), check, found.replaceAll("\n", " ")])).split("\n");
+  return findings
+    .flatMap(({ expected, fix }, index) => [lines[index] ?? "", ...(expected === undefined ? [] : [`        expected: ${expected}`]), ...(fix === undefined ? [] : [`        → ${fix}`])])
+    .join("\n");
+}

@@ -1,0 +1,34 @@
+import { resolve } from "node:path";
+import { slotNames } from "../../ops/contract.ts";
+import { run } from "../../toolchain/run.ts";
+import { describeRelease, plainRelease } from "../deploy/plan.ts";
+import type { PlainSettings } from "../stack-file.ts";
+import { fail, ok, warn, type Finding } from "./finding.ts";
+
+/** What the slots are built from: the commits are there, and nothing waits to be committed. */
+export async function sourceFindings({ slots, source }: Pick<PlainSettings, "slots" | "source">, project: string): Promise<Finding[]> {
+  const repository = resolve(project, source.repository);
+  const git = (...args: string[]) => run("git", ["-C", repository, ...args], { env: process.env });
+  const findings: Finding[] = [];
+  let fromGit = false;
+  for (const slot of slotNames) {
+    const setting = slots[slot];
+    if (setting === undefined) continue;
+    const check = `release of ${slot}`;
+    const name = describeRelease(plainRelease(setting));
+    if (!("commit" in setting) || setting.commit.startsWith("tree-")) {
+      findings.push(ok(check, `${name}, ${"commit" in setting ? "from files without history" : "an image by digest"}`));
+      continue;
+    }
+    fromGit = true;
+    const there = await git("cat-file", "-e", `${setting.commit}^{commit}`);
+    findings.push(
+      there.ok ? ok(check, `${name} is in ${source.repository}`) : fail(check, `${name} is not in ${source.repository}`, "a commit that is there", `git -C ${source.repository} fetch --all --tags`),
+    );
+  }
+  if (!fromGit) return findings;
+  const { ok: asked, stdout } = await git("status", "--porcelain", "--", ...source.paths);
+  const changed = stdout.split("\n").filter((line) => line !== "").length;
+  if (asked) findings.push(changed === 0 ? ok("source tree", "clean") : warn("source tree", `${changed} changes in ${source.paths.join(", ")} are not committed`, "a clean tree: commits are deployed, not files", "git status; git commit"));
+  return findings;
+}

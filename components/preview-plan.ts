@@ -1,0 +1,36 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { Settings } from "../config/load.ts";
+import { planLine } from "../config/plan.ts";
+import { askDatabase, NoDatabase } from "../ops/client/database.ts";
+import { pendingMigrations } from "../ops/client/pending-migrations.ts";
+import type { Serving } from "../ops/client/serving-slot.ts";
+import { hasEngine } from "./host-lock.ts";
+
+/** The migrations that the release to serve would run; undefined where nobody can tell, such as for an image. */
+async function migrationsOf({ name, host, activeSlot, slots, source, database }: Settings): Promise<string[] | undefined> {
+  const release = slots[activeSlot];
+  // An external database is asked by a container, which takes longer than the whole preview: togather --dry-run does.
+  if (release === undefined || release.image !== undefined || database.mode === "external") return undefined;
+  const version = await askDatabase({ name, host, extensions: [] }).then(
+    ({ schema }) => schema?.version ?? null,
+    (error: unknown) => (error instanceof NoDatabase && !error.exists ? null : undefined),
+  );
+  if (version === undefined) return undefined;
+  return pendingMigrations({ repository: source.repository, commit: release.commit, path: source.migrations }, version);
+}
+
+/**
+ * Says in a preview, in words, what a deployment would do, and which migrations it would run: Pulumi's own list only has
+ * resources. Beside everything else; the preview waits for it at its end only.
+ */
+export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>): void {
+  if (!pulumi.runtime.isDryRun() || !hasEngine()) return;
+  const { activeSlot, slots, skipMigrations, force } = settings;
+  void Promise.all([asked, skipMigrations ? undefined : migrationsOf(settings)])
+    .then(([serving, migrations]) => {
+      const plan = planLine({ serving, slots: serving?.held ?? {} }, { activeSlot, slots, skipMigrations, force, migrations });
+      return pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
+    })
+    // What can't be asked is an error of its own.
+    .catch(() => undefined);
+}

@@ -1,0 +1,76 @@
+import { shortCommit } from "../ops/deployment-id.ts";
+import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
+import type { ReleaseSetting } from "./stack-settings.ts";
+
+/** What takes requests, as the stack's own last outputs have it. */
+export interface Serving {
+  slot: SlotName;
+  release: Release;
+}
+
+/** What a deployment starts from: the outputs of the last one that succeeded. */
+export interface Before {
+  serving: Serving | undefined;
+  slots: Partial<Record<SlotName, Release>>;
+}
+
+/** What is wanted. */
+export interface Wanted {
+  activeSlot: SlotName;
+  slots: Partial<Record<SlotName, ReleaseSetting>>;
+  skipMigrations: boolean;
+  force: boolean;
+  /** Files of the migrations that it will run; undefined where nobody has looked. */
+  migrations?: readonly string[] | undefined;
+}
+
+export const otherSlot = (slot: SlotName): SlotName => (slot === "blue" ? "green" : "blue");
+
+/** A release as the stack's outputs and the history have it: an image by its digest alone. */
+export function plainRelease(setting: ReleaseSetting): Release {
+  return { version: setting.version, commit: "commit" in setting ? setting.commit : setting.image.slice(setting.image.indexOf("@") + 1) };
+}
+
+/** Whether two releases are the same: a commit may be given by its first digits. */
+export function isSameRelease(a: Release | undefined, b: Release | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return a.version === b.version && (a.commit.startsWith(b.commit) || b.commit.startsWith(a.commit));
+}
+
+/** `v1.4.0 (1a2b3c4)` */
+export function describeRelease({ version, commit }: Release): string {
+  const short = shortCommit(commit);
+  return version === short ? version : `${version} (${short})`;
+}
+
+/** `2 migrations` */
+const migrationsText = (count: number): string => (count === 0 ? "no migrations" : `${count} ${count === 1 ? "migration" : "migrations"}`);
+
+/** What a deployment will do, a sentence each: "green gets v1.4.0 (1a2b3c4)", "traffic moves blue to green". */
+export function planSentences({ serving, slots }: Before, wanted: Wanted): string[] {
+  const sentences: string[] = [];
+  let releases = 0;
+  for (const slot of slotNames) {
+    const setting = wanted.slots[slot];
+    const next = setting && plainRelease(setting);
+    const held = slots[slot];
+    if (isSameRelease(next, held)) continue;
+    const inPlace = serving?.slot === slot ? ", in place, while it serves: this interrupts traffic" : "";
+    if (next === undefined) {
+      sentences.push(`${slot} is emptied${held === undefined ? "" : `, ${describeRelease(held)} goes`}${inPlace}`);
+    } else {
+      releases += 1;
+      sentences.push(`${slot} gets ${describeRelease(next)}${inPlace}`);
+    }
+  }
+  if (releases > 0 && wanted.skipMigrations) sentences.push("no snapshot, no migrations");
+  else if (releases > 0 && wanted.migrations !== undefined) sentences.push(migrationsText(wanted.migrations.length));
+  const { activeSlot } = wanted;
+  if (serving === undefined) sentences.push(`traffic starts on ${activeSlot}`);
+  else if (serving.slot !== activeSlot) sentences.push(`traffic moves ${serving.slot} to ${activeSlot}`);
+  else sentences.push(`traffic stays on ${activeSlot}`);
+  return sentences;
+}
+
+/** The same in one line. */
+export const planLine = (before: Before, wanted: Wanted): string => planSentences(before, wanted).join("; ");

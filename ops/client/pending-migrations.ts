@@ -1,0 +1,38 @@
+/** Which migrations a release would run: its own files against the version that the database has. Changes nothing. */
+import { execFile } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import { promisify } from "node:util";
+import { upFiles } from "../migrations.ts";
+
+/** Where a release's migrations are. */
+export interface MigrationSource {
+  /** Directory of the git repository. */
+  repository: string;
+  /** A commit, or `tree-<hash>` for the files as they are. */
+  commit: string;
+  /** Directory in it. */
+  path: string;
+}
+
+/** Names of the files in a directory of a commit, or of the tree as it is. Undefined where there is no such commit or directory. */
+async function fileNames({ repository, commit, path }: MigrationSource): Promise<string[] | undefined> {
+  try {
+    if (commit.startsWith("tree-")) return readdirSync(join(resolve(repository), path));
+    const { stdout } = await promisify(execFile)("git", ["-C", repository, "ls-tree", "--name-only", "-z", commit, "--", `${path}/`]);
+    // Git lists nothing where there is no such directory.
+    return stdout === "" ? undefined : stdout.split("\0").map((file) => basename(file));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The files that the release would apply, in order. Undefined where its files can't be listed: those of an image are inside
+ * of it.
+ * @param version what the database has; null where nothing was ever applied.
+ */
+export async function pendingMigrations(source: MigrationSource, version: number | null): Promise<string[] | undefined> {
+  const names = await fileNames(source);
+  return names && upFiles(names).flatMap(({ version: own, file }) => (own > (version ?? -1) ? [file] : []));
+}

@@ -1,0 +1,48 @@
+/**
+ * What a run of Pulumi that was killed has left in the state of its stack, read from `pulumi stack export`: the operations
+ * of which nobody knows whether they were done.
+ */
+import { z } from "zod";
+
+const resourceSchema = z.looseObject({
+  urn: z.string(),
+  type: z.string(),
+  id: z.string().optional(),
+  inputs: z.record(z.string(), z.unknown()).optional(),
+});
+const exportSchema = z.looseObject({
+  deployment: z.looseObject({
+    resources: z.array(resourceSchema).nullish(),
+    pending_operations: z.array(z.looseObject({ resource: resourceSchema, type: z.string() })).nullish(),
+  }).nullish(),
+});
+
+/** An operation that was begun and whose end was never written down. */
+export interface PendingOperation {
+  /** As Pulumi calls it: creating, updating, deleting, reading, importing. */
+  operation: string;
+  urn: string;
+  type: string;
+  /** The `name` that the resource was to have, where it has one in plain text. */
+  name: string | undefined;
+}
+
+/** A stack's state, as far as a killed run matters. */
+export interface InterruptedState {
+  pending: PendingOperation[];
+  /** Ids of the resources that the state knows. */
+  ids: ReadonlySet<string>;
+}
+
+/** Reads an export. @throws when it is none. */
+export function readInterruptedState(exported: string): InterruptedState {
+  const { deployment } = exportSchema.parse(JSON.parse(exported));
+  const pending = (deployment?.pending_operations ?? []).map(({ resource: { urn, type, inputs }, type: operation }) => {
+    const name = inputs?.["name"];
+    return { operation, urn, type, name: typeof name === "string" ? name : undefined };
+  });
+  return { pending, ids: new Set((deployment?.resources ?? []).flatMap(({ id }) => id ?? [])) };
+}
+
+/** The last part of a URN: the resource's name in the program. */
+export const resourceName = (urn: string): string => urn.slice(urn.lastIndexOf("::") + 2);
