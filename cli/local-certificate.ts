@@ -2,11 +2,12 @@ import { X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { generate } from "selfsigned";
+import { expiryWarningDays } from "../config/certificate.ts";
 
 const DAY = 24 * 60 * 60 * 1000;
 const LIFETIME = 365 * DAY;
-/** It is renewed when less is left. */
-const MARGIN = 7 * DAY;
+/** It is renewed when less is left: before anybody is warned of its end. */
+const MARGIN = (expiryWarningDays + 1) * DAY;
 
 function isValid(certificateFile: string, keyFile: string, now: number): boolean {
   if (!existsSync(certificateFile) || !existsSync(keyFile)) return false;

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitCodes } from "../../cli/exit-codes.ts";
@@ -77,11 +77,13 @@ describe("togather", () => {
 
   it("says beforehand what a release would do, and does nothing", async () => {
     stack.edit("server/main.go", "func main() {", 'func main() {\n\tprintln("refusing to start, on purpose")\n\tif true {\n\t\tpanic("broken release")\n\t}');
+    writeFileSync(join(stack.directory, "migrations/000099_never.up.sql"), "SELECT 1;\n");
     const broken = await stack.commit("v2.0.0");
     const [before, containers] = [file(), await stack.containers()];
     const { code, stdout, stderr } = await stack.togather("release", broken.commit.slice(0, 10), "--version", "v2.0.0", "--dry-run");
     expect(code, `${stdout}\n${stderr}`).toBe(0);
-    expect(stdout).toContain(`green gets v2.0.0 (${broken.commit.slice(0, 7)}); traffic moves blue to green`);
+    expect(stdout).toContain(`green gets v2.0.0 (${broken.commit.slice(0, 7)}); 1 migration; traffic moves blue to green\n  000099_never.up.sql\n`);
+    expect(stdout).toMatch(/^Checks: \d+ ok, 1 warning, 0 failed$/m);
     expect(stdout).toMatch(/Would run: begin, image green, snapshot green, verification green, migrations green, container green, gate green, switch, record/);
     expect(file()).toBe(before);
     expect(await stack.containers()).toEqual(containers);

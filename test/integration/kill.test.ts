@@ -1,6 +1,11 @@
+import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { exitCodes } from "../../cli/exit-codes.ts";
 import { startLoad } from "./load.ts";
 import { TestStack } from "./stack.ts";
 
@@ -110,12 +115,38 @@ describe("a deployment that is killed", () => {
     expect(unlock.stdout).toMatch(/Docker host .*: free\n.*backend: free\npending operations: none/);
   });
 
-  it("is well, says the doctor", async () => {
+  it("leaves a lock that only --force removes where it was on another machine", async () => {
+    const locks = join(stack.directory, ".togather/state/.pulumi/locks/organization/togather", stack.name);
+    mkdirSync(locks, { recursive: true });
+    writeFileSync(join(locks, "0.json"), JSON.stringify({ pid: 4711, username: "alice", hostname: "laptop", timestamp: "2026-01-01T00:00:00Z" }));
+    const up = await stack.togather("up");
+    expect(up.code, up.stdout).toBe(exitCodes.lock.code);
+    expect(up.stdout).toMatch(/held by: alice@laptop \(pid 4711\) since 2026-01-01T00:00:00Z: another machine .*\n.*unlock --force/);
+    const unlock = await stack.togather("unlock", "--json");
+    expect(unlock.code).toBe(exitCodes.lock.code);
+    expect(JSON.parse(unlock.stdout)).toMatchObject({ ok: false, hostLock: null, backendLocks: [{ user: "alice", holder: "elsewhere", removed: false }] });
+    const forced = await stack.togather("unlock", "--force");
+    expect(forced.code, forced.stdout).toBe(0);
+    expect(forced.stderr).toMatch(/WARNING: --force: Pulumi's lock is taken from alice@laptop/);
+    const preview = await stack.run("preview");
+    expect(preview.ok, preview.output).toBe(true);
+    expect(preview.output).toMatch(/traffic stays on (blue|green)/);
+  });
+
+  it("is well, says the doctor; and what is not well has its fix", async () => {
     const { code, stdout, stderr } = await stack.togather("doctor");
     expect(code, `${stdout}\n${stderr}`).toBe(0);
     for (const check of ["docker", "clock of the Docker host", "disk of the engine", "port \\d+", "pulumi", "plugins", "lock of the host", "backend", "settings", "secrets", "release of blue", "source tree", "database"]) {
       expect(stdout, check).toMatch(new RegExp(`^ok +${check} `, "m"));
     }
     for (const canary of Object.values<string>({ ...stack.canaries })) expect(stdout + stderr).not.toContain(canary);
+    const port = createServer().listen(0, "127.0.0.1");
+    await once(port, "listening");
+    stack.set({ databasePort: (port.address() as AddressInfo).port });
+    const ill = await stack.togather("doctor", "--json");
+    port.close();
+    expect(ill.code).toBe(exitCodes.config.code);
+    const { findings } = JSON.parse(ill.stdout) as { findings: { status: string }[] };
+    expect(findings.filter(({ status }) => status === "fail")).toMatchObject([{ check: expect.stringMatching(/^port/) as string, found: "somebody listens on it", fix: expect.stringContaining("togather:databasePort") as string }]);
   });
 });
