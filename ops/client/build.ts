@@ -145,6 +145,8 @@ export async function build(request: Request, context: StepContext): Promise<Ste
   try {
     const there = await findImage(tag, signal);
     if (there?.label === source.label) {
+      // It counts as new again: another deployment on this host that prunes must not take it before a container holds it.
+      await tryDocker(["tag", there.imageId, tag], signal);
       log.info(`${tag} is there already`);
       return { tag, imageId: there.imageId, built: false, durationMs: Math.round(performance.now() - started) };
     }

@@ -439,7 +439,11 @@ describe("build", () => {
       "org.opencontainers.image.created": "2026-01-28T14:30:22Z",
       "org.togather.source": expect.stringContaining(commit) as unknown,
     });
+    const taggedAt = (): Promise<string> => docker("image", "inspect", "--format", "{{.Metadata.LastTagTime}}", tag);
+    const before = await taggedAt();
     expect((await run("build", request)).result).toMatchObject({ built: false, imageId: first.result.imageId });
+    // As new again for whoever prunes.
+    expect(await taggedAt()).not.toBe(before);
     expect((await run("build", { ...request, release: { version: "v1.0.1", commit } })).result.built).toBe(true);
 
     const container = await docker("create", tag, "none");
