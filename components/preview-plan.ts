@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/load.ts";
-import { planLine } from "../config/plan.ts";
+import { isSameRelease, planLine } from "../config/plan.ts";
 import { askDatabase, NoDatabase } from "../ops/client/database.ts";
 import { pendingMigrations } from "../ops/client/pending-migrations.ts";
 import type { Serving } from "../ops/client/serving-slot.ts";
@@ -26,9 +26,13 @@ async function migrationsOf({ name, host, activeSlot, slots, source, database }:
 export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>): void {
   if (!pulumi.runtime.isDryRun() || !hasEngine()) return;
   const { activeSlot, slots, skipMigrations, force } = settings;
-  void Promise.all([asked, skipMigrations ? undefined : migrationsOf(settings)])
-    .then(([serving, migrations]) => {
-      const plan = planLine({ serving, slots: serving?.held ?? {} }, { activeSlot, slots, skipMigrations, force, migrations });
+  void asked
+    .then(async (serving) => {
+      const held = serving?.held ?? {};
+      const wanted = slots[activeSlot];
+      // Only a release that is not there yet runs any.
+      const migrations = skipMigrations || isSameRelease(wanted, held[activeSlot]) ? undefined : await migrationsOf(settings);
+      const plan = planLine({ serving, slots: held }, { activeSlot, slots, skipMigrations, force, migrations });
       return pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
     })
     // What can't be asked is an error of its own.

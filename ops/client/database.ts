@@ -1,5 +1,6 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { bundledImageTag } from "../image.ts";
-import { tryDocker } from "./docker.ts";
 import { dockerEnvironment } from "./host-lock.ts";
 
 /** The deployment's database as it is. */
@@ -70,8 +71,11 @@ async function outside({ url, network }: { url: string; network: string }): Prom
  */
 export async function askDatabase(about: DatabaseQuestion): Promise<DatabaseReport> {
   const { args, environment } = about.external === undefined ? inside(about) : await outside(about.external);
-  const { ok, stdout, stderr } = await tryDocker([...args, "-AtX", "--command", question(about)], undefined, { ...dockerEnvironment(about.host), ...environment });
-  if (ok) return JSON.parse(stdout) as DatabaseReport;
+  // Not by docker.ts: it loads what a preview, which asks too, does without.
+  const { stdout, stderr } = await promisify(execFile)("docker", [...args, "-AtX", "--command", question(about)], { env: { ...dockerEnvironment(about.host), ...environment } }).catch(
+    (error: unknown) => ({ stdout: "", stderr: (error as { stderr?: string }).stderr ?? String(error) }),
+  );
+  if (stdout !== "") return JSON.parse(stdout) as DatabaseReport;
   const said = stderr.trim().split("\n").at(-1) ?? "";
   const exists = !/no such (container|image)|unable to find image|database "togather" does not exist/i.test(stderr);
   throw new NoDatabase(exists ? said : about.external === undefined ? "there is none yet" : "can't be asked before the first deployment has made the image with the client", exists);
