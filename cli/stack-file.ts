@@ -16,6 +16,8 @@ export interface PlainSettings extends StackSettings, HostDirectories {
   name: string;
   /** Directory on the Docker host that holds the snapshots. */
   backupLocation: string;
+  /** How many logs of this deployment stay. */
+  logRetention: number;
 }
 
 /** A text that YAML readers of all kinds take for a text: a commit of digits is none by itself. */
@@ -106,7 +108,7 @@ export class StackFile {
     problems.push(...deployment.problems);
     if (value === undefined || deployment.value === undefined || problems.length > 0) throw new SettingsError(problems);
     const name = value.name ?? value.environment;
-    return { ...value, name, ...hostDirectories(deployment.value, name), backupLocation: deployment.value.database.backup_location };
+    return { ...value, name, ...hostDirectories(deployment.value, name), backupLocation: deployment.value.database.backup_location, logRetention: deployment.value.logging.retention };
   }
 
   #map(path: string[]): YAMLMap {

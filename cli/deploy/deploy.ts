@@ -1,3 +1,4 @@
+import { isStateLost, rebuildState, recordOf } from "./rebuild-state.ts";
 import { resolve } from "node:path";
 import { askDatabase, NoDatabase } from "../../ops/client/database.ts";
 import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
@@ -245,6 +246,15 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const warnings = [...new Set(diagnostics.warnings)].map((warning) => redactor.text(warning));
   warnings.forEach((warning) => { output.warn(warning); });
   const outputs: StackOutputs | undefined = end.ok && !dryRun ? await pulumi.outputs() : undefined;
+  // Pulumi has no reason to record again what it has recorded.
+  if (outputs !== undefined && !tracker.phases.some(({ phase }) => phase === "record")) {
+    const report = await look(settings);
+    const request = isStateLost(report) ? recordOf(settings, report, outputs) : undefined;
+    if (request !== undefined) {
+      await rebuildState(request, settings.host);
+      output.warn(`${settings.stateLocation}/deployment-state.json was lost; it is written again from what runs.`);
+    }
+  }
   const now = end.ok || dryRun ? { sentence: "", serving: outputs?.serving ?? before.serving } : await servingNow(settings, before);
   const result: DeploymentResult = {
     ok: end.ok && !foreseen,

@@ -1,4 +1,5 @@
 import { hostLockHolder, type LockHolder } from "../../ops/client/host-lock.ts";
+import { releaseLabels } from "../../ops/client/serving-slot.ts";
 import { parseHealth } from "../../ops/health.ts";
 import { currentSchema, deploymentStateSchema, parseHistory, type Current, type DeploymentState, type HistoryEvent } from "../../ops/state.ts";
 import { slotNames, slotNameSchema, type Release, type SlotName } from "../../ops/contract.ts";
@@ -74,6 +75,8 @@ function parsed<T>(text: string | null | undefined, schema: { safeParse: (value:
 
 function releaseOf(container: Container): Release | undefined {
   const labels = container.Config.Labels ?? {};
+  const { [releaseLabels.version]: labelledVersion, [releaseLabels.commit]: labelledCommit } = labels;
+  if (labelledVersion !== undefined && labelledCommit !== undefined) return { version: labelledVersion, commit: labelledCommit };
   // Images that are pulled have labels of their own making, or none.
   if (labels["org.togather.source"] === undefined) return undefined;
   const version = labels["org.opencontainers.image.version"];

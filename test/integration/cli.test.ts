@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitCodes } from "../../cli/exit-codes.ts";
@@ -128,6 +128,20 @@ describe("togather", () => {
     expect(back.code, `${back.stdout}\n${back.stderr}`).toBe(0);
     expect(back.stdout).toMatch(/traffic moves green to blue/);
     expect(await json("status")).toMatchObject({ serving: { slot: "blue", release: v1 }, slots: { green: { release: v3 } }, drift: [] });
+  });
+
+  it("writes the state on the host again when it was lost, from what runs and without touching it", async () => {
+    const before = await stack.containers();
+    const directory = join(stack.directory, ".togather/deployment", stack.name);
+    rmSync(directory, { recursive: true });
+    expect(await json("status")).toMatchObject({ serving: { slot: "blue", release: v1 } });
+    const { code, stdout, stderr } = await stack.togather("up");
+    expect(code, `${stdout}\n${stderr}`).toBe(0);
+    expect(stderr).toMatch(/deployment-state\.json was lost; it is written again from what runs/);
+    expect(JSON.parse(readFileSync(join(directory, "deployment-state.json"), "utf8"))).toMatchObject({ active_slot: "blue", version: "v1.0.0", git_commit: v1.commit, slots: { blue: v1, green: { version: "v1.0.1" } } });
+    expect(await stack.containers()).toEqual(before);
+    const again = await stack.togather("up");
+    expect(again.stderr).not.toMatch(/was lost/);
   });
 
   it("tells no secret", async () => {

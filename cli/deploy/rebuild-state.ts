@@ -1,0 +1,36 @@
+import { execa } from "execa";
+import type { StepRequest } from "../../ops/contract.ts";
+import { project } from "../../toolchain/setup.ts";
+import type { HostReport } from "../host/look.ts";
+import { Failure } from "../failure.ts";
+import type { PlainSettings } from "../stack-file.ts";
+import type { StackOutputs } from "./pulumi-stack.ts";
+
+/** Whether the host has lost what is kept about a deployment that serves. */
+export function isStateLost({ state, router }: Pick<HostReport, "state" | "router">): boolean {
+  return state === undefined && router.slot !== undefined;
+}
+
+/** What `record` is told of a deployment whose state was lost: what serves by the router's own answer, and what the slots hold. */
+export function recordOf(settings: PlainSettings, { router, slots }: HostReport, { deploymentId }: StackOutputs): StepRequest<"record"> | undefined {
+  const activeSlot = router.slot;
+  const release = activeSlot && slots[activeSlot].release;
+  if (activeSlot === undefined || release === undefined || deploymentId === undefined) return undefined;
+  const held = Object.entries(slots).flatMap(([slot, report]) => (report.release === undefined ? [] : [[slot, report.release] as const]));
+  const { name, environment, stateLocation, logLocation, logRetention } = settings;
+  return { contract: 1, name, environment, stateLocation, logLocation, deploymentId, activeSlot, release, slots: Object.fromEntries(held), logRetention };
+}
+
+/**
+ * Writes deployment-state.json again from what runs; nothing that runs is touched.
+ * @throws {Failure} with what `record` said.
+ */
+export async function rebuildState(request: StepRequest<"record">, host: string): Promise<void> {
+  const { failed, stderr } = await execa(process.execPath, ["ops/main.ts", "record"], {
+    cwd: project,
+    reject: false,
+    stdin: "ignore",
+    env: { TOGATHER_REQUEST: JSON.stringify(request), ...(host === "" ? {} : { DOCKER_HOST: host }) },
+  });
+  if (failed) throw new Failure("other", `the deployment serves, but ${request.stateLocation}/deployment-state.json was lost and can't be written again: ${stderr.trim()}`);
+}

@@ -1,0 +1,35 @@
+import { describe, expect, it } from "vitest";
+import { isStateLost, recordOf } from "../../cli/deploy/rebuild-state.ts";
+import type { HostReport, SlotReport } from "../../cli/host/look.ts";
+import type { PlainSettings } from "../../cli/stack-file.ts";
+
+const v1 = { version: "v1.0.0", commit: "1".repeat(40) };
+const slot = (name: "blue" | "green", release?: typeof v1): SlotReport => ({ slot: name, release, container: undefined, health: undefined });
+const report = (serving: "blue" | "green" | undefined): HostReport => ({
+  slots: { blue: slot("blue", v1), green: slot("green") },
+  router: { state: "running", slot: serving, persisted: undefined, health: undefined },
+  lock: undefined,
+  state: undefined,
+  current: undefined,
+  history: [],
+});
+const settings = { name: "n", environment: "staging", stateLocation: "/s", logLocation: "/l", logRetention: 7 } as PlainSettings;
+
+describe("a state that was lost", () => {
+  it("is one of a deployment that serves", () => {
+    expect(isStateLost(report("blue"))).toBe(true);
+    expect(isStateLost(report(undefined))).toBe(false);
+    expect(isStateLost({ ...report("blue"), state: { active_slot: "blue" } as never })).toBe(false);
+  });
+
+  it("is written from what the router and the containers say", () => {
+    expect(recordOf(settings, report("blue"), { deploymentId: "id" })).toEqual({
+      contract: 1, name: "n", environment: "staging", stateLocation: "/s", logLocation: "/l", logRetention: 7, deploymentId: "id", activeSlot: "blue", release: v1, slots: { blue: v1 },
+    });
+  });
+
+  it("is left alone where nobody knows what serves", () => {
+    expect(recordOf(settings, report("green"), { deploymentId: "id" })).toBeUndefined();
+    expect(recordOf(settings, report("blue"), {})).toBeUndefined();
+  });
+});
