@@ -111,7 +111,7 @@ function declareSlot(slot: SlotName): Slot | undefined {
     snapshot === undefined ? [] : [new Verification(`${slot}-verification`, { ...data, databaseAdminUrl: database.adminUrl, backupLocation, snapshot, required }, { dependsOn: after })];
   if (verify === "background") verifyAfter.push((after) => verifySnapshot(false, after));
   const verified = verify === "required" || verify === "when-possible" ? verifySnapshot(verify === "required", []) : [];
-  const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source }, { dependsOn: [snapshot, ...verified] });
+  const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source, lint: rules.migrationLint }, { dependsOn: [snapshot, ...verified] });
   if (migration) schemaVersions[slot] = migration.result.apply(({ expected }) => expected);
   return new Slot(
     `${slot}-slot`,

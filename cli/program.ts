@@ -6,6 +6,7 @@ import { createRedactor } from "../ops/redact.ts";
 import { project } from "../toolchain/setup.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { historyCommand } from "./commands/history.ts";
+import { lintCommand } from "./commands/lint.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { releaseCommand } from "./commands/release.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
@@ -36,6 +37,7 @@ export function togather(end: (code: number) => void): Command {
   statusCommand(program);
   historyCommand(program);
   logsCommand(program);
+  lintCommand(program, end);
   doctorCommand(program, end);
   unlockCommand(program, end);
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { SlotRelease } from "../config/load.ts";
+import { migrationSource } from "../config/migration-source.ts";
 import type { StackSettings } from "../config/stack-settings.ts";
 import type { StepRequest, StepResult } from "../ops/contract.ts";
 import type { HostContext } from "./host.ts";
@@ -13,21 +14,14 @@ export interface MigrationArgs {
   databaseUrl: pulumi.Output<string>;
   release: SlotRelease;
   source: StackSettings["source"];
+  /** What the lint of new migrations does. */
+  lint: StepRequest<"migrate">["lint"];
 }
 
 /** A statement waits this long for a lock that the live server holds, in ms, before the migration gives up. */
 const lockTimeoutMs = 10_000;
 /** One statement runs this long, in ms, at most. */
 const statementTimeoutMs = 15 * 60_000;
-
-function migrationSource(release: SlotRelease, source: StackSettings["source"]): StepRequest<"migrate">["source"] {
-  const path = source.migrations;
-  if (release.image !== undefined) return { kind: "image", image: release.image, path };
-  const { repository } = source;
-  return release.commit.startsWith("tree-")
-    ? { kind: "tree", repository, digest: release.commit, path }
-    : { kind: "commit", repository, commit: release.commit, path };
-}
 
 /** The schema brought to what a release needs, from the release's own files. Going back is a restore, not a delete. */
 export class Migration extends pulumi.ComponentResource {
@@ -45,6 +39,7 @@ export class Migration extends pulumi.ComponentResource {
         release: plainRelease(args.release),
         source: migrationSource(args.release, args.source),
         river: args.source.river,
+        lint: args.lint,
         lockTimeoutMs,
         statementTimeoutMs,
       },

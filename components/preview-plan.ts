@@ -5,6 +5,7 @@ import { askDatabase, NoDatabase } from "../ops/client/database.ts";
 import { pendingMigrations } from "../ops/client/pending-migrations.ts";
 import type { Serving } from "../ops/client/serving-slot.ts";
 import { hasEngine } from "./host-lock.ts";
+import { warnOfMigrations } from "./migration-lint.ts";
 
 /** The migrations that the release to serve would run; undefined where nobody can tell, such as for an image. */
 async function migrationsOf({ name, host, activeSlot, slots, source, database }: Settings): Promise<string[] | undefined> {
@@ -29,11 +30,12 @@ export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>)
   void asked
     .then(async (serving) => {
       const held = serving?.held ?? {};
-      const wanted = slots[activeSlot];
       // Only a release that is not there yet runs any.
-      const migrations = skipMigrations || isSameRelease(wanted, held[activeSlot]) ? undefined : await migrationsOf(settings);
+      const runs = !skipMigrations && !isSameRelease(slots[activeSlot], held[activeSlot]);
+      const migrations = runs ? await migrationsOf(settings) : undefined;
       const plan = planLine({ serving, slots: held }, { activeSlot, slots, skipMigrations, force, migrations });
-      return pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
+      await pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
+      if (runs) await warnOfMigrations(settings, serving, migrations);
     })
     // What can't be asked is an error of its own.
     .catch(() => undefined);

@@ -18,6 +18,8 @@ export interface EnvironmentRules {
   databaseTls: Severity;
   /** The server's role in the database is no SUPERUSER. The bundled database's never is. */
   unprivilegedRole: Severity;
+  /** Migrations that a release applies are safe beside the release that serves: ops/lint/rules.ts. Its warnings never stop anything. */
+  migrationLint: Severity;
   /** The database's volume can't be deleted by Pulumi. */
   protectData: boolean;
   /** What `database.snapshot_verify: auto` means. */
@@ -36,6 +38,7 @@ export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
     uniqueSecrets: "error",
     databaseTls: "error",
     unprivilegedRole: "error",
+    migrationLint: "error",
     protectData: true,
     snapshotVerify: "required",
     redirectToHttps: true,
@@ -48,6 +51,7 @@ export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
     uniqueSecrets: "warn",
     databaseTls: "warn",
     unprivilegedRole: "error",
+    migrationLint: "warn",
     protectData: false,
     snapshotVerify: "when-possible",
     redirectToHttps: false,
@@ -60,6 +64,7 @@ export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
     uniqueSecrets: "warn",
     databaseTls: "off",
     unprivilegedRole: "warn",
+    migrationLint: "warn",
     protectData: false,
     snapshotVerify: "never",
     redirectToHttps: false,

@@ -215,7 +215,7 @@ export const discardResultSchema = z.strictObject({
 
 /**
  * `migrate`: golang-migrate `up` with the release's own files, then River's tables (rivermigrate).
- * The client sends the files as a tar on the step's stdin. A database that is ahead of the release is left alone.
+ * The client sends the files as a tar on the step's stdin, with what the lint has found in them. A database that is ahead of the release is left alone.
  */
 export const migrateRequestSchema = z.strictObject({
   ...step,
@@ -227,6 +227,8 @@ export const migrateRequestSchema = z.strictObject({
   ]),
   /** River's tables are migrated too. */
   river: z.boolean(),
+  /** What findings of the lint (ops/lint) in files that are about to be applied mean. */
+  lint: z.enum(["error", "warn", "off"]),
   lockTimeoutMs: z.number().int(),
   statementTimeoutMs: z.number().int(),
 });

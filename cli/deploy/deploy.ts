@@ -1,14 +1,11 @@
 import { isStateLost, rebuildState, recordOf } from "./rebuild-state.ts";
 import { resolve } from "node:path";
-import { askDatabase, NoDatabase } from "../../ops/client/database.ts";
 import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
 import { createRedactor } from "../../ops/redact.ts";
 import type { SlotName } from "../../ops/contract.ts";
 import { project } from "../../toolchain/setup.ts";
-import { databaseQuestion } from "../doctor/database.ts";
 import { examine, findingsText } from "../doctor/doctor.ts";
 import { countFindings, type Finding } from "../doctor/finding.ts";
-import { examineSettings } from "../doctor/settings.ts";
 import { exitCodes, type Ending } from "../exit-codes.ts";
 import { look } from "../host/look.ts";
 import { columns, invocation, type Output } from "../output.ts";
@@ -18,6 +15,7 @@ import { endings, PhaseTracker } from "./phases.ts";
 import { describeRelease, planLine, planSentences, plainRelease, type Before, type Serving } from "./plan.ts";
 import { Progress, seconds } from "./progress.ts";
 import type { PulumiStack, RunEnd, StackOutputs } from "./pulumi-stack.ts";
+import { schemaVersion } from "./schema-version.ts";
 
 /** What is to be deployed, and how. */
 export interface Deployment {
@@ -115,17 +113,10 @@ class Interrupts {
 
 /** The migrations that the release to serve would run; undefined where nobody can tell. */
 async function migrationsOf(settings: PlainSettings, pulumi: PulumiStack): Promise<string[] | undefined> {
-  const { activeSlot, slots, source, database } = settings;
+  const { activeSlot, slots, source } = settings;
   const release = slots[activeSlot];
   if (release === undefined || !("commit" in release)) return undefined;
-  const decrypted = database.mode === "external" ? examineSettings(await pulumi.config(), project).settings : undefined;
-  const question = databaseQuestion(settings, decrypted);
-  if (question === undefined) return undefined;
-  const version = await askDatabase(question).then(
-    ({ schema }) => schema?.version ?? null,
-    // Before the first deployment all of them are pending.
-    (error: unknown) => (error instanceof NoDatabase && !error.exists && question.external === undefined ? null : undefined),
-  );
+  const version = await schemaVersion(settings, () => Promise.resolve(pulumi));
   return version === undefined ? undefined : pendingMigrations({ repository: resolve(project, source.repository), commit: release.commit, path: source.migrations }, version);
 }
 

@@ -54,8 +54,8 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
     }
     case "migrate": {
       const migration = request as StepRequest<"migrate">;
-      const { migrationFiles } = await import("./migrate.ts");
-      const payload = await migrationFiles(migration.source, context.signal);
+      const { migrationPayload } = await import("./migrate.ts");
+      const payload = await migrationPayload(migration, context.signal);
       // The file that is being applied ends first: killing it would leave a schema that nobody knows.
       return runStep({ ...run, payload, stopMs: migration.statementTimeoutMs + stopMs });
     }

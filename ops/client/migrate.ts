@@ -3,6 +3,7 @@ import { execa } from "execa";
 import { basename } from "node:path/posix";
 import type { StepRequest } from "../contract.ts";
 import { StepError } from "../errors.ts";
+import { findingsFile } from "../migration-findings.ts";
 import { collect, commitArchive, findCommit, treeArchive } from "./archive.ts";
 import { docker, dockerProblem, lastLines, withoutSecrets } from "./docker.ts";
 
@@ -41,4 +42,16 @@ export async function migrationFiles(source: StepRequest<"migrate">["source"], s
       return collect(commitArchive(source.repository, id, [source.path]));
     }
   }
+}
+
+/**
+ * What the step gets: the migrations, and what the lint has found in all of them. Only the step knows, under
+ * golang-migrate's lock, which of them are still to be applied.
+ */
+export async function migrationPayload({ source, lint }: Pick<StepRequest<"migrate">, "source" | "lint">, signal: AbortSignal): Promise<Buffer> {
+  const tar = await migrationFiles(source, signal);
+  if (lint === "off") return tar;
+  const [{ lintMigrations }, { textsIn, withFile }] = await Promise.all([import("../lint/lint.ts"), import("./migration-tar.ts")]);
+  const { findings } = await lintMigrations(await textsIn(tar, source));
+  return findings.length === 0 ? tar : withFile(tar, findingsFile, JSON.stringify(findings));
 }

@@ -27,6 +27,12 @@ async function fileNames({ repository, commit, path }: MigrationSource): Promise
   }
 }
 
+/** The files of a release that another one lacks, in order. Undefined where the files of one of them can't be listed. */
+export async function newMigrations(source: MigrationSource, other: MigrationSource): Promise<string[] | undefined> {
+  const [names, known] = await Promise.all([fileNames(source), fileNames(other)]);
+  return names && known && upFiles(names).flatMap(({ file }) => (known.includes(file) ? [] : [file]));
+}
+
 /**
  * The files that the release would apply, in order. Undefined where its files can't be listed: those of an image are inside
  * of it.

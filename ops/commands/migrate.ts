@@ -8,6 +8,7 @@ import { connectionEnvironment, type Connection } from "../connection.ts";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { messageOf, StepError } from "../errors.ts";
+import { findingsFile, findingsSchema, reviewFindings, type Finding } from "../migration-findings.ts";
 import { takeMigrationLock } from "../migration-lock.ts";
 import { describeFailure, duplicateVersion, failedLine, isOneTransaction, upFiles, type MigrationFile } from "../migrations.ts";
 import { readSchemaVersion, withDatabase, type SchemaVersion } from "../sql.ts";
@@ -16,6 +17,13 @@ type Request = StepRequest<"migrate">;
 interface Files {
   directory: string;
   up: MigrationFile[];
+  /** Of the lint, in all files. */
+  findings: Finding[];
+}
+
+async function sentFindings(root: string): Promise<Finding[]> {
+  const text = await readFile(join(root, findingsFile), "utf8").catch(() => undefined);
+  return text === undefined ? [] : findingsSchema.parse(JSON.parse(text));
 }
 
 /** Unpacks what the client sent, for as long as it is used. */
@@ -33,7 +41,7 @@ async function withFiles<T>(request: Request, context: StepContext, use: (files:
     const up = upFiles(names);
     const twice = duplicateVersion(up);
     if (twice !== undefined) throw new StepError(`${source.path} has two files of one version: ${twice.join(" and ")}`, { hint: "renumber the newer one" });
-    return await use({ directory, up });
+    return await use({ directory, up, findings: await sentFindings(root) });
   } finally {
     await rm(root, { recursive: true, force: true });
   }
@@ -167,6 +175,8 @@ export async function run(request: Request, context: StepContext): Promise<StepR
         log.info(`migrate: ${ahead ? `the schema is ahead of ${request.release.version} (version ${before.version}, its own ${expected ?? "none"}) and stays as it is` : `schema version ${before.version ?? "none"}, nothing to do`}`);
       } else {
         log.info(`migrate: from version ${before.version ?? "none"} to ${expected}: ${todo.map(({ file }) => file).join(", ")}`);
+        // In a database without a version there is nothing yet that a migration could harm.
+        if (before.version !== null) reviewFindings(request.lint, files.findings, todo, log);
         const { failed, stderr } = await migrateUp({ request, context, client, connection, files });
         const after = await readSchemaVersion(client);
         // Not by the exit code alone: it is 0 when migrate was interrupted, and when the version is dirty.

@@ -226,8 +226,8 @@ describe("migrate", () => {
     for (const [name, text] of Object.entries(files)) await writeFile(join(directory, "db", "migrations", name), text);
     return directory;
   }
-  async function migrate(files: Record<string, string>, url: string, over: { river?: boolean; lockTimeoutMs?: number } = {}): ReturnType<typeof run<"migrate">> {
-    return run("migrate", { release, source: { kind: "tree", repository: await tree(files), digest: "tree-0123456789ab", path: "db/migrations" }, river: false, lockTimeoutMs: 2000, statementTimeoutMs: 30_000, ...over }, { DATABASE_URL: url });
+  async function migrate(files: Record<string, string>, url: string, over: { river?: boolean; lint?: "error" | "warn"; lockTimeoutMs?: number } = {}): ReturnType<typeof run<"migrate">> {
+    return run("migrate", { release, source: { kind: "tree", repository: await tree(files), digest: "tree-0123456789ab", path: "db/migrations" }, river: false, lint: "off", lockTimeoutMs: 2000, statementTimeoutMs: 30_000, ...over }, { DATABASE_URL: url });
   }
   const version = (database: string): Promise<string> => harness.sql("SELECT version, dirty FROM schema_migrations", database);
 
@@ -308,7 +308,7 @@ describe("migrate", () => {
     // The first file takes as long as this lock is held.
     const holder = harness.sql("SELECT pg_advisory_lock(42), pg_sleep(120)", "serial").catch(() => undefined);
     await eventually("the lock is held", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42")) === "1");
-    const first = harness.start("migrate", { release, source, river: false, lockTimeoutMs: 60_000, statementTimeoutMs: 60_000 }, { DATABASE_URL: url });
+    const first = harness.start("migrate", { release, source, river: false, lint: "off", lockTimeoutMs: 60_000, statementTimeoutMs: 60_000 }, { DATABASE_URL: url });
     await eventually("the first file is applied", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted")) === "1");
     const second = migrate(slow, url);
     await eventually("the second one waits", async () => (await harness.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'togather-migrate%' AND datname = 'serial'")) >= "3");
@@ -324,6 +324,23 @@ describe("migrate", () => {
     expect(waited.result).toMatchObject({ from: 1, to: 2, applied: ["2_b.up.sql"] });
   });
 
+  it("stops at what the lint finds in new files, and applies what is allowed, or only warned of", async () => {
+    const url = await harness.database("lint");
+    // Nothing can be harmed yet: an old file is not held against anybody.
+    await migrate({ ...good, "2_b.up.sql": "CREATE TABLE b (id int); DO 'BEGIN END'; LOCK TABLE pg_class;" }, url, { lint: "error" });
+    const drop = { ...good, "3_c.up.sql": "CREATE TABLE c (id int);", "4_d.up.sql": "-- gone\nDROP TABLE b;" };
+    const refused = await migrate(drop, url, { lint: "error" });
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toContain("the lint of the migrations that were to be applied has found an error; none of them was applied:\n  4_d.up.sql:2: drop-table: table b: ");
+    expect(refused.stderr).not.toContain("2_b.up.sql");
+    expect(await version("lint")).toBe("2|f");
+    const warned = await migrate({ ...drop, "4_d.up.sql": "TRUNCATE b;" }, url, { lint: "warn" });
+    expect(warned.stderr).toContain("4_d.up.sql:1: truncate: table b: ");
+    expect(warned.result).toMatchObject({ from: 2, to: 4 });
+    const allowed = await migrate({ ...drop, "5_e.up.sql": "-- togather:allow drop-table nothing uses it any more\nDROP TABLE b;" }, url, { lint: "error" });
+    expect(allowed.result).toMatchObject({ from: 4, to: 5 });
+  });
+
   it("reads files of a git commit and of an image", async () => {
     const url = await harness.database("sources");
     const repository = await tree(good);
@@ -334,7 +351,7 @@ describe("migrate", () => {
     const commit = (await git("rev-parse", "HEAD")).stdout;
     // The commit counts, not what lies in the working tree.
     await writeFile(join(repository, "db", "migrations", "1_a.up.sql"), "boom");
-    const limits = { river: false, lockTimeoutMs: 2000, statementTimeoutMs: 30_000 };
+    const limits = { river: false, lint: "warn", lockTimeoutMs: 2000, statementTimeoutMs: 30_000 } as const;
     const fromCommit = await run("migrate", { release, source: { kind: "commit", repository, commit, path: "db/migrations" }, ...limits }, { DATABASE_URL: url });
     expect(fromCommit.result).toMatchObject({ to: 2 });
 

@@ -5,6 +5,7 @@ import { parse } from "yaml";
 import { deploymentFileSchema } from "../../config/deployment-file.ts";
 import { environmentNames, environmentRules } from "../../config/environments.ts";
 import { secretKeys, stackSettingsSchema } from "../../config/stack-settings.ts";
+import { rules as lintRules } from "../../ops/lint/rules.ts";
 
 const project = join(import.meta.dirname, "../..");
 const read = (file: string): string => readFileSync(join(project, file), "utf8");
@@ -70,6 +71,12 @@ describe("examples", () => {
     const checked = stackSettingsSchema.safeParse({ environment: "production", ...settings });
     expect(checked.error?.issues ?? []).toEqual([]);
     expect(Object.keys(settings).length).toBeGreaterThan(0);
+  });
+});
+
+describe("docs/migrations.md", () => {
+  it("has the table of the lint's rules that the code has", () => {
+    expect(table(read("docs/migrations.md"), "Rules")).toEqual(Object.entries(lintRules).map(([name, { level, why, safe }]) => [`\`${name}\``, level, why, safe]));
   });
 });
 

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
+import { environmentRules, type EnvironmentName } from "../../config/environments.ts";
 import type { Serving } from "../../ops/client/serving-slot.ts";
 import { certificatePair } from "./certificate-pair.ts";
 import { before, canaries, firstDeployment, releases, runProgram, type Graph } from "./graph.ts";
@@ -273,6 +274,11 @@ describe("settings", () => {
     const graph = await runProgram({ ...firstDeployment, skipMigrations: true });
     expect(graph.resources.map(({ name }) => name).filter((name) => /snapshot|migration/.test(name))).toEqual([]);
     expect(graph.request("blue-slot-gate")["expectedMigration"]).toBeNull();
+  });
+
+  it("say what the lint of migrations does in their environment", async () => {
+    const graph = await runProgram(firstDeployment);
+    expect(graph.request("blue-migration-up")["lint"]).toBe(environmentRules[graph.request("blue-migration-up")["environment"] as EnvironmentName].migrationLint);
   });
 
   it("pull an image by digest instead of building", async () => {

@@ -1,0 +1,265 @@
+/** The rules, on statements as PostgreSQL's parser has them. */
+import type { AlterTableStmt, ColumnDef, Constraint, DropStmt, Node, RangeVar, RenameStmt } from "libpg-query";
+import type { RuleName } from "./rules.ts";
+import type { Statement } from "./statements.ts";
+
+/** A rule that a statement breaks; `at` is a position in the file where the parser knows one of its own. */
+export interface Hit {
+  rule: RuleName;
+  /** What of the statement: a table, a column. */
+  what: string;
+  at?: number | undefined;
+}
+
+/** Names as the parser lists them: `public.a` is `a`. */
+function nameOf(parts: readonly (Node | undefined)[]): string {
+  const names = parts.flatMap((part) => (part !== undefined && "String" in part ? [part.String.sval ?? ""] : []));
+  return (names[0] === "public" ? names.slice(1) : names).join(".");
+}
+
+function relationName(relation: RangeVar | undefined): string {
+  const { schemaname, relname = "" } = relation ?? {};
+  return schemaname === undefined || schemaname === "public" ? relname : `${schemaname}.${relname}`;
+}
+
+function droppedName(object: Node): string {
+  if ("List" in object) return nameOf(object.List.items ?? []);
+  if ("TypeName" in object) return nameOf(object.TypeName.names ?? []);
+  if ("ObjectWithArgs" in object) return nameOf(object.ObjectWithArgs.objname ?? []);
+  return nameOf([object]);
+}
+
+/** Whether an expression calls a function that may give each row another value. Those that don't are few and known. */
+const sameForAllRows = new Set(["now", "transaction_timestamp", "statement_timestamp", "current_setting", "to_timestamp", "make_date", "lower", "upper", "jsonb_build_object", "jsonb_build_array", "json_build_object"]);
+function isVolatile(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  if (Array.isArray(value)) return value.some(isVolatile);
+  const call = (value as { FuncCall?: { funcname?: Node[]; args?: Node[] } }).FuncCall;
+  if (call !== undefined) {
+    const name = nameOf(call.funcname ?? []).replace(/^pg_catalog\./, "");
+    return !sameForAllRows.has(name) || isVolatile(call.args);
+  }
+  return Object.values(value).some(isVolatile);
+}
+
+/** UPDATE, DELETE and MERGE anywhere in a statement: also in WITH. */
+function* writes(value: unknown): Generator<{ kind: string; relation: RangeVar | undefined; where: boolean }> {
+  if (typeof value !== "object" || value === null) return;
+  if (Array.isArray(value)) {
+    for (const part of value) yield* writes(part);
+    return;
+  }
+  for (const [key, inner] of Object.entries(value)) {
+    if (key === "UpdateStmt" || key === "DeleteStmt" || key === "MergeStmt") {
+      const { relation, whereClause } = inner as { relation?: RangeVar; whereClause?: Node };
+      yield { kind: key === "UpdateStmt" ? "UPDATE" : key === "DeleteStmt" ? "DELETE" : "MERGE", relation, where: key === "MergeStmt" || whereClause !== undefined };
+    }
+    yield* writes(inner);
+  }
+}
+
+const hasOption = (options: readonly Node[] | undefined, name: string): boolean => options?.some((option) => "DefElem" in option && option.DefElem.defname === name) ?? false;
+
+/** Checks the statements of one file in their order: what a file has made itself nobody else uses yet. */
+export class Checker {
+  /** Tables, views, types that this file has made before. */
+  readonly #made = new Set<string>();
+  readonly #count: number;
+  /** Tables of others that this file has changed before. */
+  readonly #changed = new Set<string>();
+
+  /** @param count how many statements the file has. */
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  check({ node }: Pick<Statement, "node">): Hit[] {
+    const hits = [...this.#concurrently(node), ...this.#statement(node)];
+    // Where IF NOT EXISTS finds an older table, it is not new; golang-migrate runs each file once, so that this is rare.
+    if ("CreateStmt" in node) this.#made.add(relationName(node.CreateStmt.relation));
+    else if ("CreateTableAsStmt" in node) this.#made.add(relationName(node.CreateTableAsStmt.into?.rel));
+    else if ("ViewStmt" in node) this.#made.add(relationName(node.ViewStmt.view));
+    else if ("CreateEnumStmt" in node) this.#made.add(nameOf(node.CreateEnumStmt.typeName ?? []));
+    else if ("CreateDomainStmt" in node) this.#made.add(nameOf(node.CreateDomainStmt.domainname ?? []));
+    else if ("CompositeTypeStmt" in node) this.#made.add(relationName(node.CompositeTypeStmt.typevar));
+    else if ("CreateFunctionStmt" in node) this.#made.add(nameOf(node.CreateFunctionStmt.funcname ?? []));
+    else if ("IndexStmt" in node && this.#isNew(node.IndexStmt.relation)) this.#made.add(node.IndexStmt.idxname ?? "");
+    else if ("RenameStmt" in node && this.#isNew(node.RenameStmt.relation) && node.RenameStmt.renameType === "OBJECT_TABLE") this.#made.add(node.RenameStmt.newname ?? "");
+    else if ("AlterTableStmt" in node && !this.#isNew(node.AlterTableStmt.relation)) this.#changed.add(relationName(node.AlterTableStmt.relation));
+    return hits;
+  }
+
+  #isNew(relation: RangeVar | undefined): boolean {
+    return relation?.relpersistence === "t" || this.#made.has(relationName(relation));
+  }
+
+  #concurrently(node: Node): Hit[] {
+    if (this.#count === 1) return [];
+    const what =
+      "IndexStmt" in node && node.IndexStmt.concurrent === true ? "CREATE INDEX CONCURRENTLY"
+      : "DropStmt" in node && node.DropStmt.concurrent === true ? "DROP INDEX CONCURRENTLY"
+      : "ReindexStmt" in node && hasOption(node.ReindexStmt.params, "concurrently") ? "REINDEX CONCURRENTLY"
+      : undefined;
+    return what === undefined ? [] : [{ rule: "concurrently-with-others", what }];
+  }
+
+  #statement(node: Node): Hit[] {
+    if ("DropStmt" in node) return this.#drop(node.DropStmt);
+    if ("DropOwnedStmt" in node) return [{ rule: "drop-object", what: "DROP OWNED" }];
+    if ("RenameStmt" in node) return this.#rename(node.RenameStmt);
+    if ("AlterObjectSchemaStmt" in node) return this.#isNew(node.AlterObjectSchemaStmt.relation) ? [] : [{ rule: "rename", what: `SET SCHEMA ${node.AlterObjectSchemaStmt.newschema ?? ""}` }];
+    if ("AlterEnumStmt" in node) {
+      const { oldVal, typeName = [] } = node.AlterEnumStmt;
+      return oldVal === undefined || this.#made.has(nameOf(typeName)) ? [] : [{ rule: "rename", what: `value ${oldVal} of type ${nameOf(typeName)}` }];
+    }
+    if ("AlterTableStmt" in node) return this.#alterTable(node.AlterTableStmt);
+    if ("IndexStmt" in node) {
+      const { concurrent, relation, idxname } = node.IndexStmt;
+      return concurrent === true || this.#isNew(relation) ? [] : [{ rule: "blocking-index", what: `index ${idxname ?? ""} on table ${relationName(relation)}`.replace("  ", " ") }];
+    }
+    if ("TruncateStmt" in node) {
+      return (node.TruncateStmt.relations ?? []).flatMap((relation): Hit[] => ("RangeVar" in relation && !this.#isNew(relation.RangeVar) ? [{ rule: "truncate", what: `table ${relationName(relation.RangeVar)}`, at: relation.RangeVar.location }] : []));
+    }
+    if ("LockStmt" in node) {
+      return (node.LockStmt.relations ?? []).flatMap((relation): Hit[] => ("RangeVar" in relation && !this.#isNew(relation.RangeVar) ? [{ rule: "lock-table", what: `table ${relationName(relation.RangeVar)}` }] : []));
+    }
+    if ("VacuumStmt" in node) return hasOption(node.VacuumStmt.options, "full") ? [{ rule: "rewrite", what: "VACUUM FULL" }] : [];
+    if ("ClusterStmt" in node) return this.#isNew(node.ClusterStmt.relation) ? [] : [{ rule: "rewrite", what: "CLUSTER" }];
+    if ("ReindexStmt" in node) return hasOption(node.ReindexStmt.params, "concurrently") || this.#isNew(node.ReindexStmt.relation) ? [] : [{ rule: "rewrite", what: "REINDEX" }];
+    if ("RefreshMatViewStmt" in node) return node.RefreshMatViewStmt.concurrent === true || this.#isNew(node.RefreshMatViewStmt.relation) ? [] : [{ rule: "rewrite", what: `REFRESH MATERIALIZED VIEW ${relationName(node.RefreshMatViewStmt.relation)}` }];
+    if ("TransactionStmt" in node) return [{ rule: "transaction", what: (node.TransactionStmt.kind ?? "").replace("TRANS_STMT_", "") }];
+    if ("VariableSetStmt" in node) {
+      const name = node.VariableSetStmt.name ?? "";
+      return ["lock_timeout", "statement_timeout"].includes(name) ? [{ rule: "timeout", what: name }] : [];
+    }
+    if ("DoStmt" in node) return [{ rule: "unseen", what: "DO block" }];
+    if ("CreateFunctionStmt" in node || "ViewStmt" in node || "RuleStmt" in node) return [];
+    return this.#writes(node);
+  }
+
+  #writes(node: Node): Hit[] {
+    return [...writes(node)].flatMap(({ kind, relation, where }): Hit[] => (this.#isNew(relation) ? [] : [{ rule: where ? "backfill-where" : "backfill", what: `${kind} of table ${relationName(relation)}`, at: relation?.location }]));
+  }
+
+  #drop({ removeType, objects = [], concurrent }: DropStmt): Hit[] {
+    const names = objects.map(droppedName).filter((name) => !this.#made.has(name));
+    const hits = (rule: RuleName, kind: string): Hit[] => names.map((name) => ({ rule, what: `${kind} ${name}` }));
+    switch (removeType) {
+      case "OBJECT_TABLE":
+      case "OBJECT_FOREIGN_TABLE":
+        return hits("drop-table", "table");
+      case "OBJECT_TYPE":
+      case "OBJECT_DOMAIN":
+        return hits("drop-type", "type");
+      case "OBJECT_INDEX":
+        return concurrent === true ? [] : hits("drop-index-blocking", "index");
+      case "OBJECT_VIEW":
+      case "OBJECT_MATVIEW":
+      case "OBJECT_SEQUENCE":
+      case "OBJECT_SCHEMA":
+      case "OBJECT_EXTENSION":
+      case "OBJECT_FUNCTION":
+      case "OBJECT_PROCEDURE":
+      case "OBJECT_ROUTINE":
+      case "OBJECT_AGGREGATE":
+        return hits("drop-object", removeType.replace("OBJECT_", "").replace("MATVIEW", "materialized view").toLowerCase());
+      default:
+        return [];
+    }
+  }
+
+  #rename({ renameType, relation, object, subname, newname = "" }: RenameStmt): Hit[] {
+    if (this.#isNew(relation)) return [];
+    switch (renameType) {
+      case "OBJECT_TABLE":
+      case "OBJECT_VIEW":
+      case "OBJECT_MATVIEW":
+      case "OBJECT_SEQUENCE":
+      case "OBJECT_FOREIGN_TABLE":
+        return [{ rule: "rename", what: `${relationName(relation)} to ${newname}` }];
+      case "OBJECT_COLUMN":
+      case "OBJECT_ATTRIBUTE":
+        return [{ rule: "rename", what: `${relationName(relation)}.${subname ?? ""} to ${newname}` }];
+      case "OBJECT_TYPE":
+      case "OBJECT_DOMAIN":
+      case "OBJECT_FUNCTION":
+      case "OBJECT_PROCEDURE":
+      case "OBJECT_ROUTINE":
+      case "OBJECT_SCHEMA": {
+        const name = object === undefined ? (subname ?? "") : droppedName(object);
+        return this.#made.has(name) ? [] : [{ rule: "rename", what: `${name} to ${newname}` }];
+      }
+      default:
+        return [];
+    }
+  }
+
+  #alterTable({ relation, cmds = [], objtype }: AlterTableStmt): Hit[] {
+    if (this.#isNew(relation) || (objtype !== "OBJECT_TABLE" && objtype !== "OBJECT_TYPE")) return [];
+    const table = relationName(relation);
+    return cmds.flatMap((cmd): Hit[] => {
+      if (!("AlterTableCmd" in cmd)) return [];
+      const { subtype, name = "", def } = cmd.AlterTableCmd;
+      const column = `${table}.${name}`;
+      switch (subtype) {
+        case "AT_AddColumn":
+          return def !== undefined && "ColumnDef" in def ? addedColumn(table, def.ColumnDef) : [];
+        case "AT_DropColumn":
+          return [{ rule: "drop-column", what: column }];
+        case "AT_AlterColumnType":
+          return [{ rule: "change-type", what: column, at: def !== undefined && "ColumnDef" in def ? def.ColumnDef.location : undefined }];
+        case "AT_SetNotNull":
+          return [{ rule: "set-not-null", what: column }];
+        case "AT_AddConstraint":
+          return def !== undefined && "Constraint" in def ? addedConstraint(table, def.Constraint) : [];
+        case "AT_ValidateConstraint":
+          return cmds.length > 1 || this.#changed.has(table) ? [{ rule: "validate-beside", what: `constraint ${name} of table ${table}` }] : [];
+        case "AT_SetLogged":
+        case "AT_SetUnLogged":
+        case "AT_SetTableSpace":
+        case "AT_SetAccessMethod":
+          return [{ rule: "rewrite", what: `table ${table}` }];
+        default:
+          return [];
+      }
+    });
+  }
+}
+
+const serials = ["serial", "serial2", "serial4", "serial8", "bigserial", "smallserial"];
+
+function addedColumn(table: string, { colname = "", typeName, constraints = [], location }: ColumnDef): Hit[] {
+  const column = `${table}.${colname}`;
+  const own = constraints.flatMap((constraint) => ("Constraint" in constraint ? [constraint.Constraint] : []));
+  const find = (type: Constraint["contype"]): Constraint | undefined => own.find(({ contype }) => contype === type);
+  const fallback = find("CONSTR_DEFAULT")?.raw_expr;
+  const computed = find("CONSTR_IDENTITY") ?? find("CONSTR_GENERATED");
+  const serial = serials.includes(nameOf(typeName?.names ?? []));
+  const isNull = fallback !== undefined && "A_Const" in fallback && fallback.A_Const.isnull === true;
+  const hits: Hit[] = [];
+  if (find("CONSTR_NOTNULL") !== undefined && (fallback === undefined || isNull) && computed === undefined && !serial) hits.push({ rule: "not-null-without-default", what: column, at: location });
+  if (serial || computed !== undefined || (fallback !== undefined && isVolatile(fallback))) hits.push({ rule: "volatile-default", what: column, at: location });
+  if (find("CONSTR_UNIQUE") !== undefined) hits.push({ rule: "unique-constraint", what: column, at: location });
+  if (find("CONSTR_PRIMARY") !== undefined) hits.push({ rule: "primary-key", what: column, at: location });
+  // PostgreSQL doesn't look for rows that break a foreign key where all are null.
+  const foreignKey = find("CONSTR_FOREIGN") !== undefined && fallback !== undefined && !isNull;
+  if (foreignKey || find("CONSTR_CHECK") !== undefined) hits.push({ rule: "constraint-not-valid", what: column, at: location });
+  return hits;
+}
+
+function addedConstraint(table: string, { contype, conname, skip_validation, indexname, location }: Constraint): Hit[] {
+  const what = `${conname === undefined ? "constraint" : `constraint ${conname}`} of table ${table}`;
+  switch (contype) {
+    case "CONSTR_UNIQUE":
+      return indexname === undefined ? [{ rule: "unique-constraint", what, at: location }] : [];
+    case "CONSTR_EXCLUSION":
+      return [{ rule: "unique-constraint", what, at: location }];
+    case "CONSTR_PRIMARY":
+      return indexname === undefined ? [{ rule: "primary-key", what, at: location }] : [];
+    case "CONSTR_CHECK":
+    case "CONSTR_FOREIGN":
+      return skip_validation === true ? [] : [{ rule: "constraint-not-valid", what, at: location }];
+    default:
+      return [];
+  }
+}
