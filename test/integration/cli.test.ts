@@ -84,6 +84,7 @@ describe("togather", () => {
     expect(code, `${stdout}\n${stderr}`).toBe(0);
     expect(stdout).toContain(`green gets v2.0.0 (${broken.commit.slice(0, 7)}); 1 migration; traffic moves blue to green\n  000099_never.up.sql\n`);
     expect(stdout).toMatch(/^Checks: \d+ ok, 1 warning, 0 failed$/m);
+    expect(stderr).toMatch(/WARNING: migrations: the lint has found, in files that this deployment would apply:\n {2}000099_never\.up\.sql:1: missing-down: /);
     expect(stdout).toMatch(/Would run: begin, image green, snapshot green, verification green, migrations green, container green, gate green, switch, record/);
     expect(file()).toBe(before);
     expect(await stack.containers()).toEqual(containers);
