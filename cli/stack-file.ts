@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync,
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Document, isMap, parseDocument, Scalar, type YAMLMap } from "yaml";
+import { environmentRules } from "../config/environments.ts";
 import { hostDirectories, type HostDirectories } from "../config/host-directories.ts";
 import { parseConfig, readDeploymentFile } from "../config/load.ts";
 import { nearest, SettingsError } from "../config/problems.ts";
@@ -108,7 +109,8 @@ export class StackFile {
     problems.push(...deployment.problems);
     if (value === undefined || deployment.value === undefined || problems.length > 0) throw new SettingsError(problems);
     const name = value.name ?? value.environment;
-    return { ...value, name, ...hostDirectories(deployment.value, name), backupLocation: deployment.value.database.backup_location, logRetention: deployment.value.logging.retention };
+    const listenAddress = value.listenAddress === "" ? environmentRules[value.environment].listenAddress : value.listenAddress;
+    return { ...value, name, listenAddress, ...hostDirectories(deployment.value, name), backupLocation: deployment.value.database.backup_location, logRetention: deployment.value.logging.retention };
   }
 
   #map(path: string[]): YAMLMap {

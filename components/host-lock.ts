@@ -62,7 +62,7 @@ function heldBy(holder: LockHolder | undefined): string {
 
 function purpose({ stack, active_slot, slots }: LockHolder): string {
   const releases = Object.entries(slots).map(([slot, { version, commit }]) => `${slot} ${version} (${commit.replace(/^sha256:/, "").slice(0, 7)})`);
-  return `stack ${stack}: ${active_slot} is to serve; ${releases.join(", ")}`;
+  return releases.length === 0 ? `stack ${stack}, which has no slots` : `stack ${stack}: ${active_slot} is to serve; ${releases.join(", ")}`;
 }
 
 /** Why this deployment does not begin, and what to do. */

@@ -2,13 +2,13 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { SlotRelease } from "../config/load.ts";
 import type { StackSettings } from "../config/stack-settings.ts";
-import { bundledImageDigest, bundledImageTag } from "../ops/image.ts";
+import { bundledImageDigest, bundledImageTag, type BundledImage as BundledImageName } from "../ops/image.ts";
 import type { HostContext } from "./host.ts";
 import { declareStep } from "./step.ts";
 
 export interface BundledImageArgs {
   /** One of the images of this project: images/<image>. */
-  image: "ops" | "postgres" | "nginx";
+  image: BundledImageName;
   context: HostContext;
 }
 

@@ -10,12 +10,15 @@ import { hasEngine } from "./host-lock.ts";
 /** Longest wait for the backend, in ms. */
 const exportMs = 60_000;
 
+/** What a killed run has left, once it is known. */
+export type Interrupted = Promise<InterruptedState | undefined>;
+
 /**
  * What the state says of a run before this one that was killed. This run holds the backend's lock: the state stays as it
  * is until something is registered, so that asking may go on beside other things.
  * Undefined in a preview, and where there is no CLI to ask: then a name that is taken is Pulumi's error.
  */
-export function askInterrupted(): Promise<InterruptedState | undefined> {
+export function askInterrupted(): Interrupted {
   if (!hasEngine() || pulumi.runtime.isDryRun()) return Promise.resolve(undefined);
   const stack = `${pulumi.getOrganization()}/${pulumi.getProject()}/${pulumi.getStack()}`;
   return new Promise((resolve) => {
@@ -36,7 +39,7 @@ export function askInterrupted(): Promise<InterruptedState | undefined> {
  * with the lock in hand; never the slot that serves.
  * @throws {pulumi.RunError} when it can't be removed.
  */
-export async function removeInterrupted({ name, host }: Pick<Settings, "name" | "host">, serving: Serving | undefined, asked: Promise<InterruptedState | undefined>): Promise<void> {
+export async function removeInterrupted({ name, host }: Pick<Settings, "name" | "host">, serving: Serving | undefined, asked: Interrupted): Promise<void> {
   const state = await asked;
   if (state === undefined || mayBeHalfMade(state).length === 0) return;
   const removed = await removeHalfMade({ name, host, serving: serving?.slot }, state).catch((error: unknown) => {

@@ -6,6 +6,10 @@ export type Severity = "error" | "warn" | "off";
 
 /** The rules in which the environments differ. The table in docs/settings.md is tested against this one. */
 export interface EnvironmentRules {
+  /** Two slots behind a router; otherwise one server that is built from the working tree. */
+  blueGreen: boolean;
+  /** What `togather:listenAddress` is unless it is set. */
+  listenAddress: "0.0.0.0" | "127.0.0.1";
   /** `togather:tls` must be set. */
   https: Severity;
   /** Each release must be a git commit (or an image digest), not a source tree without history. */
@@ -32,6 +36,8 @@ export interface EnvironmentRules {
 
 export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
   production: {
+    blueGreen: true,
+    listenAddress: "0.0.0.0",
     https: "error",
     committedSource: "error",
     strongSecrets: "error",
@@ -45,6 +51,8 @@ export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
     logLevel: "INFO",
   },
   staging: {
+    blueGreen: true,
+    listenAddress: "0.0.0.0",
     https: "warn",
     committedSource: "warn",
     strongSecrets: "error",
@@ -58,6 +66,8 @@ export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
     logLevel: "INFO",
   },
   development: {
+    blueGreen: false,
+    listenAddress: "127.0.0.1",
     https: "off",
     committedSource: "off",
     strongSecrets: "warn",

@@ -158,6 +158,28 @@ function databaseProblems({ database, databaseUrl, migrationDatabaseUrl, databas
     .map(([key]) => ({ where: `togather:${key}`, what: "is for an external database, but togather:database.mode is bundled", fix: "pulumi config set --path togather:database.mode external" }));
 }
 
+/** What is wrong with settings of an environment that runs the working tree, and has no slots, no router and no HTTPS. */
+function developmentProblems({ environment, slots, tls, host, source }: StackSettings, projectDirectory: string): Problem[] {
+  const problems: Problem[] = [];
+  const held = Object.keys(slots);
+  if (held.length > 0) {
+    problems.push({
+      where: "togather:slots",
+      what: `${held.join(" and ")} ${held.length === 1 ? "holds a release" : "hold releases"}, but ${environment} has no slots: it runs the working tree`,
+      fix: "pulumi config rm togather:slots; or choose the environment staging, which releases commits",
+    });
+  }
+  if (tls !== undefined) problems.push({ where: "togather:tls", what: `is set, but ${environment} has no router and serves plain HTTP only`, fix: "pulumi config rm togather:tls" });
+  if (host !== "" && !host.startsWith("unix://")) {
+    problems.push({ where: "togather:host", what: `${host} is another machine, where the working tree of this one can't be mounted`, fix: `pulumi config rm togather:host; ${environment} needs the local Docker engine` });
+  }
+  for (const [key, path] of [["module", source.module], ["migrations", source.migrations]] as const) {
+    if (existsSync(resolve(projectDirectory, source.repository, path))) continue;
+    problems.push({ where: `togather:source.${key}`, what: `${path} is not in ${source.repository === "." ? "this project" : source.repository}, expected a directory there`, fix: "togather:source.repository, .module and .migrations name directories of the working tree" });
+  }
+  return problems;
+}
+
 /** deployment.yml with the stack's own values. */
 export function readDeploymentFile({ config, projectDirectory }: Pick<SettingsSources, "config" | "projectDirectory">): ReturnType<typeof parseDeploymentFile> {
   const file = resolve(projectDirectory, "deployment.yml");
@@ -226,7 +248,8 @@ export function loadSettings(sources: SettingsSources): Settings {
       });
     }
   }
-  if (slots[stack.activeSlot] === undefined) {
+  if (!rules.blueGreen) problems.push(...developmentProblems(stack, sources.projectDirectory));
+  else if (slots[stack.activeSlot] === undefined) {
     problems.push({
       where: "togather:activeSlot",
       what: `${stack.activeSlot} is to serve, but togather:slots.${stack.activeSlot} holds no release`,
@@ -254,9 +277,13 @@ export function loadSettings(sources: SettingsSources): Settings {
   const ports = new Map<number, string>();
   for (const [key, port] of [
     ["ports.http", stack.ports.http],
-    ["ports.https", stack.ports.https],
-    ["slotPorts.blue", stack.slotPorts.blue],
-    ["slotPorts.green", stack.slotPorts.green],
+    ...(rules.blueGreen
+      ? ([
+          ["ports.https", stack.ports.https],
+          ["slotPorts.blue", stack.slotPorts.blue],
+          ["slotPorts.green", stack.slotPorts.green],
+        ] as const)
+      : []),
     ...(stack.database.mode === "bundled" ? ([["databasePort", stack.databasePort]] as const) : []),
   ] as const) {
     const other = ports.get(port);
@@ -275,6 +302,7 @@ export function loadSettings(sources: SettingsSources): Settings {
   return {
     ...stack,
     name,
+    listenAddress: stack.listenAddress === "" ? rules.listenAddress : stack.listenAddress,
     rules,
     slots,
     ...networkIn(subnet),

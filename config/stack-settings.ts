@@ -46,8 +46,8 @@ export const stackSettingsSchema = z.strictObject({
     .string()
     .regex(/^(|(ssh|tcp|unix):\/\/\S+)$/, "expected ssh://user@host, tcp://host:port or unix:///path")
     .default(""),
-  /** Address on which the router listens. */
-  listenAddress: z.union([z.ipv4(), z.ipv6()]).default("0.0.0.0"),
+  /** Address on which the router (in development the server) listens; the environment's when empty: see environments.ts. */
+  listenAddress: z.union([z.literal(""), z.ipv4(), z.ipv6()]).default(""),
   /** Public ports of the router. */
   ports: z.strictObject({ http: port.default(80), https: port.default(443) }).prefault({}),
   /** Ports of the slots on the host's loopback, for people: the reference's 8080 and 8081. */
@@ -97,6 +97,12 @@ export const stackSettingsSchema = z.strictObject({
       environment: z.record(variableName, z.string()).default({}),
       /** Names of the server's own secrets: looked up like the others, in the config under `secrets`. */
       secrets: z.array(variableName).default([]),
+      /** Directory of the Go module in the repository: where development builds. */
+      module: z.string().default("server"),
+      /** The server's main package in it, for development. */
+      package: z.string().min(1).default("."),
+      /** The server's own arguments, for development. */
+      arguments: z.array(z.string()).default([]),
       healthPath: z.string().startsWith("/").default("/health"),
       /** River's own tables are migrated too. */
       river: z.boolean().default(true),

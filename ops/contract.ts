@@ -77,9 +77,9 @@ export const buildRequestSchema = z.strictObject({
       digest: z.string(),
     }),
     z.strictObject({
-      /** One of this project's own images: ops, postgres or nginx, from images/<name>. */
+      /** One of this project's own images, from images/<name>. */
       kind: z.literal("bundled"),
-      image: z.enum(["ops", "postgres", "nginx"]),
+      image: z.enum(["ops", "postgres", "nginx", "dev"]),
       digest: z.string(),
     }),
   ]),
@@ -332,6 +332,25 @@ export const pruneRequestSchema = z.strictObject({
 });
 export const pruneResultSchema = z.strictObject({ removed: z.array(z.string()) });
 
+/**
+ * `develop`: waits until the server of a development container answers, and shows what air and the server say meanwhile.
+ * Fails at once when the source doesn't compile or the server ends.
+ */
+export const developRequestSchema = z.strictObject({
+  ...common,
+  containerName: z.string(),
+  /** In the request so that another container is waited for again. */
+  containerId: z.string(),
+  /** Port in the container. */
+  port: z.number().int(),
+  healthPath: z.string(),
+  /** In the request so that the server is asked again when the schema has changed. */
+  schemaVersion: z.number().nullable(),
+  /** How long the first build may take, modules and all. */
+  timeoutSeconds: z.number(),
+});
+export const developResultSchema = z.strictObject({ status: z.number(), durationMs: z.number() });
+
 /** Every step with its request and result. */
 export const contract = {
   build: { request: buildRequestSchema, result: buildResultSchema },
@@ -347,6 +366,7 @@ export const contract = {
   switch: { request: switchRequestSchema, result: switchResultSchema },
   record: { request: recordRequestSchema, result: recordResultSchema },
   prune: { request: pruneRequestSchema, result: pruneResultSchema },
+  develop: { request: developRequestSchema, result: developResultSchema },
 } as const;
 export type StepName = keyof typeof contract;
 export type StepRequest<S extends StepName> = z.infer<(typeof contract)[S]["request"]>;

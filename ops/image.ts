@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 
 /** Directory of the Pulumi project. */
 export const projectDirectory = dirname(dirname(fileURLToPath(import.meta.url)));
-export type BundledImage = "ops" | "postgres" | "nginx";
+export type BundledImage = "ops" | "postgres" | "nginx" | "dev";
 
 /** Packages that become part of the program in the ops image, and what bundles it. */
 const bundledPackages = ["esbuild", "execa", "pg", "pino", "zod"];
@@ -25,7 +25,7 @@ function stepSources(): string[] {
   const ops = join(projectDirectory, "ops");
   return filesBelow(ops).filter((file) => {
     const path = relative(ops, file);
-    return path.endsWith(".ts") && !path.endsWith(".test.ts") && !path.startsWith(`client${sep}`) && !path.startsWith(`testing${sep}`) && path !== "main.ts" && path !== "image.ts";
+    return path.endsWith(".ts") && !path.endsWith(".test.ts") && !path.startsWith(`client${sep}`) && !path.startsWith(`testing${sep}`) && !["main.ts", "image.ts", "network-variables.ts"].includes(path);
   });
 }
 

@@ -1,9 +1,10 @@
 import type { Command } from "commander";
 import { project } from "../../toolchain/setup.ts";
-import { deployContext, ready, withDeployOptions, type DeployOptions } from "../context.ts";
+import { deployContext, readContext, ready, withDeployOptions, type DeployOptions } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { otherSlot } from "../deploy/plan.ts";
 import { resolveRelease } from "../deploy/resolve-release.ts";
+import { refuseWithoutSlots } from "../development/refuse.ts";
 
 interface ReleaseOptions extends DeployOptions {
   version?: string;
@@ -17,6 +18,8 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
     .option("--version <version>", "what to call it; `git describe --tags --always` unless given")
     .action(async (reference: string | undefined, _options, command: Command) => {
       const options = command.optsWithGlobals<ReleaseOptions>();
+      const read = await readContext(options);
+      refuseWithoutSlots("release", read.file, read.settings);
       const found = await deployContext(options);
       const { release, warning } = await resolveRelease(found.settings.source, project, reference, options.version);
       if (warning !== undefined) found.output.warn(warning);

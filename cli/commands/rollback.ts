@@ -1,7 +1,8 @@
 import type { Command } from "commander";
-import { deployContext, withDeployOptions, type DeployOptions } from "../context.ts";
+import { deployContext, readContext, withDeployOptions, type DeployOptions } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { rollbackTarget } from "../deploy/rollback-target.ts";
+import { refuseWithoutSlots } from "../development/refuse.ts";
 import { Failure } from "../failure.ts";
 import { entriesOf, type Entry } from "../host/entries.ts";
 import { look } from "../host/look.ts";
@@ -32,6 +33,8 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
     .option("-y, --yes", "don't ask before the database is replaced")
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<RollbackOptions>();
+      const read = await readContext(options);
+      refuseWithoutSlots("rollback", read.file, read.settings);
       const context = await deployContext(options);
       const { file, settings, before, output } = context;
       const target = options.to === undefined ? undefined : await find(settings, options.to, file.stack);

@@ -4,6 +4,8 @@ import { publicUrl } from "../../config/public-url.ts";
 import { slotNames, type SlotName } from "../../ops/contract.ts";
 import { readContext, withCommonOptions, type CommonOptions, type ReadContext } from "../context.ts";
 import { describeRelease } from "../deploy/plan.ts";
+import { developmentText, lookAtDevelopment } from "../development/look.ts";
+import { isDevelopment } from "../development/refuse.ts";
 import { driftOf } from "../host/drift.ts";
 import { entriesOf } from "../host/entries.ts";
 import { look, type Health, type HostReport, type SlotReport } from "../host/look.ts";
@@ -70,6 +72,12 @@ export function statusCommand(program: Command): void {
     .description("Asks the host: both slots' containers and health, the router's own answer, what is recorded; and compares that with Pulumi.<stack>.yaml. Changes nothing.")
     .action(async (_options, command: Command) => {
       const context = await readContext(command.optsWithGlobals<CommonOptions>());
+      if (isDevelopment(context.settings)) {
+        const { lock, ...server } = await lookAtDevelopment(context.settings);
+        const { stack } = context.file;
+        context.output.result({ stack, environment: context.settings.environment, server, deploying: lock ?? null }, () => developmentText(stack, { ...server, lock }));
+        return;
+      }
       const report = await look(context.settings);
       const drift = driftOf(context.file, context.settings, report);
       const { slots, router, state, lock } = report;

@@ -4,6 +4,7 @@ import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
 import { createRedactor } from "../../ops/redact.ts";
 import type { SlotName } from "../../ops/contract.ts";
 import { project } from "../../toolchain/setup.ts";
+import { isDevelopment } from "../development/refuse.ts";
 import { examine, findingsText } from "../doctor/doctor.ts";
 import { countFindings, type Finding } from "../doctor/finding.ts";
 import { exitCodes, type Ending } from "../exit-codes.ts";
@@ -12,7 +13,7 @@ import { columns, invocation, type Output } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import { areStale, describeLock, heldText, isLocked, locksIn } from "./backend-lock.ts";
 import { endings, PhaseTracker } from "./phases.ts";
-import { describeRelease, planLine, planSentences, plainRelease, type Before, type Serving } from "./plan.ts";
+import { describeRelease, planSentences, plainRelease, type Before, type Serving } from "./plan.ts";
 import { Progress, seconds } from "./progress.ts";
 import type { PulumiStack, RunEnd, StackOutputs } from "./pulumi-stack.ts";
 import { schemaVersion } from "./schema-version.ts";
@@ -122,6 +123,7 @@ async function migrationsOf(settings: PlainSettings, pulumi: PulumiStack): Promi
 
 /** What serves at this moment: by the router's own answer, or, where it can't be asked, by the last success. */
 async function servingNow(settings: PlainSettings, before: Before): Promise<{ sentence: string; serving: DeploymentResult["serving"] }> {
+  if (isDevelopment(settings)) return { sentence: "A server that runs already goes on watching the working tree.", serving: undefined };
   try {
     const { router, slots } = await look(settings);
     if (router.slot === undefined) return { sentence: "Nothing serves.", serving: undefined };
@@ -145,13 +147,14 @@ function wayOut(deployment: Deployment, settings: PlainSettings, ending: Ending,
   const on = `--stack ${file.stack}`;
   const flags = [...(deployment.skipMigrations ? [" --skip-migrations"] : []), ...(deployment.force ? [" --force"] : [])].join("");
   const setting = settings.slots[settings.activeSlot];
+  const wanted = isDevelopment(settings) ? "the working tree" : `${settings.activeSlot}${setting === undefined ? "" : ` with ${describeRelease(plainRelease(setting))}`}`;
   const commands: [string, string][] = [];
   const again = ending === "config" ? "once that is right" : ending === "lock" ? "once the other one has ended" : "goes on where this one stopped";
   commands.push([invocation(`up ${on}${flags}`), again]);
   if (before.serving !== undefined) commands.push([invocation(`rollback ${on}`), `gives up: ${before.serving.slot} stays, and the file says so again`]);
   if (deploymentId !== undefined) commands.push([invocation(`logs ${deploymentId} ${on}`), "shows the whole log"]);
   return [
-    `${file.name} says what is wanted: ${settings.activeSlot}${setting === undefined ? "" : ` with ${describeRelease(plainRelease(setting))}`}.`,
+    `${file.name} says what is wanted: ${wanted}.`,
     columns(commands.map(([command, what]) => [`  → ${command}`, what])),
   ];
 }
@@ -175,8 +178,8 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const migrations = dryRun ? await migrationsOf(settings, pulumi) : undefined;
   const wanted = { activeSlot: settings.activeSlot, slots: settings.slots, skipMigrations: skipMigrations || settings.skipMigrations, force, migrations };
   const examined = dryRun ? examine({ settings, pulumi }, project) : undefined;
-  const plan = planSentences(before, wanted);
-  output.say(`${dryRun ? "Dry run" : "Deploying"} ${file.stack}: ${planLine(before, wanted)}`);
+  const plan = isDevelopment(settings) ? ["one server runs the working tree, and is built again at every change"] : planSentences(before, wanted);
+  output.say(`${dryRun ? "Dry run" : "Deploying"} ${file.stack}: ${plan.join("; ")}`);
   if (!wanted.skipMigrations) for (const migration of migrations ?? []) output.say(`  ${migration}`);
   const flags = [...(force ? ["--force"] : []), ...(skipMigrations ? ["--skip-migrations"] : [])];
   if (force) output.warn("--force: a lock that somebody else holds does not stop this run, nor does a change to the slot that serves, which interrupts traffic.");
@@ -238,7 +241,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   warnings.forEach((warning) => { output.warn(warning); });
   const outputs: StackOutputs | undefined = end.ok && !dryRun ? await pulumi.outputs() : undefined;
   // Pulumi has no reason to record again what it has recorded.
-  if (outputs !== undefined && !tracker.phases.some(({ phase }) => phase === "record")) {
+  if (outputs !== undefined && !isDevelopment(settings) && !tracker.phases.some(({ phase }) => phase === "record")) {
     const report = await look(settings);
     const request = isStateLost(report) ? recordOf(settings, report, outputs) : undefined;
     if (request !== undefined) {
@@ -264,7 +267,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
     warnings,
   };
   output.result(result, () => {
-    if (end.ok) return dryRun ? previewText(result, tracker) : successText(result, outputs, started);
+    if (end.ok) return dryRun ? previewText(result, tracker) : isDevelopment(settings) ? developmentSuccess(result, settings.name, started) : successText(result, outputs, started);
     const headline = ending === "interrupted" ? `INTERRUPTED after ${seconds(Date.now() - started)}.` : failed ? `FAILED: ${failed.phase}${failed.subject === "" ? "" : ` ${failed.subject}`}, after ${seconds(Date.now() - started)}.` : "FAILED.";
     if (dryRun) return [headline, ...errors].join("\n");
     return ["", headline, ...errors, "", now.sentence, ...wayOut(deployment, settings, ending, tracker.deploymentId)].join("\n");
@@ -277,6 +280,10 @@ function successText({ serving, url, deploymentId, phases }: DeploymentResult, o
   const release = serving && "release" in serving ? describeRelease(serving.release) : "";
   const did = phases.length === 0 ? "Nothing to do: " : "";
   return `${did}${serving?.slot ?? "no slot"} serves ${release} at ${url ?? "?"} (deployment ${deploymentId ?? outputs?.deploymentId ?? "?"}, ${seconds(Date.now() - started)})`;
+}
+
+function developmentSuccess({ url, phases }: DeploymentResult, name: string, started: number): string {
+  return `${phases.length === 0 ? "Nothing to do: the" : "The"} working tree is served at ${url ?? "?"} (${seconds(Date.now() - started)}); docker logs -f togather-${name}-dev shows every build`;
 }
 
 /** What Pulumi would touch, phase by phase. */

@@ -44,7 +44,7 @@ export function phaseOf(urn: string): PhaseOfResource | undefined {
   const own = chain.at(-1) ?? "";
   const component = chain.findLast((type) => type.startsWith("togather:"))?.split(":").at(-1);
   if (component === undefined || own.startsWith("togather:") || own.startsWith("pulumi:")) return undefined;
-  const phase = component === "Slot" ? (own.startsWith("docker:") ? "container" : "gate") : components[component];
+  const phase = component === "Slot" || component === "DevelopmentServer" ? (own.startsWith("docker:") ? "container" : "gate") : components[component];
   if (phase === undefined) return undefined;
   const subject = /^(blue|green)-/.exec(name)?.[1] ?? (phase === "image" ? (name.split("-")[0] ?? "") : "");
   return { phase, subject };

@@ -1,5 +1,6 @@
 import semver from "semver";
 import { z } from "zod";
+import { environmentRules } from "../../config/environments.ts";
 import { tryDocker } from "../../ops/client/docker.ts";
 import { dockerEnvironment } from "../../ops/client/host-lock.ts";
 import { StepError } from "../../ops/errors.ts";
@@ -17,7 +18,7 @@ const clock = { warn: 2, fail: 60 } as const;
 
 const infoSchema = z.looseObject({ ServerVersion: z.string(), SystemTime: z.string(), DockerRootDir: z.string(), OperatingSystem: z.string(), NCPU: z.number() });
 
-type Where = Pick<PlainSettings, "name" | "host" | "ports" | "slotPorts" | "databasePort" | "listenAddress" | "tls" | "database" | "stateLocation" | "logLocation">;
+type Where = Pick<PlainSettings, "name" | "environment" | "host" | "ports" | "slotPorts" | "databasePort" | "listenAddress" | "tls" | "database" | "stateLocation" | "logLocation">;
 
 /** What the engine is asked to find out on its host, in one container: space below each directory, and which ports somebody listens on. */
 const script = `
@@ -54,12 +55,11 @@ function spaceFinding(check: string, location: string, bytes: number, limits: { 
 }
 
 /** Whose a port is, by the containers that publish it. */
-async function portFindings({ name, ports, slotPorts, databasePort, database, tls }: Where, listening: ReadonlySet<number>, docker: (...args: string[]) => ReturnType<typeof tryDocker>): Promise<Finding[]> {
+async function portFindings({ name, environment, ports, slotPorts, databasePort, database, tls }: Where, listening: ReadonlySet<number>, docker: (...args: string[]) => ReturnType<typeof tryDocker>): Promise<Finding[]> {
   const wanted: [key: string, port: number][] = [
     ["ports.http", ports.http],
     ...(tls === undefined ? [] : ([["ports.https", ports.https]] as [string, number][])),
-    ["slotPorts.blue", slotPorts.blue],
-    ["slotPorts.green", slotPorts.green],
+    ...(environmentRules[environment].blueGreen ? ([["slotPorts.blue", slotPorts.blue], ["slotPorts.green", slotPorts.green]] as [string, number][]) : []),
     ...(database.mode === "bundled" ? ([["databasePort", databasePort]] as [string, number][]) : []),
   ];
   return Promise.all(

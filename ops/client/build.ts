@@ -9,6 +9,7 @@ import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { StepError } from "../errors.ts";
 import { projectDirectory } from "../image.ts";
+import { networkVariables } from "../network-variables.ts";
 import { commitArchive, findCommit, newestChange, treeArchive, type Archive } from "./archive.ts";
 import { dockerProblem, isMissing, lastLines, tryDocker, withoutSecrets } from "./docker.ts";
 import { onLines } from "./lines.ts";
@@ -24,9 +25,6 @@ interface BuildSource {
   created: string;
   remove?: () => Promise<void>;
 }
-
-/** Settings of the network that builds need, handed on by name. One that holds credentials is a secret, and is not. */
-const networkVariables = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "GOPROXY"];
 
 function sourceLabel(request: Request, identity: string): string {
   const { release, dockerfile, source, arguments: given = {} } = request;
@@ -91,7 +89,7 @@ function buildArguments(request: Request, source: BuildSource, env: NodeJS.Proce
     ...["build", "--force-rm", `--tag=${tag}`, `--file=${dockerfile}`],
     ...Object.entries(labels).map(([name, value]) => `--label=${name}=${value}`),
     ...Object.entries(values).map(([name, value]) => `--build-arg=${name}=${value}`),
-    ...networkVariables.filter((name) => env[name] !== undefined && env[name] !== "" && !env[name].includes("@")).map((name) => `--build-arg=${name}`),
+    ...Object.keys(networkVariables(env)).map((name) => `--build-arg=${name}`),
     "-",
   ];
 }

@@ -81,6 +81,7 @@ export async function main(): Promise<number> {
     if (step === "build") result = await (await import("./build.ts")).build(request as StepRequest<"build">, context);
     else if (step === "router") result = await (await import("./router.ts")).run(request as StepRequest<"router">, context);
     else if (step === "prune") result = await (await import("./prune.ts")).run(request as StepRequest<"prune">, context);
+    else if (step === "develop") result = await (await import("./develop.ts")).run(request as StepRequest<"develop">, context);
     else result = await runInContainer(step, request, context);
     process.stdout.write(`${JSON.stringify(contract[step].result.parse(redactor.value(result)))}\n`);
     return 0;

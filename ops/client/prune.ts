@@ -9,7 +9,7 @@ import { messageOf } from "../errors.ts";
 import { docker, lastLines, tryDocker } from "./docker.ts";
 
 /** Repositories of the images that `build` makes. */
-const repositories = ["togather-server", "togather-ops", "togather-postgres", "togather-nginx"] as const;
+const repositories = ["togather-server", "togather-ops", "togather-postgres", "togather-nginx", "togather-dev"] as const;
 
 /** A tag of one of our images. */
 export interface Tagged {

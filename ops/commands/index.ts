@@ -1,8 +1,8 @@
-/** The steps that run in the ops container, by name. `build` and `router` are the client's own. */
+/** The steps that run in the ops container, by name. `build`, `router`, `prune` and `develop` are the client's own. */
 import type { StepContext, StepLog } from "../context.ts";
 import type { StepName, StepRequest, StepResult } from "../contract.ts";
 
-export type ContainerStep = Exclude<StepName, "build" | "router" | "prune">;
+export type ContainerStep = Exclude<StepName, "build" | "router" | "prune" | "develop">;
 export interface CommandContext extends StepContext {
   /** For `begin` and `record`, which decide themselves whose log they write. */
   openLog: (deploymentId: string) => StepLog & { close(): void };

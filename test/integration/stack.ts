@@ -216,9 +216,9 @@ export class TestStack {
 
   /** Removes everything of this deployment, by name, whatever state it is in. */
   async remove(): Promise<void> {
-    const parts = ["blue", "green", "router", "db"].map((part) => `togather-${this.name}-${part}`);
+    const parts = ["blue", "green", "router", "db", "dev"].map((part) => `togather-${this.name}-${part}`);
     await execa("docker", ["rm", "--force", "--volumes", ...parts], { reject: false });
-    await execa("docker", ["volume", "rm", "--force", `togather-${this.name}-db-data`, `togather-${this.name}-router-files`], { reject: false });
+    await execa("docker", ["volume", "rm", "--force", `togather-${this.name}-db-data`, `togather-${this.name}-router-files`, `togather-${this.name}-dev-cache`], { reject: false });
     await execa("docker", ["network", "rm", `togather-${this.name}`], { reject: false });
     await execa("docker", ["image", "rm", "--force", ...this.commits.map((commit) => `togather-server:${commit}`)], { reject: false });
     rmSync(`/tmp/togather-deploy-${this.name}.lock`, { force: true });

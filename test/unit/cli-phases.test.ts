@@ -36,12 +36,15 @@ describe("a resource's phase", () => {
     expect(phaseOf(urn("Database", "database-provider", "pulumi:providers:postgresql"))).toBeUndefined();
   });
 
-  it("is known for every resource of the program that does something", async () => {
-    const graph = await runProgram({ ...firstDeployment, slots: { blue: releases.v1, green: releases.v2 } });
+  it.each([
+    ["blue-green", { ...firstDeployment, slots: { blue: releases.v1, green: releases.v2 } }, 25],
+    ["development", { ...firstDeployment, environment: "development", slots: {} }, 15],
+  ])("is known for every resource of the program that does something: %s", async (_name, config, least) => {
+    const graph = await runProgram(config);
     // Mocks give no parent types: the component is found by the name that it gives to its parts.
     const parents = graph.resources.filter(({ type }) => type.startsWith("togather:"));
     const parts = graph.resources.filter(({ type }) => !type.startsWith("togather:") && !type.startsWith("pulumi:"));
-    expect(parts.length).toBeGreaterThan(25);
+    expect(parts.length).toBeGreaterThan(least);
     for (const { type, name } of parts) {
       const parent = parents.filter((one) => name.startsWith(`${one.name}-`)).sort((a, b) => b.name.length - a.name.length)[0];
       expect(parent, name).toBeDefined();

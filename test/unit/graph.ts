@@ -48,6 +48,7 @@ const results: Record<string, unknown> = {
   switch: { from: null, to: "blue", switchedAt: "2026-01-01T00:00:00Z", durationMs: 1 },
   record: { deploymentId: "20260101_000000_1111111", file: "/s/deployment-state.json", log: "/l/x.log" },
   prune: { removed: [] },
+  develop: { status: 200, durationMs: 1 },
 };
 
 interface RegisterRequest {
@@ -136,7 +137,7 @@ export async function runProgram(config: Record<string, unknown>, last?: Serving
   };
   const encoded = Object.entries(config).map(([key, value]) => [`togather:${key}`, typeof value === "string" ? value : JSON.stringify(value)]);
   pulumi.runtime.setAllConfig(Object.fromEntries(encoded) as Record<string, string>);
-  const program = (await import("../../index.ts")) as Record<string, unknown>;
+  const program = (await import("../../index.ts")).default as unknown as Record<string, unknown>;
   const outputs = Object.fromEntries(
     await Promise.all(
       Object.entries(program).map(async ([key, value]) => [key, pulumi.Output.isInstance(value) ? await promiseOf(value) : value] as const),

@@ -38,6 +38,8 @@ function problems(config: Record<string, unknown>, environment: NodeJS.ProcessEn
 }
 
 const staging = { environment: "staging", slots: { blue: { version: "v1.0.0", commit } } };
+/** It has no slots. Its source is in the project's directory. */
+const inDevelopment = { environment: "development", source: { module: ".", migrations: "." } };
 
 describe("defaults", () => {
   it("are the reference's", () => {
@@ -125,7 +127,7 @@ describe("production", () => {
       expect.stringContaining("togather:tls: production serves HTTPS, but no certificate is set"),
     ]);
     expect(load({ ...staging, ...tree }).warnings).toHaveLength(2);
-    expect(load({ ...staging, ...tree, environment: "development" }, { JWT_SECRET: strong(), ADMIN_API_KEY: strong(), DATABASE_PASSWORD: strong() }).warnings).toEqual([]);
+    expect(load(inDevelopment, { JWT_SECRET: strong(), ADMIN_API_KEY: strong(), DATABASE_PASSWORD: strong() }).warnings).toEqual([]);
   });
 });
 
@@ -177,11 +179,11 @@ describe("secrets", () => {
 
   it("that are weak only make development warn", () => {
     const weak = { ...secrets, ADMIN_API_KEY: "changeme", DATABASE_PASSWORD: "togather" };
-    expect(load({ ...staging, environment: "development" }, weak).warnings).toEqual([
+    expect(load(inDevelopment, weak).warnings).toEqual([
       "environment variable ADMIN_API_KEY: is a placeholder, expected a secret of your own",
       "environment variable DATABASE_PASSWORD: has 8 characters, expected at least 16",
     ]);
-    expect(problems({ ...staging, environment: "development" }, { ...weak, JWT_SECRET: "short" })).toEqual([expect.stringContaining("the server takes none below 32")]);
+    expect(problems(inDevelopment, { ...weak, JWT_SECRET: "short" })).toEqual([expect.stringContaining("the server takes none below 32")]);
   });
 
   it("of another environment are refused in production, and warned of elsewhere", async () => {
@@ -196,7 +198,7 @@ describe("secrets", () => {
     ]);
     const adminApiKey = strong();
     expect(load(production, { ...own, ADMIN_API_KEY: adminApiKey }).warnings).toEqual([]);
-    expect(load({ ...staging, environment: "development" }, { JWT_SECRET: strong(), DATABASE_PASSWORD: strong(), ADMIN_API_KEY: adminApiKey }).warnings).toEqual([
+    expect(load(inDevelopment, { JWT_SECRET: strong(), DATABASE_PASSWORD: strong(), ADMIN_API_KEY: adminApiKey }).warnings).toEqual([
       "environment variable ADMIN_API_KEY: is in use in production too, expected a secret of its own for development",
     ]);
   });
@@ -273,7 +275,7 @@ describe("an external database", () => {
       expect.stringContaining("environment variable DATABASE_URL: connects with sslmode=prefer, expected at least require -> end the URL with ?sslmode=require"),
     );
     expect(load(external, plain).warnings).toContain("environment variable DATABASE_URL: connects with sslmode=prefer, expected at least require");
-    expect(load({ ...external, environment: "development" }, plain).warnings.join()).not.toContain("sslmode");
+    expect(load({ ...inDevelopment, database: external.database }, plain).warnings.join()).not.toContain("sslmode");
   });
 
   it("is not half chosen", () => {

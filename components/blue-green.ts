@@ -1,0 +1,181 @@
+import * as pulumi from "@pulumi/pulumi";
+import { Begin } from "./begin.ts";
+import { declareDatabase } from "./declare-database.ts";
+import { DatabaseCheck } from "./external-database.ts";
+import { dockerProvider, hostContext } from "./host.ts";
+import { BundledImage, ServerImage } from "./image.ts";
+import { ImageRetention } from "./image-retention.ts";
+import { removeInterrupted, type Interrupted } from "./interrupted.ts";
+import { Migration } from "./migration.ts";
+import { Network } from "./network.ts";
+import { noteOverrides } from "./overrides.ts";
+import { sayPlan } from "./preview-plan.ts";
+import { DeploymentRecord } from "./record.ts";
+import { plainRelease, plainReleases } from "./releases.ts";
+import { Router } from "./router.ts";
+import { serverSecrets } from "./server-secrets.ts";
+import { askServing, refuseChangeInPlace, staysInPlace } from "./serving.ts";
+import { Slot } from "./slot.ts";
+import { Snapshot } from "./snapshot.ts";
+import { Switch } from "./switch.ts";
+import { Verification } from "./verification.ts";
+import type { Settings } from "../config/load.ts";
+import { publicUrl } from "../config/public-url.ts";
+import { orRunError } from "../config/run-error.ts";
+import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
+
+/** What a blue-green stack tells: `pulumi stack output`. */
+export interface BlueGreenOutputs {
+  /** Where the router answers. */
+  url: string;
+  httpsUrl?: string;
+  /** What takes requests: true only after the switch. */
+  serving: pulumi.Output<{ slot: SlotName; release: Release }>;
+  activeSlot: pulumi.Output<SlotName>;
+  version: pulumi.Output<string>;
+  commit: pulumi.Output<string>;
+  slots: Partial<Record<SlotName, Release>>;
+  /** The schema version that each slot's release needs; a slot without migrations has none. */
+  schemaVersions: Partial<Record<SlotName, pulumi.Output<number | null>>>;
+  deploymentId: pulumi.Output<string>;
+  stateFile: pulumi.Output<string>;
+  logFile: pulumi.Output<string>;
+  /** With which `togather snapshots` reaches the database. Secret. */
+  databaseUrl: pulumi.Output<string>;
+  databaseAdminUrl?: pulumi.Output<string>;
+}
+
+/** Declares two slots behind a router, and which of them serves. */
+export async function blueGreen(settings: Settings, interrupted: Interrupted): Promise<BlueGreenOutputs> {
+  const { activeSlot, addresses, deployment, name, rules, slots, source, tls } = settings;
+  const asked = askServing(settings).then((now) => {
+    orRunError(() => { refuseChangeInPlace(settings, now); });
+    return now;
+  });
+  // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
+  if (!pulumi.runtime.isDryRun()) await removeInterrupted(settings, await asked, interrupted);
+  sayPlan(settings, asked);
+
+  const context = hostContext(settings);
+  const onHost = { providers: [dockerProvider(settings)] };
+  const secrets = serverSecrets(settings);
+
+  // What both slots share: the private network, the program that does the steps, the database, the router.
+  const { networkName } = new Network("network", { name, ...settings.network }, onHost);
+  const ops = new BundledImage("ops-image", { image: "ops", context });
+  const begin = new Begin("begin", { context, activeSlot, slots }, { dependsOn: [ops] });
+  noteOverrides(settings, context.directories, begin.deploymentId);
+  const database = declareDatabase(settings, { context, networkName }, onHost);
+  // Where a container reaches the database.
+  const databaseNetwork = settings.database.network === "" ? undefined : settings.database.network;
+  const nginxImage = new BundledImage("nginx-image", { image: "nginx", context });
+  const router = new Router(
+    "router",
+    {
+      context,
+      networkName,
+      imageId: nginxImage.imageId,
+      address: addresses.router,
+      slots: { blue: `${addresses.blue}:${source.port}`, green: `${addresses.green}:${source.port}` },
+      listenAddress: settings.listenAddress,
+      ports: settings.ports,
+      tls: tls === undefined ? undefined : { certificate: tls.certificate, key: pulumi.secret(tls.key) },
+      redirectToHttps: rules.redirectToHttps,
+    },
+    onHost,
+  );
+
+  const last = await asked;
+
+  const verify = deployment.database.snapshot_verify === "auto" ? rules.snapshotVerify : deployment.database.snapshot_verify;
+  /** Verifications that wait until the deployment is over. */
+  const verifyAfter: ((after: pulumi.Resource[]) => void)[] = [];
+  /** The schema version that each slot's release needs; a slot without migrations has none. */
+  const schemaVersions: Partial<Record<SlotName, pulumi.Output<number | null>>> = {};
+
+  // What a slot runs: image ─► snapshot (─► verification) ─► migration ─► container ─► gate. It depends on its own release alone.
+  function declareSlot(slot: SlotName): Slot | undefined {
+    const release = slots[slot];
+    if (release === undefined) return undefined;
+    const data = { context, networkName: databaseNetwork ?? networkName, release, databaseUrl: database.ownerUrl };
+    const { extensions, mode } = settings.database;
+    const check =
+      mode === "external" ? [new DatabaseCheck(`${slot}-database`, { ...data, appUrl: database.appUrl, extensions, superuser: rules.unprivilegedRole }, { dependsOn: [begin] })] : [];
+    const image = new ServerImage(`${slot}-image`, { context, release, source }, { ...onHost, dependsOn: [begin] });
+    const { backup_location: backupLocation, snapshot_retention: retention, snapshot_keep_verified: keepVerified } = deployment.database;
+    const snapshot = settings.skipMigrations
+      ? undefined
+      : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention, keepVerified }, { dependsOn: [image, ops, ...check] });
+    const verifySnapshot = (required: boolean, after: pulumi.Resource[]): Verification[] =>
+      snapshot === undefined ? [] : [new Verification(`${slot}-verification`, { ...data, databaseAdminUrl: database.adminUrl, backupLocation, snapshot, required }, { dependsOn: after })];
+    if (verify === "background") verifyAfter.push((after) => verifySnapshot(false, after));
+    const verified = verify === "required" || verify === "when-possible" ? verifySnapshot(verify === "required", []) : [];
+    const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source, lint: rules.migrationLint }, { dependsOn: [snapshot, ...verified] });
+    if (migration) schemaVersions[slot] = migration.result.apply(({ expected }) => expected);
+    return new Slot(
+      `${slot}-slot`,
+      {
+        context,
+        networkName,
+        slot,
+        release,
+        imageId: image.imageId,
+        address: addresses[slot],
+        port: source.port,
+        loopbackPort: settings.slotPorts[slot],
+        portVariable: source.portVariable,
+        environment: { ENVIRONMENT: settings.environment, [source.logLevelVariable]: rules.logLevel, ...source.environment },
+        secrets: { ...secrets, DATABASE_URL: database.appUrl },
+        databaseNetwork,
+        knowsHost: mode === "external",
+        gateDatabaseUrl: database.ownerUrl,
+        healthPath: source.healthPath,
+        expectedMigration: migration?.result.apply(({ expected }) => expected) ?? null,
+        gate: {
+          retries: deployment.deployment.health_check_retries,
+          intervalSeconds: deployment.deployment.health_check_interval,
+          graceSeconds: deployment.deployment.grace_period,
+        },
+        serving: last?.slot === slot && staysInPlace(settings, last),
+      },
+      { ...onHost, dependsOn: migration === undefined ? [image, ops, ...check] : [migration] },
+    );
+  }
+  const declared = new Map(slotNames.map((slot) => [slot, declareSlot(slot)]));
+
+  // Which slot serves: flipped for a release, flipped back for a rollback. `readSettings` has checked that it holds one.
+  const release = slots[activeSlot];
+  const target = declared.get(activeSlot);
+  if (release === undefined || target === undefined) throw new pulumi.RunError(`slot ${activeSlot} holds no release`);
+  const traffic = new Switch(
+    "switch",
+    { context, networkName, router, activeSlot, release, slotAddress: target.address, healthPath: source.healthPath },
+    { dependsOn: [target, router, begin] },
+  );
+  const { deploymentId } = begin;
+  const record = new DeploymentRecord(
+    "record",
+    { context, activeSlot, slots, release, deploymentId, logRetention: deployment.logging.retention },
+    { dependsOn: [traffic, ...[...declared.values()].filter((slot) => slot !== undefined)] },
+  );
+
+  new ImageRetention("image-retention", { context, releases: Object.values(slots), bundled: [ops, nginxImage], retention: deployment.images.retention }, { dependsOn: [record] });
+  for (const begin of verifyAfter) begin([record]);
+
+  const serving = traffic.result.apply(({ to }) => ({ slot: to, release: plainRelease(release) }));
+  return {
+    url: publicUrl(settings, "http"),
+    ...(tls === undefined ? {} : { httpsUrl: publicUrl(settings, "https") }),
+    serving,
+    activeSlot: serving.apply((now) => now.slot),
+    version: serving.apply((now) => now.release.version),
+    commit: serving.apply((now) => now.release.commit),
+    slots: plainReleases(slots),
+    schemaVersions,
+    deploymentId,
+    stateFile: record.result.apply(({ file }) => file),
+    logFile: record.result.apply(({ log }) => log),
+    databaseUrl: database.ownerUrl,
+    ...(database.adminUrl === undefined ? {} : { databaseAdminUrl: database.adminUrl }),
+  };
+}
