@@ -1,10 +1,10 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { parseDocument } from "yaml";
+import { freePorts } from "../../cli/free-port.ts";
 
 const project = join(import.meta.dirname, "../..");
 
@@ -24,19 +24,13 @@ export interface Run {
   durationMs: number;
 }
 
-/** A port that is free on the loopback at this moment. */
+/**
+ * A port that is free on the loopback, and stays so: one that the kernel hands out would be another connection's before
+ * a container listens there. So it is below the ephemeral range (Linux: 32768 and up).
+ */
 export async function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => {
-        if (address === null || typeof address === "string") reject(new Error("no port"));
-        else resolve(address.port);
-      });
-    });
-  });
+  const { port } = await freePorts({ port: randomInt(20_000, 30_000) });
+  return port;
 }
 
 /**
