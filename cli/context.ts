@@ -1,7 +1,7 @@
 import { Option, type Command } from "commander";
 import { project } from "../toolchain/setup.ts";
 import { PulumiStack, selectedStack } from "./deploy/pulumi-stack.ts";
-import type { Before } from "./deploy/plan.ts";
+import type { Before } from "../config/plan.ts";
 import { Failure } from "./failure.ts";
 import { Output } from "./output.ts";
 import { StackFile, type PlainSettings } from "./stack-file.ts";

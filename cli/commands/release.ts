@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { project } from "../../toolchain/setup.ts";
 import { deployContext, readContext, ready, withDeployOptions, type DeployOptions } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
-import { otherSlot } from "../deploy/plan.ts";
+import { otherSlot } from "../../config/plan.ts";
 import { resolveRelease } from "../deploy/resolve-release.ts";
 import { refuseWithoutSlots } from "../development/refuse.ts";
 

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { publicUrl } from "../../config/public-url.ts";
 import { slotNames, type SlotName } from "../../ops/contract.ts";
 import { readContext, withCommonOptions, type CommonOptions, type ReadContext } from "../context.ts";
-import { describeRelease } from "../deploy/plan.ts";
+import { describeRelease } from "../../config/plan.ts";
 import { developmentText, lookAtDevelopment } from "../development/look.ts";
 import { isDevelopment } from "../development/refuse.ts";
 import { driftOf } from "../host/drift.ts";

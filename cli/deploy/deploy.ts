@@ -13,7 +13,7 @@ import { columns, invocation, type Output } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import { areStale, describeLock, heldText, isLocked, locksIn } from "./backend-lock.ts";
 import { endings, PhaseTracker } from "./phases.ts";
-import { describeRelease, planSentences, plainRelease, type Before, type Serving } from "./plan.ts";
+import { describeRelease, planSentences, plainRelease, type Before, type Serving } from "../../config/plan.ts";
 import { Progress, seconds } from "./progress.ts";
 import type { PulumiStack, RunEnd, StackOutputs } from "./pulumi-stack.ts";
 import { schemaVersion } from "./schema-version.ts";

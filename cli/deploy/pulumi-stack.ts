@@ -11,7 +11,7 @@ import { Failure } from "../failure.ts";
 import type { DecryptedConfig } from "../doctor/settings.ts";
 import type { StackFile } from "../stack-file.ts";
 import { backendDirectory, locksOf, removeLocks, type BackendLock } from "./backend-lock.ts";
-import type { Before, Serving } from "./plan.ts";
+import type { Before, Serving } from "../../config/plan.ts";
 import type { EngineEvent, PulumiCommand } from "@pulumi/pulumi/automation/index.js";
 
 /** As Pulumi.yaml names it. */

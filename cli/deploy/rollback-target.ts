@@ -3,7 +3,7 @@ import type { SlotName } from "../../ops/contract.ts";
 import { Failure } from "../failure.ts";
 import type { Entry } from "../host/entries.ts";
 import { invocation } from "../output.ts";
-import { describeRelease, isSameRelease, otherSlot, plainRelease, type Before } from "./plan.ts";
+import { describeRelease, isSameRelease, otherSlot, plainRelease, type Before } from "../../config/plan.ts";
 
 /** What a rollback changes in the stack file. */
 export interface Rollback {

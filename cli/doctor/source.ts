@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { slotNames } from "../../ops/contract.ts";
 import { run } from "../../toolchain/run.ts";
-import { describeRelease, plainRelease } from "../deploy/plan.ts";
+import { describeRelease, plainRelease } from "../../config/plan.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 

@@ -1,5 +1,5 @@
 import { slotNames } from "../../ops/contract.ts";
-import { describeRelease, isSameRelease, plainRelease } from "../deploy/plan.ts";
+import { describeRelease, isSameRelease, plainRelease } from "../../config/plan.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import type { HostReport } from "./look.ts";
 

@@ -1,6 +1,6 @@
 /** The lock of a deployment, held by a command for as long as it works on the database. */
 import { lockFile, takeHostLock, thisHolder } from "../../ops/client/host-lock.ts";
-import type { Before } from "../deploy/plan.ts";
+import type { Before } from "../../config/plan.ts";
 import { Failure } from "../failure.ts";
 import type { Output } from "../output.ts";
 import type { PlainSettings } from "../stack-file.ts";

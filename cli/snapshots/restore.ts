@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { SlotName, StepResult } from "../../ops/contract.ts";
 import { confirm } from "../confirm.ts";
 import type { DeployContext } from "../context.ts";
-import { describeRelease } from "../deploy/plan.ts";
+import { describeRelease } from "../../config/plan.ts";
 import { Failure } from "../failure.ts";
 import { look, type Health } from "../host/look.ts";
 import { at, columns, invocation } from "../output.ts";

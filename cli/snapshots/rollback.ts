@@ -2,7 +2,7 @@
 import { confirm } from "../confirm.ts";
 import type { DeployContext } from "../context.ts";
 import { deploy, type Deployment } from "../deploy/deploy.ts";
-import { describeRelease, otherSlot, plainRelease } from "../deploy/plan.ts";
+import { describeRelease, otherSlot, plainRelease } from "../../config/plan.ts";
 import type { Rollback } from "../deploy/rollback-target.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { Failure } from "../failure.ts";

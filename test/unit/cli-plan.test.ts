@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { planLine, type Before } from "../../cli/deploy/plan.ts";
+import { planLine, type Before } from "../../config/plan.ts";
 import { resolveImage } from "../../cli/deploy/resolve-release.ts";
 import { rollbackTarget } from "../../cli/deploy/rollback-target.ts";
 import { Failure } from "../../cli/failure.ts";
