@@ -86,6 +86,11 @@ export class StackFile {
     return ["encryptionsalt", "secretsprovider", "encryptedkey"].some((key) => this.#document.has(key));
   }
 
+  /** Whether the file has a value for a key, encrypted or not. */
+  has(key: keyof StackSettings): boolean {
+    return this.#document.hasIn(["config", `${prefix}${key}`]);
+  }
+
   /** The values under `togather:` as Pulumi hands them to the program: texts, structures as JSON. Encrypted ones are left out. */
   #config(): Record<string, string> {
     const config = this.#document.get("config");

@@ -1,11 +1,12 @@
 import { X509Certificate } from "node:crypto";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { describe, expect, it } from "vitest";
 import { freePorts } from "../../cli/free-port.ts";
 import { ensureCertificate } from "../../cli/local-certificate.ts";
+import { ensureDevelopmentSecrets } from "../../cli/development/secrets.ts";
 import { ensureSecrets } from "../../cli/local-secrets.ts";
 import { LocalStackFile } from "../../cli/local-stack.ts";
 import type { ReleaseSource } from "../../cli/release-source.ts";
@@ -30,6 +31,28 @@ describe("local secrets", () => {
     expect(ensureSecrets(file)).toEqual(["ADMIN_API_KEY", "DATABASE_PASSWORD"]);
     expect(readFileSync(file, "utf8")).toMatch(/^# mine\nJWT_SECRET=abc\n/);
     expect(mode(file)).toBe(0o600);
+  });
+});
+
+describe("development's secrets", () => {
+  const settings = { environment: "development", database: { mode: "bundled" }, secretsFile: "" } as Parameters<typeof ensureDevelopmentSecrets>[2];
+  const none = { has: () => false };
+
+  it("are made up where nobody gave them", () => {
+    const project = temporaryDirectory();
+    const file = { has: (key: string) => key === "adminApiKey" };
+    expect(ensureDevelopmentSecrets(project, file, settings, { JWT_SECRET: "given" })).toEqual({ names: ["DATABASE_PASSWORD"], file: ".env.development" });
+    expect(readFileSync(join(project, ".env.development"), "utf8")).toMatch(/^# Made by togather up .*\nDATABASE_PASSWORD=[\w-]{43,}\n$/);
+    expect(mode(join(project, ".env.development"))).toBe(0o600);
+    expect(ensureDevelopmentSecrets(project, file, settings, { JWT_SECRET: "given" })).toBeUndefined();
+  });
+
+  it("are nobody else's: other environments and databases bring their own", () => {
+    const project = temporaryDirectory();
+    expect(ensureDevelopmentSecrets(project, none, { ...settings, environment: "staging" }, {})).toBeUndefined();
+    expect(ensureDevelopmentSecrets(project, none, { ...settings, database: { ...settings.database, mode: "external" } }, {})).toBeUndefined();
+    expect(ensureDevelopmentSecrets(project, { has: () => true }, settings, {})).toBeUndefined();
+    expect(readdirSync(project)).toEqual([]);
   });
 });
 

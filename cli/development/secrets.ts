@@ -1,0 +1,23 @@
+import { join } from "node:path";
+import { environmentRules } from "../../config/environments.ts";
+import { secretNames, type bundledSecrets } from "../../config/secrets.ts";
+import { ensureSecrets } from "../local-secrets.ts";
+import type { PlainSettings, StackFile } from "../stack-file.ts";
+
+/**
+ * Makes up what secrets a development stack lacks, in its secrets file: the data and the server are this machine's own.
+ * What the environment or the stack's config has is left alone, and so are other environments' secrets.
+ * @returns what was made, and where, as people know it; undefined when nothing was missing.
+ */
+export function ensureDevelopmentSecrets(
+  project: string,
+  file: Pick<StackFile, "has">,
+  settings: Pick<PlainSettings, "environment" | "database" | "secretsFile">,
+  environment: NodeJS.ProcessEnv,
+): { names: string[]; file: string } | undefined {
+  if (environmentRules[settings.environment].blueGreen || settings.database.mode === "external") return undefined;
+  const shownAs = settings.secretsFile === "" ? `.env.${settings.environment}` : settings.secretsFile;
+  const isGiven = (key: (typeof bundledSecrets)[number]): boolean => Boolean(environment[secretNames[key]]) || file.has(key);
+  const names = ensureSecrets(join(project, shownAs), { isGiven, comment: "Made by togather up for development on this machine. Never commit it." });
+  return names.length === 0 ? undefined : { names, file: shownAs };
+}
