@@ -65,7 +65,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
   const ops = new BundledImage("ops-image", { image: "ops", context });
   const begin = new Begin("begin", { context, activeSlot, slots }, { dependsOn: [ops] });
   noteOverrides(settings, context.directories, begin.deploymentId);
-  const database = declareDatabase(settings, { context, networkName }, onHost);
+  const database = await declareDatabase(settings, { context, networkName }, onHost);
   // Where a container reaches the database.
   const databaseNetwork = settings.database.network === "" ? undefined : settings.database.network;
   const nginxImage = new BundledImage("nginx-image", { image: "nginx", context });

@@ -12,8 +12,10 @@ export interface DatabaseArgs {
   networkName: pulumi.Input<string>;
   /** Fixed address in the private network. */
   address: string;
-  /** Port on the host's loopback, through which roles and extensions are declared. */
+  /** Port on the host's loopback, for people. */
   loopbackPort: number;
+  /** Port on the loopback of the machine that runs Pulumi, through which roles and extensions are declared. */
+  reachableAt: number;
   extensions: readonly string[];
   /** Superuser's password; the roles' passwords are derived from it. */
   password: pulumi.Output<string>;
@@ -23,6 +25,10 @@ export interface DatabaseArgs {
 
 const databaseName = "togather";
 const port = 5432;
+
+export function databaseContainer(name: string): string {
+  return `togather-${name}-db`;
+}
 
 /** A role's password: derived, so that there is one secret to keep, and no role's password tells another's. */
 function rolePassword(password: pulumi.Output<string>, role: string): pulumi.Output<string> {
@@ -47,7 +53,7 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
 
   constructor(name: string, args: DatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Database", name, {}, opts);
-    const containerName = `togather-${args.name}-db`;
+    const containerName = databaseContainer(args.name);
     const volume = new docker.Volume(
       `${name}-data`,
       { name: `${containerName}-data`, labels: containerLabels(args.name, "database") },
@@ -78,7 +84,7 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
     );
     const provider = new postgresql.Provider(
       `${name}-provider`,
-      { host: "127.0.0.1", port: args.loopbackPort, username: "postgres", password: args.password, sslmode: "disable", superuser: true, connectTimeout: 30 },
+      { host: "127.0.0.1", port: args.reachableAt, username: "postgres", password: args.password, sslmode: "disable", superuser: true, connectTimeout: 30 },
       { parent: this },
     );
     // What lives in the volume goes with it: nothing is dropped role by role from a database that is being deleted.

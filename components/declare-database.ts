@@ -1,14 +1,32 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/load.ts";
-import { Database, type DatabaseUrls } from "./database.ts";
+import { toRunError } from "../config/run-error.ts";
+import { forwardDatabase, forwardedPort, isElsewhere } from "../ops/client/forward-database.ts";
+import { Database, databaseContainer, type DatabaseUrls } from "./database.ts";
 import { externalDatabase } from "./external-database.ts";
 import type { HostContext } from "./host.ts";
+import { engineAddress } from "./host-lock.ts";
 import { BundledImage } from "./image.ts";
 
+/**
+ * The port of this machine's loopback where roles and extensions are declared: the engine's own, or one that leads to
+ * another machine's. In a preview too: that of `pulumi refresh --run-program` reads what is there.
+ */
+async function reachableAt({ name, host, databasePort }: Settings): Promise<number> {
+  if (!isElsewhere(host, process.env)) return databasePort;
+  const engine = engineAddress();
+  const port = forwardedPort(name);
+  if (engine === undefined) return port;
+  return forwardDatabase({ container: databaseContainer(name), host, engine, port }).catch((error: unknown) => {
+    throw toRunError(error);
+  });
+}
+
 /** The database that the settings ask for: PostgreSQL in a container of this stack, or one that is there already. */
-export function declareDatabase(settings: Settings, { context, networkName }: { context: HostContext; networkName: pulumi.Input<string> }, onHost: pulumi.ComponentResourceOptions): DatabaseUrls {
+export async function declareDatabase(settings: Settings, { context, networkName }: { context: HostContext; networkName: pulumi.Input<string> }, onHost: pulumi.ComponentResourceOptions): Promise<DatabaseUrls> {
   const { name, addresses, database, databasePort, rules } = settings;
   if (database.mode === "external") return externalDatabase(database);
+  const port = await reachableAt(settings);
   const { imageId } = new BundledImage("postgres-image", { image: "postgres", context });
   return new Database(
     "database",
@@ -18,6 +36,7 @@ export function declareDatabase(settings: Settings, { context, networkName }: { 
       imageId,
       address: addresses.database,
       loopbackPort: databasePort,
+      reachableAt: port,
       extensions: database.extensions,
       password: pulumi.secret(database.password),
       protectData: rules.protectData,

@@ -32,7 +32,7 @@ export async function development(settings: Settings, interrupted: Interrupted):
   const { networkName } = new Network("network", { name, ...settings.network }, onHost);
   const ops = new BundledImage("ops-image", { image: "ops", context });
   const image = new BundledImage("dev-image", { image: "dev", context });
-  const database = declareDatabase(settings, { context, networkName }, onHost);
+  const database = await declareDatabase(settings, { context, networkName }, onHost);
   const databaseNetwork = settings.database.network === "" ? undefined : settings.database.network;
 
   // Not a commit's migrations but those of the working tree: a new file is applied by the next run.

@@ -48,7 +48,7 @@ export async function holdHostLock(settings: Deployment): Promise<void> {
 export const hasEngine = (): boolean => engineAddress() !== undefined;
 
 /** `address:port` of the engine that runs this program; undefined where none does. */
-function engineAddress(): string | undefined {
+export function engineAddress(): string | undefined {
   // Pulumi's interface has only the calls, the client behind it is grpc's: the one place that also knows the engine of
   // an inline program.
   const engine = pulumi.runtime.getEngine() as { getChannel(): { getTarget(): string } } | undefined;

@@ -42,6 +42,8 @@ export class TestStack {
   readonly directory: string;
   readonly canaries: Canaries;
   readonly ports: { http: number; https: number; blue: number; green: number; database: number };
+  /** Variables beside this process's own with which Pulumi and togather run. */
+  variables: NodeJS.ProcessEnv = {};
   private readonly commits: string[] = [];
 
   private constructor(name: string, directory: string, ports: TestStack["ports"]) {
@@ -138,6 +140,7 @@ export class TestStack {
       PULUMI_BACKEND_URL: `file://${encodeURI(join(this.directory, ".togather/state"))}`,
       PULUMI_CONFIG_PASSPHRASE: "test",
       PULUMI_CONFIG_PASSPHRASE_FILE: "",
+      ...this.variables,
     };
   }
 
