@@ -12,6 +12,7 @@ export const exitCodes = {
   migration: { code: 6, meaning: "a migration failed, or is not safe (lint)" },
   gate: { code: 7, meaning: "the new release did not pass its gate" },
   switch: { code: 8, meaning: "the switch could not be confirmed and was undone" },
+  rolledBack: { code: 9, meaning: "traffic had moved to the new release and was sent back" },
   restore: { code: 10, meaning: "a snapshot could not be verified or restored; the database is as it was" },
   interrupted: { code: 130, meaning: "interrupted (Ctrl-C, SIGTERM)" },
 } as const;

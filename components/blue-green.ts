@@ -20,7 +20,9 @@ import { Snapshot } from "./snapshot.ts";
 import { Switch } from "./switch.ts";
 import { Verification } from "./verification.ts";
 import type { Settings } from "../config/load.ts";
+import { postSwitchChecks } from "../config/post-switch.ts";
 import { publicUrl } from "../config/public-url.ts";
+import { rolloutOf } from "../config/rollout.ts";
 import { orRunError } from "../config/run-error.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
 
@@ -149,7 +151,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
   if (release === undefined || target === undefined) throw new pulumi.RunError(`slot ${activeSlot} holds no release`);
   const traffic = new Switch(
     "switch",
-    { context, networkName, router, activeSlot, release, slotAddress: target.address, healthPath: source.healthPath },
+    { context, networkName, router, activeSlot, release, slotAddress: target.address, healthPath: source.healthPath, checks: postSwitchChecks(settings), rollout: rolloutOf(settings.rollout) },
     { dependsOn: [target, router, begin] },
   );
   const { deploymentId } = begin;

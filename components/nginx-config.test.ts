@@ -62,9 +62,11 @@ describe("renderNginxFiles", () => {
 
   it("hands control out on the unix socket alone", () => {
     const text = render({ tls: true });
-    const publicServer = text.slice(text.indexOf("listen 8080"), text.indexOf("listen unix:"));
+    const publicServer = text.slice(text.indexOf("listen 8080"), text.indexOf("listen 9145"));
     expect(publicServer).not.toContain("js_content");
-    expect(directives(text).filter((line) => line.startsWith("listen "))).toEqual(["listen 8080 backlog=4096;", "listen 8443 ssl backlog=4096;", "listen unix:/router/run/control.sock;"]);
+    // Whoever is in the private network may read metrics, and nothing else.
+    expect(directives(text.slice(text.indexOf("listen 9145"), text.indexOf("listen unix:"))).filter((line) => line.startsWith("js_content"))).toEqual(["js_content router.metrics;"]);
+    expect(directives(text).filter((line) => line.startsWith("listen "))).toEqual(["listen 8080 backlog=4096;", "listen 8443 ssl backlog=4096;", "listen 9145;", "listen unix:/router/run/control.sock;"]);
   });
 
   it.each(["app-blue:8080", "10.213.3.10", "10.213.3.10:0", "10.213.3.10:99999", "10.213.3.10:8080;", "[::1]:8080", ""])("refuses %j as a slot's address", (address) => {

@@ -26,14 +26,14 @@ async function migrationsOf({ name, host, activeSlot, slots, source, database }:
  */
 export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>): void {
   if (!pulumi.runtime.isDryRun() || !hasEngine()) return;
-  const { activeSlot, slots, skipMigrations, force } = settings;
+  const { activeSlot, slots, skipMigrations, force, rollout } = settings;
   void asked
     .then(async (serving) => {
       const held = serving?.held ?? {};
       // Only a release that is not there yet runs any.
       const runs = !skipMigrations && !isSameRelease(slots[activeSlot], held[activeSlot]);
       const migrations = runs ? await migrationsOf(settings) : undefined;
-      const plan = planLine({ serving, slots: held }, { activeSlot, slots, skipMigrations, force, migrations });
+      const plan = planLine({ serving, slots: held }, { activeSlot, slots, skipMigrations, force, rollout, migrations });
       await pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
       if (runs) await warnOfMigrations(settings, serving, migrations);
     })

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { SlotRelease } from "../config/load.ts";
-import type { SlotName, StepResult } from "../ops/contract.ts";
+import type { EndpointCheck, Rollout, SlotName, StepResult } from "../ops/contract.ts";
 import type { HostContext } from "./host.ts";
 import { plainRelease } from "./releases.ts";
 import type { Router } from "./router.ts";
@@ -16,9 +16,13 @@ export interface SwitchArgs {
   /** The active slot's address, host:port. */
   slotAddress: string;
   healthPath: string;
+  /** Asked through the router after the switch. */
+  checks: EndpointCheck[];
+  /** How traffic moves to a new release. */
+  rollout: Rollout;
 }
 
-/** Which slot serves: one atomic write, confirmed through the router, undone when it can't be confirmed. */
+/** Which slot serves: one atomic write, confirmed through the router; undone when it can't be confirmed, or when the release does not hold up. */
 export class Switch extends pulumi.ComponentResource {
   readonly result: pulumi.Output<StepResult<"switch">>;
 
@@ -39,6 +43,8 @@ export class Switch extends pulumi.ComponentResource {
         slotUrl: `http://${args.slotAddress}`,
         routerUrl: args.router.url,
         healthPath: args.healthPath,
+        checks: args.checks,
+        rollout: args.rollout,
       },
       step,
       { parent: this, dependsOn: opts?.dependsOn },

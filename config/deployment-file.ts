@@ -4,6 +4,11 @@ import { keysAt, problemsOf, type Problem } from "./problems.ts";
 
 const absolutePath = z.string().regex(/^\/\S(.*\S)?$/, "expected an absolute path on the Docker host, e.g. /var/backups/togather");
 
+const endpointCheck = z.strictObject({
+  path: z.string().regex(/^\/[^\s#]*$/, "expected a path such as /health"),
+  status: z.int().min(200).max(599).default(200),
+});
+
 /**
  * deployment.yml: how deployments behave. Keys and defaults of the reference document (its "deployment.yml" section),
  * plus `logging` and `state`, whose locations the reference names in its text.
@@ -18,6 +23,10 @@ export const deploymentFileSchema = z.strictObject({
       health_check_interval: z.number().min(0.1).max(60).default(2),
       /** Seconds that a starting server is given before a failed attempt counts. It is polled meanwhile. */
       grace_period: z.number().min(0).max(600).default(10),
+      /** Asked through the router after a switch; traffic goes back when they fail. `auto`: by environment. */
+      post_switch_checks: z
+        .union([z.literal("auto"), z.array(endpointCheck).max(20)], { error: (issue) => `expected auto or a list such as [{ path: /health, status: 200 }], found ${JSON.stringify(issue.input)}` })
+        .default("auto"),
     })
     .prefault({}),
   database: z

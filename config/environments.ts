@@ -28,6 +28,8 @@ export interface EnvironmentRules {
   protectData: boolean;
   /** What `database.snapshot_verify: auto` means. */
   snapshotVerify: "required" | "when-possible" | "never";
+  /** What `deployment.post_switch_checks: auto` means: the health endpoint is asked through the router after a switch. */
+  postSwitchChecks: boolean;
   /** The router sends plain HTTP to HTTPS, where there is a certificate. */
   redirectToHttps: boolean;
   /** The server's LOG_LEVEL. */
@@ -47,6 +49,7 @@ export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
     migrationLint: "error",
     protectData: true,
     snapshotVerify: "required",
+    postSwitchChecks: true,
     redirectToHttps: true,
     logLevel: "INFO",
   },
@@ -62,6 +65,7 @@ export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
     migrationLint: "warn",
     protectData: false,
     snapshotVerify: "when-possible",
+    postSwitchChecks: true,
     redirectToHttps: false,
     logLevel: "INFO",
   },
@@ -77,6 +81,7 @@ export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
     migrationLint: "warn",
     protectData: false,
     snapshotVerify: "never",
+    postSwitchChecks: false,
     redirectToHttps: false,
     logLevel: "DEBUG",
   },

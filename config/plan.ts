@@ -1,6 +1,7 @@
 import { shortCommit } from "../ops/deployment-id.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
-import type { ReleaseSetting } from "./stack-settings.ts";
+import { rolloutWords } from "./rollout.ts";
+import type { ReleaseSetting, StackSettings } from "./stack-settings.ts";
 
 /** What takes requests, as the stack's own last outputs have it. */
 export interface Serving {
@@ -20,6 +21,8 @@ export interface Wanted {
   slots: Partial<Record<SlotName, ReleaseSetting>>;
   skipMigrations: boolean;
   force: boolean;
+  /** How traffic moves to a new release; all at once unless it is said. */
+  rollout?: StackSettings["rollout"];
   /** Files of the migrations that it will run; undefined where nobody has looked. */
   migrations?: readonly string[] | undefined;
 }
@@ -50,9 +53,9 @@ const migrationsText = (count: number): string => (count === 0 ? "no migrations"
 export function planSentences({ serving, slots }: Before, wanted: Wanted): string[] {
   const sentences: string[] = [];
   let releases = 0;
+  const wantedIn = (slot: SlotName): Release | undefined => wanted.slots[slot] && plainRelease(wanted.slots[slot]);
   for (const slot of slotNames) {
-    const setting = wanted.slots[slot];
-    const next = setting && plainRelease(setting);
+    const next = wantedIn(slot);
     const held = slots[slot];
     if (isSameRelease(next, held)) continue;
     const inPlace = serving?.slot === slot ? ", in place, while it serves: this interrupts traffic" : "";
@@ -67,7 +70,7 @@ export function planSentences({ serving, slots }: Before, wanted: Wanted): strin
   else if (releases > 0 && wanted.migrations !== undefined) sentences.push(migrationsText(wanted.migrations.length));
   const { activeSlot } = wanted;
   if (serving === undefined) sentences.push(`traffic starts on ${activeSlot}`);
-  else if (serving.slot !== activeSlot) sentences.push(`traffic moves ${serving.slot} to ${activeSlot}`);
+  else if (serving.slot !== activeSlot) sentences.push(`traffic moves ${serving.slot} to ${activeSlot}${wanted.rollout === undefined || isSameRelease(wantedIn(activeSlot), slots[activeSlot]) ? "" : rolloutWords(wanted.rollout)}`);
   else sentences.push(`traffic stays on ${activeSlot}`);
   return sentences;
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { environmentNames } from "./environments.ts";
+import { rolloutSchema } from "./rollout.ts";
 
 /** Name of an environment variable. */
 const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected the name of an environment variable, such as SERVER_PORT");
@@ -110,6 +111,8 @@ export const stackSettingsSchema = z.strictObject({
     .prefault({}),
   /** File with secrets, `.env.<environment>` unless set. Relative to this project. */
   secretsFile: z.string().default(""),
+  /** How traffic moves to a new release: at once, or by and by and watched. */
+  rollout: rolloutSchema,
   /** Values that differ from deployment.yml in this stack. */
   deployment: z.record(z.string(), z.unknown()).prefault({}),
   /** Leave out snapshot and migrations, e.g. for a hotfix without schema changes. */

@@ -283,9 +283,29 @@ export const routerRequestSchema = z.strictObject({
 });
 export const routerResultSchema = z.strictObject({ digest: z.string(), reloaded: z.boolean() });
 
+const endpointCheckSchema = z.strictObject({ path: z.string(), status: z.number().int() });
+/** A path of the server, and the status that it is to answer with. */
+export type EndpointCheck = z.infer<typeof endpointCheckSchema>;
+
+const rolloutSchema = z.strictObject({
+  /** Percent of the requests that the new release gets, one after the other; none: all at once. */
+  steps: z.array(z.number().min(1).max(100)),
+  /** How long each step is watched. */
+  intervalMs: z.number().int().min(0),
+  /** How long the release is watched once it has all traffic. */
+  bakeMs: z.number().int().min(0),
+  /** The same client always gets the same slot. */
+  sticky: z.boolean(),
+});
+/** How traffic moves to a new release. */
+export type Rollout = z.infer<typeof rolloutSchema>;
+
 /**
  * `switch`: checks that the target slot is healthy now, persists the slot (fsync, rename), sets it in the running nginx
  * through its unix socket, confirms through the router (X-Togather-Slot and version), and undoes it when not confirmed.
+ * Then it asks `checks` through the router; when they fail, all traffic goes back to where it was, and the step fails.
+ * With a `rollout`, the target gets a growing share of the requests before, and is watched for some time after: it fails in
+ * the same way when it does worse than the release before.
  */
 export const switchRequestSchema = z.strictObject({
   ...step,
@@ -299,6 +319,9 @@ export const switchRequestSchema = z.strictObject({
   slotUrl: z.string(),
   routerUrl: z.string(),
   healthPath: z.string(),
+  /** Asked through the router after the switch. */
+  checks: z.array(endpointCheckSchema),
+  rollout: rolloutSchema,
 });
 export const switchResultSchema = z.strictObject({
   from: slotNameSchema.nullable(),

@@ -49,6 +49,16 @@ describe("phases of a deployment", () => {
     expect(await history()).toEqual(["failed gate"]);
   });
 
+  it("are rolled back when the switch says so, and resumed when it runs again", async () => {
+    const start = (second: number) => ({ step: "switch" as const, startedAt: at(second) });
+    await startPhase(store, start(1));
+    await endPhase(store, start(1), { error: "sent back", rolledBack: true });
+    expect(await store.current()).toMatchObject({ status: "rolled_back", failed_phase: "switch", error: "sent back", phases: [{ status: "rolled_back" }] });
+    await startPhase(store, start(2));
+    expect(await store.current()).toMatchObject({ status: "in_progress" });
+    expect(await history()).toEqual(["rolled_back switch", "resumed switch"]);
+  });
+
   it("are in progress again when the failed one runs again", async () => {
     await startPhase(store, gate("blue", 1));
     await endPhase(store, gate("blue", 1), { error: "no answer" });

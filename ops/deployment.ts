@@ -18,7 +18,7 @@ interface PhaseStart {
 }
 
 /** A phase's end: what came out, or why nothing did. */
-export type PhaseEnd = { result: Record<string, unknown> } | { error: string };
+export type PhaseEnd = { result: Record<string, unknown> } | { error: string; /** Traffic had moved and was sent back. */ rolledBack?: boolean };
 
 /** The event of the history for a deployment as it stands. */
 export function historyEvent(event: HistoryEvent["event"], current: Current, time: Date): HistoryEvent {
@@ -52,14 +52,14 @@ function standingFailure({ phases, resumed_at: since }: Current): Phase | undefi
   for (const phase of phases) {
     if (since === undefined || phase.started_at >= since) latest.set(`${phase.phase} ${phase.slot ?? ""} ${phase.version ?? ""}`, phase);
   }
-  return [...latest.values()].findLast(({ status }) => status === "failed");
+  return [...latest.values()].findLast(({ status }) => status === "failed" || status === "rolled_back");
 }
 
 /** The deployment with the status that follows from its phases. */
 function judged(current: Current, now: Date): Current {
   const failure = standingFailure(current);
   if (failure === undefined) return reopened(current);
-  return { ...current, status: "failed", failed_phase: failure.phase, error: failure.error, finished_at: now.toISOString() };
+  return { ...current, status: failure.status === "rolled_back" ? "rolled_back" : "failed", failed_phase: failure.phase, error: failure.error, finished_at: now.toISOString() };
 }
 
 /** Writes down that a step of an open deployment runs. A failed deployment whose failed step runs again is in progress again. */
@@ -76,7 +76,7 @@ export async function startPhase(store: StateStore, start: PhaseStart): Promise<
     if (current === undefined || current.status === "succeeded") return;
     const next = judged({ ...current, phases: [...current.phases, phase] }, start.startedAt);
     await store.writeCurrent(next);
-    if (current.status === "failed" && next.status === "in_progress") {
+    if (current.status !== "in_progress" && next.status === "in_progress") {
       await store.appendHistory({ ...historyEvent("resumed", current, start.startedAt), phase: start.step, slot: start.slot });
     }
   });
@@ -86,12 +86,13 @@ export async function startPhase(store: StateStore, start: PhaseStart): Promise<
 export async function endPhase(store: StateStore, start: PhaseStart, end: PhaseEnd): Promise<void> {
   const now = new Date();
   const duration_ms = now.getTime() - start.startedAt.getTime();
-  const outcome = "error" in end ? { status: "failed" as const, error: end.error } : { status: "succeeded" as const, result: end.result };
+  const failure = "error" in end && end.rolledBack === true ? "rolled_back" : "failed";
+  const outcome = "error" in end ? { status: failure, error: end.error } as const : { status: "succeeded" as const, result: end.result };
   await store.exclusively(async () => {
     const current = await store.current();
     if (current === undefined || current.status === "succeeded") return;
     const phases = current.phases.map((phase) => (isSame(phase, start) ? { ...phase, duration_ms, ...outcome } : phase));
     await store.writeCurrent(judged({ ...current, phases }, now));
-    if ("error" in end) await store.appendHistory({ ...historyEvent("failed", current, now), phase: start.step, slot: start.slot, error: end.error, duration_ms });
+    if ("error" in end) await store.appendHistory({ ...historyEvent(failure, current, now), phase: start.step, slot: start.slot, error: end.error, duration_ms });
   });
 }

@@ -10,6 +10,15 @@ export class StepError extends Error {
   }
 }
 
+/**
+ * Traffic had moved to a release that then did not hold up, and was sent back. The step ends with an exit code of its own,
+ * which is how `togather` knows.
+ */
+export class RolledBackError extends StepError {}
+
+/** The step's exit code for it: `rolledBack` of cli/exit-codes.ts, too. */
+export const rolledBackExitCode = 9;
+
 /** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

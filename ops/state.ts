@@ -23,7 +23,7 @@ export const phaseSchema = z.looseObject({
   version: z.string().optional(),
   started_at: z.string(),
   duration_ms: z.number().optional(),
-  status: z.enum(["running", "succeeded", "failed"]),
+  status: z.enum(["running", "succeeded", "failed", "rolled_back"]),
   error: z.string().optional(),
   result: z.record(z.string(), z.unknown()).optional(),
 });
@@ -32,14 +32,15 @@ export type Phase = z.infer<typeof phaseSchema>;
 export const currentSchema = z.looseObject({
   deployment_id: z.string(),
   environment: environmentSchema,
-  status: z.enum(["in_progress", "failed", "succeeded"]),
+  /** "rolled_back": it failed after traffic had moved, and traffic was sent back. */
+  status: z.enum(["in_progress", "failed", "rolled_back", "succeeded"]),
   started_at: z.string(),
   /** When it was begun again after a failure. */
   resumed_at: z.string().optional(),
   finished_at: z.string().optional(),
   active_slot: slotNameSchema,
   slots: slotsSchema,
-  /** Phase and message of the failure, when status is "failed". */
+  /** Phase and message of the failure, when status is "failed" or "rolled_back". */
   failed_phase: z.string().optional(),
   error: z.string().optional(),
   phases: z.array(phaseSchema),
@@ -48,7 +49,7 @@ export type Current = z.infer<typeof currentSchema>;
 
 export const historyEventSchema = z.looseObject({
   time: z.string(),
-  event: z.enum(["in_progress", "resumed", "failed", "succeeded"]),
+  event: z.enum(["in_progress", "resumed", "failed", "rolled_back", "succeeded"]),
   deployment_id: z.string(),
   environment: environmentSchema,
   active_slot: slotNameSchema.optional(),

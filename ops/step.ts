@@ -6,7 +6,7 @@ import { containerPaths, type StepLog } from "./context.ts";
 import { contract, type StepRequest, type StepResult } from "./contract.ts";
 import { endPhase, startPhase, type StepOf } from "./deployment.ts";
 import { timestampOf } from "./deployment-id.ts";
-import { messageOf, StepError } from "./errors.ts";
+import { messageOf, RolledBackError, rolledBackExitCode, StepError } from "./errors.ts";
 import { createLog } from "./log.ts";
 import { openLogFile } from "./log-file.ts";
 import { createRedactor } from "./redact.ts";
@@ -85,18 +85,18 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
     if (deployment?.open === true) await endPhase(store, start, { result });
     return result;
   } catch (caught) {
-    // What was aborted fails with errors of all kinds; why it was aborted is what matters.
-    const error: unknown = signal.aborted ? signal.reason : caught;
+    // What was aborted fails with errors of all kinds; why it was aborted is what matters, unless traffic moved because of it.
+    const error: unknown = signal.aborted && !(caught instanceof RolledBackError) ? signal.reason : caught;
     const message = redactor.text(messageOf(error));
     const hint = error instanceof StepError ? error.hint : undefined;
     context.log.error(message, hint === undefined ? {} : { hint });
     if (!(error instanceof StepError) && error instanceof Error) context.log.debug(error.stack ?? "no stack");
     if (deployment?.open === true) {
-      await endPhase(store, start, { error: message }).catch((failure: unknown) => {
+      await endPhase(store, start, { error: message, rolledBack: error instanceof RolledBackError }).catch((failure: unknown) => {
         context.log.warn(`the failure could not be written to current.json: ${messageOf(failure)}`);
       });
     }
-    throw new Reported(error instanceof Interrupted ? 130 : 1);
+    throw new Reported(error instanceof Interrupted ? 130 : error instanceof RolledBackError ? rolledBackExitCode : 1);
   } finally {
     log?.close();
   }

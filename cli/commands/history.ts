@@ -11,7 +11,7 @@ interface HistoryOptions extends CommonOptions {
   limit: number;
 }
 
-const colours = { succeeded: "green", failed: "red", interrupted: "red", "in progress": "yellow" } as const;
+const colours = { succeeded: "green", failed: "red", "rolled back": "red", interrupted: "red", "in progress": "yellow" } as const;
 
 function row(entry: Entry): string[] {
   const { id, status, slot, version, commit, startedAt, durationMs, deployedBy, failedPhase, error, runs } = entry;

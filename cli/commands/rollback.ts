@@ -8,7 +8,6 @@ import { entriesOf, type Entry } from "../host/entries.ts";
 import { look } from "../host/look.ts";
 import { invocation } from "../output.ts";
 import { rollBackWithDatabase } from "../snapshots/rollback.ts";
-import type { PlainSettings } from "../stack-file.ts";
 
 interface RollbackOptions extends DeployOptions {
   to?: string;
@@ -17,8 +16,8 @@ interface RollbackOptions extends DeployOptions {
 }
 
 /** A deployment of the history, by its id or the beginning of it. */
-async function find(settings: PlainSettings, id: string, stack: string): Promise<Entry> {
-  const found = entriesOf(await look(settings)).filter((entry) => entry.id.startsWith(id));
+function find(history: readonly Entry[], id: string, stack: string): Entry {
+  const found = history.filter((entry) => entry.id.startsWith(id));
   const [entry] = found;
   if (entry !== undefined && found.length === 1) return entry;
   throw new Failure("config", entry === undefined ? `the history of ${stack} has no deployment ${id}` : `${id} is the beginning of ${found.length} deployments`, invocation(`history --stack ${stack}`));
@@ -37,8 +36,9 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
       refuseWithoutSlots("rollback", read.file, read.settings);
       const context = await deployContext(options);
       const { file, settings, before, output } = context;
-      const target = options.to === undefined ? undefined : await find(settings, options.to, file.stack);
-      const rollback = rollbackTarget(settings, before, file.stack, target);
+      const history = entriesOf(await look(settings));
+      const target = options.to === undefined ? undefined : find(history, options.to, file.stack);
+      const rollback = rollbackTarget(settings, before, file.stack, { target, history });
       output.say(`Rolling back: ${rollback.sentence}.`);
       if (options.restoreDatabase !== undefined) {
         const chosen = options.restoreDatabase === true ? undefined : options.restoreDatabase;

@@ -1,6 +1,7 @@
 import { isStateLost, rebuildState, recordOf } from "./rebuild-state.ts";
 import { resolve } from "node:path";
 import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
+import { rolledBackExitCode } from "../../ops/errors.ts";
 import { createRedactor } from "../../ops/redact.ts";
 import type { SlotName } from "../../ops/contract.ts";
 import { project } from "../../toolchain/setup.ts";
@@ -57,9 +58,15 @@ export function endingOf(end: Pick<RunEnd, "ok" | "interrupted" | "said">, track
   const said = [end.said, ...tracker.diagnostics.errors].join("\n");
   if (/the stack is currently locked|Pulumi's state is locked|Another update is currently in progress|is locked: another one is running/.test(said)) return "lock";
   const { failed } = tracker;
+  if (failed?.phase === "switch" && failed.errors.some(saysRolledBack)) return "rolledBack";
   if (failed) return endings[failed.phase] ?? "other";
   if (/problems? in the settings; nothing was changed|incorrect passphrase|passphrase must be set|no stack named|validating stack config|is not a valid configuration/i.test(said)) return "config";
   return "other";
+}
+
+/** The step's exit code, in what the command provider says of it. */
+function saysRolledBack(error: string): boolean {
+  return new RegExp(`^(error: )?exit status ${rolledBackExitCode}: running `, "m").test(error);
 }
 
 /** What Pulumi and the command provider put around a step's own words. */
@@ -159,6 +166,18 @@ function wayOut(deployment: Deployment, settings: PlainSettings, ending: Ending,
   ];
 }
 
+/** What can be done after traffic was sent back: the file says again what serves, and the release stays in its slot to be looked at. */
+function afterRollback(file: StackFile, failed: SlotName, serving: SlotName | undefined, deploymentId: string | undefined): string[] {
+  const on = `--stack ${file.stack}`;
+  return [
+    `${file.name} says so again: activeSlot is ${serving}. The release stays in ${failed}, idle.`,
+    columns([
+      [`  → ${invocation(`release REF ${on}`)}`, `the next release replaces it`],
+      ...(deploymentId === undefined ? [] : [[`  → ${invocation(`logs ${deploymentId} ${on}`)}`, "shows the whole log"]]),
+    ]),
+  ];
+}
+
 /**
  * Runs `pulumi up` (or the preview) for what the file says, shows how far it is, and says how it ended.
  * @returns the exit code.
@@ -176,7 +195,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const { file, pulumi, before, output, dryRun, skipMigrations, force } = deployment;
   const settings = file.settings();
   const migrations = dryRun ? await migrationsOf(settings, pulumi) : undefined;
-  const wanted = { activeSlot: settings.activeSlot, slots: settings.slots, skipMigrations: skipMigrations || settings.skipMigrations, force, migrations };
+  const wanted = { activeSlot: settings.activeSlot, slots: settings.slots, rollout: settings.rollout, skipMigrations: skipMigrations || settings.skipMigrations, force, migrations };
   const examined = dryRun ? examine({ settings, pulumi }, project) : undefined;
   const plan = isDevelopment(settings) ? ["one server runs the working tree, and is built again at every change"] : planSentences(before, wanted);
   output.say(`${dryRun ? "Dry run" : "Deploying"} ${file.stack}: ${plan.join("; ")}`);
@@ -249,7 +268,13 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
       output.warn(`${settings.stateLocation}/deployment-state.json was lost; it is written again from what runs.`);
     }
   }
+  // Where traffic was sent back to is known for sure, and by nobody better than the router.
   const now = end.ok || dryRun ? { sentence: "", serving: outputs?.serving ?? before.serving } : await servingNow(settings, before);
+  const putRight = ending === "rolledBack" && now.serving !== undefined && now.serving.slot !== settings.activeSlot;
+  if (putRight && now.serving !== undefined) {
+    file.setActiveSlot(now.serving.slot);
+    file.save();
+  }
   const result: DeploymentResult = {
     ok: end.ok && !foreseen,
     ending,
@@ -270,7 +295,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
     if (end.ok) return dryRun ? previewText(result, tracker) : isDevelopment(settings) ? developmentSuccess(result, settings.name, started) : successText(result, outputs, started);
     const headline = ending === "interrupted" ? `INTERRUPTED after ${seconds(Date.now() - started)}.` : failed ? `FAILED: ${failed.phase}${failed.subject === "" ? "" : ` ${failed.subject}`}, after ${seconds(Date.now() - started)}.` : "FAILED.";
     if (dryRun) return [headline, ...errors].join("\n");
-    return ["", headline, ...errors, "", now.sentence, ...wayOut(deployment, settings, ending, tracker.deploymentId)].join("\n");
+    return ["", headline, ...errors, "", now.sentence, ...(putRight ? afterRollback(file, settings.activeSlot, now.serving?.slot, tracker.deploymentId) : wayOut(deployment, settings, ending, tracker.deploymentId))].join("\n");
   });
   if (output.json && !end.ok) process.stderr.write(`${errors.join("\n")}\n${now.sentence}\n`);
   return exitCodes[ending].code;

@@ -1,5 +1,5 @@
 import type { ReleaseSetting, StackSettings } from "../../config/stack-settings.ts";
-import type { SlotName } from "../../ops/contract.ts";
+import type { Release, SlotName } from "../../ops/contract.ts";
 import { Failure } from "../failure.ts";
 import type { Entry } from "../host/entries.ts";
 import { invocation } from "../output.ts";
@@ -30,19 +30,36 @@ function giveUp(settings: Pick<StackSettings, "slots">, before: Before & { servi
   return { activeSlot: serving, restore: { slot, release: asSetting(held) }, sentence: `${sentence}; ${describeRelease(plainRelease(wanted))} is given up` };
 }
 
-/**
- * Where a rollback goes.
- * @param target the deployment of `--to`; without it, the release that served before.
- */
-export function rollbackTarget(settings: Pick<StackSettings, "activeSlot" | "slots">, before: Before, stack: string, target?: Entry): Rollback {
+export interface RollbackChoice {
+  /** The deployment of `--to`; without it, the release that served before. */
+  target?: Entry | undefined;
+  /** What the host knows of earlier deployments; undefined where it can't be asked. */
+  history?: readonly Entry[] | undefined;
+}
+
+/** Whether a release is in the history, but never served: it failed, or traffic was sent back from it. */
+function neverServed(release: Release, history: readonly Entry[]): boolean {
+  const deployments = history.filter(({ version, commit }) => version !== undefined && commit !== undefined && isSameRelease({ version, commit }, release));
+  return deployments.length > 0 && deployments.every(({ status }) => status !== "succeeded");
+}
+
+/** Where a rollback goes. @throws {Failure} when there is nothing to go back to. */
+export function rollbackTarget(settings: Pick<StackSettings, "activeSlot" | "slots">, before: Before, stack: string, { target, history = [] }: RollbackChoice = {}): Rollback {
   const { serving, slots } = before;
   if (serving === undefined) throw new Failure("config", "nothing has served yet, so there is nothing to go back to", invocation(`release --stack ${stack}`));
   const pending = settings.activeSlot !== serving.slot;
   const idle = otherSlot(serving.slot);
   const held = slots[idle];
 
+  const setting = settings.slots[idle];
+  const intact = setting !== undefined && isSameRelease(plainRelease(setting), held);
+
   if (target === undefined) {
-    if (pending) return giveUp(settings, { ...before, serving });
+    // After a release from which traffic was sent back, the file's slot is right again, and its release still in the other one.
+    if (pending || (setting !== undefined && !intact)) return giveUp(settings, { ...before, serving });
+    if (held !== undefined && neverServed(held, history)) {
+      throw new Failure("config", `${idle} holds ${describeRelease(held)}, which never served well: its deployment failed or was rolled back`, `${invocation(`release REF --stack ${stack}`)}, with a release of ${invocation(`history --stack ${stack}`)}`);
+    }
   } else {
     const { id, version, commit, status } = target;
     if (status !== "succeeded" || version === undefined || commit === undefined) throw new Failure("config", `${id} ${status === "in progress" ? "is in progress" : `${status}: it never served`}`, invocation(`history --stack ${stack}`));
@@ -54,8 +71,6 @@ export function rollbackTarget(settings: Pick<StackSettings, "activeSlot" | "slo
     }
   }
   if (held === undefined) throw new Failure("config", `${idle} holds no release: ${describeRelease(serving.release)} is the first one that served`, invocation(`release REF --stack ${stack}`));
-  const setting = settings.slots[idle];
-  const intact = setting !== undefined && isSameRelease(plainRelease(setting), held);
   const back = intact ? undefined : asSetting(held);
   if (!intact && back === undefined) throw new Failure("config", `the stack file no longer has ${describeRelease(held)} in ${idle}, and only its digest is recorded`, invocation(`release NAME@${held.commit} --version ${held.version} --stack ${stack}`));
   return { activeSlot: idle, restore: intact ? undefined : { slot: idle, release: back }, sentence: `back to ${describeRelease(held)} in ${idle}` };

@@ -5,8 +5,8 @@ import type { HostReport } from "./look.ts";
 /** One deployment, from all that the history has about it. */
 export interface Entry {
   id: string;
-  /** "interrupted": it was begun and has not ended, and nobody is at it. */
-  status: "succeeded" | "failed" | "in progress" | "interrupted";
+  /** "rolled back": it failed after traffic had moved. "interrupted": it was begun and has not ended, and nobody is at it. */
+  status: "succeeded" | "failed" | "rolled back" | "in progress" | "interrupted";
   slot: SlotName | undefined;
   version: string | undefined;
   commit: string | undefined;
@@ -26,7 +26,9 @@ function entryOf(id: string, events: readonly HistoryEvent[], running: boolean):
   const last = events.at(-1);
   if (first === undefined || last === undefined) return undefined;
   const isOpen = last.event === "in_progress" || last.event === "resumed";
-  const status = last.event === "succeeded" ? "succeeded" : last.event === "failed" ? (last.error === "interrupted" ? "interrupted" : "failed") : running ? "in progress" : "interrupted";
+  const hasFailed = last.event === "failed" || last.event === "rolled_back";
+  const ended = { succeeded: "succeeded", rolled_back: "rolled back", failed: last.error === "interrupted" ? "interrupted" : "failed" } as const;
+  const status = last.event === "in_progress" || last.event === "resumed" ? (running ? "in progress" : "interrupted") : ended[last.event];
   const duration = last.event === "succeeded" ? last.duration_ms : undefined;
   return {
     id,
@@ -38,8 +40,8 @@ function entryOf(id: string, events: readonly HistoryEvent[], running: boolean):
     endedAt: isOpen ? undefined : last.time,
     durationMs: isOpen ? undefined : (duration ?? Date.parse(last.time) - Date.parse(first.time)),
     deployedBy: last.deployed_by,
-    failedPhase: last.event === "failed" ? last.phase : undefined,
-    error: last.event === "failed" ? last.error : undefined,
+    failedPhase: hasFailed ? last.phase : undefined,
+    error: hasFailed ? last.error : undefined,
     runs: events.filter(({ event }) => event === "in_progress" || event === "resumed").length,
   };
 }

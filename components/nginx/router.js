@@ -1,30 +1,96 @@
-// Runs inside nginx (njs). The slot is one entry of memory that all workers share, so that a switch is one atomic write:
-// every request that begins after it goes to the new slot, on whatever connection it comes.
+// Runs inside nginx (njs). Which slot serves is one entry of memory that all workers share, so that a switch is one
+// atomic write: every request that begins after it goes to the new slot, on whatever connection it comes.
 import fs from "fs";
 
 const stateFile = "/router/state/slot.json";
 const names = ["blue", "green"];
+/** Upper bounds of the histogram's buckets, in seconds; one more has no bound. */
+const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const classes = ["2xx", "3xx", "4xx", "5xx", "1xx"];
 
-/** The slot of the state file, or undefined. */
-function persistedSlot() {
-  const slot = JSON.parse(fs.readFileSync(stateFile, "utf8")).slot;
-  if (!names.includes(slot)) throw new Error(`slot is ${JSON.stringify(slot)}`);
-  return slot;
+/** What the state file says, into memory where nothing is yet; the slot of the file. */
+function readStateFile() {
+  const state = JSON.parse(fs.readFileSync(stateFile, "utf8"));
+  if (!names.includes(state.slot)) throw new Error(`slot is ${JSON.stringify(state.slot)}`);
+  const memory = ngx.shared.togather;
+  names.forEach((name) => {
+    const version = (state.versions || {})[name];
+    if (typeof version === "string") memory.add(`version ${name}`, version);
+  });
+  // `add` leaves alone what a switch has set meanwhile: that is newer than what was read.
+  memory.add("slot", state.slot);
+  return memory.get("slot");
 }
 
 /** The slot that serves: from memory, or from the state file when nginx has just started; "" when there is neither. */
-function slot(r) {
-  const memory = ngx.shared.togather;
-  const known = memory.get("slot");
+function servingSlot(r) {
+  const known = ngx.shared.togather.get("slot");
   if (known !== undefined) return known;
   try {
-    // `add` leaves alone what a switch has set meanwhile: that is newer than what was read.
-    memory.add("slot", persistedSlot());
-    return memory.get("slot");
+    return readStateFile();
   } catch (error) {
     r.error(`togather: no slot is active: nothing in memory, and ${stateFile}: ${error.message}`);
     return "";
   }
+}
+
+/** {slot, percent, sticky} of the slot that gets a share of the requests beside the one that serves; undefined for none. */
+function canary() {
+  const text = ngx.shared.canary.get("canary");
+  return text === undefined ? undefined : JSON.parse(text);
+}
+
+/** From 0 to 100, always the same for one client address (FNV-1a). */
+function shareOfAddress(address) {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < address.length; i++) hash = Math.imul(hash ^ address.charCodeAt(i), 0x01000193);
+  return ((hash >>> 0) % 10000) / 100;
+}
+
+/** The slot of a request. */
+function slot(r) {
+  const serving = servingSlot(r);
+  const now = serving === "" ? undefined : canary();
+  if (now === undefined) return serving;
+  const share = now.sticky ? shareOfAddress(r.remoteAddress) : Math.random() * 100;
+  return share < now.percent ? now.slot : serving;
+}
+
+/** The version of the release in a request's slot, as the switch told it. */
+function version(r) {
+  return ngx.shared.togather.get(`version ${r.variables.togather_slot}`) || "";
+}
+
+/** Counts a request, once, when its line of the access log is written; returns its status. */
+function count(r) {
+  const variables = r.variables;
+  const name = variables.togather_slot || "none";
+  const counters = ngx.shared.counters;
+  counters.incr(`${name} ${variables.status.charAt(0)}xx`, 1, 0);
+  // Until the first byte of the server's answer: that of a stream or WebSocket doesn't count its whole life.
+  const seconds = Number(variables.upstream_header_time);
+  if (seconds >= 0) {
+    let bucket = 0;
+    while (bucket < bounds.length && seconds > bounds[bucket]) bucket++;
+    counters.incr(`${name} ${bucket}`, 1, 0);
+    counters.incr(`${name} seconds`, seconds, 0);
+  }
+  return variables.status;
+}
+
+function counter(key) {
+  return ngx.shared.counters.get(key) || 0;
+}
+
+/** All that was counted for a slot since nginx started. */
+function countersOf(name) {
+  const requests = {};
+  classes.forEach((one) => {
+    requests[one] = counter(`${name} ${one}`);
+  });
+  const buckets = [];
+  for (let i = 0; i <= bounds.length; i++) buckets.push(counter(`${name} ${i}`));
+  return { requests, buckets, seconds: counter(`${name} seconds`) };
 }
 
 function answer(r, status, body) {
@@ -32,20 +98,29 @@ function answer(r, status, body) {
   r.return(status, JSON.stringify(body) + "\n");
 }
 
+function bodyOf(r) {
+  try {
+    return JSON.parse(r.requestText) || {};
+  } catch (ignored) {
+    return {};
+  }
+}
+
 /**
  * GET /slot: {"slot": "blue" | "green" | null}.
- * PUT /slot {"slot": "green"}: {"from": ..., "to": "green"}. Whoever calls has written the state file before.
+ * PUT /slot {"slot": "green", "version": "v1.4.0"}: {"from": ..., "to": "green"}. Ends a canary. Whoever calls has written the state file before.
  * DELETE /slot: forgets the slot; the state file counts again.
  */
 function control(r) {
   const memory = ngx.shared.togather;
   if (r.method === "GET") {
-    answer(r, 200, { slot: slot(r) || null });
+    answer(r, 200, { slot: servingSlot(r) || null });
     return;
   }
   const from = memory.get("slot") || null;
   if (r.method === "DELETE") {
     memory.delete("slot");
+    ngx.shared.canary.delete("canary");
     answer(r, 200, { from, to: null });
     return;
   }
@@ -54,19 +129,88 @@ function control(r) {
     answer(r, 405, { error: "GET, PUT or DELETE" });
     return;
   }
-  let to;
-  try {
-    to = JSON.parse(r.requestText).slot;
-  } catch (ignored) {
-    to = undefined;
-  }
+  const body = bodyOf(r);
+  const to = body.slot;
   if (!names.includes(to)) {
     answer(r, 400, { error: 'the body must be {"slot":"blue"} or {"slot":"green"}' });
     return;
   }
+  if (typeof body.version === "string") memory.set(`version ${to}`, body.version);
   memory.set("slot", to);
+  ngx.shared.canary.delete("canary");
+  if (from !== to) ngx.shared.counters.incr("switches", 1, 0);
   r.warn(`togather: slot ${from} -> ${to}`);
   answer(r, 200, { from, to });
 }
 
-export default { slot, control };
+/**
+ * PUT /canary {"slot": "green", "percent": 5, "sticky": false, "version": "v1.4.0"}: that slot gets this share of the requests. It
+ * lapses after 30 s unless it is put again: whoever watches it may die.
+ * DELETE /canary: it gets none.
+ */
+function controlCanary(r) {
+  if (r.method === "DELETE") {
+    ngx.shared.canary.delete("canary");
+    answer(r, 200, { canary: null });
+    return;
+  }
+  const body = bodyOf(r);
+  if (r.method !== "PUT" || !names.includes(body.slot) || !(body.percent >= 0 && body.percent <= 100)) {
+    answer(r, 400, { error: 'PUT {"slot":"green","percent":5,"sticky":false}, or DELETE' });
+    return;
+  }
+  const now = { slot: body.slot, percent: body.percent, sticky: body.sticky === true };
+  if (typeof body.version === "string") ngx.shared.togather.set(`version ${body.slot}`, body.version);
+  ngx.shared.canary.set("canary", JSON.stringify(now));
+  answer(r, 200, { canary: now });
+}
+
+/** GET /counters: {"blue": {"requests": {"2xx": 1, ...}, "buckets": [...], "seconds": ...}, "green": ..., "bounds": [...]}. */
+function counters(r) {
+  answer(r, 200, { blue: countersOf("blue"), green: countersOf("green"), bounds });
+}
+
+/** The same for Prometheus, with who serves. */
+function metrics(r) {
+  const serving = servingSlot(r);
+  const now = canary();
+  const memory = ngx.shared.togather;
+  const lines = [];
+  const metric = (name, type, help) => lines.push(`# HELP togather_router_${name} ${help}`, `# TYPE togather_router_${name} ${type}`);
+  const sample = (name, labels, value) => lines.push(`togather_router_${name}${labels === "" ? "" : `{${labels}}`} ${value}`);
+
+  metric("requests_total", "counter", "Requests by slot and status class; slot none: no slot served.");
+  names.concat("none").forEach((name) => {
+    classes.forEach((one) => sample("requests_total", `slot="${name}",code="${one}"`, counter(`${name} ${one}`)));
+  });
+  metric("response_seconds", "histogram", "Seconds until the first byte of the slot's answer.");
+  names.forEach((name) => {
+    const all = countersOf(name);
+    let sum = 0;
+    all.buckets.forEach((value, i) => {
+      sum += value;
+      sample("response_seconds_bucket", `slot="${name}",le="${i < bounds.length ? bounds[i] : "+Inf"}"`, sum);
+    });
+    sample("response_seconds_sum", `slot="${name}"`, all.seconds);
+    sample("response_seconds_count", `slot="${name}"`, sum);
+  });
+  metric("active_slot", "gauge", "1 for the slot that serves.");
+  names.forEach((name) => sample("active_slot", `slot="${name}"`, name === serving ? 1 : 0));
+  metric("weight_percent", "gauge", "Share of new requests that a slot gets.");
+  names.forEach((name) => {
+    const other = now === undefined ? 0 : now.percent;
+    const own = now !== undefined && now.slot === name ? other : 0;
+    sample("weight_percent", `slot="${name}"`, serving === "" ? 0 : name === serving && own === 0 ? 100 - other : own);
+  });
+  metric("switches_total", "counter", "Moves of all traffic from a slot to the other.");
+  sample("switches_total", "", counter("switches"));
+  metric("slot_info", "gauge", "The release that a slot serves, or served last.");
+  names.forEach((name) => {
+    const known = memory.get(`version ${name}`);
+    if (known !== undefined) sample("slot_info", `slot="${name}",version="${known.replace(/["\\\\\n]/g, "_")}"`, 1);
+  });
+  r.headersOut["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8";
+  r.return(200, lines.join("\n") + "\n");
+}
+
+export default { slot, version, count, control, controlCanary, counters, metrics };

@@ -6,10 +6,13 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { StepContext } from "../context.ts";
 import type { SlotName, StepRequest, StepResult } from "../contract.ts";
-import { StepError } from "../errors.ts";
+import { RolledBackError, StepError } from "../errors.ts";
 import { run } from "./switch.ts";
 
 const release = { version: "v1.2.0", commit: "abcdef0123456789abcdef0123456789abcdef01" };
+
+const atOnce = { steps: [], intervalMs: 0, bakeMs: 0, sticky: false };
+const checks = [{ path: "/page", status: 200 }];
 
 /** A router as the switch sees it: a control socket, a port, and a volume; nginx's part played by a few lines. */
 class FakeRouter {
@@ -22,6 +25,9 @@ class FakeRouter {
   claim: string | undefined;
   /** Answers of the public port that are lost before it works. */
   lose = 0;
+  /** Requests for /page, and how many of the first fail. */
+  asked = 0;
+  flaky = 0;
   failControl = false;
   health = JSON.stringify({ status: "healthy", version: release.version });
   private servers: Server[] = [];
@@ -50,6 +56,13 @@ class FakeRouter {
         this.lose -= 1;
         request.socket.destroy();
         return;
+      }
+      if (request.url === "/page") {
+        this.asked += 1;
+        if (this.flaky-- > 0) {
+          response.writeHead(500, { "X-Togather-Slot": this.memory ?? "" }).end();
+          return;
+        }
       }
       response.setHeader("X-Togather-Slot", this.claim ?? this.memory ?? "");
       response.writeHead(this.memory === null ? 503 : 200).end(this.health);
@@ -102,7 +115,7 @@ afterEach(() => {
   slot.closeAllConnections();
 });
 
-function switchTo(activeSlot: SlotName, signal = new AbortController().signal): Promise<StepResult<"switch">> {
+function switchTo(activeSlot: SlotName, signal = new AbortController().signal, change: Partial<StepRequest<"switch">> = {}): Promise<StepResult<"switch">> {
   const request: StepRequest<"switch"> = {
     contract: 1,
     name: "prod",
@@ -117,6 +130,9 @@ function switchTo(activeSlot: SlotName, signal = new AbortController().signal): 
     slotUrl,
     routerUrl: router.url,
     healthPath: "/health",
+    checks: [],
+    rollout: atOnce,
+    ...change,
   };
   const say = (message: string): void => void said.push(message);
   const context: StepContext = {
@@ -215,6 +231,37 @@ describe("switch", () => {
     router.failControl = true;
     await expect(switchTo("green")).rejects.toThrow(/could not be undone: control socket: the control socket answers 500: broken. The router may be on either slot/);
     expect(router.state()?.slot).toBe("blue");
+  });
+
+  it("asks the checks three times in a row through the router", async () => {
+    router.serve("blue");
+    router.flaky = 2;
+    expect(await switchTo("green", undefined, { checks })).toMatchObject({ to: "green" });
+    expect(router.asked).toBe(5);
+    expect(said.at(-1)).toContain("/page 200");
+  });
+
+  it("sends traffic back when a check fails, and stops asking when it is stopped", async () => {
+    router.serve("blue");
+    const failing = switchTo("green", undefined, { checks: [{ path: "/page", status: 204 }] });
+    await expect(failing).rejects.toThrow(/green \(v1.2.0\) served for 1\d\.\d s, and all traffic was sent back: .*: \/page answers 200, expected 204\. blue serves again/);
+    await expect(failing).rejects.toBeInstanceOf(RolledBackError);
+    expect(router.memory).toBe("blue");
+    expect(router.state()).toEqual({ slot: "blue", changedAt: "2026-01-01T00:00:00.000Z" });
+    const controller = new AbortController();
+    const stopped = switchTo("green", controller.signal, { checks: [{ path: "/page", status: 204 }] });
+    setTimeout(() => { controller.abort(new StepError("stopped by SIGTERM")); }, 500);
+    await expect(stopped).rejects.toThrow(/sent back: stopped by SIGTERM\. blue serves again/);
+    expect(router.state()?.slot).toBe("blue");
+  }, 20_000);
+
+  it("changes nothing when the checks fail on the slot that serves already", async () => {
+    router.serve("blue");
+    router.flaky = 1000;
+    const failure = switchTo("blue", AbortSignal.timeout(800), { checks });
+    await expect(failure).rejects.toThrow(/blue serves, but not as it should: .* Nothing was changed/);
+    await expect(failure).rejects.not.toBeInstanceOf(RolledBackError);
+    expect(router.told).toEqual([]);
   });
 
   it("stops before the change, never in its middle", async () => {

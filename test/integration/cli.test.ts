@@ -145,6 +145,37 @@ describe("togather", () => {
     expect(again.stderr).not.toMatch(/was lost/);
   });
 
+  it("sends traffic back when what the public asks for is missing, and says so everywhere", async () => {
+    stack.edit("deployment.yml", "post_switch_checks: auto", "post_switch_checks: [{ path: /health }, { path: /api/v1/places }]");
+    stack.edit("server/main.go", '\n\tprintln("refusing to start, on purpose")\n\tif true {\n\t\tpanic("broken release")\n\t}', "");
+    stack.edit("server/internal/httpapi/server.go", 'mux.HandleFunc("GET /api/v1/places"', 'mux.HandleFunc("GET /api/v1/moved"');
+    const moved = await stack.commit("v4.0.0");
+    const { code, stdout } = await stack.togather("release", "HEAD", "--version", "v4.0.0");
+    const serving = ((await json("status"))["serving"] as { slot: string }).slot;
+    const idle = serving === "blue" ? "green" : "blue";
+    expect(code, stdout).toBe(exitCodes.rolledBack.code);
+    expect(stdout).toMatch(/^gate \w+ +ok/m);
+    expect(stdout).toMatch(/^switch +FAILED/m);
+    expect(stdout).toMatch(/served for [\d.]+ s, and all traffic was sent back: .*\/api\/v1\/places answers 404, expected 200/);
+    expect(stdout).toContain(`${idle} (v4.0.0)`);
+    expect(stdout).toMatch(new RegExp(`says so again: activeSlot is ${serving}`));
+    // The stack file, the state, the host and the router agree.
+    expect(file()).toMatch(new RegExp(`activeSlot: ${serving}`));
+    expect(await stack.output("activeSlot")).toBe(serving);
+    expect((await fetch(stack.url("/api/v1/places"))).headers.get("x-togather-slot")).toBe(serving);
+    const history = await stack.togather("history");
+    expect(history.stdout).toMatch(/^\S+ +rolled back +\w+ +v4\.0\.0/m);
+    expect((await stack.togather("rollback", "--dry-run")).stdout).toContain(`v4.0.0 (${moved.commit.slice(0, 7)}) is given up`);
+  });
+
+  it("needs no cleaning up for the next good release", async () => {
+    stack.edit("server/internal/httpapi/server.go", 'mux.HandleFunc("GET /api/v1/moved"', 'mux.HandleFunc("GET /api/v1/places"');
+    await stack.commit("v4.0.1");
+    const { code, stdout } = await stack.togather("release", "HEAD", "--version", "v4.0.1");
+    expect(code, stdout).toBe(0);
+    expect((await json("status"))["serving"]).toMatchObject({ release: { version: "v4.0.1" } });
+  });
+
   it("tells no secret", async () => {
     const outputs = await Promise.all([stack.togather("status", "--json"), stack.togather("history", "--json"), stack.togather("logs", "--json")]);
     const everything = outputs.map(({ stdout, stderr }) => stdout + stderr).join("\n");

@@ -3,7 +3,7 @@
  * stack runs it. All traffic goes to 127.0.0.1.
  */
 import { randomBytes, randomInt, randomUUID } from "node:crypto";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { tmpdir } from "node:os";
@@ -11,13 +11,14 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { generate } from "selfsigned";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { renderNginxFiles, type NginxOptions } from "../../components/nginx-config.ts";
 import { build } from "../../ops/client/build.ts";
 import { run as runRouter } from "../../ops/client/router.ts";
 import { containerPaths, type StepContext } from "../../ops/context.ts";
 import type { SlotName, StepRequest, StepResult } from "../../ops/contract.ts";
 import { bundledImageDigest, bundledImageTag } from "../../ops/image.ts";
+import { eventually } from "../../ops/testing/harness.ts";
 import { freePort } from "./stack.ts";
 
 const project = join(import.meta.dirname, "../..");
@@ -34,10 +35,20 @@ let tlsPort = 0;
 const upstreamProgram = `
   const { createServer } = require("node:http");
   const seen = [];
-  const { SLOT, HEALTH } = process.env;
+  const { SLOT } = process.env;
+  let { HEALTH } = process.env;
+  let failing = 0;
   const server = createServer({ keepAliveTimeout: 120_000 }, (request, response) => {
     response.setHeader("X-Togather-Slot", "claimed by the server");
     if (request.url === "/health") return response.end(HEALTH);
+    if (request.url.startsWith("/trouble?")) {
+      const wanted = new URL(request.url, "http://slot").searchParams;
+      if (wanted.has("failing")) failing = Number(wanted.get("failing"));
+      if (wanted.has("exit")) setTimeout(() => process.exit(1), Number(wanted.get("exit")));
+      if (wanted.has("version")) HEALTH = JSON.stringify({ ...JSON.parse(HEALTH), version: wanted.get("version") });
+      return response.end();
+    }
+    if (request.url === "/page") return response.writeHead(Math.random() < failing ? 500 : 200).end(SLOT);
     if (request.url === "/seen") return response.end(JSON.stringify(seen));
     if (request.url === "/headers") return response.end(JSON.stringify({ slot: SLOT, ...request.headers }));
     if (request.url === "/silent") return;
@@ -101,9 +112,10 @@ function configure(options: Partial<NginxOptions> = {}, env: NodeJS.ProcessEnv =
   return runRouter(request, { ...context, env: { ...process.env, ...env } });
 }
 
-/** `ops switch` as the stack runs it. */
-async function switchTo(activeSlot: SlotName, change: Partial<StepRequest<"switch">> = {}): Promise<StepResult<"switch">> {
-  const request: StepRequest<"switch"> = {
+const atOnce = { steps: [], intervalMs: 0, bakeMs: 0, sticky: false };
+
+function requestFor(activeSlot: SlotName, change: Partial<StepRequest<"switch">> = {}): StepRequest<"switch"> {
+  return {
     ...common,
     activeSlot,
     stateLocation: join(directories, "state"),
@@ -115,10 +127,17 @@ async function switchTo(activeSlot: SlotName, change: Partial<StepRequest<"switc
     slotUrl: `http://${address[activeSlot]}:8080`,
     routerUrl: `http://${address.router}:8080`,
     healthPath: "/health",
+    checks: [],
+    rollout: atOnce,
     ...change,
   };
+}
+
+/** `ops switch` as the stack runs it. */
+async function switchTo(activeSlot: SlotName, change: Partial<StepRequest<"switch">> = {}): Promise<StepResult<"switch">> {
+  const request = requestFor(activeSlot, change);
   const { exitCode, stdout, stderr } = await execa(process.execPath, [join(project, "ops/main.ts"), "switch"], { env: { TOGATHER_REQUEST: JSON.stringify(request) }, reject: false });
-  if (exitCode !== 0) throw new Error(stderr);
+  if (exitCode !== 0) throw new Error(`exit code ${exitCode}: ${stderr}`);
   return JSON.parse(stdout) as StepResult<"switch">;
 }
 
@@ -188,6 +207,38 @@ function startPosting(clients: number): () => Promise<{ sent: string[]; lost: st
   };
 }
 
+/** Puts a server into a slot, in the place of the one that is there. */
+async function startSlot(slot: SlotName, answer: string): Promise<void> {
+  await execa("docker", ["rm", "--force", `${prefix}-${slot}`], { reject: false });
+  await docker("run", "--detach", "--init", "--name", `${prefix}-${slot}`, "--network", prefix, "--ip", address[slot], "--env", `SLOT=${slot}`, "--env", `HEALTH=${answer}`, "--entrypoint", "node", bundledImageTag("ops"), "-e", upstreamProgram);
+}
+
+/** Tells a slot's server, not through the router, how to misbehave. */
+async function trouble(slot: SlotName, what: string): Promise<void> {
+  await docker("exec", `${prefix}-${slot}`, "node", "-e", `fetch("http://127.0.0.1:8080/trouble?${what}")`);
+}
+
+/** Clients that GET a page over keep-alive connections, about 400 times a second in all. */
+function startAsking(): () => Promise<Record<string, { ok: number; failed: number }>> {
+  const agent = new Agent({ keepAlive: true, maxSockets: 4 });
+  const bySlot: Record<string, { ok: number; failed: number }> = {};
+  let running = true;
+  const loops = Array.from({ length: 4 }, async () => {
+    while (running) {
+      const { status, headers } = await ask("/page", { agent }).catch((): Pick<Answer, "status" | "headers"> => ({ status: 0, headers: {} }));
+      const slot = (bySlot[String(headers["x-togather-slot"])] ??= { ok: 0, failed: 0 });
+      slot[status === 200 ? "ok" : "failed"] += 1;
+      await sleep(10);
+    }
+  });
+  return async () => {
+    running = false;
+    await Promise.all(loops);
+    agent.destroy();
+    return bySlot;
+  };
+}
+
 /** Ids that the upstreams got, each as often as it came. */
 async function seenIds(): Promise<string[]> {
   const lists = await Promise.all(
@@ -203,9 +254,7 @@ beforeAll(async () => {
   }
   await docker("network", "create", "--subnet", `${subnet}.0/24`, prefix);
   await docker("volume", "create", `${prefix}-files`);
-  for (const slot of ["blue", "green"] as const) {
-    await docker("run", "--detach", "--init", "--name", `${prefix}-${slot}`, "--network", prefix, "--ip", address[slot], "--env", `SLOT=${slot}`, "--env", `HEALTH=${health[slot]}`, "--entrypoint", "node", bundledImageTag("ops"), "-e", upstreamProgram);
-  }
+  for (const slot of ["blue", "green"] as const) await startSlot(slot, health[slot]);
 });
 
 afterAll(async () => {
@@ -334,6 +383,17 @@ describe("router", () => {
     expect((await ask("/headers")).headers["x-togather-slot"]).toBe("green");
   });
 
+  it("sends traffic back when a check after the switch fails, with an exit code of its own", async () => {
+    const before = await stateFile();
+    await expect(switchTo("blue", { checks: [{ path: "/health", status: 200 }, { path: "/missing", status: 200 }] })).rejects.toThrow(
+      /^exit code 9: [\s\S]*blue \(v1\.0\.0\) served for \d+\.\d s, and all traffic was sent back: .*: \/missing answers 404, expected 200\. green serves again/,
+    );
+    expect(await stateFile()).toEqual(before);
+    expect((await ask("/headers")).headers["x-togather-slot"]).toBe("green");
+    const log = readdirSync(join(directories, "logs")).map((file) => readFileSync(join(directories, "logs", file), "utf8")).join("");
+    expect(log.split("\n").filter((line) => line.includes("was sent back")).map((line) => (JSON.parse(line) as { level: string }).level)).toEqual(["ERROR"]);
+  });
+
   it("reloads a changed configuration, keeps the slot and ends what is in flight; an unchanged one does nothing", async () => {
     const { digest } = await configure();
     expect(await configure()).toEqual({ digest, reloaded: false });
@@ -408,5 +468,126 @@ describe("router", () => {
     expect(lines.find(({ path, status }) => path === "/headers" && status === 200)).toMatchObject({ slot: expect.stringMatching(/blue|green/) as unknown, upstream_addr: expect.stringContaining(subnet) as unknown, upstream_status: "200" });
     expect(stdout).not.toContain("query=1");
     expect(readdirSync(join(directories, "logs")).length).toBeGreaterThan(0);
+  });
+});
+
+/** Each test's release is a new one in blue, where green serves. */
+describe("a new release on trial", () => {
+  let counter = 0;
+  let release: StepRequest<"switch">["release"];
+
+  beforeAll(async () => {
+    await startSlot("green", health.green);
+    await eventually("green is up", async () => (await docker("exec", `${prefix}-green`, "node", "-e", 'fetch("http://127.0.0.1:8080/health").then((r) => console.log(r.status))')) === "200");
+    await switchTo("green");
+  });
+
+  beforeEach(async () => {
+    release = { version: `v2.0.${++counter}`, commit: "c".repeat(40) };
+    await startSlot("blue", JSON.stringify({ ...(JSON.parse(health.blue) as object), version: release.version }));
+    await eventually("blue is up", async () => (await docker("exec", `${prefix}-blue`, "node", "-e", 'fetch("http://127.0.0.1:8080/health").then((r) => console.log(r.status))')) === "200");
+  });
+
+  const trial = (rollout: Partial<StepRequest<"switch">["rollout"]>): Promise<StepResult<"switch">> => switchTo("blue", { release, rollout: { ...atOnce, ...rollout } });
+  async function expectGreen(): Promise<void> {
+    const slots = await Promise.all(Array.from({ length: 40 }, async () => (await ask("/page")).headers["x-togather-slot"]));
+    expect(new Set(slots)).toEqual(new Set(["green"]));
+    expect(await stateFile()).toMatchObject({ slot: "green" });
+  }
+  const slotNow = async (): Promise<unknown> => ((await control("GET")).body as { slot: unknown }).slot;
+
+  it("gets a growing share, is sent back when a fifth of its requests fail, and the old one loses none", async () => {
+    await trouble("blue", "failing=0.2");
+    const stop = startAsking();
+    const started = performance.now();
+    await expect(trial({ steps: [20, 50, 100], intervalMs: 20_000 })).rejects.toThrow(/blue \(v2\.0\.1\) got up to 20 % of the requests for [\d.]+ s, and all traffic goes to green again: \d+ of \d+ requests failed/);
+    expect(performance.now() - started).toBeLessThan(20_000);
+    const { blue, green } = await stop();
+    expect(green?.failed).toBe(0);
+    expect(blue?.failed).toBeGreaterThan(0);
+    expect((blue?.ok ?? 0) + (blue?.failed ?? 0)).toBeLessThan((green?.ok ?? 0) / 2);
+    await expectGreen();
+  });
+
+  it("is sent back when it fails only once it has all traffic", async () => {
+    const stop = startAsking();
+    const running = trial({ bakeMs: 30_000 }).then(() => "kept", (error: unknown) => String(error));
+    await eventually("blue serves", async () => (await slotNow()) === "blue");
+    await trouble("blue", "failing=0.2");
+    expect(await running).toMatch(/exit code 9: [\s\S]*blue \(v2\.0\.2\) served for [\d.]+ s, and all traffic was sent back: \d+ of \d+ requests failed .*\. green serves again/);
+    await stop();
+    await expectGreen();
+  });
+
+  it.each([1, 30])("is sent back when it crashes %d s after the switch, without any traffic", async (seconds) => {
+    const running = trial({ bakeMs: 60_000 }).then(() => "kept", (error: unknown) => String(error));
+    await eventually("blue serves", async () => (await slotNow()) === "blue");
+    const switched = performance.now();
+    await trouble("blue", `exit=${seconds * 1000}`);
+    expect(await running).toMatch(/exit code 9: [\s\S]*all traffic was sent back: .*(ECONNREFUSED|EHOSTUNREACH|no answer|socket hang up|ECONNRESET)/);
+    expect(performance.now() - switched).toBeLessThan(seconds * 1000 + 20_000);
+    await expectGreen();
+  });
+
+  it("is sent back when another version answers in its place", async () => {
+    const running = trial({ steps: [10, 100], intervalMs: 30_000 }).then(() => "kept", (error: unknown) => String(error));
+    await eventually("blue gets a share", async () => (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes('weight_percent{slot="blue"} 10'));
+    await trouble("blue", "version=v0.9.0");
+    expect(await running).toMatch(/exit code 9: [\s\S]*all traffic goes to green again: it is v0\.9\.0, not v2\.0\.5/);
+    await expectGreen();
+  });
+
+  it("is taken back when its deployment is killed, by the step itself or by the router", async () => {
+    const watched = { steps: [50, 100], intervalMs: 120_000 };
+    for (const [what, kill] of [
+      ["the client", (pid: number) => { process.kill(pid, "SIGKILL"); }],
+      ["the step", () => execa("bash", ["-c", `docker kill $(docker ps --quiet --filter label=org.togather.name=${name} --filter label=org.togather.part=step)`])],
+    ] as const) {
+      const request = requestFor("blue", { release, rollout: { ...atOnce, ...watched } });
+      const client = execa(process.execPath, [join(project, "ops/main.ts"), "switch"], { env: { TOGATHER_REQUEST: JSON.stringify(request) }, reject: false });
+      await eventually("blue gets a share", async () => (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes('weight_percent{slot="blue"} 50'));
+      await kill(client.pid ?? 0);
+      await client;
+      await eventually(`blue gets no share any more after ${what} was killed`, async () => (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes('weight_percent{slot="blue"} 0'), 40);
+      await expectGreen();
+    }
+  });
+
+  it("stays when it does well, the same client with the same slot where that is asked for, also through a restart of nginx", async () => {
+    const stop = startAsking();
+    const running = trial({ steps: [50, 100], intervalMs: 2_000, bakeMs: 8_000, sticky: true }).then((result) => result, (error: unknown) => String(error));
+    await eventually("blue gets a share", async () => (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes('weight_percent{slot="blue"} 50'));
+    // One address: all of its requests, or none.
+    const slots = new Set(await Promise.all(Array.from({ length: 30 }, async () => (await ask("/page")).headers["x-togather-slot"])));
+    expect(slots.size).toBe(1);
+    await eventually("blue serves", async () => (await slotNow()) === "blue");
+    await stop();
+    await docker("kill", "--signal", "KILL", `${prefix}-router`);
+    await docker("start", `${prefix}-router`);
+    expect(await running).toMatchObject({ from: "green", to: "blue" });
+    expect((await ask("/page")).headers["x-togather-slot"]).toBe("blue");
+    expect(await stateFile()).toMatchObject({ slot: "blue", served: { blue: release }, versions: { blue: release.version } });
+  });
+
+  it("is not needed to go back to what served", async () => {
+    const started = performance.now();
+    expect(await switchTo("green", { rollout: { steps: [5, 100], intervalMs: 60_000, bakeMs: 60_000, sticky: false } })).toMatchObject({ to: "green" });
+    expect(performance.now() - started).toBeLessThan(30_000);
+  });
+
+  it("is told by the router in Prometheus' format, and by slot and version in its log", async () => {
+    await ask("/page");
+    await ask("/missing");
+    const text = await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics");
+    for (const line of text.trim().split("\n")) expect(line).toMatch(/^(# (HELP|TYPE) togather_router_\w+ .+|togather_router_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? \d+(\.\d+)?(e-?\d+)?)$/);
+    expect(text).toMatch(/^togather_router_active_slot\{slot="green"\} 1$/m);
+    expect(text).toMatch(/^togather_router_requests_total\{slot="green",code="4xx"\} [1-9]/m);
+    expect(text).toMatch(/^togather_router_response_seconds_bucket\{slot="green",le="\+Inf"\} [1-9]/m);
+    expect(text).toMatch(/^togather_router_switches_total [1-9]/m);
+    expect(text).toMatch(/^togather_router_slot_info\{slot="green",version="v1\.1\.0"\} 1$/m);
+    // Not on the public port.
+    expect((await ask("/metrics")).status).toBe(404);
+    const lines = (await docker("logs", "--tail", "5", `${prefix}-router`)).split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines.at(-1)).toMatchObject({ slot: "green", version: "v1.1.0", status: 404 });
   });
 });

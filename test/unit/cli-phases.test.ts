@@ -3,6 +3,8 @@ import { describe, expect, it } from "vitest";
 import { endingOf, errorText } from "../../cli/deploy/deploy.ts";
 import { describeResult, phaseOf, PhaseTracker } from "../../cli/deploy/phases.ts";
 import { phaseLine } from "../../cli/deploy/progress.ts";
+import { exitCodes } from "../../cli/exit-codes.ts";
+import { rolledBackExitCode } from "../../ops/errors.ts";
 import { firstDeployment, releases, runProgram } from "./graph.ts";
 
 const command = "command:local:Command";
@@ -90,6 +92,16 @@ describe("a run, by its events", () => {
       expect(tracker.failed?.errors).toEqual(["it broke"]);
       expect(endingOf({ ok: false, interrupted: false, said: "error: update failed" }, tracker)).toBe(ending);
     }
+  });
+
+  it("ends with a code of its own when the switch step says that traffic was sent back", () => {
+    const about = urn("Switch", "switch-traffic");
+    const ended = (message: string) =>
+      endingOf({ ok: false, interrupted: false, said: "" }, track(event("resourcePreEvent", about), diagnostic(message, "error", about), event("resOpFailedEvent", about)));
+    const provider = (code: number) => `exit status ${code}: running "node ops/main.ts switch":\n04:58:00 ERROR   green (v1.1.0) served for 2.0 s`;
+    expect(exitCodes[ended(provider(rolledBackExitCode))].code).toBe(rolledBackExitCode);
+    expect(ended(provider(1))).toBe("switch");
+    expect(ended(`exit status 1: running "node ops/main.ts switch":\nits health endpoint said: exit status 9`)).toBe("switch");
   });
 
   it("ends interrupted, whatever failed because of it", () => {

@@ -16,6 +16,13 @@ describe("the plan in words", () => {
   it("of a release", () => {
     expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: v14 } })).toBe("green gets v1.4.0 (1a2b3c4); traffic moves blue to green");
   });
+  it("with how traffic moves to what is new", () => {
+    const rollout = { steps: [5, 50, 100], interval: "60s", bake: "5m", sticky: false };
+    expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: v14 }, rollout })).toMatch(/traffic moves blue to green, by 5, 50 and 100 %, 60s each, and is watched for 5m$/);
+    expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: v14 }, rollout: { ...rollout, steps: [], bake: "0s" } })).toMatch(/traffic moves blue to green$/);
+    expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: v12 }, rollout })).toMatch(/traffic moves blue to green$/);
+  });
+
   it("with how many migrations it will run, where somebody has looked", () => {
     const release = { ...normal, activeSlot: "green", slots: { blue: v13, green: v14 } } as const;
     expect(planLine(blueServes, { ...release, migrations: ["43_a.up.sql", "44_b.up.sql"] })).toBe("green gets v1.4.0 (1a2b3c4); 2 migrations; traffic moves blue to green");
@@ -80,22 +87,33 @@ describe("a rollback", () => {
     expect(rollbackTarget(failed, image, "production").restore).toEqual({ slot: "green", release: undefined });
   });
 
+  it("gives up a release from which traffic was sent back, and never goes to one that never served", () => {
+    // The file's slot was put right when traffic was sent back; the release is still in the other one.
+    expect(rollbackTarget({ activeSlot: "blue", slots: { blue: v13, green: v14 } }, blueServes, "production")).toMatchObject({ activeSlot: "blue", restore: { slot: "green", release: v12 } });
+    // A run after it has recorded that release as what its slot holds.
+    const after = { ...blueServes, slots: { blue: v13, green: v14 } };
+    const now = { activeSlot: "blue" as const, slots: { blue: v13, green: v14 } };
+    const rolledBack = { ...entry(v14, "failed"), status: "rolled back" as const };
+    expect(refusal(() => rollbackTarget(now, after, "production", { history: [entry(v13), rolledBack] })).message).toMatch(/green holds v1\.4\.0 .* never served well/);
+    expect(rollbackTarget(now, after, "production", { history: [entry(v14), rolledBack] })).toMatchObject({ activeSlot: "green" });
+  });
+
   it("gives up a flip that failed", () => {
     expect(rollbackTarget({ ...settled, activeSlot: "green" }, blueServes, "production")).toMatchObject({ activeSlot: "blue", restore: undefined });
   });
 
   it("goes to a deployment whose release is in the other slot", () => {
-    expect(rollbackTarget(settled, blueServes, "production", entry(v12))).toMatchObject({ activeSlot: "green", restore: undefined });
+    expect(rollbackTarget(settled, blueServes, "production", { target: entry(v12) })).toMatchObject({ activeSlot: "green", restore: undefined });
     // What the other slot held is put back when the file has something else by now.
-    expect(rollbackTarget({ activeSlot: "green", slots: { blue: v13, green: v14 } }, blueServes, "production", entry(v12))).toMatchObject({ activeSlot: "green", restore: { slot: "green", release: v12 } });
+    expect(rollbackTarget({ activeSlot: "green", slots: { blue: v13, green: v14 } }, blueServes, "production", { target: entry(v12) })).toMatchObject({ activeSlot: "green", restore: { slot: "green", release: v12 } });
   });
 
   it("to what serves puts the file right", () => {
-    expect(rollbackTarget({ activeSlot: "green", slots: { blue: v13, green: v14 } }, blueServes, "production", entry(v13))).toMatchObject({ activeSlot: "blue", restore: { slot: "green", release: v12 } });
+    expect(rollbackTarget({ activeSlot: "green", slots: { blue: v13, green: v14 } }, blueServes, "production", { target: entry(v13) })).toMatchObject({ activeSlot: "blue", restore: { slot: "green", release: v12 } });
   });
 
   it("to what is in neither slot is refused with the release command", () => {
-    expect(refusal(() => rollbackTarget(settled, blueServes, "production", entry(v14)))).toMatchObject({
+    expect(refusal(() => rollbackTarget(settled, blueServes, "production", { target: entry(v14) }))).toMatchObject({
       message: "v1.4.0 (1a2b3c4) of 20260128_143022_x is in neither slot any more: blue serves v1.3.2 (9f8e7d6), green holds v1.2.0 (0000111)",
       fix: "togather release 1a2b3c400000 --version v1.4.0 --stack production",
       ending: "config",
@@ -103,7 +121,7 @@ describe("a rollback", () => {
   });
 
   it("to a deployment that never served is refused", () => {
-    expect(refusal(() => rollbackTarget(settled, blueServes, "production", entry(v12, "failed"))).message).toMatch(/failed: it never served/);
+    expect(refusal(() => rollbackTarget(settled, blueServes, "production", { target: entry(v12, "failed") })).message).toMatch(/failed: it never served/);
   });
 
   it("needs something to go back to", () => {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { loadSettings, type Settings } from "../../config/load.ts";
 import { SettingsError } from "../../config/problems.ts";
+import { rolloutOf } from "../../config/rollout.ts";
 import { certificatePair } from "./certificate-pair.ts";
 
 const commit = "1111111111111111111111111111111111111111";
@@ -45,7 +46,7 @@ describe("defaults", () => {
   it("are the reference's", () => {
     const settings = load(staging);
     expect(settings.deployment).toEqual({
-      deployment: { strategy: "blue-green", health_check_retries: 30, health_check_interval: 2, grace_period: 10 },
+      deployment: { strategy: "blue-green", health_check_retries: 30, health_check_interval: 2, grace_period: 10, post_switch_checks: "auto" },
       database: { snapshot_retention: 7, snapshot_keep_verified: 2, snapshot_verify: "auto", backup_location: "/var/backups/togather" },
       logging: { location: "/var/log/togather/deployments", retention: 100 },
       images: { retention: 3 },
@@ -309,5 +310,24 @@ describe("another server", () => {
     [{ source: { portvariable: "X" } }, "togather:source.portvariable: is not a setting -> did you mean portVariable?"],
   ])("%j", (change, expected) => {
     expect(problems({ ...staging, ...change })).toEqual([expect.stringContaining(expected)]);
+  });
+});
+
+describe("a rollout", () => {
+  it("is at once unless it is asked for, and understands times", () => {
+    expect(rolloutOf(load(staging).rollout)).toEqual({ steps: [], intervalMs: 60_000, bakeMs: 0, sticky: false });
+    const { rollout } = load({ ...staging, rollout: '{"steps":[5,25,50,100],"interval":"90s","bake":"5m","sticky":true}' });
+    expect(rolloutOf(rollout)).toEqual({ steps: [5, 25, 50, 100], intervalMs: 90_000, bakeMs: 300_000, sticky: true });
+  });
+
+  it.each([
+    ['{"steps":[50,25]}', /togather:rollout\.steps: expected percentages that grow, such as \[5, 25, 50, 100\], found \[50,25\]/],
+    ['{"steps":[0]}', /togather:rollout\.steps/],
+    ['{"interval":"soon"}', /togather:rollout\.interval: expected a time such as 30s, 5m or 1h, at most 24h, found "soon"/],
+    ['{"bake":"2d"}', /togather:rollout\.bake: expected a time/],
+    ['{"bake":""}', /togather:rollout\.bake: expected a time/],
+    ['{"backe":"5m"}', /togather:rollout/],
+  ])("refuses %s", (rollout, message) => {
+    expect(problems({ ...staging, rollout }).join("\n")).toMatch(message);
   });
 });

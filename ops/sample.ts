@@ -1,0 +1,58 @@
+/** What the router has counted of a slot's requests. */
+import { z } from "zod";
+
+const slotCountersSchema = z.object({
+  requests: z.record(z.string(), z.number()),
+  /** Answers by time until their first byte, as many as there are bounds and one more. */
+  buckets: z.array(z.number()),
+  seconds: z.number(),
+});
+export const countersSchema = z.object({ blue: slotCountersSchema, green: slotCountersSchema, /** Seconds. */ bounds: z.array(z.number()) });
+/** Since nginx started, by slot. */
+export type Counters = z.infer<typeof countersSchema>;
+export type SlotCounters = z.infer<typeof slotCountersSchema>;
+
+/** A slot's requests in some time. */
+export interface Sample {
+  requests: number;
+  /** Those that ended with a status of 500 or more. */
+  errors: number;
+  buckets: number[];
+  /** Upper bounds of the buckets, in seconds. */
+  bounds: number[];
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
+
+function sampleOf({ requests, buckets }: SlotCounters, bounds: number[]): Sample {
+  return { requests: sum(Object.values(requests)), errors: requests["5xx"] ?? 0, buckets, bounds };
+}
+
+/** What came between two readings; all of the later one where nginx was restarted in between. */
+export function between(earlier: SlotCounters | undefined, later: SlotCounters, bounds: number[]): Sample {
+  const all = sampleOf(later, bounds);
+  if (earlier === undefined) return all;
+  const before = sampleOf(earlier, bounds);
+  if (before.requests > all.requests || before.buckets.length !== all.buckets.length) return all;
+  return {
+    requests: all.requests - before.requests,
+    errors: all.errors - before.errors,
+    buckets: all.buckets.map((count, i) => count - (before.buckets[i] ?? 0)),
+    bounds,
+  };
+}
+
+/** Two times of the same slot as one. */
+export function together(a: Sample | undefined, b: Sample): Sample {
+  if (a === undefined) return b;
+  return { requests: a.requests + b.requests, errors: a.errors + b.errors, buckets: b.buckets.map((count, i) => count + (a.buckets[i] ?? 0)), bounds: b.bounds };
+}
+
+/** How many answers took longer than a bucket's bound. */
+export function slowerThan({ buckets }: Sample, bucket: number): number {
+  return sum(buckets.slice(bucket + 1));
+}
+
+export function answered({ buckets }: Sample): number {
+  return sum(buckets);
+}
