@@ -5,9 +5,11 @@ import { thisMachine } from "../../toolchain/machine.ts";
 import { fail, Problem } from "../../toolchain/problem.ts";
 import { localSteps, pulumiCommand, setUp } from "../../toolchain/setup.ts";
 import { benchPreview } from "./preview.ts";
+import { benchRollback } from "./rollback.ts";
 import { markdownTable, type Comparison } from "./report.ts";
+import { benchTraffic } from "./traffic/traffic.ts";
 
-const benches: Partial<Record<string, (progress: (line: string) => void) => Promise<Comparison>>> = { preview: benchPreview };
+const benches: Partial<Record<string, (progress: (line: string) => void) => Promise<Comparison[]>>> = { preview: benchPreview, rollback: benchRollback, traffic: benchTraffic };
 
 async function main(names: readonly string[]): Promise<void> {
   const machine = thisMachine();
@@ -19,9 +21,9 @@ async function main(names: readonly string[]): Promise<void> {
     const bench = benches[name];
     if (bench === undefined) throw new Problem(`There is no bench ${name}. The benches are: ${Object.keys(benches).join(", ")}.`);
     comparisons.push(
-      await bench((line) => {
+      ...(await bench((line) => {
         console.log(`${name}: ${line}`);
-      }),
+      })),
     );
   }
   const table = markdownTable(comparisons);

@@ -587,7 +587,9 @@ describe("a new release on trial", () => {
     expect(text).toMatch(/^togather_router_slot_info\{slot="green",version="v1\.1\.0"\} 1$/m);
     // Not on the public port.
     expect((await ask("/metrics")).status).toBe(404);
-    const lines = (await docker("logs", "--tail", "5", `${prefix}-router`)).split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
-    expect(lines.at(-1)).toMatchObject({ slot: "green", version: "v1.1.0", status: 404 });
+    // Lines are written together, a second later at most.
+    const line = await eventually("the line of the last request", async () =>
+      (await docker("logs", "--tail", "20", `${prefix}-router`)).split("\n").map((text) => JSON.parse(text) as Record<string, unknown>).find(({ path }) => path === "/metrics"), 10);
+    expect(line).toMatchObject({ slot: "green", version: "v1.1.0", status: 404 });
   });
 });

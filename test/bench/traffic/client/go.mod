@@ -1,0 +1,3 @@
+module togather/bench/traffic
+
+go 1.24
