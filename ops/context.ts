@@ -23,5 +23,11 @@ export interface StepContext {
   paths: { state: string; logs: string; backups: string; router: string };
 }
 
+/** What a step in the container is given. */
+export interface CommandContext extends StepContext {
+  /** For `begin` and `record`, which decide themselves whose log they write. */
+  openLog: (deploymentId: string) => StepLog & { close(): void };
+}
+
 /** The mounts of the ops container. */
 export const containerPaths: StepContext["paths"] = { state: "/state", logs: "/logs", backups: "/backups", router: "/router" };

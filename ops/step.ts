@@ -1,8 +1,8 @@
 /** The program inside of the ops container: `node main.js STEP`, one step, one JSON result on stdout. */
 import { join } from "node:path";
 import { openChannel, type Stop } from "./channel.ts";
-import { containerSteps, isContainerStep, runCommand, type CommandContext, type ContainerStep } from "./commands/index.ts";
-import { containerPaths, type StepLog } from "./context.ts";
+import { containerSteps, isContainerStep, runCommand, type ContainerStep } from "./commands/index.ts";
+import { containerPaths, type CommandContext, type StepLog } from "./context.ts";
 import { contract, type StepRequest, type StepResult } from "./contract.ts";
 import { endPhase, startPhase, type StepOf } from "./deployment.ts";
 import { timestampOf } from "./deployment-id.ts";

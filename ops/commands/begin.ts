@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
+import type { CommandContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { historyEvent, reopened } from "../deployment.ts";
 import { deploymentIdOf, shortCommit } from "../deployment-id.ts";
 import { StepError } from "../errors.ts";
 import { StateStore, type Current } from "../state.ts";
-import type { CommandContext } from "./index.ts";
 
 /**
  * Opens a deployment. The one that is open already goes on under its own id if it wants the same; if it wants something

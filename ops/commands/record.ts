@@ -1,11 +1,11 @@
 import { join } from "node:path/posix";
+import type { CommandContext } from "../context.ts";
 import type { SlotName, StepRequest, StepResult } from "../contract.ts";
 import { historyEvent, reopened } from "../deployment.ts";
 import { expireLogs } from "../log-retention.ts";
 import { messageOf } from "../errors.ts";
 import { shortCommit } from "../deployment-id.ts";
 import { StateStore, type Current, type DeploymentState, type Phase } from "../state.ts";
-import type { CommandContext } from "./index.ts";
 
 /** Closes a deployment: what serves now in deployment-state.json, success in the history and the log. */
 export async function run(request: StepRequest<"record">, context: CommandContext): Promise<StepResult<"record">> {

@@ -255,6 +255,15 @@ describe("switch", () => {
     expect(router.state()?.slot).toBe("blue");
   }, 20_000);
 
+  it("does not ask on the way back to a release that served", async () => {
+    router.serve("blue");
+    await switchTo("green");
+    await switchTo("blue", undefined, { release: { ...release, commit: "b".repeat(40) } });
+    const never = [{ path: "/page", status: 204 }];
+    expect(await switchTo("green", undefined, { checks: never })).toMatchObject({ to: "green" });
+    expect(router.asked).toBe(0);
+  });
+
   it("changes nothing when the checks fail on the slot that serves already", async () => {
     router.serve("blue");
     router.flaky = 1000;

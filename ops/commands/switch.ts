@@ -40,8 +40,9 @@ export async function run(request: StepRequest<"switch">, context: StepContext):
   log.debug(`router: ${running ?? "no slot"} in nginx, ${persisted?.slot ?? "no slot"} on disk`);
   const change: Change = { from, to, running, persisted: persisted?.text, stateFile, control };
   const served = persisted?.served ?? {};
-  // A release that had all traffic before, and kept it, is no news: a rollback is to be quick.
-  const isNew = from !== null && from !== to && !isSame(served[to], release);
+  // A release that had all traffic before, and kept it, is no news: a rollback is to be quick, and is never undone by a trial.
+  const isRollback = from !== null && from !== to && isSame(served[to], release);
+  const isNew = from !== null && from !== to && !isRollback;
 
   const trial = isNew ? await tryOut(change, request, context) : undefined;
   // Before anything is changed: who was connected before the switch must be moved by it, too.
@@ -69,8 +70,9 @@ export async function run(request: StepRequest<"switch">, context: StepContext):
 
   const confirmedAt = performance.now();
   try {
-    await checkAfterSwitch(request, signal);
-    if (request.checks.length > 0) log.info(`${to} passes the checks after the switch: ${request.checks.map(({ path, status }) => `${path} ${status}`).join(", ")}`);
+    const checks = isRollback ? [] : request.checks;
+    await checkAfterSwitch({ ...request, checks }, signal);
+    if (checks.length > 0) log.info(`${to} passes the checks after the switch: ${checks.map(({ path, status }) => `${path} ${status}`).join(", ")}`);
     if (atSwitch !== undefined && from !== null) {
       const before = trial ?? between(undefined, atSwitch[from], atSwitch.bounds);
       await watchRelease({ what: `${to} with all requests`, durationMs: rollout.bakeMs, slot: to, other: from, control, before, ask: () => askTarget(request, { limitMs: watchAnswerMs }), log, signal });
