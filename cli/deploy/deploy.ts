@@ -13,7 +13,7 @@ import { look } from "../host/look.ts";
 import { columns, invocation, type Output } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import { areStale, describeLock, heldText, isLocked, locksIn } from "./backend-lock.ts";
-import { endings, PhaseTracker } from "./phases.ts";
+import { endings, PhaseTracker, type Interruption } from "./phases.ts";
 import { describeRelease, planSentences, plainRelease, type Before, type Serving } from "../../config/plan.ts";
 import { Progress, seconds } from "./progress.ts";
 import type { PulumiStack, RunEnd, StackOutputs } from "./pulumi-stack.ts";
@@ -47,6 +47,8 @@ export interface DeploymentResult {
   url?: string | undefined;
   phases: { phase: string; subject: string; status: string; durationMs: number; detail: string }[];
   changes: RunEnd["changes"];
+  /** What is replaced (in a dry run: would be) that both slots need: requests fail meanwhile. */
+  interruptions: readonly Interruption[];
   errors: string[];
   warnings: string[];
 }
@@ -288,6 +290,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
     url: outputs?.httpsUrl ?? outputs?.url,
     phases: tracker.phases.map(({ phase, subject, status, startedAt, endedAt, detail }) => ({ phase, subject, status, durationMs: (endedAt ?? startedAt) - startedAt, detail })),
     changes: end.changes,
+    interruptions: tracker.interruptions,
     errors,
     warnings,
   };
@@ -312,11 +315,12 @@ function developmentSuccess({ url, phases }: DeploymentResult, name: string, sta
 }
 
 /** What Pulumi would touch, phase by phase. */
-function previewText({ changes }: DeploymentResult, tracker: PhaseTracker): string {
+function previewText({ changes, interruptions }: DeploymentResult, tracker: PhaseTracker): string {
   const touched = tracker.phases.map(({ phase, subject }) => `${phase}${subject === "" ? "" : ` ${subject}`}`);
   const counts = Object.entries(changes)
     .filter(([operation, count]) => !["same", "read"].includes(operation) && (count ?? 0) > 0)
     .map(([operation, count]) => `${count ?? 0} to ${operation}`);
   if (counts.length === 0) return "Nothing to do: all is as the file says.";
-  return `Would run: ${touched.join(", ")}\nPulumi: ${counts.join(", ")}, ${changes["same"] ?? 0} unchanged. Nothing was changed.`;
+  const interrupted = interruptions.map((what) => `INTERRUPTS: the ${what}'s container is replaced (${what === "router" ? "its image or ports change" : "its image or port changes"}). Requests fail until the new one answers, some seconds later.\n`);
+  return `${interrupted.join("")}Would run: ${touched.join(", ")}\nPulumi: ${counts.join(", ")}, ${changes["same"] ?? 0} unchanged. Nothing was changed.`;
 }

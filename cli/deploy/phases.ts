@@ -128,6 +128,10 @@ export function describeResult(phase: PhaseName, outputs: unknown): string {
 /** The SDK's type leaves out a severity that the engine has. */
 type Diagnostic = Omit<NonNullable<EngineEvent["diagnosticEvent"]>, "severity"> & { severity: "debug" | "info" | "info#err" | "warning" | "error" };
 
+/** Phases whose container serves both slots. */
+const interrupting = ["router", "database"] as const satisfies PhaseName[];
+export type Interruption = (typeof interrupting)[number];
+
 /** Follows a run of Pulumi by its engine events. */
 export class PhaseTracker {
   readonly phases: PhaseRun[] = [];
@@ -137,6 +141,7 @@ export class PhaseTracker {
   #interrupted = false;
   readonly #now: () => number;
   readonly #byKey = new Map<string, PhaseRun>();
+  readonly #replaced = new Set<PhaseName>();
 
   constructor(now: () => number = Date.now) {
     this.#now = now;
@@ -145,11 +150,20 @@ export class PhaseTracker {
   /** The phase that an event changed. */
   add(event: EngineEvent): PhaseRun | undefined {
     const { resourcePreEvent, resOutputsEvent, resOpFailedEvent, diagnosticEvent } = event;
+    if (resourcePreEvent && /replace/.test(resourcePreEvent.metadata.op) && resourcePreEvent.metadata.urn.includes("docker:index/container:Container")) {
+      const phase = phaseOf(resourcePreEvent.metadata.urn)?.phase;
+      if (phase !== undefined) this.#replaced.add(phase);
+    }
     if (resourcePreEvent && isWork(resourcePreEvent.metadata.op)) return this.#start(resourcePreEvent.metadata.urn);
     if (resOutputsEvent && isWork(resOutputsEvent.metadata.op)) return this.#end(resOutputsEvent.metadata.urn, "succeeded", resOutputsEvent.metadata.new?.outputs);
     if (resOpFailedEvent) return this.#end(resOpFailedEvent.metadata.urn, "failed", undefined);
     if (diagnosticEvent) return this.#diagnose(diagnosticEvent);
     return undefined;
+  }
+
+  /** What is replaced and can't be without an interruption: there is one of it. */
+  get interruptions(): readonly Interruption[] {
+    return interrupting.filter((phase) => this.#replaced.has(phase));
   }
 
   /** The first phase that failed. */

@@ -104,6 +104,14 @@ describe("a run, by its events", () => {
     expect(ended(`exit status 1: running "node ops/main.ts switch":\nits health endpoint said: exit status 9`)).toBe("switch");
   });
 
+  it("knows what interrupts traffic: a router or database that is replaced, and no slot", () => {
+    const container = "docker:index/container:Container";
+    const replaced = (component: string, name: string): EngineEvent => event("resourcePreEvent", urn(component, name, container), "replace");
+    expect(track(replaced("Router", "router-container")).interruptions).toEqual(["router"]);
+    expect(track(replaced("Database", "database-container"), replaced("Slot", "green-slot-container")).interruptions).toEqual(["database"]);
+    expect(track(event("resourcePreEvent", urn("Router", "router-container", container), "update")).interruptions).toEqual([]);
+  });
+
   it("ends interrupted, whatever failed because of it", () => {
     const tracker = track(event("resourcePreEvent", gate));
     tracker.interrupt();
