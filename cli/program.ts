@@ -8,6 +8,7 @@ import { doctorCommand } from "./commands/doctor.ts";
 import { historyCommand } from "./commands/history.ts";
 import { lintCommand } from "./commands/lint.ts";
 import { logsCommand } from "./commands/logs.ts";
+import { previewUrlCommand } from "./commands/preview-url.ts";
 import { releaseCommand } from "./commands/release.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
 import { snapshotsCommand } from "./commands/snapshots.ts";
@@ -33,6 +34,7 @@ export function togather(end: (code: number) => void): Command {
   upCommand(program, end);
   releaseCommand(program, end);
   rollbackCommand(program, end);
+  previewUrlCommand(program);
   snapshotsCommand(program);
   statusCommand(program);
   historyCommand(program);

@@ -17,12 +17,15 @@ import { serverSecrets } from "./server-secrets.ts";
 import { askServing, refuseChangeInPlace, staysInPlace } from "./serving.ts";
 import { Slot } from "./slot.ts";
 import { Snapshot } from "./snapshot.ts";
+import { Standby, Waking } from "./standby.ts";
 import { Switch } from "./switch.ts";
 import { Verification } from "./verification.ts";
 import type { Settings } from "../config/load.ts";
 import { postSwitchChecks } from "../config/post-switch.ts";
 import { publicUrl } from "../config/public-url.ts";
 import { rolloutOf } from "../config/rollout.ts";
+import { milliseconds } from "../config/duration.ts";
+import { otherSlot } from "../config/plan.ts";
 import { orRunError } from "../config/run-error.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
 
@@ -114,6 +117,8 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
     const verified = verify === "required" || verify === "when-possible" ? verifySnapshot(verify === "required", []) : [];
     const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source, lint: rules.migrationLint }, { dependsOn: [snapshot, ...verified] });
     if (migration) schemaVersions[slot] = migration.result.apply(({ expected }) => expected);
+    // Removed once the switch is over: what leaves the program is deleted last, and only when all else has gone well.
+    if (settings.standby === "removed" && slot !== activeSlot) return undefined;
     return new Slot(
       `${slot}-slot`,
       {
@@ -149,10 +154,11 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
   const release = slots[activeSlot];
   const target = declared.get(activeSlot);
   if (release === undefined || target === undefined) throw new pulumi.RunError(`slot ${activeSlot} holds no release`);
+  const ready = settings.standby === "stopped" ? new Waking("waking", { slot: target }, { dependsOn: [begin] }) : target;
   const traffic = new Switch(
     "switch",
     { context, networkName, router, activeSlot, release, slotAddress: target.address, healthPath: source.healthPath, checks: postSwitchChecks(settings), rollout: rolloutOf(settings.rollout) },
-    { dependsOn: [target, router, begin] },
+    { dependsOn: [ready, router, begin] },
   );
   const { deploymentId } = begin;
   const record = new DeploymentRecord(
@@ -161,6 +167,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
     { dependsOn: [traffic, ...[...declared.values()].filter((slot) => slot !== undefined)] },
   );
 
+  new Standby("standby", { context, mode: settings.standby, idle: otherSlot(activeSlot), drainMs: milliseconds(settings.drainTimeout) }, { dependsOn: [record] });
   new ImageRetention("image-retention", { context, releases: Object.values(slots), bundled: [ops, nginxImage], retention: deployment.images.retention }, { dependsOn: [record] });
   for (const begin of verifyAfter) begin([record]);
 

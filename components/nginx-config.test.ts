@@ -63,7 +63,8 @@ describe("renderNginxFiles", () => {
   it("hands control out on the unix socket alone", () => {
     const text = render({ tls: true });
     const publicServer = text.slice(text.indexOf("listen 8080"), text.indexOf("listen 9145"));
-    expect(publicServer).not.toContain("js_content");
+    // What it may do for the public is to turn a signed token into a cookie.
+    expect(directives(publicServer).filter((line) => line.startsWith("js_content"))).toEqual(["js_content router.enterPreview;"]);
     // Whoever is in the private network may read metrics, and nothing else.
     expect(directives(text.slice(text.indexOf("listen 9145"), text.indexOf("listen unix:"))).filter((line) => line.startsWith("js_content"))).toEqual(["js_content router.metrics;"]);
     expect(directives(text).filter((line) => line.startsWith("listen "))).toEqual(["listen 8080 backlog=4096;", "listen 8443 ssl backlog=4096;", "listen 9145;", "listen unix:/router/run/control.sock;"]);

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/load.ts";
-import { isSameRelease, planLine } from "../config/plan.ts";
+import { isSameRelease, otherSlot, planLine } from "../config/plan.ts";
 import { askDatabase, NoDatabase } from "../ops/client/database.ts";
 import { pendingMigrations } from "../ops/client/pending-migrations.ts";
 import type { Serving } from "../ops/client/serving-slot.ts";
@@ -26,14 +26,16 @@ async function migrationsOf({ name, host, activeSlot, slots, source, database }:
  */
 export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>): void {
   if (!pulumi.runtime.isDryRun() || !hasEngine()) return;
-  const { activeSlot, slots, skipMigrations, force, rollout } = settings;
+  const { activeSlot, slots, skipMigrations, force, rollout, standby } = settings;
   void asked
     .then(async (serving) => {
-      const held = serving?.held ?? {};
+      // A slot that is not to serve has no container where it is to be removed.
+      const idle = otherSlot(activeSlot);
+      const held = { ...serving?.held, ...(standby === "removed" && serving?.slot !== idle ? { [idle]: slots[idle] } : {}) };
       // Only a release that is not there yet runs any.
       const runs = !skipMigrations && !isSameRelease(slots[activeSlot], held[activeSlot]);
       const migrations = runs ? await migrationsOf(settings) : undefined;
-      const plan = planLine({ serving, slots: held }, { activeSlot, slots, skipMigrations, force, rollout, migrations });
+      const plan = planLine({ serving, slots: held }, { activeSlot, slots, skipMigrations, force, rollout, standby, migrations });
       await pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
       if (runs) await warnOfMigrations(settings, serving, migrations);
     })

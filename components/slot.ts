@@ -5,7 +5,7 @@ import type { SlotName, StepResult } from "../ops/contract.ts";
 import { containerLabels, containerLogging, type HostContext } from "./host.ts";
 import { releaseLabels } from "../ops/client/serving-slot.ts";
 import { plainRelease } from "./releases.ts";
-import { declareStep } from "./step.ts";
+import { declareStep, type StepEnvironment, type StepInputs } from "./step.ts";
 
 export interface SlotArgs {
   context: HostContext;
@@ -50,6 +50,8 @@ export class Slot extends pulumi.ComponentResource {
   /** What the router sends requests to. */
   readonly address: string;
   readonly gate: pulumi.Output<StepResult<"gate">>;
+  /** What its gate is asked. */
+  readonly gateStep: { request: StepInputs<"gate">; environment: StepEnvironment };
 
   constructor(name: string, args: SlotArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Slot", name, {}, opts);
@@ -92,10 +94,8 @@ export class Slot extends pulumi.ComponentResource {
         ignoreChanges: args.serving ? ["image", "envs", "labels", "networksAdvanced", "hosts", "ports", "tmpfs", "capabilities", "securityOpts", "logOpts"] : [],
       },
     );
-    const gate = declareStep(
-      `${name}-gate`,
-      "gate",
-      {
+    this.gateStep = {
+      request: {
         ...common,
         ...directories,
         // The gate asks both the server and the database: it needs a network in which both are.
@@ -108,8 +108,9 @@ export class Slot extends pulumi.ComponentResource {
         healthPath: args.healthPath,
         ...args.gate,
         expectedMigration: args.expectedMigration,
+        start: false,
       },
-      {
+      environment: {
         ...step,
         secrets: {
           DATABASE_URL: args.gateDatabaseUrl,
@@ -117,8 +118,8 @@ export class Slot extends pulumi.ComponentResource {
           SERVER_SECRETS: pulumi.jsonStringify(Object.values(args.secrets)),
         },
       },
-      { parent: this },
-    );
+    };
+    const gate = declareStep(`${name}-gate`, "gate", this.gateStep.request, this.gateStep.environment, { parent: this });
     this.address = `${args.address}:${args.port}`;
     this.gate = gate.result;
     this.registerOutputs({ address: this.address, release: plainRelease(args.release), containerId: container.id });

@@ -23,6 +23,8 @@ export interface Wanted {
   force: boolean;
   /** How traffic moves to a new release; all at once unless it is said. */
   rollout?: StackSettings["rollout"];
+  /** What becomes of the slot that has served; it runs on unless it is said. */
+  standby?: StackSettings["standby"];
   /** Files of the migrations that it will run; undefined where nobody has looked. */
   migrations?: readonly string[] | undefined;
 }
@@ -72,6 +74,7 @@ export function planSentences({ serving, slots }: Before, wanted: Wanted): strin
   if (serving === undefined) sentences.push(`traffic starts on ${activeSlot}`);
   else if (serving.slot !== activeSlot) sentences.push(`traffic moves ${serving.slot} to ${activeSlot}${wanted.rollout === undefined || isSameRelease(wantedIn(activeSlot), slots[activeSlot]) ? "" : rolloutWords(wanted.rollout)}`);
   else sentences.push(`traffic stays on ${activeSlot}`);
+  if (serving !== undefined && serving.slot !== activeSlot && wanted.standby !== undefined && wanted.standby !== "running") sentences.push(`then ${serving.slot} is drained and ${wanted.standby}`);
   return sentences;
 }
 

@@ -1,18 +1,9 @@
-import ms, { type StringValue } from "ms";
 import { z } from "zod";
 import type { Rollout } from "../ops/contract.ts";
+import { duration, milliseconds } from "./duration.ts";
 
 /** Longest that a release may be watched at a time: a deployment holds its lock for as long. */
-const longestMs = ms("24h");
-
-const duration = z.string().refine(
-  (text) => {
-    // `ms` throws for an empty text.
-    const parsed = text === "" ? undefined : (ms(text as StringValue) as number | undefined);
-    return parsed !== undefined && parsed >= 0 && parsed <= longestMs;
-  },
-  { error: (issue) => `expected a time such as 30s, 5m or 1h, at most 24h, found ${JSON.stringify(issue.input)}` },
-);
+const watched = duration("24h");
 
 /** `togather:rollout`: how traffic moves to a new release. */
 export const rolloutSchema = z
@@ -23,9 +14,9 @@ export const rolloutSchema = z
       .refine((steps) => steps.every((step, i) => i === 0 || step > (steps[i - 1] ?? 0)), { error: (issue) => `expected percentages that grow, such as [5, 25, 50, 100], found ${JSON.stringify(issue.input)}` })
       .default([]),
     /** How long each step is watched. */
-    interval: duration.default("60s"),
+    interval: watched.default("60s"),
     /** How long the release is watched once it has all traffic. */
-    bake: duration.default("0s"),
+    bake: watched.default("0s"),
     /** The same client address always gets the same slot. */
     sticky: z.boolean().default(false),
   })
@@ -34,11 +25,11 @@ type RolloutSettings = z.infer<typeof rolloutSchema>;
 
 /** As the switch takes it. */
 export function rolloutOf({ steps, interval, bake, sticky }: RolloutSettings): Rollout {
-  return { steps, intervalMs: ms(interval as StringValue), bakeMs: ms(bake as StringValue), sticky };
+  return { steps, intervalMs: milliseconds(interval), bakeMs: milliseconds(bake), sticky };
 }
 
 /** In words, behind "traffic moves blue to green"; empty for all at once. */
 export function rolloutWords({ steps, interval, bake }: RolloutSettings): string {
   const shares = steps.filter((percent) => percent < 100);
-  return `${shares.length === 0 ? "" : `, by ${shares.join(", ")} and 100 %, ${interval} each`}${ms(bake as StringValue) === 0 ? "" : `, and is watched for ${bake}`}`;
+  return `${shares.length === 0 ? "" : `, by ${shares.join(", ")} and 100 %, ${interval} each`}${milliseconds(bake) === 0 ? "" : `, and is watched for ${bake}`}`;
 }

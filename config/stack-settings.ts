@@ -1,5 +1,7 @@
 import { z } from "zod";
+import { standbyModes } from "../ops/contract.ts";
 import { environmentNames } from "./environments.ts";
+import { duration } from "./duration.ts";
 import { rolloutSchema } from "./rollout.ts";
 
 /** Name of an environment variable. */
@@ -113,6 +115,10 @@ export const stackSettingsSchema = z.strictObject({
   secretsFile: z.string().default(""),
   /** How traffic moves to a new release: at once, or by and by and watched. */
   rollout: rolloutSchema,
+  /** What becomes of the slot that has served, once the other one does. */
+  standby: z.enum(standbyModes, { error: (issue) => `expected running, stopped or removed, found ${JSON.stringify(issue.input)}` }).default("running"),
+  /** How long a slot that is to be stopped is waited for while requests are open on it. */
+  drainTimeout: duration("1h").default("60s"),
   /** Values that differ from deployment.yml in this stack. */
   deployment: z.record(z.string(), z.unknown()).prefault({}),
   /** Leave out snapshot and migrations, e.g. for a hotfix without schema changes. */

@@ -259,6 +259,8 @@ export const gateRequestSchema = z.strictObject({
   graceSeconds: z.number(),
   /** Lowest schema version the release needs; null when it has no migrations. */
   expectedMigration: z.number().nullable(),
+  /** Starts the container if it was stopped. */
+  start: z.boolean(),
 });
 export const gateCheckNames = ["database", "migrations", "http", "jobs"] as const;
 export const gateResultSchema = z.strictObject({
@@ -330,6 +332,30 @@ export const switchResultSchema = z.strictObject({
   durationMs: z.number(),
 });
 
+export const standbyModes = ["running", "stopped", "removed"] as const;
+/** What becomes of the slot that does not serve. */
+export type StandbyMode = (typeof standbyModes)[number];
+
+/**
+ * `standby`, on the operator's machine, once a deployment is recorded: brings the slot that does not serve to what it is to
+ * be. To be stopped (and then removed, by Pulumi), it is waited for until no request is open on it any more, but not longer than
+ * drainMs; then it gets SIGTERM. Never the slot that the router sends requests to.
+ */
+export const standbyRequestSchema = z.strictObject({
+  ...common,
+  mode: z.enum(standbyModes),
+  /** The slot that is to be stopped; null to keep both running: a flip then changes nothing here. */
+  idle: slotNameSchema.nullable(),
+  drainMs: z.number().int().min(0),
+});
+export const standbyResultSchema = z.strictObject({
+  started: z.array(slotNameSchema),
+  stopped: slotNameSchema.nullable(),
+  /** Requests that were cut off: still open when the time was over. */
+  open: z.number(),
+  durationMs: z.number(),
+});
+
 /** `record`: writes deployment-state.json, closes the deployment in the history, logs SUCCESS. */
 export const recordRequestSchema = z.strictObject({
   ...bookkeeping,
@@ -387,6 +413,7 @@ export const contract = {
   gate: { request: gateRequestSchema, result: gateResultSchema },
   router: { request: routerRequestSchema, result: routerResultSchema },
   switch: { request: switchRequestSchema, result: switchResultSchema },
+  standby: { request: standbyRequestSchema, result: standbyResultSchema },
   record: { request: recordRequestSchema, result: recordResultSchema },
   prune: { request: pruneRequestSchema, result: pruneResultSchema },
   develop: { request: developRequestSchema, result: developResultSchema },

@@ -36,9 +36,10 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
       refuseWithoutSlots("rollback", read.file, read.settings);
       const context = await deployContext(options);
       const { file, settings, before, output } = context;
-      const history = entriesOf(await look(settings));
+      const report = await look(settings);
+      const history = entriesOf(report);
       const target = options.to === undefined ? undefined : find(history, options.to, file.stack);
-      const rollback = rollbackTarget(settings, before, file.stack, { target, history });
+      const rollback = rollbackTarget(settings, before, file.stack, { target, history, served: report.router.persisted?.served });
       output.say(`Rolling back: ${rollback.sentence}.`);
       if (options.restoreDatabase !== undefined) {
         const chosen = options.restoreDatabase === true ? undefined : options.restoreDatabase;

@@ -22,6 +22,8 @@ function containerText({ container }: SlotReport): string {
   if (container === undefined) return "none";
   const { state, since, exitCode, restarts } = container;
   const again = restarts > 0 ? `, restarted ${restarts} times` : "";
+  // In order: that is what a standby looks like.
+  if (state === "exited" && exitCode === 0) return `stopped ${ago(since)} ago`;
   return state === "running" ? `running for ${ago(since)}${again}` : `${state}${state === "exited" ? ` with code ${exitCode}` : ""}${again}`;
 }
 

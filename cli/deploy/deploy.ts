@@ -197,7 +197,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const { file, pulumi, before, output, dryRun, skipMigrations, force } = deployment;
   const settings = file.settings();
   const migrations = dryRun ? await migrationsOf(settings, pulumi) : undefined;
-  const wanted = { activeSlot: settings.activeSlot, slots: settings.slots, rollout: settings.rollout, skipMigrations: skipMigrations || settings.skipMigrations, force, migrations };
+  const wanted = { activeSlot: settings.activeSlot, slots: settings.slots, rollout: settings.rollout, standby: settings.standby, skipMigrations: skipMigrations || settings.skipMigrations, force, migrations };
   const examined = dryRun ? examine({ settings, pulumi }, project) : undefined;
   const plan = isDevelopment(settings) ? ["one server runs the working tree, and is built again at every change"] : planSentences(before, wanted);
   output.say(`${dryRun ? "Dry run" : "Deploying"} ${file.stack}: ${plan.join("; ")}`);

@@ -2,7 +2,7 @@ import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
 import type { Ending } from "../exit-codes.ts";
 
 /** What a deployment consists of, in the words of the people who run it. */
-export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "verification" | "migrations" | "container" | "gate" | "switch" | "record" | "retention";
+export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "verification" | "migrations" | "container" | "gate" | "switch" | "record" | "standby" | "retention";
 
 /** How a run ends when one of its phases fails. */
 export const endings: Readonly<Partial<Record<PhaseName, Ending>>> = {
@@ -28,6 +28,8 @@ const components: Readonly<Record<string, PhaseName>> = {
   Migration: "migrations",
   Switch: "switch",
   Record: "record",
+  Standby: "standby",
+  Waking: "gate",
   ImageRetention: "retention",
 };
 
@@ -117,6 +119,8 @@ export function describeResult(phase: PhaseName, outputs: unknown): string {
     }
     case "gate":
       return typeof result["attempts"] === "number" ? `passed at attempt ${result["attempts"]}` : "";
+    case "standby":
+      return typeof result["stopped"] === "string" ? `${result["stopped"]} drained and stopped` : Array.isArray(result["started"]) && result["started"].length > 0 ? `${result["started"].join(", ")} started` : "";
     case "switch":
       if (typeof result["to"] !== "string") return "";
       return result["from"] === result["to"] ? `${result["to"]} serves still` : typeof result["from"] === "string" ? `traffic moved ${result["from"]} to ${result["to"]}` : `traffic goes to ${result["to"]}`;

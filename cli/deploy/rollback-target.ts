@@ -35,16 +35,21 @@ export interface RollbackChoice {
   target?: Entry | undefined;
   /** What the host knows of earlier deployments; undefined where it can't be asked. */
   history?: readonly Entry[] | undefined;
+  /** The releases that had all traffic and kept it, as the router has it; empty where that is not known. */
+  served?: Partial<Record<SlotName, Release>> | undefined;
 }
 
-/** Whether a release is in the history, but never served: it failed, or traffic was sent back from it. */
-function neverServed(release: Release, history: readonly Entry[]): boolean {
+/** Whether a slot's release never served: it failed, traffic was sent back from it, or it was filled in without a switch. */
+function neverServed(slot: SlotName, release: Release, { history = [], served = {} }: Pick<RollbackChoice, "history" | "served">): boolean {
+  if (isSameRelease(served[slot], release)) return false;
   const deployments = history.filter(({ version, commit }) => version !== undefined && commit !== undefined && isSameRelease({ version, commit }, release));
-  return deployments.length > 0 && deployments.every(({ status }) => status !== "succeeded");
+  if (deployments.some(({ status }) => status === "succeeded")) return false;
+  // A host that has lost its history is no reason to refuse the way back.
+  return deployments.length > 0 || Object.keys(served).length > 0;
 }
 
 /** Where a rollback goes. @throws {Failure} when there is nothing to go back to. */
-export function rollbackTarget(settings: Pick<StackSettings, "activeSlot" | "slots">, before: Before, stack: string, { target, history = [] }: RollbackChoice = {}): Rollback {
+export function rollbackTarget(settings: Pick<StackSettings, "activeSlot" | "slots">, before: Before, stack: string, { target, history, served }: RollbackChoice = {}): Rollback {
   const { serving, slots } = before;
   if (serving === undefined) throw new Failure("config", "nothing has served yet, so there is nothing to go back to", invocation(`release --stack ${stack}`));
   const pending = settings.activeSlot !== serving.slot;
@@ -57,8 +62,8 @@ export function rollbackTarget(settings: Pick<StackSettings, "activeSlot" | "slo
   if (target === undefined) {
     // After a release from which traffic was sent back, the file's slot is right again, and its release still in the other one.
     if (pending || (setting !== undefined && !intact)) return giveUp(settings, { ...before, serving });
-    if (held !== undefined && neverServed(held, history)) {
-      throw new Failure("config", `${idle} holds ${describeRelease(held)}, which never served well: its deployment failed or was rolled back`, `${invocation(`release REF --stack ${stack}`)}, with a release of ${invocation(`history --stack ${stack}`)}`);
+    if (held !== undefined && neverServed(idle, held, { history, served })) {
+      throw new Failure("config", `${idle} holds ${describeRelease(held)}, which never served well: its deployment failed or was rolled back, or traffic was not moved to it`, `${invocation(`release REF --stack ${stack}`)}, with a release of ${invocation(`history --stack ${stack}`)}`);
     }
   } else {
     const { id, version, commit, status } = target;

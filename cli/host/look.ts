@@ -33,8 +33,8 @@ export interface HostReport {
     state: string | undefined;
     /** The slot that it sent this question to, by its own answer. */
     slot: SlotName | undefined;
-    /** The slot that it comes up with when it is restarted, and when it was set. */
-    persisted: { slot: SlotName; changedAt: string } | undefined;
+    /** The slot that it comes up with when it is restarted, when it was set, and which release of each slot has had all traffic and kept it. */
+    persisted: { slot: SlotName; changedAt: string; served: Partial<Record<SlotName, Release>> } | undefined;
     health: Health | undefined;
   };
   /** Who deploys at this moment. */
@@ -155,9 +155,9 @@ export async function look(settings: Pick<PlainSettings, "name" | "host" | "sour
   const through = answer.router;
   const persisted = parsed(answer.files["slot"], {
     safeParse(value) {
-      const { slot, changedAt } = value as { slot?: string; changedAt?: string };
+      const { slot, changedAt, served = {} } = value as { slot?: string; changedAt?: string; served?: Partial<Record<SlotName, Release>> };
       const name = slotText(slot);
-      return name === undefined || changedAt === undefined ? { success: false as const } : { success: true as const, data: { slot: name, changedAt } };
+      return name === undefined || changedAt === undefined ? { success: false as const } : { success: true as const, data: { slot: name, changedAt, served } };
     },
   });
   return {

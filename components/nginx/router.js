@@ -1,9 +1,15 @@
 // Runs inside nginx (njs). Which slot serves is one entry of memory that all workers share, so that a switch is one
 // atomic write: every request that begins after it goes to the new slot, on whatever connection it comes.
+import crypto from "crypto";
 import fs from "fs";
 
 const stateFile = "/router/state/slot.json";
+/** Signs tokens that lead to the slot that does not serve. Made by router-start, never leaves the router. */
+const keyFile = "/router/state/preview.key";
 const names = ["blue", "green"];
+/** A week: longest validity of such a token, in seconds. */
+const longestPreview = 7 * 24 * 3600;
+const previewCookie = "togather_preview";
 /** Upper bounds of the histogram's buckets, in seconds; one more has no bound. */
 const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const classes = ["2xx", "3xx", "4xx", "5xx", "1xx"];
@@ -47,13 +53,61 @@ function shareOfAddress(address) {
   return ((hash >>> 0) % 10000) / 100;
 }
 
-/** The slot of a request. */
-function slot(r) {
+/** The key, read once. */
+function previewKey() {
+  const memory = ngx.shared.togather;
+  const known = memory.get("preview key");
+  if (known !== undefined) return known;
+  const key = fs.readFileSync(keyFile, "utf8").trim();
+  if (key.length < 32) throw new Error(`${keyFile} is too short`);
+  memory.set("preview key", key);
+  return key;
+}
+
+function signature(text) {
+  return crypto.createHmac("sha256", previewKey()).update(text).digest("base64url");
+}
+
+/** Takes as long whatever differs. */
+function sameText(a, b) {
+  if (a.length !== b.length) return false;
+  let different = 0;
+  for (let i = 0; i < a.length; i++) different |= a.charCodeAt(i) ^ b.charCodeAt(i);
+  return different === 0;
+}
+
+/** {slot, seconds left} of a token `v1.<slot>.<expiry, unix seconds>.<HMAC-SHA256>`; undefined for one that is not good, or not any more. */
+function readPreview(token) {
+  const parts = token.split(".");
+  const left = Number(parts[2]) - Date.now() / 1000;
+  if (parts.length !== 4 || parts[0] !== "v1" || !names.includes(parts[1]) || !(left > 0)) return undefined;
+  return sameText(parts[3], signature(parts.slice(0, 3).join("."))) ? { slot: parts[1], left: Math.floor(left) } : undefined;
+}
+
+function chooseSlot(r) {
+  const token = r.variables.togather_preview;
+  if (token) {
+    try {
+      const preview = readPreview(token);
+      // Never the slot that serves instead: a smoke test would pass on the wrong one.
+      return preview === undefined ? "refused" : preview.slot;
+    } catch (error) {
+      r.error(`togather: no preview: ${error.message}`);
+      return "refused";
+    }
+  }
   const serving = servingSlot(r);
   const now = serving === "" ? undefined : canary();
   if (now === undefined) return serving;
   const share = now.sticky ? shareOfAddress(r.remoteAddress) : Math.random() * 100;
   return share < now.percent ? now.slot : serving;
+}
+
+/** The slot of a request, which is open from here until `count`. */
+function slot(r) {
+  const name = chooseSlot(r);
+  ngx.shared.counters.incr(`${name || "none"} open`, 1, 0);
+  return name;
 }
 
 /** The version of the release in a request's slot, as the switch told it. */
@@ -64,8 +118,11 @@ function version(r) {
 /** Counts a request, once, when its line of the access log is written; returns its status. */
 function count(r) {
   const variables = r.variables;
-  const name = variables.togather_slot || "none";
+  let name = variables.togather_slot || "none";
   const counters = ngx.shared.counters;
+  counters.incr(`${name} open`, -1, 0);
+  // Not the public's: it says nothing about how the slot serves.
+  if (variables.togather_preview && name !== "refused") name = `preview ${name}`;
   counters.incr(`${name} ${variables.status.charAt(0)}xx`, 1, 0);
   // Until the first byte of the server's answer: that of a stream or WebSocket doesn't count its whole life.
   const seconds = Number(variables.upstream_header_time);
@@ -90,7 +147,7 @@ function countersOf(name) {
   });
   const buckets = [];
   for (let i = 0; i <= bounds.length; i++) buckets.push(counter(`${name} ${i}`));
-  return { requests, buckets, seconds: counter(`${name} seconds`) };
+  return { requests, buckets, seconds: counter(`${name} seconds`), open: counter(`${name} open`) };
 }
 
 function answer(r, status, body) {
@@ -165,7 +222,44 @@ function controlCanary(r) {
   answer(r, 200, { canary: now });
 }
 
-/** GET /counters: {"blue": {"requests": {"2xx": 1, ...}, "buckets": [...], "seconds": ...}, "green": ..., "bounds": [...]}. */
+/** POST /preview {"slot": "green", "seconds": 3600}: {"token": ..., "expires": unix seconds}: what leads to that slot through the public port. */
+function controlPreview(r) {
+  const body = bodyOf(r);
+  if (r.method !== "POST" || !names.includes(body.slot) || !(body.seconds >= 1 && body.seconds <= longestPreview)) {
+    answer(r, 400, { error: `POST {"slot":"green","seconds":3600}, at most ${longestPreview} s` });
+    return;
+  }
+  const expires = Math.floor(Date.now() / 1000 + body.seconds);
+  const text = `v1.${body.slot}.${expires}`;
+  answer(r, 200, { token: `${text}.${signature(text)}`, expires });
+}
+
+/** The page that turns a token of the URL into a cookie, for people; without a token it takes the cookie away. */
+function enterPreview(r) {
+  const token = r.args.token;
+  const secure = r.variables.https === "on" ? "; Secure" : "";
+  const cookie = (value, seconds) => [`${previewCookie}=${value}; Path=/; Max-Age=${seconds}; HttpOnly; SameSite=Lax${secure}`];
+  r.headersOut["Cache-Control"] = "no-store";
+  if (token === undefined || token === "") {
+    r.headersOut["Set-Cookie"] = cookie("", 0);
+    r.return(302, "/");
+    return;
+  }
+  let preview;
+  try {
+    preview = readPreview(token);
+  } catch (error) {
+    r.error(`togather: no preview: ${error.message}`);
+  }
+  if (preview === undefined) {
+    answer(r, 403, { error: "forbidden", message: "this preview link is not valid, or not any more: togather preview-url makes a new one" });
+    return;
+  }
+  r.headersOut["Set-Cookie"] = cookie(token, preview.left);
+  r.return(302, "/");
+}
+
+/** GET /counters: {"blue": {"requests": {"2xx": 1, ...}, "buckets": [...], "seconds": ..., "open": 0}, "green": ..., "bounds": [...]}. */
 function counters(r) {
   answer(r, 200, { blue: countersOf("blue"), green: countersOf("green"), bounds });
 }
@@ -179,9 +273,13 @@ function metrics(r) {
   const metric = (name, type, help) => lines.push(`# HELP togather_router_${name} ${help}`, `# TYPE togather_router_${name} ${type}`);
   const sample = (name, labels, value) => lines.push(`togather_router_${name}${labels === "" ? "" : `{${labels}}`} ${value}`);
 
-  metric("requests_total", "counter", "Requests by slot and status class; slot none: no slot served.");
-  names.concat("none").forEach((name) => {
+  metric("requests_total", "counter", "Requests by slot and status class; slot none: no slot served; refused: a bad preview token.");
+  names.concat("none", "refused").forEach((name) => {
     classes.forEach((one) => sample("requests_total", `slot="${name}",code="${one}"`, counter(`${name} ${one}`)));
+  });
+  metric("preview_requests_total", "counter", "Requests that a token led to a slot; they are in no other number but the open ones.");
+  names.forEach((name) => {
+    classes.forEach((one) => sample("preview_requests_total", `slot="${name}",code="${one}"`, counter(`preview ${name} ${one}`)));
   });
   metric("response_seconds", "histogram", "Seconds until the first byte of the slot's answer.");
   names.forEach((name) => {
@@ -194,6 +292,8 @@ function metrics(r) {
     sample("response_seconds_sum", `slot="${name}"`, all.seconds);
     sample("response_seconds_count", `slot="${name}"`, sum);
   });
+  metric("open_requests", "gauge", "Requests that have not ended, WebSockets and streams among them.");
+  names.forEach((name) => sample("open_requests", `slot="${name}"`, counter(`${name} open`)));
   metric("active_slot", "gauge", "1 for the slot that serves.");
   names.forEach((name) => sample("active_slot", `slot="${name}"`, name === serving ? 1 : 0));
   metric("weight_percent", "gauge", "Share of new requests that a slot gets.");
@@ -213,4 +313,4 @@ function metrics(r) {
   r.return(200, lines.join("\n") + "\n");
 }
 
-export default { slot, version, count, control, controlCanary, counters, metrics };
+export default { slot, version, count, control, controlCanary, controlPreview, enterPreview, counters, metrics };

@@ -3,9 +3,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { z } from "zod";
 import type { Stop } from "../channel.ts";
+import type { StepContext } from "../context.ts";
 import type { StepRequest } from "../contract.ts";
 import type { Redactor } from "../redact.ts";
-import { tryDocker, withoutSecrets } from "./docker.ts";
+import { dockerProblem, tryDocker, withoutSecrets } from "./docker.ts";
 import { onLines } from "./lines.ts";
 
 const logLines = 20;
@@ -60,6 +61,17 @@ async function judge(container: ContainerState | "none", request: StepRequest<"g
 }
 
 const dieSchema = z.looseObject({ Actor: z.looseObject({ Attributes: z.record(z.string(), z.string()) }) });
+
+/** Starts the container if the gate is to do that, and it was stopped. What it can't start it leaves to `watchContainer` to explain. */
+export async function startContainer(request: StepRequest<"gate">, { log, signal }: StepContext): Promise<void> {
+  const { containerName, start } = request;
+  if (!start) return;
+  const container = await inspect(request);
+  if (container === undefined || container === "none" || container.State.Status === "running") return;
+  log.info(`gate: ${containerName} is ${container.State.Status} and is started`);
+  const { ok, stderr } = await tryDocker(["start", containerName], signal);
+  if (!ok) throw dockerProblem(stderr);
+}
 
 /** Resolves when the container exits; with nothing when the gate has ended before. */
 export async function watchContainer(request: StepRequest<"gate">, redactor: Redactor, signal: AbortSignal): Promise<Stop | undefined> {

@@ -49,7 +49,8 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
   const run: StepRun = { step, request: request as StepRun["request"], context, redactor, stopMs };
   switch (step) {
     case "gate": {
-      const { watchContainer } = await import("./gate.ts");
+      const { startContainer, watchContainer } = await import("./gate.ts");
+      await startContainer(request as StepRequest<"gate">, context);
       return runStep({ ...run, watch: (signal) => watchContainer(request as StepRequest<"gate">, redactor, signal) });
     }
     case "migrate": {
@@ -80,6 +81,7 @@ export async function main(): Promise<number> {
     let result: unknown;
     if (step === "build") result = await (await import("./build.ts")).build(request as StepRequest<"build">, context);
     else if (step === "router") result = await (await import("./router.ts")).run(request as StepRequest<"router">, context);
+    else if (step === "standby") result = await (await import("./standby.ts")).run(request as StepRequest<"standby">, context);
     else if (step === "prune") result = await (await import("./prune.ts")).run(request as StepRequest<"prune">, context);
     else if (step === "develop") result = await (await import("./develop.ts")).run(request as StepRequest<"develop">, context);
     else result = await runInContainer(step, request, context);

@@ -1,8 +1,8 @@
-/** The steps that run in the ops container, by name. `build`, `router`, `prune` and `develop` are the client's own. */
+/** The steps that run in the ops container, by name. `build`, `router`, `standby`, `prune` and `develop` are the client's own. */
 import type { CommandContext } from "../context.ts";
 import type { StepName, StepRequest, StepResult } from "../contract.ts";
 
-export type ContainerStep = Exclude<StepName, "build" | "router" | "prune" | "develop">;
+export type ContainerStep = Exclude<StepName, "build" | "router" | "standby" | "prune" | "develop">;
 type Command<S extends ContainerStep> = (request: StepRequest<S>, context: CommandContext) => Promise<StepResult<S>>;
 
 // Each is loaded when it runs: PostgreSQL's client, for example, is nothing that a switch waits for.

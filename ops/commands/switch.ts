@@ -131,7 +131,11 @@ async function checkTarget(request: StepRequest<"switch">, signal: AbortSignal):
   const problem = await askTarget(request, { signal });
   signal.throwIfAborted();
   if (problem !== undefined) {
-    throw new StepError(`${activeSlot} can't take over at ${new URL(healthPath, slotUrl).href}: ${problem}. Nothing was changed`, { hint: slotLogs(request) });
+    // Somebody has stopped it, or it was to be stopped while it did not serve.
+    const gone = /EHOSTUNREACH|ENETUNREACH/.test(problem);
+    throw new StepError(`${activeSlot} can't take over at ${new URL(healthPath, slotUrl).href}: ${problem}${gone ? ": its container does not run" : ""}. Nothing was changed`, {
+      hint: gone ? `docker start togather-${request.name}-${activeSlot}, then the same again` : slotLogs(request),
+    });
   }
 }
 

@@ -2,7 +2,7 @@
  * The router with real containers: nginx as `ops router` configures it, two small upstreams, and `ops switch` as the
  * stack runs it. All traffic goes to 127.0.0.1.
  */
-import { randomBytes, randomInt, randomUUID } from "node:crypto";
+import { createHmac, randomBytes, randomInt, randomUUID } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from "node:http";
 import { request as httpsRequest } from "node:https";
@@ -593,5 +593,141 @@ describe("a new release on trial", () => {
     const line = await eventually("the line of the last request", async () =>
       (await docker("logs", "--tail", "20", `${prefix}-router`)).split("\n").map((text) => JSON.parse(text) as Record<string, unknown>).find(({ path }) => path === "/metrics"), 10);
     expect(line).toMatchObject({ slot: "green", version: "v1.1.0", status: 404 });
+  });
+});
+
+describe("a preview of the slot that does not serve", () => {
+  interface Token {
+    token: string;
+    expires: number;
+  }
+  async function makeToken(slot: SlotName, seconds = 60): Promise<Token> {
+    return JSON.parse(await inRouter("curl", "--silent", "--unix-socket", "/router/run/control.sock", "--data", JSON.stringify({ slot, seconds }), "http://router/preview")) as Token;
+  }
+  const counters = async (): Promise<string> => inRouter("curl", "--silent", "--unix-socket", "/router/run/control.sock", "http://router/counters");
+
+  let token: string;
+  beforeAll(async () => {
+    // The tests before have changed them.
+    for (const slot of ["blue", "green"] as const) await startSlot(slot, health[slot]);
+    await configure();
+    await switchTo("green");
+    ({ token } = await makeToken("blue"));
+  });
+
+  it("is reached by a header, through the public port, while everybody else gets the other slot; the server never sees the token", async () => {
+    const [through, public_] = await Promise.all([ask("/headers", { headers: { "x-togather-preview": token } }), ask("/headers")]);
+    expect(JSON.parse(through.body)).toMatchObject({ slot: "blue" });
+    expect(JSON.parse(public_.body)).toMatchObject({ slot: "green" });
+    expect(through.headers["x-togather-slot"]).toBe("blue");
+    expect(through.headers["cache-control"]).toBe("private, no-store");
+    expect(public_.headers["cache-control"]).toBeUndefined();
+    expect(through.body).not.toContain(token.split(".")[3]);
+  });
+
+  it("is reached by people with a cookie, which the link sets, and the server never sees", async () => {
+    const entered = await ask(`/_togather/preview?token=${token}`);
+    expect(entered.status).toBe(302);
+    expect(entered.headers["location"]).toMatch(/\/$/);
+    const [cookie = ""] = entered.headers["set-cookie"] ?? [];
+    expect(cookie).toMatch(/^togather_preview=v1\.blue\.\d+\.[\w-]+; Path=\/; Max-Age=\d+; HttpOnly; SameSite=Lax$/);
+    const value = cookie.split(";")[0] ?? "";
+    for (const [sent, left] of [
+      [value, undefined],
+      [`${value}; session=1`, "session=1"],
+      [`session=1; ${value}`, "session=1"],
+      [`a=1; ${value}; b=2`, "a=1; b=2"],
+    ] as const) {
+      const answer = JSON.parse((await ask("/headers", { headers: { cookie: sent } })).body) as Record<string, string>;
+      expect([answer["slot"], answer["cookie"]], sent).toEqual(["blue", left]);
+    }
+    // Nobody else's cookies are touched.
+    expect(JSON.parse((await ask("/headers", { headers: { cookie: "a=1; xtogather_preview=2" } })).body)).toMatchObject({ slot: "green", cookie: "a=1; xtogather_preview=2" });
+    const left = await ask("/_togather/preview");
+    expect([left.status, left.headers["set-cookie"]?.[0]]).toEqual([302, expect.stringMatching(/^togather_preview=; Path=\/; Max-Age=0;/)]);
+  });
+
+  it("takes WebSockets and streams too", async () => {
+    const cookie = `togather_preview=${token}`;
+    const answer = await new Promise<string>((resolve, reject) => {
+      const sent = httpRequest({ host: "127.0.0.1", port, path: "/socket", headers: { connection: "Upgrade", upgrade: "websocket", cookie } });
+      sent.on("error", reject);
+      sent.on("upgrade", (_response, socket) => {
+        socket.once("data", (data: Buffer) => {
+          resolve(data.toString());
+          socket.destroy();
+        });
+        socket.write("hello");
+      });
+      sent.end();
+    });
+    expect(answer).toBe("blue:hello");
+    const events = await ask("/events", { headers: { cookie } });
+    expect([events.headers["x-togather-slot"], events.body]).toEqual(["blue", "data: first\n\ndata: last\n\n"]);
+  });
+
+  it("is refused with a token that is forged, of another slot, of another deployment, or over: never the slot that serves instead", async () => {
+    const [version = "", slot = "", expires = "", signature = ""] = token.split(".");
+    const { token: short } = await makeToken("blue", 1);
+    await sleep(1_100);
+    const bad = [
+      "nonsense",
+      [version, "green", expires, signature].join("."),
+      [version, slot, String(Number(expires) + 1), signature].join("."),
+      [version, slot, expires, signature.replace(/^./, (first) => (first === "A" ? "B" : "A"))].join("."),
+      [version, slot, expires, createHmac("sha256", "another deployment's key").update([version, slot, expires].join(".")).digest("base64url")].join("."),
+      [version, slot, expires].join("."),
+      short,
+    ];
+    for (const one of bad) {
+      const byHeader = await ask("/page", { headers: { "x-togather-preview": one } });
+      expect([byHeader.status, byHeader.headers["x-togather-slot"]], one).toEqual([403, "refused"]);
+      expect(byHeader.body).toContain("togather preview-url makes a new one");
+      expect((await ask("/page", { headers: { cookie: `togather_preview=${one}` } })).status, one).toBe(403);
+      const link = await ask(`/_togather/preview?token=${one}`);
+      expect([link.status, link.headers["set-cookie"]], one).toEqual([403, undefined]);
+    }
+  });
+
+  it("is not counted as what the slots serve, and the token is in no log and in nobody's hands but the router's", async () => {
+    const idle = async (): Promise<unknown> => {
+      const now = JSON.parse(await counters()) as Record<SlotName, { open: number }>;
+      return now.blue.open === 0 && now.green.open === 0 ? now : undefined;
+    };
+    // A request is counted a moment after its answer.
+    const before = await eventually("no request is open", idle, 5);
+    for (let i = 0; i < 5; i++) await ask("/missing", { headers: { "x-togather-preview": token } });
+    expect(await eventually("no request is open", idle, 5)).toEqual(before);
+    expect(await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).toMatch(/^togather_router_preview_requests_total\{slot="blue",code="4xx"\} [5-9]/m);
+    await sleep(1_500);
+    const { all } = await execa("docker", ["logs", `${prefix}-router`], { all: true });
+    const key = await inRouter("cat", "/router/state/preview.key");
+    expect(key).toMatch(/^[A-Za-z0-9+/]{43}=$/);
+    expect(await inRouter("stat", "--format", "%a %U %G", "/router/state/preview.key")).toBe("640 root www-data");
+    for (const secret of [token.split(".")[3] ?? "", key]) {
+      expect(all).not.toContain(secret);
+      expect(await docker("inspect", `${prefix}-router`)).not.toContain(secret);
+    }
+  });
+
+  it("keeps its slot when that serves, and after a restart", async () => {
+    await switchTo("blue");
+    const { token: green } = await makeToken("green");
+    for (const [one, slot] of [[token, "blue"], [green, "green"]] as const) expect((await ask("/page", { headers: { "x-togather-preview": one } })).body).toBe(slot);
+    await docker("restart", "--time", "1", `${prefix}-router`);
+    await untilRouterAnswers();
+    expect((await ask("/page", { headers: { "x-togather-preview": green } })).body).toBe("green");
+    expect((await ask("/page")).body).toBe("blue");
+  });
+
+  it("says so when nothing runs there", async () => {
+    const { token: green } = await makeToken("green");
+    await docker("stop", "--time", "1", `${prefix}-green`);
+    const answer = await ask("/page", { headers: { "x-togather-preview": green } });
+    // Its address is gone: whether that is noticed at once or after the connect timeout is the kernel's business.
+    expect(answer.body).toMatch(/slot green (does not answer|did not answer in time)/);
+    expect([502, 504]).toContain(answer.status);
+    expect((await ask("/page")).status).toBe(200);
+    await docker("start", `${prefix}-green`);
   });
 });

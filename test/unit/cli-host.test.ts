@@ -17,7 +17,7 @@ const slot = (name: "blue" | "green", release?: typeof v1): SlotReport => ({
 });
 const report = (serving: "blue" | "green", blue?: typeof v1, green?: typeof v1): HostReport => ({
   slots: { blue: slot("blue", blue), green: slot("green", green) },
-  router: { state: "running", slot: serving, persisted: { slot: serving, changedAt: "2026-01-28T14:30:22Z" }, health: { status: "healthy" } },
+  router: { state: "running", slot: serving, persisted: { slot: serving, changedAt: "2026-01-28T14:30:22Z", served: {} }, health: { status: "healthy" } },
   lock: undefined,
   state: undefined,
   current: undefined,
@@ -31,6 +31,7 @@ describe("drift", () => {
     expect(driftOf(file, { activeSlot: "blue", slots: { blue: { ...v1, commit: "1111111" } } }, report("blue", v1))).toEqual([]);
   });
   it("names every difference", () => {
+    expect(driftOf(file, { activeSlot: "blue", slots: { blue: v1, green: v2 }, standby: "removed" }, report("blue", v1))).toEqual([]);
     expect(driftOf(file, { activeSlot: "green", slots: { blue: v1, green: v2 } }, report("blue", v1))).toEqual([
       "Pulumi.production.yaml wants green to serve, blue does",
       "green has no container, Pulumi.production.yaml wants v2.0.0 (2222222) in it",
@@ -40,7 +41,7 @@ describe("drift", () => {
       "green runs v2.0.0 (2222222), Pulumi.production.yaml wants nothing in it",
     ]);
     const other = { ...report("blue", v1), state: { active_slot: "green" } as HostReport["state"] };
-    other.router.persisted = { slot: "green", changedAt: "2026-01-28T14:30:22Z" };
+    other.router.persisted = { slot: "green", changedAt: "2026-01-28T14:30:22Z", served: {} };
     expect(driftOf(file, { activeSlot: "blue", slots: { blue: v1 } }, other)).toEqual([
       "deployment-state.json says that green serves, the router sends requests to blue",
       "the router would come up on green after a restart",

@@ -96,6 +96,10 @@ describe("a rollback", () => {
     const rolledBack = { ...entry(v14, "failed"), status: "rolled back" as const };
     expect(refusal(() => rollbackTarget(now, after, "production", { history: [entry(v13), rolledBack] })).message).toMatch(/green holds v1\.4\.0 .* never served well/);
     expect(rollbackTarget(now, after, "production", { history: [entry(v14), rolledBack] })).toMatchObject({ activeSlot: "green" });
+    // Filled in with --no-switch: there is no deployment of it, and the router has never had it.
+    expect(refusal(() => rollbackTarget(now, after, "production", { history: [entry(v13)], served: { blue: v13 } })).message).toMatch(/green holds v1\.4\.0 .* traffic was not moved to it/);
+    expect(rollbackTarget(now, after, "production", { history: [], served: { blue: v13, green: v14 } })).toMatchObject({ activeSlot: "green" });
+    expect(rollbackTarget(now, after, "production", { history: [] })).toMatchObject({ activeSlot: "green" });
   });
 
   it("gives up a flip that failed", () => {

@@ -80,6 +80,32 @@ describe("a flip", () => {
     expect(changes).toEqual(["begin-entry", "record-entry", "switch-traffic"]);
   });
 
+  it("stops the slot that has served on request, when the record is made, and starts and gates the one that is to serve before the switch", async () => {
+    const greenServes: Serving = { slot: "green", release: releases.v2 };
+    const stopped = { ...released, standby: "stopped", drainTimeout: "90s" };
+    const graph = await runProgram(stopped, greenServes);
+    expect(graph.request("standby-slot")).toMatchObject({ mode: "stopped", idle: "blue", drainMs: 90_000 });
+    expect(before(graph, "standby-slot")).toContain("record-entry");
+    expect(graph.request("waking-gate")).toEqual({ ...graph.request("green-slot-gate"), start: true });
+    expect(before(graph, "switch-traffic")).toContain("waking-gate");
+    const changes = changed(graph, await runProgram({ ...stopped, activeSlot: "blue" }, greenServes));
+    expect(changes).toEqual(["begin-entry", "record-entry", "standby-slot", "switch-traffic", "waking-gate"]);
+  });
+
+  it("keeps the slot that has served by default: nothing is stopped, and no gate is passed twice", async () => {
+    const graph = await runProgram(released, blueServes);
+    expect(graph.request("standby-slot")).toMatchObject({ mode: "running", idle: null });
+    expect(graph.resources.map(({ name }) => name)).not.toContain("waking-gate");
+  });
+
+  it("removes the slot that has served on request, and keeps what it takes to make it again", async () => {
+    const removed = { ...released, standby: "removed" };
+    const names = (await runProgram(removed, blueServes)).resources.map(({ name }) => name);
+    expect(names.filter((name) => name.startsWith("blue-"))).toEqual(expect.arrayContaining(["blue-image-build", "blue-snapshot-dump", "blue-migration-up"]));
+    expect(names.filter((name) => name.startsWith("blue-slot"))).toEqual([]);
+    expect(names).toContain("green-slot-container");
+  });
+
   it("says what serves from the switch's result, not from the config", async () => {
     const { outputs } = await runProgram(released, blueServes);
     expect(outputs["serving"]).toEqual({ slot: "green", release: releases.v2 });

@@ -47,6 +47,7 @@ const results: Record<string, unknown> = {
   router: { digest: "0", reloaded: false },
   switch: { from: null, to: "blue", switchedAt: "2026-01-01T00:00:00Z", durationMs: 1 },
   record: { deploymentId: "20260101_000000_1111111", file: "/s/deployment-state.json", log: "/l/x.log" },
+  standby: { started: [], stopped: null, open: 0, durationMs: 1 },
   prune: { removed: [] },
   develop: { status: 200, durationMs: 1 },
 };

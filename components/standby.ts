@@ -1,0 +1,44 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { SlotName, StandbyMode, StepResult } from "../ops/contract.ts";
+import type { HostContext } from "./host.ts";
+import type { Slot } from "./slot.ts";
+import { declareStep } from "./step.ts";
+
+export interface StandbyArgs {
+  context: HostContext;
+  /** What becomes of the slot that does not serve. */
+  mode: StandbyMode;
+  /** The slot that does not serve. */
+  idle: SlotName;
+  /** How long its open requests are waited for, in ms. */
+  drainMs: number;
+}
+
+/** The slot that does not serve, brought to what it is to be once the deployment is recorded: kept running, or drained and stopped. */
+export class Standby extends pulumi.ComponentResource {
+  readonly result: pulumi.Output<StepResult<"standby">>;
+
+  constructor(name: string, args: StandbyArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:Standby", name, {}, opts);
+    const { context, mode, idle, drainMs } = args;
+    const request = { ...context.common, mode, idle: mode === "running" ? null : idle, drainMs };
+    const step = declareStep(`${name}-slot`, "standby", request, context.step, { parent: this, dependsOn: opts?.dependsOn });
+    this.result = step.result;
+    this.registerOutputs({ stopped: this.result.apply(({ stopped }) => stopped) });
+  }
+}
+
+export interface WakingArgs {
+  /** The slot that is to serve. */
+  slot: Slot;
+}
+
+/** The slot that is to serve, started if it was stopped, and gated again before any request reaches it. */
+export class Waking extends pulumi.ComponentResource {
+  constructor(name: string, { slot }: WakingArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:Waking", name, {}, opts);
+    const { request, environment } = slot.gateStep;
+    const step = declareStep(`${name}-gate`, "gate", { ...request, start: true }, environment, { parent: this, dependsOn: [slot] });
+    this.registerOutputs({ attempts: step.result.apply(({ attempts }) => attempts) });
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * `standby`, on the operator's machine: the slot that does not serve is kept running, or drained and stopped. Its open requests
+ * are counted by the router, who alone knows of all of them.
+ */
+import { z } from "zod";
+import type { StepContext } from "../context.ts";
+import { slotNames, type SlotName, type StepRequest, type StepResult } from "../contract.ts";
+import { StepError } from "../errors.ts";
+import { docker, dockerProblem, lastLines, tryDocker } from "./docker.ts";
+
+type Request = StepRequest<"standby">;
+
+interface ContainerState {
+  status: string;
+  exitCode: number;
+}
+
+async function stateOf(container: string, signal: AbortSignal): Promise<ContainerState | undefined> {
+  const { ok, stdout, stderr } = await tryDocker(["container", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container], signal);
+  if (ok) {
+    const [status = "", exitCode = ""] = stdout.trim().split(" ");
+    return { status, exitCode: Number(exitCode) };
+  }
+  if (/no such container/i.test(stderr)) return undefined;
+  signal.throwIfAborted();
+  throw dockerProblem(stderr);
+}
+
+const containerOf = ({ name }: Request, slot: SlotName): string => `togather-${name}-${slot}`;
+
+/** Starts what a standby of another kind had stopped: from now on a flip finds it running. */
+async function startAll(request: Request, { log, signal }: StepContext): Promise<SlotName[]> {
+  const started: SlotName[] = [];
+  for (const slot of slotNames) {
+    const container = containerOf(request, slot);
+    const state = await stateOf(container, signal);
+    if (state === undefined || state.status === "running") continue;
+    log.info(`standby: ${container} is ${state.status} and is started`);
+    await docker(["start", container], signal);
+    started.push(slot);
+  }
+  return started;
+}
+
+const drainedSchema = z.object({ open: z.number() });
+
+/** Waits for the slot's open requests; returns how many are left when the time is over. */
+async function drain(request: Request, slot: SlotName, { log, signal }: StepContext): Promise<number> {
+  const router = `togather-${request.name}-router`;
+  const state = await stateOf(router, signal);
+  // Without a router there are no requests.
+  if (state?.status !== "running") return 0;
+  log.info(`standby: waiting for the requests that are open on ${slot}, ${request.drainMs / 1000} s at most`);
+  const { ok, stdout, stderr } = await tryDocker(["exec", router, "router-drain", slot, String(Math.ceil(request.drainMs / 1000))], signal);
+  signal.throwIfAborted();
+  if (!ok) {
+    throw new StepError(`${slot} is not stopped: ${lastLines(stderr, 2) || "the router does not tell how many requests are open on it"}`, { hint: `docker logs --tail 20 ${router}` });
+  }
+  const { open } = drainedSchema.parse(JSON.parse(stdout));
+  if (open > 0) log.warn(`standby: ${open === 1 ? "a request is" : `${open} requests are`} still open on ${slot} after ${request.drainMs / 1000} s (togather:drainTimeout); ${open === 1 ? "it gets" : "they get"} what the server's own shutdown gives`);
+  return open;
+}
+
+async function stop(request: Request, slot: SlotName, context: StepContext): Promise<{ stopped: boolean; open: number }> {
+  const { log, signal } = context;
+  const container = containerOf(request, slot);
+  const before = await stateOf(container, signal);
+  if (before?.status !== "running") return { stopped: false, open: 0 };
+  const open = await drain(request, slot, context);
+  // SIGTERM, and after the container's own stop timeout SIGKILL.
+  await docker(["stop", container], signal);
+  const after = await stateOf(container, signal);
+  if (after !== undefined && after.exitCode !== 0) {
+    log.warn(`standby: ${container} ended with exit code ${after.exitCode}${after.exitCode === 137 ? ": it did not end within its stop timeout and was killed" : ""}`, { hint: `docker logs --tail 20 ${container}` });
+  }
+  return { stopped: true, open };
+}
+
+export async function run(request: Request, context: StepContext): Promise<StepResult<"standby">> {
+  const started = performance.now();
+  const { idle } = request;
+  if (idle === null) {
+    return { started: await startAll(request, context), stopped: null, open: 0, durationMs: Math.round(performance.now() - started) };
+  }
+  const { stopped, open } = await stop(request, idle, context);
+  const durationMs = Math.round(performance.now() - started);
+  context.log.info(stopped ? `standby: ${idle} is drained and stopped after ${(durationMs / 1000).toFixed(1)} s` : `standby: ${idle} does not run`);
+  return { started: [], stopped: stopped ? idle : null, open, durationMs };
+}
