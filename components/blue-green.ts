@@ -11,6 +11,7 @@ import { Network } from "./network.ts";
 import { noteOverrides } from "./overrides.ts";
 import { sayPlan } from "./preview-plan.ts";
 import { DeploymentRecord } from "./record.ts";
+import { Rehearsal } from "./rehearsal.ts";
 import { plainRelease, plainReleases } from "./releases.ts";
 import { Router } from "./router.ts";
 import { serverSecrets } from "./server-secrets.ts";
@@ -93,6 +94,9 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
   const last = await asked;
 
   const verify = deployment.database.snapshot_verify === "auto" ? rules.snapshotVerify : deployment.database.snapshot_verify;
+  const rehearse = deployment.database.migration_rehearsal === "auto" ? rules.migrationRehearsal : deployment.database.migration_rehearsal;
+  const servingCheck = deployment.database.serving_release_check === "auto" ? rules.servingReleaseCheck : deployment.database.serving_release_check;
+  const { health_check_retries: retries, health_check_interval: intervalSeconds, grace_period: graceSeconds } = deployment.deployment;
   /** Verifications that wait until the deployment is over. */
   const verifyAfter: ((after: pulumi.Resource[]) => void)[] = [];
   /** The schema version that each slot's release needs; a slot without migrations has none. */
@@ -114,7 +118,28 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
     const verifySnapshot = (required: boolean, after: pulumi.Resource[]): Verification[] =>
       snapshot === undefined ? [] : [new Verification(`${slot}-verification`, { ...data, databaseAdminUrl: database.adminUrl, backupLocation, snapshot, required }, { dependsOn: after })];
     if (verify === "background") verifyAfter.push((after) => verifySnapshot(false, after));
-    const verified = verify === "required" || verify === "when-possible" ? verifySnapshot(verify === "required", []) : [];
+    const verifyFirst = verify === "required" || verify === "when-possible";
+    // One restore serves both.
+    const verified =
+      snapshot === undefined || rehearse === "never"
+        ? verifyFirst
+          ? verifySnapshot(verify === "required", [])
+          : []
+        : [
+            new Rehearsal(`${slot}-rehearsal`, {
+              ...data,
+              databaseAdminUrl: database.adminUrl,
+              backupLocation,
+              snapshot,
+              source,
+              verify: verifyFirst,
+              required: rehearse === "required" || verify === "required",
+              serving:
+                servingCheck === "off"
+                  ? null
+                  : { healthPath: source.healthPath, port: source.port, checks: postSwitchChecks(settings), limitSeconds: graceSeconds + retries * intervalSeconds, failure: servingCheck },
+            }),
+          ];
     const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source, lint: rules.migrationLint }, { dependsOn: [snapshot, ...verified] });
     if (migration) schemaVersions[slot] = migration.result.apply(({ expected }) => expected);
     // Removed once the switch is over: what leaves the program is deleted last, and only when all else has gone well.
@@ -138,11 +163,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
         gateDatabaseUrl: database.ownerUrl,
         healthPath: source.healthPath,
         expectedMigration: migration?.result.apply(({ expected }) => expected) ?? null,
-        gate: {
-          retries: deployment.deployment.health_check_retries,
-          intervalSeconds: deployment.deployment.health_check_interval,
-          graceSeconds: deployment.deployment.grace_period,
-        },
+        gate: { retries, intervalSeconds, graceSeconds },
         serving: last?.slot === slot && staysInPlace(settings, last),
       },
       { ...onHost, dependsOn: migration === undefined ? [image, ops, ...check] : [migration] },

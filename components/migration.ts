@@ -18,10 +18,8 @@ export interface MigrationArgs {
   lint: StepRequest<"migrate">["lint"];
 }
 
-/** A statement waits this long for a lock that the live server holds, in ms, before the migration gives up. */
-const lockTimeoutMs = 10_000;
-/** One statement runs this long, in ms, at most. */
-const statementTimeoutMs = 15 * 60_000;
+/** How long a statement waits for a lock that the live server holds before the migration gives up, and how long it runs at most, in ms. */
+export const migrationLimits = { lockTimeoutMs: 10_000, statementTimeoutMs: 15 * 60_000 } as const;
 
 /** The schema brought to what a release needs, from the release's own files. Going back is a restore, not a delete. */
 export class Migration extends pulumi.ComponentResource {
@@ -40,8 +38,7 @@ export class Migration extends pulumi.ComponentResource {
         source: migrationSource(args.release, args.source),
         river: args.source.river,
         lint: args.lint,
-        lockTimeoutMs,
-        statementTimeoutMs,
+        ...migrationLimits,
       },
       { ...args.context.step, secrets: { DATABASE_URL: args.databaseUrl } },
       { parent: this, dependsOn: opts?.dependsOn },

@@ -40,6 +40,13 @@ export const deploymentFileSchema = z.strictObject({
        * allow it is an error (`required`) or a warning (`when-possible`), or after the deployment. `auto`: by environment.
        */
       snapshot_verify: z.enum(["auto", "required", "when-possible", "background", "never"], { error: (issue) => `expected auto, required, when-possible, background or never, found ${JSON.stringify(issue.input)}` }).default("auto"),
+      /**
+       * Whether pending migrations run on a scratch restore of the snapshot first; a server that doesn't allow it is an error (`required`)
+       * or a warning (`when-possible`). `auto`: by environment.
+       */
+      migration_rehearsal: z.enum(["auto", "required", "when-possible", "never"], { error: (issue) => `expected auto, required, when-possible or never, found ${JSON.stringify(issue.input)}` }).default("auto"),
+      /** What it means when the release that serves does not work on the migrated copy. `auto`: by environment. */
+      serving_release_check: z.enum(["auto", "error", "warn", "off"], { error: (issue) => `expected auto, error, warn or off, found ${JSON.stringify(issue.input)}` }).default("auto"),
       /** Directory on the Docker host. */
       backup_location: absolutePath.default("/var/backups/togather"),
     })

@@ -28,6 +28,10 @@ export interface EnvironmentRules {
   protectData: boolean;
   /** What `database.snapshot_verify: auto` means. */
   snapshotVerify: "required" | "when-possible" | "never";
+  /** What `database.migration_rehearsal: auto` means. */
+  migrationRehearsal: "required" | "when-possible" | "never";
+  /** What `database.serving_release_check: auto` means: the release that serves must work on the migrated copy. */
+  servingReleaseCheck: Severity;
   /** What `deployment.post_switch_checks: auto` means: the health endpoint is asked through the router after a switch. */
   postSwitchChecks: boolean;
   /** The router sends plain HTTP to HTTPS, where there is a certificate. */
@@ -49,6 +53,8 @@ export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
     migrationLint: "error",
     protectData: true,
     snapshotVerify: "required",
+    migrationRehearsal: "required",
+    servingReleaseCheck: "error",
     postSwitchChecks: true,
     redirectToHttps: true,
     logLevel: "INFO",
@@ -65,6 +71,8 @@ export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
     migrationLint: "warn",
     protectData: false,
     snapshotVerify: "when-possible",
+    migrationRehearsal: "when-possible",
+    servingReleaseCheck: "warn",
     postSwitchChecks: true,
     redirectToHttps: false,
     logLevel: "INFO",
@@ -81,6 +89,8 @@ export const environmentRules: Record<EnvironmentName, EnvironmentRules> = {
     migrationLint: "warn",
     protectData: false,
     snapshotVerify: "never",
+    migrationRehearsal: "never",
+    servingReleaseCheck: "off",
     postSwitchChecks: false,
     redirectToHttps: false,
     logLevel: "DEBUG",

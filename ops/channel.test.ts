@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { PassThrough } from "node:stream";
 import { describe, expect, it } from "vitest";
-import { encodeStart, encodeStop, openChannel } from "./channel.ts";
+import { encodeAnswer, encodeQuestion, encodeStart, encodeStop, openChannel, questionIn } from "./channel.ts";
 
 describe("the channel", () => {
   it("carries any payload, however it is cut, and a stop after it", async () => {
@@ -14,6 +14,27 @@ describe("the channel", () => {
       expect((await channel.payload).equals(payload)).toBe(true);
       expect(await channel.stopped).toEqual({ message: "enough", hint: "wait" });
     }
+  });
+
+  it("carries answers in their order, before and after they are waited for", async () => {
+    const stream = new PassThrough();
+    const channel = openChannel(stream);
+    stream.write(encodeStart(Buffer.alloc(0)));
+    stream.write(encodeAnswer({ host: "a" }) + encodeAnswer("b"));
+    await channel.payload;
+    expect([await channel.answer(), await channel.answer()]).toEqual([{ host: "a" }, "b"]);
+    const waiting = channel.answer();
+    stream.write(encodeAnswer(null));
+    expect(await waiting).toBeNull();
+    const never = channel.answer();
+    stream.end();
+    await expect(never).rejects.toThrow("the client is gone");
+    await expect(channel.answer()).rejects.toThrow("the client is gone");
+  });
+
+  it("knows a question from a result", () => {
+    expect(questionIn(encodeQuestion({ do: "it" }).trim())).toEqual({ question: { do: "it" } });
+    expect(questionIn('{"from":1,"question":2}')).toBeUndefined();
   });
 
   it("tells that the client is gone", async () => {

@@ -1,11 +1,12 @@
 /**
- * What the client says to its step on stdin: a header line, the payload (a tar of migrations), then, if need be, one
- * line that tells it to stop and why. The end of stdin means that the client is gone, `kill -9` included: the step stops.
+ * What the client says to its step on stdin: a header line, the payload (a tar of migrations), then, if need be, answers
+ * to what the step has asked, and a line that tells it to stop and why. The end of stdin means that the client is gone, `kill -9` included: the step stops.
  */
 import { z } from "zod";
 
 const headerSchema = z.strictObject({ payload: z.number().int().nonnegative() });
 const stopSchema = z.strictObject({ stop: z.strictObject({ message: z.string(), hint: z.string().optional(), interrupted: z.boolean().optional() }) });
+const answerSchema = z.strictObject({ answer: z.unknown() });
 /** Why a step is to stop. */
 export type Stop = z.infer<typeof stopSchema>["stop"];
 
@@ -18,11 +19,28 @@ export function encodeStop(stop: Stop): string {
   return `${JSON.stringify({ stop })}\n`;
 }
 
+/** A step's question to its client, on stdout before the result: what only somebody with a Docker client can do. */
+export function encodeQuestion(question: unknown): string {
+  return `${JSON.stringify({ question })}\n`;
+}
+
+/** The question in a line of a step's stdout; undefined in any other line. */
+export function questionIn(line: string): { question: unknown } | undefined {
+  if (!line.startsWith('{"question":')) return undefined;
+  return z.strictObject({ question: z.unknown() }).parse(JSON.parse(line));
+}
+
+export function encodeAnswer(answer: unknown): string {
+  return `${JSON.stringify({ answer })}\n`;
+}
+
 export interface Channel {
   /** Resolves with the payload once it is here as a whole. */
   payload: Promise<Buffer>;
   /** Resolves with the reason when the client says stop, or with nothing when it is gone. */
   stopped: Promise<Stop | undefined>;
+  /** The next answer of the client. Rejected when it is gone. */
+  answer: () => Promise<unknown>;
 }
 
 interface Deferred<T> {
@@ -47,6 +65,14 @@ export function openChannel(input: NodeJS.ReadableStream): Channel {
   const stopped = deferred<Stop | undefined>();
   // Whoever doesn't need the payload doesn't wait for it.
   payload.promise.catch(() => undefined);
+  const answers: unknown[] = [];
+  const waiting: Deferred<unknown>[] = [];
+  let gone = false;
+  const give = (answer: unknown): void => {
+    const next = waiting.shift();
+    if (next === undefined) answers.push(answer);
+    else next.resolve(answer);
+  };
   let pending = Buffer.alloc(0);
   let remaining: number | undefined;
 
@@ -69,12 +95,18 @@ export function openChannel(input: NodeJS.ReadableStream): Channel {
       pending = pending.subarray(remaining);
       remaining = -1;
     }
-    const last = line();
-    if (last !== undefined) stopped.resolve(stopSchema.parse(JSON.parse(last)).stop);
+    for (let next = line(); next !== undefined; next = line()) {
+      const said: unknown = JSON.parse(next);
+      const answer = answerSchema.safeParse(said);
+      if (answer.success) give(answer.data.answer);
+      else stopped.resolve(stopSchema.parse(said).stop);
+    }
   };
   const end = (): void => {
     payload.reject(new Error("stdin ended before all files were here"));
     stopped.resolve(undefined);
+    gone = true;
+    for (const one of waiting.splice(0)) one.reject(new Error("the client is gone"));
   };
   input.on("data", (chunk: Buffer | string) => {
     pending = Buffer.concat([pending, Buffer.from(chunk)]);
@@ -86,5 +118,12 @@ export function openChannel(input: NodeJS.ReadableStream): Channel {
   });
   input.once("end", end);
   input.once("error", end);
-  return { payload: payload.promise, stopped: stopped.promise };
+  const answer = (): Promise<unknown> => {
+    const next = deferred<unknown>();
+    if (answers.length > 0) next.resolve(answers.shift());
+    else if (gone) next.reject(new Error("the client is gone"));
+    else waiting.push(next);
+    return next.promise;
+  };
+  return { payload: payload.promise, stopped: stopped.promise, answer };
 }

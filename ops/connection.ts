@@ -21,6 +21,12 @@ export interface Connection {
   options: string;
 }
 
+/** The same URL with another database of the same server. */
+export function withDatabaseName(url: string, database: string): string {
+  // Not by the URL parser, which wants a host: PostgreSQL's URLs may leave it out.
+  return url.replace(/^(\w+:\/\/[^/?#]*)(?:\/[^?#]*)?/, (_, server: string) => `${server}/${encodeURIComponent(database)}`);
+}
+
 /** Debian's collection of public authorities, in the ops image. */
 const publicAuthorities = "/etc/ssl/certs/ca-certificates.crt";
 

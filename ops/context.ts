@@ -27,6 +27,8 @@ export interface StepContext {
 export interface CommandContext extends StepContext {
   /** For `begin` and `record`, which decide themselves whose log they write. */
   openLog: (deploymentId: string) => StepLog & { close(): void };
+  /** Asks the client for what takes a Docker client. @throws when it is gone. */
+  ask: (question: unknown) => Promise<unknown>;
 }
 
 /** The mounts of the ops container. */

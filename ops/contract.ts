@@ -182,6 +182,71 @@ export const verifyResultSchema = z.strictObject({
   durationMs: z.number(),
 });
 
+export const endpointCheckSchema = z.strictObject({ path: z.string(), status: z.number().int() });
+/** A path of the server, and the status that it is to answer with. */
+export type EndpointCheck = z.infer<typeof endpointCheckSchema>;
+
+/** Where a release's golang-migrate files are. */
+const migrationSourceSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("commit"), repository: z.string(), commit: z.string(), path: z.string() }),
+  z.strictObject({ kind: z.literal("tree"), repository: z.string(), digest: z.string(), path: z.string() }),
+  z.strictObject({ kind: z.literal("image"), image: z.string(), path: z.string() }),
+]);
+
+/**
+ * `rehearse`: restores the snapshot that was taken into a scratch database, which proves it like `verify`, runs the release's pending
+ * migrations there, and, on request, starts the image of the release that serves now against the result: whether it would still work. Nothing of
+ * it touches the live database. Without pending migrations only the snapshot is proved, if that is wanted.
+ */
+export const rehearseRequestSchema = z.strictObject({
+  ...step,
+  backupLocation: z.string(),
+  file: z.string(),
+  sha256: z.string(),
+  release: releaseSchema,
+  source: migrationSourceSchema,
+  river: z.boolean(),
+  lockTimeoutMs: z.number().int(),
+  statementTimeoutMs: z.number().int(),
+  /** Proves the snapshot also where nothing is pending. */
+  verify: z.boolean(),
+  /** Fails when the role lacks the rights that a scratch database takes; otherwise a warning. */
+  required: z.boolean(),
+  /** How the release that serves is asked, and what it means when it does not answer well; null to leave it out. */
+  serving: z
+    .strictObject({
+      healthPath: z.string(),
+      port: z.number().int(),
+      checks: z.array(endpointCheckSchema),
+      /** Longest wait for it to answer well. */
+      limitSeconds: z.number(),
+      failure: z.enum(["error", "warn"]),
+    })
+    .nullable(),
+});
+export const rehearseResultSchema = z.strictObject({
+  /** Why nothing was restored; null when it was. */
+  skipped: z.string().nullable(),
+  verified: z.boolean(),
+  rows: z.number(),
+  tables: z.number(),
+  files: z.array(
+    z.strictObject({
+      file: z.string(),
+      durationMs: z.number(),
+      /** Tables that were there before and that others had to wait for, with the strongest lock and for how long it was seen. */
+      locks: z.array(z.strictObject({ table: z.string(), mode: z.string(), heldMs: z.number() })),
+      /** Tables that were written anew as a whole. */
+      rewritten: z.array(z.string()),
+      /** Growth of the database, in bytes. */
+      bytes: z.number(),
+    }),
+  ),
+  /** The release that serves, as it answered on the migrated copy; null where it was not asked. */
+  serving: z.string().nullable(),
+  durationMs: z.number(),
+});
+
 /** `restore`: puts a snapshot in the place of the live database, which is kept under another name; or only says what that would lose. */
 export const restoreRequestSchema = z.strictObject({
   ...step,
@@ -220,11 +285,7 @@ export const discardResultSchema = z.strictObject({
 export const migrateRequestSchema = z.strictObject({
   ...step,
   release: releaseSchema,
-  source: z.discriminatedUnion("kind", [
-    z.strictObject({ kind: z.literal("commit"), repository: z.string(), commit: z.string(), path: z.string() }),
-    z.strictObject({ kind: z.literal("tree"), repository: z.string(), digest: z.string(), path: z.string() }),
-    z.strictObject({ kind: z.literal("image"), image: z.string(), path: z.string() }),
-  ]),
+  source: migrationSourceSchema,
   /** River's tables are migrated too. */
   river: z.boolean(),
   /** What findings of the lint (ops/lint) in files that are about to be applied mean. */
@@ -284,10 +345,6 @@ export const routerRequestSchema = z.strictObject({
   files: z.record(z.string(), z.string()),
 });
 export const routerResultSchema = z.strictObject({ digest: z.string(), reloaded: z.boolean() });
-
-const endpointCheckSchema = z.strictObject({ path: z.string(), status: z.number().int() });
-/** A path of the server, and the status that it is to answer with. */
-export type EndpointCheck = z.infer<typeof endpointCheckSchema>;
 
 const rolloutSchema = z.strictObject({
   /** Percent of the requests that the new release gets, one after the other; none: all at once. */
@@ -407,6 +464,7 @@ export const contract = {
   database: { request: databaseRequestSchema, result: databaseResultSchema },
   snapshot: { request: snapshotRequestSchema, result: snapshotResultSchema },
   verify: { request: verifyRequestSchema, result: verifyResultSchema },
+  rehearse: { request: rehearseRequestSchema, result: rehearseResultSchema },
   restore: { request: restoreRequestSchema, result: restoreResultSchema },
   discard: { request: discardRequestSchema, result: discardResultSchema },
   migrate: { request: migrateRequestSchema, result: migrateResultSchema },

@@ -9,9 +9,10 @@ import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { execa } from "execa";
 import type { StepContext } from "./context.ts";
+import type { StepRequest } from "./contract.ts";
 import { StepError } from "./errors.ts";
 import { failureOf } from "./programs.ts";
-import { manifestName, readManifest, type Manifest } from "./snapshots.ts";
+import { listSnapshots, manifestName, readManifest, type Manifest } from "./snapshots.ts";
 import { megabytes, transferProgress } from "./units.ts";
 
 /** Which snapshot, and for whom. */
@@ -108,4 +109,11 @@ export async function readRoles(path: string, { roles_bytes: length }: Manifest)
     if (bytes >= length) break;
   }
   return Buffer.concat(chunks).subarray(0, length).toString();
+}
+
+/** Whether a snapshot that was taken has gone, and there are newer ones: then there is nothing to prove any more. */
+export async function hasExpired({ file, name, sha256 }: Pick<StepRequest<"verify">, "file" | "name" | "sha256">, { paths }: Pick<StepContext, "paths">): Promise<boolean> {
+  if (sha256 === null) return false;
+  const names = (await listSnapshots(paths.backups, name)).map((snapshot) => snapshot.file);
+  return !names.includes(file) && names.some((other) => other > file);
 }

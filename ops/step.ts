@@ -1,6 +1,6 @@
 /** The program inside of the ops container: `node main.js STEP`, one step, one JSON result on stdout. */
 import { join } from "node:path";
-import { openChannel, type Stop } from "./channel.ts";
+import { encodeQuestion, openChannel, type Stop } from "./channel.ts";
 import { containerSteps, isContainerStep, runCommand, type ContainerStep } from "./commands/index.ts";
 import { containerPaths, type CommandContext, type StepLog } from "./context.ts";
 import { contract, type StepRequest, type StepResult } from "./contract.ts";
@@ -78,6 +78,10 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
     payload: () => channel.payload,
     paths: containerPaths,
     openLog,
+    ask: (question) => {
+      process.stdout.write(encodeQuestion(question));
+      return channel.answer();
+    },
   };
   try {
     if (deployment?.open === true) await startPhase(store, start);

@@ -2,13 +2,14 @@ import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
 import type { Ending } from "../exit-codes.ts";
 
 /** What a deployment consists of, in the words of the people who run it. */
-export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "verification" | "migrations" | "container" | "gate" | "switch" | "record" | "standby" | "retention";
+export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "verification" | "rehearsal" | "migrations" | "container" | "gate" | "switch" | "record" | "standby" | "retention";
 
 /** How a run ends when one of its phases fails. */
 export const endings: Readonly<Partial<Record<PhaseName, Ending>>> = {
   image: "build",
   snapshot: "snapshot",
   verification: "snapshot",
+  rehearsal: "migration",
   migrations: "migration",
   gate: "gate",
   switch: "switch",
@@ -25,6 +26,7 @@ const components: Readonly<Record<string, PhaseName>> = {
   Router: "router",
   Snapshot: "snapshot",
   Verification: "verification",
+  Rehearsal: "rehearsal",
   Migration: "migrations",
   Switch: "switch",
   Record: "record",
@@ -112,6 +114,13 @@ export function describeResult(phase: PhaseName, outputs: unknown): string {
       return typeof result["file"] === "string" ? `${result["file"]}, ${megabytes(Number(result["bytes"]))}` : "";
     case "verification":
       return result["verified"] === true ? `restores: ${String(result["rows"])} rows in ${String(result["tables"])} tables` : typeof result["reason"] === "string" ? `NOT VERIFIED: ${result["reason"]}` : "";
+    case "rehearsal": {
+      if (typeof result["skipped"] === "string") return result["skipped"];
+      const count = Array.isArray(result["files"]) ? result["files"].length : 0;
+      const restores = `${String(result["rows"])} rows restored`;
+      if (count === 0) return `nothing to rehearse; ${restores}`;
+      return `${count} run on a copy; ${restores}${typeof result["serving"] === "string" ? `; ${result["serving"]}` : ""}`;
+    }
     case "migrations": {
       if (!Array.isArray(result["applied"])) return "";
       const count = result["applied"].length;

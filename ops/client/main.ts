@@ -60,6 +60,17 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
       // The file that is being applied ends first: killing it would leave a schema that nobody knows.
       return runStep({ ...run, payload, stopMs: migration.statementTimeoutMs + stopMs });
     }
+    case "rehearse": {
+      const rehearsal = request as StepRequest<"rehearse">;
+      const [{ migrationPayload }, { ServingRelease }] = await Promise.all([import("./migrate.ts"), import("./serving-release.ts")]);
+      const payload = await migrationPayload({ source: rehearsal.source, lint: "off" }, context.signal);
+      const serving = new ServingRelease(rehearsal, context);
+      try {
+        return await runStep({ ...run, payload, answer: (question) => serving.answer(question) });
+      } finally {
+        await serving.remove();
+      }
+    }
     case "record": {
       const { deployedBy } = await import("./deployed-by.ts");
       return runStep({ ...run, environment: { TOGATHER_DEPLOYED_BY: deployedBy(context.env) } });

@@ -1,7 +1,7 @@
 /** Runs a step in its container: `docker run` with the request and secrets by name, progress through, result back. */
 import { randomBytes } from "node:crypto";
 import { execa } from "execa";
-import { encodeStart, encodeStop, type Stop } from "../channel.ts";
+import { encodeAnswer, encodeStart, encodeStop, questionIn, type Stop } from "../channel.ts";
 import type { StepContext } from "../context.ts";
 import { SECRET_VARIABLES, type StepName } from "../contract.ts";
 import { messageOf, StepError } from "../errors.ts";
@@ -38,6 +38,8 @@ export interface StepRun {
   stopMs: number;
   /** Looks on while the step runs; what it resolves with stops the step. */
   watch?: (signal: AbortSignal) => Promise<Stop | undefined>;
+  /** Answers what the step asks. */
+  answer?: (question: unknown) => Promise<unknown>;
 }
 
 /** A step has said itself what is wrong, on stderr. */
@@ -99,7 +101,7 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
     env: { ...withoutSecrets(context.env), ...environment },
     extendEnv: false,
     reject: false,
-    buffer: { stderr: false },
+    buffer: false,
     stdin: "pipe",
     stripFinalNewline: false,
   });
@@ -107,6 +109,17 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
   const stderr = onLines(child.stderr, (line) => {
     if (/^docker: |^(See|Run) 'docker run --help'|^$/.test(line)) dockerSaid.push(line.replace(/^docker: /, ""));
     else process.stderr.write(`${redactor.text(line)}\n`);
+  });
+  // Questions come before the result, one at a time.
+  let said = "";
+  const stdout = onLines(child.stdout, (line) => {
+    const asked = questionIn(line);
+    if (asked === undefined) {
+      said += `${line}\n`;
+      return;
+    }
+    const answering = run.answer?.(asked.question) ?? Promise.reject(new Error("nobody answers this step"));
+    void answering.catch((error: unknown) => ({ problem: messageOf(error) })).then((answer) => child.stdin.write(encodeAnswer(redactor.value(answer))));
   });
   // The step may be gone before it has read everything.
   child.stdin.on("error", () => undefined);
@@ -137,8 +150,8 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
   try {
     const result = await child;
     if (isMissing(result.cause)) throw dockerProblem("", result.cause);
-    await stderr;
-    return { exitCode: result.exitCode ?? 137, stdout: result.stdout, dockerSaid: dockerSaid.join("\n").trim() };
+    await Promise.all([stderr, stdout]);
+    return { exitCode: result.exitCode ?? 137, stdout: said, dockerSaid: dockerSaid.join("\n").trim() };
   } finally {
     clearTimeout(killing);
     watching.abort();

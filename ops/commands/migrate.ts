@@ -1,51 +1,17 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
-import { execa } from "execa";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import type pg from "pg";
-import { z } from "zod";
-import { connectionEnvironment, type Connection } from "../connection.ts";
+import type { Connection } from "../connection.ts";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
-import { messageOf, StepError } from "../errors.ts";
-import { findingsFile, findingsSchema, reviewFindings, type Finding } from "../migration-findings.ts";
+import { StepError } from "../errors.ts";
+import { migrateRiver, migrateUp, withMigrationFiles, type MigrationFiles } from "../golang-migrate.ts";
+import { reviewFindings } from "../migration-findings.ts";
 import { takeMigrationLock } from "../migration-lock.ts";
-import { describeFailure, duplicateVersion, failedLine, isOneTransaction, upFiles, type MigrationFile } from "../migrations.ts";
+import { describeFailure, failedLine, isOneTransaction, type MigrationFile } from "../migrations.ts";
 import { readSchemaVersion, withDatabase, type SchemaVersion } from "../sql.ts";
 
 type Request = StepRequest<"migrate">;
-interface Files {
-  directory: string;
-  up: MigrationFile[];
-  /** Of the lint, in all files. */
-  findings: Finding[];
-}
-
-async function sentFindings(root: string): Promise<Finding[]> {
-  const text = await readFile(join(root, findingsFile), "utf8").catch(() => undefined);
-  return text === undefined ? [] : findingsSchema.parse(JSON.parse(text));
-}
-
-/** Unpacks what the client sent, for as long as it is used. */
-async function withFiles<T>(request: Request, context: StepContext, use: (files: Files) => Promise<T>): Promise<T> {
-  const root = await mkdtemp(join(tmpdir(), "migrations-"));
-  try {
-    const input = await context.payload();
-    await execa("tar", ["--extract", "--no-same-owner", `--directory=${root}`], { input, cancelSignal: context.signal });
-    const { source } = request;
-    // `docker cp` packs the directory under its own name, git under its path.
-    const directory = join(root, source.kind === "image" ? basename(source.path) : source.path);
-    const names = await readdir(directory).catch((cause: unknown) => {
-      throw new StepError(`the release has no directory ${source.path}`, { hint: "set togather:source.migrations to where its golang-migrate files are", cause });
-    });
-    const up = upFiles(names);
-    const twice = duplicateVersion(up);
-    if (twice !== undefined) throw new StepError(`${source.path} has two files of one version: ${twice.join(" and ")}`, { hint: "renumber the newer one" });
-    return await use({ directory, up, findings: await sentFindings(root) });
-  } finally {
-    await rm(root, { recursive: true, force: true });
-  }
-}
 
 /** The command with which a person sets golang-migrate's version by hand. */
 function repairCommand(request: Request, connection: Connection, version: number | undefined): string {
@@ -80,35 +46,7 @@ interface Run {
   context: StepContext;
   client: pg.Client;
   connection: Connection;
-  files: Files;
-}
-
-/**
- * golang-migrate's `up`. The connection goes by PG* variables, which pgx reads: its command line, which everybody on the
- * host can see, holds the database's name alone (as a person's own `migrate` would: its lock depends on it).
- */
-async function migrateUp({ request, context, connection, files }: Run): Promise<{ failed: boolean; stderr: string }> {
-  const { log, signal } = context;
-  const limits = [`-c lock_timeout=${request.lockTimeoutMs}`, `-c statement_timeout=${request.statementTimeoutMs}`];
-  const program = execa("migrate", ["-path", files.directory, "-database", `pgx5:///${encodeURIComponent(connection.database)}`, "up"], {
-    env: { PATH: context.env["PATH"], ...connectionEnvironment(connection, `togather-migrate ${request.release.version}`.slice(0, 63), limits) },
-    extendEnv: false,
-    reject: false,
-    stdin: "ignore",
-  });
-  // SIGINT ends it between two files; anything harder would leave a dirty version behind.
-  const stop = (): void => {
-    log.warn("migrate: stopping after the file that is being applied");
-    program.kill("SIGINT");
-  };
-  signal.addEventListener("abort", stop);
-  try {
-    if (signal.aborted) stop();
-    const { failed, stderr } = await program;
-    return { failed, stderr };
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
+  files: MigrationFiles;
 }
 
 /** Says what failed, and puts golang-migrate's version right where PostgreSQL has undone everything itself. */
@@ -145,23 +83,11 @@ async function explainFailure(run: Run, stderr: string, before: SchemaVersion): 
   );
 }
 
-const riverResult = z.object({ from: z.number(), to: z.number() });
-
-/** River's own tables. Its program reads DATABASE_URL from the environment. */
-async function migrateRiver(context: StepContext): Promise<void> {
-  const { env, signal, log } = context;
-  const result = await execa("river-migrate", { env: { PATH: env["PATH"], DATABASE_URL: env["DATABASE_URL"] }, extendEnv: false, reject: false, stdin: "ignore" });
-  signal.throwIfAborted();
-  if (result.failed) throw new StepError(`River's tables were not migrated: ${result.stderr.trim().split("\n").slice(-3).join("\n") || messageOf(result)}`);
-  const { from, to } = riverResult.parse(JSON.parse(result.stdout));
-  log.info(from === to ? `migrate: River's tables are at version ${to}` : `migrate: River's tables from version ${from} to ${to}`);
-}
-
 /** Brings the schema to what the release needs. What is there already, or newer, stays. */
 export async function run(request: Request, context: StepContext): Promise<StepResult<"migrate">> {
   const started = performance.now();
   const { log, signal, env } = context;
-  return withFiles(request, context, (files) =>
+  return withMigrationFiles(request, context, (files) =>
     withDatabase({ url: env["DATABASE_URL"], applicationName: `togather-migrate ${request.release.version}`.slice(0, 63), signal }, async (client, connection) => {
       // A file that runs into its limits has to be waited for, and so have those before it.
       await takeMigrationLock(client, { waitMs: request.statementTimeoutMs, signal, onWait: (message) => { log.info(`migrate: ${message}`); } });
@@ -177,14 +103,15 @@ export async function run(request: Request, context: StepContext): Promise<StepR
         log.info(`migrate: from version ${before.version ?? "none"} to ${expected}: ${todo.map(({ file }) => file).join(", ")}`);
         // In a database without a version there is nothing yet that a migration could harm.
         if (before.version !== null) reviewFindings(request.lint, files.findings, todo, log);
-        const { failed, stderr } = await migrateUp({ request, context, client, connection, files });
+        const { lockTimeoutMs, statementTimeoutMs } = request;
+        const { failed, stderr } = await migrateUp({ directory: files.directory, connection, applicationName: `togather-migrate ${request.release.version}`, lockTimeoutMs, statementTimeoutMs }, context);
         const after = await readSchemaVersion(client);
         // Not by the exit code alone: it is 0 when migrate was interrupted, and when the version is dirty.
         if (after.dirty || (failed && !signal.aborted)) await explainFailure({ request, context, client, connection, files }, stderr, before);
         signal.throwIfAborted();
         if (after.version !== expected) throw new StepError(`the schema is at version ${after.version ?? "none"} after the migration, expected ${expected}`);
       }
-      if (request.river) await migrateRiver(context);
+      if (request.river) await migrateRiver(context, "migrate");
       const after = await readSchemaVersion(client);
       const applied = files.up.filter(({ version }) => version > (before.version ?? 0) && version <= (after.version ?? 0)).map(({ file }) => file);
       const durationMs = Math.round(performance.now() - started);

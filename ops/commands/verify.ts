@@ -6,16 +6,9 @@ import { withDatabaseServer } from "../database-server.ts";
 import { StepError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import { NotAllowed, withRestored } from "../scratch-database.ts";
-import { checkedSnapshot } from "../snapshot-file.ts";
-import { listSnapshots, manifestName, withSnapshotLock } from "../snapshots.ts";
+import { checkedSnapshot, hasExpired } from "../snapshot-file.ts";
+import { manifestName, withSnapshotLock } from "../snapshots.ts";
 import { seconds } from "../units.ts";
-
-/** Whether a snapshot that was taken has gone, and there are newer ones: then there is nothing to prove any more. */
-async function hasExpired({ file, name, sha256 }: StepRequest<"verify">, { paths }: StepContext): Promise<boolean> {
-  if (sha256 === null) return false;
-  const names = (await listSnapshots(paths.backups, name)).map((snapshot) => snapshot.file);
-  return !names.includes(file) && names.some((other) => other > file);
-}
 
 /** Proves a snapshot by restoring it into a scratch database on the same server, and notes that in its manifest. */
 export async function run(request: StepRequest<"verify">, context: StepContext): Promise<StepResult<"verify">> {

@@ -46,7 +46,7 @@ describe("togather", () => {
     const { code, stdout, stderr } = await stack.togather("release", "v1.0.0");
     expect(code, `${stdout}\n${stderr}`).toBe(0);
     expect(stdout).toContain(`blue gets v1.0.0 (${v1.commit.slice(0, 7)}); traffic starts on blue`);
-    for (const phase of ["begin", "image blue", "database", "router", "snapshot blue", "verification blue", "migrations blue", "container blue", "gate blue", "switch", "record"]) {
+    for (const phase of ["begin", "image blue", "database", "router", "snapshot blue", "rehearsal blue", "migrations blue", "container blue", "gate blue", "switch", "record"]) {
       expect(stdout, phase).toMatch(new RegExp(`^${phase} +ok +[\\d.]+ s`, "m"));
     }
     expect(stdout).toMatch(/^blue serves v1\.0\.0 /m);
@@ -85,7 +85,7 @@ describe("togather", () => {
     expect(stdout).toContain(`green gets v2.0.0 (${broken.commit.slice(0, 7)}); 1 migration; traffic moves blue to green\n  000099_never.up.sql\n`);
     expect(stdout).toMatch(/^Checks: \d+ ok, 1 warning, 0 failed$/m);
     expect(stderr).toMatch(/WARNING: migrations: the lint has found, in files that this deployment would apply:\n {2}000099_never\.up\.sql:1: missing-down: /);
-    expect(stdout).toMatch(/Would run: begin, image green, snapshot green, verification green, migrations green, container green, gate green, switch, record/);
+    expect(stdout).toMatch(/Would run: begin, image green, snapshot green, rehearsal green, migrations green, container green, gate green, switch, record/);
     expect(file()).toBe(before);
     expect(await stack.containers()).toEqual(containers);
   });

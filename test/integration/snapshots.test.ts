@@ -52,7 +52,7 @@ describe("the recovery story", () => {
   it("begins with a release whose snapshot is verified", async () => {
     const first = await stack.togather("release", "v1.0.0");
     expect(first.code, `${first.stdout}\n${first.stderr}`).toBe(0);
-    expect(first.stdout).toMatch(/^verification blue +ok .*restores: 0 rows in 0 tables/m);
+    expect(first.stdout).toMatch(/^rehearsal blue +ok .*nothing to rehearse; 0 rows restored/m);
     await addPlaces(20);
     const second = await stack.togather("release", "v2.0.0");
     expect(second.code, `${second.stdout}\n${second.stderr}`).toBe(0);

@@ -18,7 +18,7 @@ function changed(from: Graph, to: Graph): string[] {
 describe("order", () => {
   it("takes a release through image, snapshot, migration, container, gate, switch, record", async () => {
     const graph = await runProgram(firstDeployment);
-    const chain = ["ops-image-build", "begin-entry", "blue-image-build", "blue-snapshot-dump", "blue-verification-restore", "blue-migration-up", "blue-slot-container", "blue-slot-gate", "switch-traffic", "record-entry"];
+    const chain = ["ops-image-build", "begin-entry", "blue-image-build", "blue-snapshot-dump", "blue-rehearsal-run", "blue-migration-up", "blue-slot-container", "blue-slot-gate", "switch-traffic", "record-entry"];
     for (const [index, name] of chain.entries()) {
       const earlier = before(graph, name);
       for (const other of chain.slice(0, index)) expect(earlier, `${name} waits for ${other}`).toContain(other);
@@ -27,7 +27,7 @@ describe("order", () => {
   });
 
   it("verifies a snapshot before the migrations, after the deployment, or never, as it is told", async () => {
-    const verify = async (value: string): Promise<Graph> => runProgram({ ...firstDeployment, deployment: { database: { snapshot_verify: value } } });
+    const verify = async (value: string): Promise<Graph> => runProgram({ ...firstDeployment, deployment: { database: { snapshot_verify: value, migration_rehearsal: "never" } } });
     const behind = await verify("background");
     expect(before(behind, "blue-verification-restore")).toContain("record-entry");
     expect(behind.request("blue-verification-restore")).toMatchObject({ file: "s.sql.gz", sha256: "0", required: false, foreign: false });
@@ -36,6 +36,18 @@ describe("order", () => {
     expect(ahead.request("blue-verification-restore")).toMatchObject({ required: true });
     expect((await verify("auto")).request("blue-verification-restore")).toMatchObject({ required: false });
     expect((await verify("never")).resources.map(({ name }) => name)).not.toContain("blue-verification-restore");
+  });
+
+  it("rehearses migrations on the snapshot before they run, which proves it too, unless told otherwise", async () => {
+    const rehearse = async (database: Record<string, string>): Promise<Graph> => runProgram({ ...firstDeployment, deployment: { database } });
+    const staging = await rehearse({});
+    expect(staging.request("blue-rehearsal-run")).toMatchObject({ file: "s.sql.gz", sha256: "0", verify: true, required: false, serving: { healthPath: "/health", port: 8080, checks: [{ path: "/health", status: 200 }], limitSeconds: 70, failure: "warn" } });
+    expect(staging.request("blue-rehearsal-run")["source"]).toEqual(staging.request("blue-migration-up")["source"]);
+    expect(before(staging, "blue-migration-up")).toContain("blue-rehearsal-run");
+    expect(before(staging, "blue-rehearsal-run")).toContain("blue-snapshot-dump");
+    expect(staging.resources.map(({ name }) => name)).not.toContain("blue-verification-restore");
+    expect((await rehearse({ snapshot_verify: "background", serving_release_check: "off" })).request("blue-rehearsal-run")).toMatchObject({ verify: false, serving: null });
+    expect((await rehearse({ migration_rehearsal: "required" })).request("blue-rehearsal-run")).toMatchObject({ required: true });
   });
 
   it("opens the database to a snapshot only when roles, extensions and rights are there", async () => {

@@ -1,0 +1,69 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { SlotRelease } from "../config/load.ts";
+import { migrationSource } from "../config/migration-source.ts";
+import type { StackSettings } from "../config/stack-settings.ts";
+import type { StepRequest, StepResult } from "../ops/contract.ts";
+import type { HostContext } from "./host.ts";
+import { migrationLimits } from "./migration.ts";
+import { plainRelease } from "./releases.ts";
+import type { Snapshot } from "./snapshot.ts";
+import { declareStep } from "./step.ts";
+
+export interface RehearsalArgs {
+  context: HostContext;
+  networkName: pulumi.Input<string>;
+  /** DATABASE_URL of the owner role. Secret. */
+  databaseUrl: pulumi.Output<string>;
+  /** URL of a role that may make databases and extensions; the owner does it itself where there is none. Secret. */
+  databaseAdminUrl: pulumi.Output<string> | undefined;
+  /** Directory on the Docker host. */
+  backupLocation: string;
+  snapshot: Snapshot;
+  release: SlotRelease;
+  source: StackSettings["source"];
+  /** The snapshot is proved also where no migration is pending. */
+  verify: boolean;
+  /** A server that doesn't allow a scratch database is an error; otherwise a warning. */
+  required: boolean;
+  /** How the release that serves is asked on the migrated copy; null to leave it out. */
+  serving: StepRequest<"rehearse">["serving"];
+}
+
+/**
+ * The pending migrations, run on a scratch restore of the snapshot, and the release that serves asked whether it still works
+ * there: before they touch the data. Proves the snapshot as a `Verification` does.
+ */
+export class Rehearsal extends pulumi.ComponentResource {
+  readonly result: pulumi.Output<StepResult<"rehearse">>;
+
+  constructor(name: string, args: RehearsalArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:Rehearsal", name, {}, opts);
+    const { result: taken } = args.snapshot;
+    const step = declareStep(
+      `${name}-run`,
+      "rehearse",
+      {
+        ...args.context.common,
+        ...args.context.directories,
+        network: args.networkName,
+        backupLocation: args.backupLocation,
+        file: taken.apply(({ file }) => file.slice(file.lastIndexOf("/") + 1)),
+        sha256: taken.apply(({ sha256 }) => sha256),
+        release: plainRelease(args.release),
+        source: migrationSource(args.release, args.source),
+        river: args.source.river,
+        ...migrationLimits,
+        verify: args.verify,
+        required: args.required,
+        serving: args.serving,
+      },
+      {
+        ...args.context.step,
+        secrets: { DATABASE_URL: args.databaseUrl, ...(args.databaseAdminUrl === undefined ? {} : { DATABASE_ADMIN_URL: args.databaseAdminUrl }) },
+      },
+      { parent: this, dependsOn: opts?.dependsOn },
+    );
+    this.result = step.result;
+    this.registerOutputs({ files: this.result.apply(({ files }) => files), serving: this.result.apply(({ serving }) => serving) });
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * The release that serves, started once more against another database, for as long as the step asks it: from the image and with
+ * the environment of its own container, hardened like that, published nowhere.
+ */
+import { execa } from "execa";
+import { z } from "zod";
+import { withDatabaseName } from "../connection.ts";
+import type { StepContext } from "../context.ts";
+import type { StepRequest } from "../contract.ts";
+import { messageOf } from "../errors.ts";
+import { createRedactor, type Redactor } from "../redact.ts";
+import { servingQuestionSchema, type ServingRemoved, type ServingStarted } from "../serving-release.ts";
+import { docker, lastLines, tryDocker, withoutSecrets } from "./docker.ts";
+import { servingSlot } from "./serving-slot.ts";
+
+const shownLines = 15;
+/** What is shorter is no secret, but a port or a log level. */
+const shortestSecret = 12;
+
+const containerSchema = z
+  .array(
+    z.looseObject({
+      Image: z.string(),
+      Config: z.looseObject({ Env: z.array(z.string()).nullish() }),
+      HostConfig: z.looseObject({ ExtraHosts: z.array(z.string()).nullish(), Memory: z.number().default(0) }),
+      NetworkSettings: z.looseObject({ Networks: z.record(z.string(), z.unknown()) }),
+    }),
+  )
+  .length(1);
+
+export class ServingRelease {
+  readonly #name: string;
+  readonly #container: string;
+  /** Of what the server was given: it may say anything when it does not work. */
+  #redactor: Redactor = createRedactor({});
+  readonly #signal: AbortSignal;
+
+  constructor({ name }: Pick<StepRequest<"rehearse">, "name">, { signal }: Pick<StepContext, "signal">) {
+    this.#name = name;
+    this.#container = `togather-${name}-rehearsal`;
+    this.#signal = signal;
+  }
+
+  /** Answers the step. */
+  async answer(question: unknown): Promise<ServingStarted | ServingRemoved> {
+    const asked = servingQuestionSchema.parse(question);
+    if (asked.do === "remove it") return this.remove();
+    return this.#start(asked.database).catch(async (error: unknown) => {
+      await this.remove();
+      return { problem: messageOf(error) };
+    });
+  }
+
+  async #start(database: string): Promise<ServingStarted> {
+    const serving = await servingSlot(this.#name, "");
+    if (serving === undefined) return { nothing: "nothing serves yet that the migrations could break" };
+    await this.remove();
+    const [container] = containerSchema.parse(JSON.parse(await docker(["container", "inspect", `togather-${this.#name}-${serving.slot}`], this.#signal)));
+    if (container === undefined) return { nothing: `${serving.slot} has no container` };
+    const variables = Object.fromEntries(
+      (container.Config.Env ?? []).map((entry) => {
+        const at = entry.indexOf("=");
+        const [key, value] = [entry.slice(0, at), entry.slice(at + 1)];
+        return [key, key === "DATABASE_URL" ? withDatabaseName(value, database) : value];
+      }),
+    );
+    this.#redactor = createRedactor({ SERVER_SECRETS: JSON.stringify(Object.values(variables).filter((value) => value.length >= shortestSecret)) });
+    const [network = "none", ...others] = Object.keys(container.NetworkSettings.Networks);
+    const args = [
+      ...["create", "--pull=never", `--name=${this.#container}`, `--network=${network}`, "--init", "--read-only", "--tmpfs=/tmp:rw,noexec,nosuid,size=64m"],
+      ...["--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--restart=no", "--log-driver=json-file", "--log-opt=max-size=10m"],
+      ...[`--label=org.togather.name=${this.#name}`, "--label=org.togather.part=step"],
+      ...(container.HostConfig.Memory > 0 ? [`--memory=${container.HostConfig.Memory}`] : []),
+      ...(container.HostConfig.ExtraHosts ?? []).map((host) => `--add-host=${host}`),
+      // By name: values on a command line can be read by everybody on the machine.
+      ...Object.keys(variables).map((key) => `--env=${key}`),
+      container.Image,
+    ];
+    // PATH and HOME are the image's own; the Docker client needs this machine's.
+    const own = new Set(["PATH", "HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "SSH_AUTH_SOCK"]);
+    const { failed, stderr } = await execa("docker", args.filter((arg) => !arg.startsWith("--env=") || !own.has(arg.slice("--env=".length))), {
+      env: { ...withoutSecrets(process.env), ...Object.fromEntries(Object.entries(variables).filter(([key]) => !own.has(key))) },
+      extendEnv: false,
+      reject: false,
+      stdin: "ignore",
+      cancelSignal: this.#signal,
+    });
+    if (failed) throw new Error(lastLines(stderr, 3));
+    for (const other of others) await docker(["network", "connect", other, this.#container], this.#signal);
+    await docker(["start", this.#container], this.#signal);
+    return { host: this.#container, release: serving.release };
+  }
+
+  /** Removes it, whatever became of it; tells how it ended, and its last words. Harmless when it is not there. */
+  async remove(): Promise<ServingRemoved> {
+    const [state, logs] = await Promise.all([
+      tryDocker(["container", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", this.#container]),
+      tryDocker(["logs", "--tail", String(shownLines), this.#container]),
+    ]);
+    if (!state.ok) return { exitCode: null, lines: [] };
+    await tryDocker(["rm", "--force", "--volumes", this.#container]);
+    const [status, exitCode] = state.stdout.trim().split(" ");
+    const lines = `${logs.stdout}\n${logs.stderr}`.split("\n").filter((line) => line.trim() !== "");
+    return { exitCode: status === "exited" ? Number(exitCode) : null, lines: lines.slice(-shownLines).map((line) => this.#redactor.text(line)) };
+  }
+}

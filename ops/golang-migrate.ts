@@ -1,0 +1,94 @@
+/** golang-migrate and River's own migrations, as programs: for the real run and for the rehearsal. */
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { execa } from "execa";
+import { z } from "zod";
+import { connectionEnvironment, type Connection } from "./connection.ts";
+import type { StepContext } from "./context.ts";
+import type { StepRequest } from "./contract.ts";
+import { messageOf, StepError } from "./errors.ts";
+import { findingsFile, findingsSchema, type Finding } from "./migration-findings.ts";
+import { duplicateVersion, upFiles, type MigrationFile } from "./migrations.ts";
+
+/** A release's migrations, unpacked. */
+export interface MigrationFiles {
+  directory: string;
+  up: MigrationFile[];
+  /** Of the lint, in all files. */
+  findings: Finding[];
+}
+
+async function sentFindings(root: string): Promise<Finding[]> {
+  const text = await readFile(join(root, findingsFile), "utf8").catch(() => undefined);
+  return text === undefined ? [] : findingsSchema.parse(JSON.parse(text));
+}
+
+/** Unpacks what the client sent, for as long as it is used. */
+export async function withMigrationFiles<T>({ source }: Pick<StepRequest<"migrate">, "source">, context: StepContext, use: (files: MigrationFiles) => Promise<T>): Promise<T> {
+  const root = await mkdtemp(join(tmpdir(), "migrations-"));
+  try {
+    const input = await context.payload();
+    await execa("tar", ["--extract", "--no-same-owner", `--directory=${root}`], { input, cancelSignal: context.signal });
+    // `docker cp` packs the directory under its own name, git under its path.
+    const directory = join(root, source.kind === "image" ? basename(source.path) : source.path);
+    const names = await readdir(directory).catch((cause: unknown) => {
+      throw new StepError(`the release has no directory ${source.path}`, { hint: "set togather:source.migrations to where its golang-migrate files are", cause });
+    });
+    const up = upFiles(names);
+    const twice = duplicateVersion(up);
+    if (twice !== undefined) throw new StepError(`${source.path} has two files of one version: ${twice.join(" and ")}`, { hint: "renumber the newer one" });
+    return await use({ directory, up, findings: await sentFindings(root) });
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
+}
+
+export interface MigrateUp {
+  directory: string;
+  connection: Connection;
+  /** By which the server knows the session. */
+  applicationName: string;
+  lockTimeoutMs: number;
+  statementTimeoutMs: number;
+  /** How many files; all that are there unless given. */
+  count?: number;
+}
+
+/**
+ * golang-migrate's `up`. The connection goes by PG* variables, which pgx reads: its command line, which everybody on the
+ * host can see, holds the database's name alone (as a person's own `migrate` would: its lock depends on it).
+ */
+export async function migrateUp({ directory, connection, applicationName, lockTimeoutMs, statementTimeoutMs, count }: MigrateUp, { log, signal, env }: StepContext): Promise<{ failed: boolean; stderr: string }> {
+  const limits = [`-c lock_timeout=${lockTimeoutMs}`, `-c statement_timeout=${statementTimeoutMs}`];
+  const program = execa("migrate", ["-path", directory, "-database", `pgx5:///${encodeURIComponent(connection.database)}`, "up", ...(count === undefined ? [] : [String(count)])], {
+    env: { PATH: env["PATH"], ...connectionEnvironment(connection, applicationName.slice(0, 63), limits) },
+    extendEnv: false,
+    reject: false,
+    stdin: "ignore",
+  });
+  // SIGINT ends it between two files; anything harder would leave a dirty version behind.
+  const stop = (): void => {
+    log.warn("migrate: stopping after the file that is being applied");
+    program.kill("SIGINT");
+  };
+  signal.addEventListener("abort", stop);
+  try {
+    if (signal.aborted) stop();
+    const { failed, stderr } = await program;
+    return { failed, stderr };
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+const riverResult = z.object({ from: z.number(), to: z.number() });
+
+/** River's own tables. Its program reads DATABASE_URL from the environment. @param what begins the log's lines. */
+export async function migrateRiver({ env, signal, log }: StepContext, what: string, url = env["DATABASE_URL"]): Promise<void> {
+  const result = await execa("river-migrate", { env: { PATH: env["PATH"], DATABASE_URL: url }, extendEnv: false, reject: false, stdin: "ignore" });
+  signal.throwIfAborted();
+  if (result.failed) throw new StepError(`River's tables were not migrated: ${result.stderr.trim().split("\n").slice(-3).join("\n") || messageOf(result)}`);
+  const { from, to } = riverResult.parse(JSON.parse(result.stdout));
+  log.info(from === to ? `${what}: River's tables are at version ${to}` : `${what}: River's tables from version ${from} to ${to}`);
+}

@@ -1,0 +1,265 @@
+/** Migrations on a copy of the data before they touch it: as the stack runs the step, and through a whole deployment. */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { exitCodes } from "../../cli/exit-codes.ts";
+import { releaseLabels } from "../../ops/client/serving-slot.ts";
+import type { StepRequest } from "../../ops/contract.ts";
+import { bundledImageTag } from "../../ops/image.ts";
+import type { Manifest } from "../../ops/snapshots.ts";
+import { docker, Harness, type Outcome } from "../../ops/testing/harness.ts";
+import { TestStack } from "./stack.ts";
+
+describe("rehearse", () => {
+  const harness = new Harness();
+  const release = { version: "v2.0.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
+  const old = { version: "v1.0.0", commit: "1".repeat(40) };
+  const owner = (database: string): string => harness.url(database).replace(/\/\/postgres:[^@]*@/, "//owner:owner-password@");
+  const app = (database: string): string => harness.url(database).replace(/\/\/postgres:[^@]*@/, "//app:app-canary-4711@");
+  const live = (): { DATABASE_URL: string; DATABASE_ADMIN_URL: string } => ({ DATABASE_URL: owner("live"), DATABASE_ADMIN_URL: harness.url() });
+  let snapshot: { file: string; sha256: string };
+  let trees = 0;
+
+  beforeAll(async () => {
+    await harness.setUp();
+    await mkdir(harness.backups);
+    await harness.sql("CREATE ROLE owner LOGIN PASSWORD 'owner-password'");
+    await harness.sql("CREATE ROLE app LOGIN PASSWORD 'app-canary-4711'");
+    await harness.sql("CREATE DATABASE live OWNER owner");
+    await harness.sql("REVOKE ALL ON DATABASE live FROM PUBLIC; GRANT CONNECT ON DATABASE live TO app");
+    await harness.sql(
+      `SET ROLE owner;
+       ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO app;
+       CREATE TABLE events (id int PRIMARY KEY, name text, note text); INSERT INTO events SELECT n, 'e ' || n, CASE WHEN n <> 77 THEN 'n' END FROM generate_series(1, 60000) n;
+       CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO schema_migrations VALUES (1, false);
+       CREATE TABLE river_job (id bigserial PRIMARY KEY, kind text); INSERT INTO river_job (kind) VALUES ('send_mail');
+       CREATE TABLE river_queue (name text PRIMARY KEY, created_at timestamptz, metadata jsonb NOT NULL DEFAULT '{}', paused_at timestamptz, updated_at timestamptz);`,
+      "live",
+    );
+    const taken = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, release }, live());
+    expect(taken.exitCode, taken.stderr).toBe(0);
+    snapshot = { file: basename(taken.result.file), sha256: taken.result.sha256 };
+  }, 300_000);
+  afterAll(async () => {
+    await execa("docker", ["volume", "rm", "--force", `togather-${harness.name}-router-files`], { reject: false });
+    await execa("docker", ["image", "rm", "--force", servingImage()], { reject: false });
+    await harness.tearDown();
+  });
+
+  async function rehearse(files: Record<string, string>, over: Partial<StepRequest<"rehearse">> = {}, environment: Record<string, string> = live()): Promise<Outcome<"rehearse">> {
+    const repository = join(harness.directory, `tree-${trees++}`);
+    await mkdir(join(repository, "migrations"), { recursive: true });
+    for (const [name, text] of Object.entries({ "1_first.up.sql": "SELECT 1", ...files })) await writeFile(join(repository, "migrations", name), text);
+    return harness.run(
+      "rehearse",
+      {
+        backupLocation: harness.backups,
+        ...snapshot,
+        release,
+        source: { kind: "tree", repository, digest: "tree-0123456789ab", path: "migrations" },
+        ...{ river: false, lockTimeoutMs: 2_000, statementTimeoutMs: 30_000, verify: false, required: true, serving: null },
+        ...over,
+      },
+      environment,
+    );
+  }
+  const scratchDatabases = (): Promise<string> => harness.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'togather_scratch%'");
+  const untouched = async (): Promise<void> => {
+    expect(await harness.sql("SELECT version, dirty FROM schema_migrations", "live")).toBe("1|f");
+    expect(await harness.sql("SELECT string_agg(attname || ' ' || atttypid::regtype, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'events'::regclass AND attnum > 0", "live")).toBe("id integer,name text,note text");
+    expect(await harness.sql("SELECT count(*) FROM river_job", "live")).toBe("1");
+    expect(await scratchDatabases()).toBe("0");
+  };
+
+  it("reports what each file takes, locks, rewrites and adds, and leaves the database alone", async () => {
+    const { exitCode, stderr, result } = await rehearse({
+      "2_type.up.sql": "ALTER TABLE events ALTER COLUMN id TYPE bigint;\nSELECT pg_sleep(0.3);",
+      "3_new.up.sql": "CREATE TABLE extra (id int);",
+      "4_index.up.sql": "CREATE INDEX CONCURRENTLY events_name_idx ON events (name)",
+    });
+    expect(exitCode, stderr).toBe(0);
+    expect(result).toMatchObject({ skipped: null, verified: true, rows: 60_002, serving: null });
+    const [type, made, index] = result.files;
+    expect(type).toMatchObject({ file: "2_type.up.sql", rewritten: ["events"] });
+    expect(type?.locks).toEqual([{ table: "events", mode: "AccessExclusiveLock", heldMs: expect.any(Number) as unknown }]);
+    expect(type?.locks[0]?.heldMs).toBeGreaterThan(250);
+    expect(type?.durationMs).toBeGreaterThan(300);
+    expect(made).toMatchObject({ file: "3_new.up.sql", locks: [], rewritten: [] });
+    expect(index).toMatchObject({ file: "4_index.up.sql", locks: [], rewritten: [] });
+    expect(index?.bytes).toBeGreaterThan(500_000);
+    expect(stderr).toMatch(/2_type\.up\.sql takes [\d.]+ m?s on a copy of the data; events is locked for [\d.]+ m?s: reads and writes wait \(AccessExclusiveLock\); events written anew/);
+    const manifest = JSON.parse(await readFile(join(harness.backups, snapshot.file.replace(/\.sql\.gz$/, ".json")), "utf8")) as Manifest;
+    expect(manifest.verified_at).toMatch(/^\d{4}-/);
+    await untouched();
+  });
+
+  it("warns of a lock that people would notice", async () => {
+    const { stderr } = await rehearse({ "2_long.up.sql": "LOCK TABLE events IN SHARE MODE;\nSELECT pg_sleep(1.2);" });
+    expect(stderr).toMatch(/WARN .*2_long\.up\.sql takes .*events is locked for 1\.\d s: writes wait \(ShareLock\)/);
+  });
+
+  it("stops at what only the data show, with file and line, and leaves the database alone", async () => {
+    const { exitCode, stderr } = await rehearse({ "2_ok.up.sql": "CREATE TABLE ok (id int)", "3_strict.up.sql": "SELECT 1;\nALTER TABLE events ALTER COLUMN note SET NOT NULL;" });
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/migration 3_strict\.up\.sql.* \(file 2 of 2\) fails on a copy of the data: ERROR: column "note" of relation "events" contains null values \(SQLSTATE 23502\)\. The database itself was not touched; what serves goes on/);
+    expect(stderr).toContain("correct the file, commit it and release that commit");
+    await untouched();
+  });
+
+  it("has nothing to do where nothing is pending, and proves the snapshot then only if told", async () => {
+    const none = await rehearse({});
+    expect(none.result).toMatchObject({ skipped: "no migrations are pending", verified: false, files: [] });
+    const proved = await rehearse({}, { verify: true });
+    expect(proved.result).toMatchObject({ skipped: null, verified: true, rows: 60_002, files: [] });
+    const first = await rehearse({ "2_a.up.sql": "SELECT 1" }, {}, { ...live(), DATABASE_URL: await harness.database("empty") });
+    expect(first.result).toMatchObject({ skipped: "the database has no schema yet" });
+  });
+
+  it("says which right is missing, as an error or a warning", async () => {
+    const own = { DATABASE_URL: owner("live") };
+    const strict = await rehearse({ "2_a.up.sql": "SELECT 1" }, {}, own);
+    expect([strict.exitCode, strict.stderr]).toEqual([1, expect.stringContaining("role owner may not create databases (it has no CREATEDB)")]);
+    const lenient = await rehearse({ "2_a.up.sql": "SELECT 1" }, { required: false }, own);
+    expect(lenient.exitCode, lenient.stderr).toBe(0);
+    expect(lenient.stderr).toMatch(/WARN .*nothing was rehearsed/);
+    expect(lenient.result).toMatchObject({ verified: false, skipped: expect.stringContaining("CREATEDB") as unknown });
+  });
+
+  const servingImage = (): string => `togather-server:${harness.name}-serving`;
+  const serving: NonNullable<StepRequest<"rehearse">["serving"]> = { healthPath: "/health", port: 8080, checks: [{ path: "/events", status: 200 }], limitSeconds: 6, failure: "error" };
+
+  /** A release that serves blue: it reads a column, counts the jobs it could work, and says too much when it fails. */
+  async function startServing(): Promise<void> {
+    const program = `
+      const { execFileSync } = require("node:child_process");
+      const sql = (text) => execFileSync("psql", ["-AtX", process.env.DATABASE_URL, "-c", text], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }).trim();
+      require("node:http").createServer((request, response) => {
+        if (request.url === "/health") return response.end(JSON.stringify({ status: "healthy", version: "v1.0.0", database: "connected", migrations: "up-to-date", jobs: "operational", uptime: 1 }));
+        try {
+          const [database, jobs, paused] = [sql("SELECT current_database()"), sql("SELECT count(*) FROM river_job"), sql("SELECT count(*) FROM river_queue WHERE paused_at IS NOT NULL")];
+          console.log("asked in", database, "with", jobs, "jobs,", paused, "queue paused");
+          sql("SELECT name FROM events LIMIT 1");
+          response.end();
+        } catch (error) {
+          console.error("with", process.env.DATABASE_URL, process.env.API_TOKEN, String(error.stderr).trim());
+          response.writeHead(500).end();
+        }
+      }).listen(8080);`;
+    const image = servingImage();
+    await execa("docker", ["build", "--quiet", "--tag", image, "-"], { input: `FROM ${bundledImageTag("ops")}\nENTRYPOINT ["node", "-e", ${JSON.stringify(program)}]\n` });
+    const named = `--label=org.togather.name=${harness.name}`;
+    const labels = [named, "--label=org.togather.part=blue", `--label=${releaseLabels.version}=${old.version}`, `--label=${releaseLabels.commit}=${old.commit}`, `--label=${releaseLabels.port}=8080`];
+    await docker("run", "--detach", `--name=togather-${harness.name}-blue`, `--network=${harness.network}`, ...labels, "--env", `DATABASE_URL=${app("live")}`, "--env", "API_TOKEN=token-canary-0815-0815", image);
+    await docker("create", `--name=togather-${harness.name}-router`, named, "--label=org.togather.part=router", `--volume=togather-${harness.name}-router-files:/router`, "--entrypoint=true", bundledImageTag("nginx"));
+    const state = join(harness.directory, "slot.json");
+    await writeFile(state, JSON.stringify({ slot: "blue", changedAt: new Date().toISOString() }));
+    await docker("cp", state, `togather-${harness.name}-router:/router/state/slot.json`);
+  }
+  const rehearsalContainers = (): Promise<string> => docker("ps", "--all", "--quiet", `--filter=name=^togather-${harness.name}-rehearsal$`);
+
+  it("asks nobody where nothing serves yet", async () => {
+    const { stderr, result } = await rehearse({ "2_a.up.sql": "SELECT 1" }, { serving });
+    expect(stderr).toContain("nothing serves yet that the migrations could break");
+    expect(result.serving).toBeNull();
+  });
+
+  it("lets a migration pass with which the release that serves goes on to work", async () => {
+    await harness.image("nginx");
+    await startServing();
+    const { exitCode, stderr, result } = await rehearse({ "2_add.up.sql": "ALTER TABLE events ADD COLUMN title text" }, { serving });
+    expect(exitCode, stderr).toBe(0);
+    expect(result.serving).toBe("v1.0.0: /health, /events");
+    expect(stderr).toContain("v1.0.0, which serves, works on the migrated copy: /health, /events");
+    expect(await rehearsalContainers()).toBe("");
+    await untouched();
+  });
+
+  it("stops one with which it does not, with its last words but not its secrets; its jobs were not there to be worked", async () => {
+    const { exitCode, stderr } = await rehearse({ "2_rename.up.sql": "ALTER TABLE events RENAME COLUMN name TO title" }, { serving });
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/v1\.0\.0, which serves, does not work after 2_rename\.up\.sql: \/events answers 500, expected 200\. It was asked on a migrated copy of the data; the database itself was not touched, and what serves goes on\. Its last lines:/);
+    expect(stderr).toContain('column "name" does not exist');
+    expect(stderr).toMatch(/asked in togather_scratch_\S+ with 0 jobs, 1 queue paused/);
+    expect(stderr).toMatch(/add first, and remove in a later release/);
+    for (const secret of ["app-canary-4711", "token-canary-0815-0815"]) expect(stderr + (await harness.written())).not.toContain(secret);
+    expect(await rehearsalContainers()).toBe("");
+    await untouched();
+
+    const lenient = await rehearse({ "2_rename.up.sql": "ALTER TABLE events RENAME COLUMN name TO title" }, { serving: { ...serving, limitSeconds: 1, failure: "warn" } });
+    expect(lenient.exitCode, lenient.stderr).toBe(0);
+    expect(lenient.stderr).toMatch(/WARN .*v1\.0\.0, which serves, does not work after 2_rename/);
+    expect(lenient.result.serving).toMatch(/^v1\.0\.0: FAILED, \/events answers 500/);
+  });
+
+  it("leaves nothing behind when its client is killed, at the latest after the next run", async () => {
+    const repository = join(harness.directory, "tree-0");
+    await writeFile(join(repository, "migrations", "9_rename.up.sql"), "ALTER TABLE events RENAME COLUMN name TO title");
+    const source = { kind: "tree", repository, digest: "tree-0123456789ab", path: "migrations" } as const;
+    const run = harness.start("rehearse", { backupLocation: harness.backups, ...snapshot, release, source, river: false, lockTimeoutMs: 2_000, statementTimeoutMs: 30_000, verify: false, required: true, serving: { ...serving, limitSeconds: 60 } }, live());
+    for (let i = 0; (await rehearsalContainers()) === ""; i++) {
+      if (i > 300) throw new Error("the serving release was not started");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    run.kill("SIGKILL");
+    await run;
+    const { exitCode, stderr } = await rehearse({ "2_add.up.sql": "ALTER TABLE events ADD COLUMN title text" }, { serving });
+    expect(exitCode, stderr).toBe(0);
+    expect(await rehearsalContainers()).toBe("");
+    await untouched();
+  });
+});
+
+// One deployment lives through its life in order: each test starts from what the one before left.
+describe("a deployment whose migration breaks the release that serves", () => {
+  let stack: TestStack;
+  beforeAll(async () => {
+    stack = await TestStack.create();
+    const v1 = await stack.commit("v1.0.0");
+    stack.set({
+      slots: { blue: v1 },
+      activeSlot: "blue",
+      deployment: {
+        deployment: { health_check_retries: 4, health_check_interval: 0.5, grace_period: 8, post_switch_checks: [{ path: "/health" }, { path: "/api/v1/events" }] },
+        database: { backup_location: join(stack.directory, ".togather/backups"), serving_release_check: "error" },
+        logging: { location: join(stack.directory, ".togather/log") },
+        images: { retention: 1000 },
+        state: { location: join(stack.directory, ".togather/deployment") },
+      },
+    });
+    const up = await stack.run("up");
+    expect(up.ok, up.output).toBe(true);
+  });
+  afterAll(async () => {
+    await stack.remove();
+  });
+
+  const migration = (text: string): void => {
+    writeFileSync(join(stack.directory, "migrations/000005_change.up.sql"), `-- togather:allow rename the test wants it\n${text}\n`);
+    writeFileSync(join(stack.directory, "migrations/000005_change.down.sql"), "SELECT 1;\n");
+  };
+  const health = async (): Promise<unknown> => ((await (await fetch(stack.url("/health"))).json()) as { version: string }).version;
+
+  it("stops before the database is touched; the old release serves", async () => {
+    migration("ALTER TABLE events RENAME COLUMN description TO text;");
+    const broken = await stack.commit("v2.0.0");
+    const { code, stdout, stderr } = await stack.togather("release", broken.commit, "--version", "v2.0.0");
+    expect(code, `${stdout}\n${stderr}`).toBe(exitCodes.migration.code);
+    expect(stdout + stderr).toMatch(/v1\.0\.0, which serves, does not work after 000005_change\.up\.sql: \/api\/v1\/events answers 5\d\d, expected 200/);
+    expect(await stack.query("SELECT version, dirty FROM schema_migrations")).toBe("4|f");
+    expect(await stack.query("SELECT count(*) FROM pg_database WHERE datname LIKE 'togather_scratch%'")).toBe("0");
+    expect([...(await stack.containers()).keys()].sort()).toEqual(["blue", "db", "router"].map((part) => `togather-${stack.name}-${part}`));
+    expect(await health()).toBe("v1.0.0");
+  });
+
+  it("and the next release passes, with a report of what its migration takes", async () => {
+    migration("ALTER TABLE events ADD COLUMN subtitle text;");
+    const good = await stack.commit("v2.0.1");
+    const { code, stdout, stderr } = await stack.togather("release", good.commit, "--version", "v2.0.1");
+    expect(code, `${stdout}\n${stderr}`).toBe(0);
+    expect(stdout).toMatch(/^rehearsal green +ok .*1 run on a copy; \d+ rows restored; v1\.0\.0: \/health, \/api\/v1\/events/m);
+    expect(await health()).toBe("v2.0.1");
+    expect(await stack.query("SELECT version, dirty FROM schema_migrations")).toBe("5|f");
+  });
+});
