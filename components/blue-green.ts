@@ -111,10 +111,10 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
     const check =
       mode === "external" ? [new DatabaseCheck(`${slot}-database`, { ...data, appUrl: database.appUrl, extensions, superuser: rules.unprivilegedRole }, { dependsOn: [begin] })] : [];
     const image = new ServerImage(`${slot}-image`, { context, release, source }, { ...onHost, dependsOn: [begin] });
-    const { backup_location: backupLocation, snapshot_retention: retention, snapshot_keep_verified: keepVerified } = deployment.database;
+    const { backup_location: backupLocation, snapshot_retention: retention, snapshot_keep_verified: keepVerified, snapshot_format: format } = deployment.database;
     const snapshot = settings.skipMigrations
       ? undefined
-      : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention, keepVerified }, { dependsOn: [image, ops, ...check] });
+      : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention, keepVerified, format }, { dependsOn: [image, ops, ...check] });
     const verifySnapshot = (required: boolean, after: pulumi.Resource[]): Verification[] =>
       snapshot === undefined ? [] : [new Verification(`${slot}-verification`, { ...data, databaseAdminUrl: database.adminUrl, backupLocation, snapshot, required }, { dependsOn: after })];
     if (verify === "background") verifyAfter.push((after) => verifySnapshot(false, after));

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { SlotRelease } from "../config/load.ts";
 import type { StepResult } from "../ops/contract.ts";
+import type { SnapshotFormat } from "../ops/snapshot-format.ts";
 import type { HostContext } from "./host.ts";
 import { plainRelease } from "./releases.ts";
 import { declareStep } from "./step.ts";
@@ -16,6 +17,7 @@ export interface SnapshotArgs {
   retention: number;
   /** How many verified ones stay, however old they are. */
   keepVerified: number;
+  format: SnapshotFormat;
   /** The release before whose migrations it is taken. */
   release: SlotRelease;
 }
@@ -36,6 +38,7 @@ export class Snapshot extends pulumi.ComponentResource {
         backupLocation: args.backupLocation,
         retention: args.retention,
         keepVerified: args.keepVerified,
+        format: args.format,
         release: plainRelease(args.release),
       },
       { ...args.context.step, secrets: { DATABASE_URL: args.databaseUrl } },

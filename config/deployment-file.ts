@@ -1,5 +1,6 @@
 import { parseDocument } from "yaml";
 import { z } from "zod";
+import { snapshotFormats } from "../ops/snapshot-format.ts";
 import { keysAt, problemsOf, type Problem } from "./problems.ts";
 
 const absolutePath = z.string().regex(/^\/\S(.*\S)?$/, "expected an absolute path on the Docker host, e.g. /var/backups/togather");
@@ -35,6 +36,8 @@ export const deploymentFileSchema = z.strictObject({
       snapshot_retention: z.int().min(1).max(1000).default(7),
       /** The newest so many verified snapshots stay, however old they are. */
       snapshot_keep_verified: z.int().min(0).max(1000).default(2),
+      /** How snapshots are written: SQL packed with gzip or zstd, or pg_dump's directory format, by several processes at once. */
+      snapshot_format: z.enum(snapshotFormats, { error: (issue) => `expected sql.gz, sql.zst or directory, found ${JSON.stringify(issue.input)}` }).default("sql.gz"),
       /**
        * Whether a snapshot is proved by a restore into a scratch database: before the migrations, where a server that doesn't
        * allow it is an error (`required`) or a warning (`when-possible`), or after the deployment. `auto`: by environment.

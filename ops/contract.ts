@@ -7,6 +7,7 @@
  * Every step is idempotent: run twice with the same request, it converges on the same state.
  */
 import { z } from "zod";
+import { snapshotFormats } from "./snapshot-format.ts";
 
 /** Raised when a request's shape changes in a way that an older `ops` image would misread. */
 export const CONTRACT_VERSION = 1;
@@ -139,10 +140,11 @@ export const snapshotRequestSchema = z.strictObject({
   retention: z.number().int().min(1),
   /** The newest so many verified ones stay, however old they are. */
   keepVerified: z.number().int().min(0),
+  format: z.enum(snapshotFormats),
   release: releaseSchema,
 });
 export const snapshotResultSchema = z.strictObject({
-  /** Path on the Docker host. */
+  /** Path on the Docker host: a file, or a directory. */
   file: z.string(),
   bytes: z.number(),
   sha256: z.string(),

@@ -1,27 +1,35 @@
-/** A snapshot's dump into an empty database, through psql, which stops at the first error. */
+/** A snapshot's dump into an empty database, through psql or pg_restore, which stop at the first error. */
 import { createReadStream } from "node:fs";
 import { PassThrough, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { execa } from "execa";
-import { connectionEnvironment, type Connection } from "./connection.ts";
+import { connectionEnvironment } from "./connection.ts";
 import type { StepContext } from "./context.ts";
 import { skipBytes, withoutSuperuserStatements } from "./dump-filter.ts";
+import { loadDirectory, type LoadTarget } from "./load-directory.ts";
 import { failureOf } from "./programs.ts";
 import type { Manifest } from "./snapshots.ts";
 import { transferProgress } from "./units.ts";
+import { unpackers } from "./unpackers.ts";
 
 const progressMs = 2_000;
 
 /**
  * Restores without the roles, which are the whole server's.
- * @param target the empty database. @throws {StepError} with what psql said.
+ * @throws {StepError} with what psql or pg_restore said.
  */
-export async function loadDump(path: string, manifest: Manifest, target: { connection: Connection; superuser: boolean }, context: StepContext): Promise<void> {
+export async function loadDump(path: string, manifest: Manifest, target: LoadTarget, context: StepContext): Promise<void> {
+  if (manifest.format === "directory") await loadDirectory(path, manifest, target, context);
+  else await loadFile(path, manifest.format, manifest, target, context);
+}
+
+async function loadFile(path: string, format: keyof typeof unpackers, manifest: Manifest, target: LoadTarget, context: StepContext): Promise<void> {
   const { log, signal } = context;
   const environment = { PATH: context.env["PATH"], LANG: "C.UTF-8" };
   const stop = new AbortController();
   const program = { extendEnv: false, cancelSignal: AbortSignal.any([signal, stop.signal]), reject: false, stdin: "pipe" } as const;
-  const pigz = execa("pigz", ["--decompress", "--stdout"], { ...program, env: environment, buffer: { stdout: false } });
+  const [unpacker, ...args] = unpackers[format];
+  const unpacking = execa(unpacker, args, { ...program, env: environment, buffer: { stdout: false } });
   const psql = execa("psql", ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--file=-"], {
     ...program,
     // Nobody reads it before it is whole, and the rename that follows is flushed with all before it.
@@ -42,16 +50,16 @@ export async function loadDump(path: string, manifest: Manifest, target: { conne
   }, progressMs);
   try {
     const parts = [
-      pipeline(createReadStream(path), pigz.stdin),
-      pipeline(pigz.stdout, skipBytes(manifest.roles_bytes), counting, target.superuser ? new PassThrough() : withoutSuperuserStatements(), psql.stdin),
+      pipeline(createReadStream(path), unpacking.stdin),
+      pipeline(unpacking.stdout, skipBytes(manifest.roles_bytes), counting, target.superuser ? new PassThrough() : withoutSuperuserStatements(), psql.stdin),
     ].map((part) => part.catch(() => undefined));
     const failure = await failureOf(psql, "restoring");
     if (failure !== undefined) stop.abort();
-    await Promise.all([...parts, pigz]);
+    await Promise.all([...parts, unpacking]);
     signal.throwIfAborted();
     if (failure !== undefined) throw failure;
-    const unpacking = await failureOf(pigz, "unpacking");
-    if (unpacking !== undefined) throw unpacking;
+    const broken = await failureOf(unpacking, "unpacking");
+    if (broken !== undefined) throw broken;
   } finally {
     clearInterval(progress);
   }

@@ -1,19 +1,17 @@
 /** Whether a snapshot on disk is what its manifest says, and belongs here: asked before anything is touched with it. */
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { join as joinOnHost } from "node:path/posix";
-import { Transform, Writable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { createGunzip } from "node:zlib";
 import { execa } from "execa";
 import type { StepContext } from "./context.ts";
 import type { StepRequest } from "./contract.ts";
 import { StepError } from "./errors.ts";
-import { failureOf } from "./programs.ts";
-import { listSnapshots, manifestName, readManifest, type Manifest } from "./snapshots.ts";
-import { megabytes, transferProgress } from "./units.ts";
+import { directoryBytes } from "./measure-directory.ts";
+import { measureSnapshot } from "./measure-snapshot.ts";
+import { extensionPattern, formatOf, manifestName, restoreByHand, rolesFile } from "./snapshot-format.ts";
+import { listSnapshots, readManifest, type Manifest } from "./snapshots.ts";
+import { megabytes } from "./units.ts";
+import { unpackers } from "./unpackers.ts";
 
 /** Which snapshot, and for whom. */
 export interface SnapshotChoice {
@@ -28,51 +26,10 @@ export interface SnapshotChoice {
   foreign: boolean;
 }
 
-const fileName = /^togather_[a-z0-9-]+_\d{8}_\d{6}\.sql\.gz$/;
-const progressMs = 2_000;
+const fileName = new RegExp(`^togather_[a-z0-9-]+_\\d{8}_\\d{6}${extensionPattern}$`);
 
 function refuse(file: string, what: string, hint = "nothing was touched; take another one: togather snapshots list"): StepError {
   return new StepError(`the snapshot ${file} ${what}`, { hint });
-}
-
-interface Measured {
-  sha256: string;
-  plainBytes: number;
-  /** What pigz says against it. */
-  broken: string | undefined;
-}
-
-/** Reads all of it once: its checksum, and whether it can be unpacked to the end. */
-async function measure(path: string, manifest: Manifest, { log, signal, env }: StepContext): Promise<Measured> {
-  const hash = createHash("sha256");
-  let [bytes, plainBytes] = [0, 0];
-  const started = performance.now();
-  const pigz = execa("pigz", ["--decompress", "--stdout"], { env: { PATH: env["PATH"] }, extendEnv: false, cancelSignal: signal, reject: false, buffer: { stdout: false }, stdin: "pipe" });
-  const hashing = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      hash.update(chunk);
-      bytes += chunk.length;
-      done(null, chunk);
-    },
-  });
-  const counting = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      plainBytes += chunk.length;
-      done();
-    },
-  });
-  const progress = setInterval(() => { log.info(`snapshot: checking the file, ${transferProgress(bytes, manifest.bytes, performance.now() - started)}`); }, progressMs);
-  try {
-    const source = createReadStream(path);
-    // pigz stops reading where the file is broken; the checksum is of all of it.
-    const feeding = pipeline(source, hashing, async function* (chunks: AsyncIterable<Buffer>) { yield* chunks; }, pigz.stdin).catch(() => undefined);
-    await Promise.all([feeding, pipeline(pigz.stdout, counting).catch(() => undefined), pigz]);
-    signal.throwIfAborted();
-    const broken = (await failureOf(pigz, "unpacking"))?.message;
-    return { sha256: hash.digest("hex"), plainBytes, broken };
-  } finally {
-    clearInterval(progress);
-  }
 }
 
 /**
@@ -81,33 +38,38 @@ async function measure(path: string, manifest: Manifest, { log, signal, env }: S
  */
 export async function checkedSnapshot(choice: SnapshotChoice, context: StepContext): Promise<Manifest> {
   const { file, backupLocation, name, environment } = choice;
-  if (!fileName.test(file)) throw refuse(JSON.stringify(file), "has no name of a snapshot, expected togather_<name>_<YYYYMMDD_HHMMSS>.sql.gz");
+  if (!fileName.test(file)) throw refuse(JSON.stringify(file), "has no name of a snapshot, expected togather_<name>_<YYYYMMDD_HHMMSS> and .sql.gz, .sql.zst or .dir");
   const path = join(context.paths.backups, file);
-  const size = await stat(path).then((found) => found.size, () => undefined);
+  const size = await stat(path).then((found) => (found.isDirectory() ? directoryBytes(path) : found.size), () => undefined);
   if (size === undefined) throw refuse(file, `is not in ${backupLocation}`);
   const manifest = await readManifest(join(context.paths.backups, manifestName(file)));
-  if (manifest === undefined) throw refuse(file, `has no manifest that can be read, expected ${joinOnHost(backupLocation, manifestName(file))}: nobody knows whether it is complete`, `by hand, into an empty database: gunzip -c ${joinOnHost(backupLocation, file)} | psql -X -v ON_ERROR_STOP=1`);
+  if (manifest === undefined) throw refuse(file, `has no manifest that can be read, expected ${joinOnHost(backupLocation, manifestName(file))}: nobody knows whether it is complete`, `by hand, into an empty database: ${restoreByHand(joinOnHost(backupLocation, file), formatOf(file))}`);
   if (manifest.file !== file) throw refuse(file, `has the manifest of ${manifest.file} beside it`);
   if (!choice.foreign && (manifest.deployment !== name || manifest.environment !== environment)) {
     throw refuse(file, `is of ${manifest.deployment} (${manifest.environment}), expected ${name} (${environment})`, "nothing was touched; if you mean it: --foreign");
   }
   if (size !== manifest.bytes) throw refuse(file, `is ${size < manifest.bytes ? "truncated" : "too long"}: it has ${size} bytes, expected ${manifest.bytes}`);
-  const { sha256, plainBytes, broken } = await measure(path, manifest, context);
+  const { sha256, plainBytes, broken } = await measureSnapshot(path, manifest, context);
   if (sha256 !== manifest.sha256) throw refuse(file, `is corrupt: its SHA-256 is ${sha256}, expected ${manifest.sha256}`);
   if (broken !== undefined) throw refuse(file, `can't be unpacked: ${broken}`);
-  if (plainBytes !== manifest.plain_bytes) throw refuse(file, `is ${megabytes(plainBytes)} when unpacked, expected ${megabytes(manifest.plain_bytes)}`);
+  if (plainBytes !== undefined && plainBytes !== manifest.plain_bytes) throw refuse(file, `is ${megabytes(plainBytes)} when unpacked, expected ${megabytes(manifest.plain_bytes)}`);
   return manifest;
 }
 
 /** The roles with which a snapshot begins, as SQL. */
-export async function readRoles(path: string, { roles_bytes: length }: Manifest): Promise<string> {
+export async function readRoles(path: string, { format, roles_bytes: length }: Manifest, { env, signal }: Pick<StepContext, "env" | "signal">): Promise<string> {
+  if (format === "directory") return readFile(join(path, rolesFile), "utf8");
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of createReadStream(path).pipe(createGunzip()) as AsyncIterable<Buffer>) {
+  const [program, ...args] = unpackers[format];
+  const unpacking = execa(program, [...args, path], { env: { PATH: env["PATH"] }, extendEnv: false, cancelSignal: signal, reject: false, buffer: { stdout: false }, stdin: "ignore" });
+  for await (const chunk of unpacking.stdout as AsyncIterable<Buffer>) {
     chunks.push(chunk);
     bytes += chunk.length;
     if (bytes >= length) break;
   }
+  unpacking.kill();
+  await unpacking;
   return Buffer.concat(chunks).subarray(0, length).toString();
 }
 

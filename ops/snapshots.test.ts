@@ -1,9 +1,10 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { missingRoles, tolerateExistingRoles } from "./roles.ts";
-import { expireSnapshots, listSnapshots, manifestName, removeLeftovers, snapshotName, type Manifest } from "./snapshots.ts";
+import { formatOf, manifestName, snapshotFormats, snapshotName } from "./snapshot-format.ts";
+import { expireSnapshots, listSnapshots, removeLeftovers, type Manifest } from "./snapshots.ts";
 
 let directory: string;
 beforeEach(async () => {
@@ -12,14 +13,14 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 async function put(name: string, stamp: string, time?: string): Promise<string> {
-  const file = snapshotName(name, stamp);
+  const file = snapshotName(name, stamp, "sql.gz");
   await writeFile(join(directory, file), "x");
   if (time !== undefined) await writeFile(join(directory, manifestName(file)), JSON.stringify(manifestOf(file, time)));
   return file;
 }
 function manifestOf(file: string, time: string): Manifest {
   const zero = { database_oid: 1, database_bytes: 1, rows: 0, tables: {}, extensions: {}, next_transaction: "1", bytes: 1, plain_bytes: 1, roles_bytes: 0, duration_ms: 1, migration_version: null, migration_dirty: false };
-  return { file, time, deployment: "a", environment: "staging", before_version: "v", before_commit: "c", database: "d", database_version: "17", tool_version: "17", sha256: "", ...zero };
+  return { file, format: formatOf(file), time, deployment: "a", environment: "staging", before_version: "v", before_commit: "c", database: "d", database_version: "17", tool_version: "17", sha256: "", ...zero };
 }
 
 describe("expireSnapshots", () => {
@@ -37,7 +38,7 @@ describe("expireSnapshots", () => {
   it("never removes the one that was just made, on a clock that went back", async () => {
     await put("a", "20260301_000000", "2026-03-01T00:00:00Z");
     const made = await put("a", "20250101_000000", "2025-01-01T00:00:00Z");
-    expect(await expireSnapshots(directory, { name: "a", keep: 1, keepVerified: 0, never: made })).toEqual([snapshotName("a", "20260301_000000")]);
+    expect(await expireSnapshots(directory, { name: "a", keep: 1, keepVerified: 0, never: made })).toEqual([snapshotName("a", "20260301_000000", "sql.gz")]);
     expect(await expireSnapshots(directory, { name: "a", keep: 1, keepVerified: 0, never: made })).toEqual([]);
   });
 });
@@ -84,5 +85,38 @@ describe("missingRoles", () => {
     const { names, statements } = missingRoles(sql, ["app"]);
     expect(names).toEqual(['odd "role']);
     expect(statements).toEqual([expect.stringContaining('CREATE ROLE "odd ""role";'), expect.stringContaining('ALTER ROLE "odd ""role" WITH NOLOGIN;')]);
+  });
+});
+
+describe("snapshots of all formats", () => {
+  it("are listed, expired and cleaned up alike", async () => {
+    const stamps = { "sql.gz": "20260101_000000", "sql.zst": "20260102_000000", directory: "20260103_000000" } as const;
+    for (const format of snapshotFormats) {
+      const file = snapshotName("a", stamps[format], format);
+      expect(formatOf(file)).toBe(format);
+      if (format === "directory") {
+        await mkdir(join(directory, file));
+        await writeFile(join(directory, file, "toc.dat"), "x");
+      } else await writeFile(join(directory, file), "x");
+      await writeFile(join(directory, manifestName(file)), JSON.stringify(manifestOf(file, `2026-01-0${1 + snapshotFormats.indexOf(format)}T00:00:00Z`)));
+    }
+    expect((await listSnapshots(directory, "a")).map(({ file, manifest }) => [file, manifest?.format])).toEqual([
+      ["togather_a_20260103_000000.dir", "directory"],
+      ["togather_a_20260102_000000.sql.zst", "sql.zst"],
+      ["togather_a_20260101_000000.sql.gz", "sql.gz"],
+    ]);
+    await mkdir(join(directory, "togather_a_20260104_000000.dir.partial"));
+    await writeFile(join(directory, "togather_a_20260104_000000.dir.partial", "1.dat.zst"), "x");
+    await removeLeftovers(directory, "a");
+    expect((await readdir(directory)).length).toBe(6);
+    expect(await expireSnapshots(directory, { name: "a", keep: 1, keepVerified: 0, never: "togather_a_20260101_000000.sql.gz" })).toEqual(["togather_a_20260103_000000.dir", "togather_a_20260102_000000.sql.zst"]);
+    expect((await readdir(directory)).sort()).toEqual(["togather_a_20260101_000000.json", "togather_a_20260101_000000.sql.gz"]);
+  });
+
+  it("may have a manifest from before there were others", async () => {
+    const old = { ...manifestOf("togather_a_20260101_000000.sql.gz", "2026-01-01T00:00:00Z"), format: undefined };
+    await writeFile(join(directory, "togather_a_20260101_000000.sql.gz"), "x");
+    await writeFile(join(directory, "togather_a_20260101_000000.json"), JSON.stringify(old));
+    expect((await listSnapshots(directory, "a"))[0]?.manifest?.format).toBe("sql.gz");
   });
 });

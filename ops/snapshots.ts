@@ -5,10 +5,12 @@ import { z } from "zod";
 import type { StepContext } from "./context.ts";
 import { syncDirectory } from "./files.ts";
 import { withFileLock } from "./lock.ts";
+import { extensionPattern, manifestName, snapshotFormats, stemOf } from "./snapshot-format.ts";
 
 /** What is known about a snapshot, in a JSON file beside it. */
 export const manifestSchema = z.looseObject({
   file: z.string(),
+  format: z.enum(snapshotFormats).default("sql.gz"),
   time: z.string(),
   deployment: z.string(),
   environment: z.string(),
@@ -31,10 +33,11 @@ export const manifestSchema = z.looseObject({
   extensions: z.record(z.string(), z.string()),
   /** The first transaction that is not in it: rows of later ones were written since. */
   next_transaction: z.string(),
-  /** Of the file, compressed. */
+  /** Of the file, compressed; in the format `directory` of all its files. */
   bytes: z.number(),
+  /** Of the file; in the format `directory` that of `sha256sum *` in it. */
   sha256: z.string(),
-  /** Before compression: all of it, and the roles with which it begins. */
+  /** Before compression: all of it (0 in the format `directory`, where nobody knows), and the roles with which it begins. */
   plain_bytes: z.number(),
   roles_bytes: z.number(),
   duration_ms: z.number(),
@@ -44,19 +47,13 @@ export const manifestSchema = z.looseObject({
 });
 export type Manifest = z.infer<typeof manifestSchema>;
 
-export function snapshotName(name: string, timestamp: string): string {
-  return `togather_${name}_${timestamp}.sql.gz`;
-}
-
-export function manifestName(snapshot: string): string {
-  return snapshot.replace(/\.sql\.gz$/, ".json");
-}
+const nameEnding = new RegExp(`^(\\d{4})(\\d\\d)(\\d\\d)_(\\d\\d)(\\d\\d)(\\d\\d)${extensionPattern}$`);
 
 /** The time in a snapshot's name, as an ISO time. Undefined when it is another deployment's, or no snapshot. */
 function timeInName(file: string, name: string): string | undefined {
-  const prefix = snapshotName(name, "").replace(/\.sql\.gz$/, "");
+  const prefix = `togather_${name}_`;
   if (!file.startsWith(prefix)) return undefined;
-  const [, year, month, day, hour, minute, second] = /^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)\.sql\.gz$/.exec(file.slice(prefix.length)) ?? [];
+  const [, year, month, day, hour, minute, second] = nameEnding.exec(file.slice(prefix.length)) ?? [];
   return year === undefined ? undefined : `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`;
 }
 
@@ -75,11 +72,15 @@ export function withSnapshotLock<T>({ log, paths, signal }: StepContext, use: ()
 
 /** Removes what a killed run has left of a deployment's snapshots: files that are not whole, manifests without a snapshot. */
 export async function removeLeftovers(directory: string, name: string): Promise<void> {
-  const files = new Set(await readdir(directory));
+  const files = await readdir(directory);
+  const whole = new Set(files.flatMap((file) => stemOf(file) ?? []));
   for (const file of files) {
-    const snapshot = file.endsWith(".partial") ? file.slice(0, -".partial".length) : file.replace(/\.json$/, ".sql.gz");
-    if (snapshot === file || timeInName(snapshot, name) === undefined) continue;
-    if (file.endsWith(".partial") || !files.has(snapshot)) await rm(join(directory, file), { force: true });
+    if (file.endsWith(".partial")) {
+      if (timeInName(file.slice(0, -".partial".length), name) !== undefined) await rm(join(directory, file), { recursive: true, force: true });
+    } else if (file.endsWith(".json")) {
+      const stem = file.slice(0, -".json".length);
+      if (timeInName(`${stem}.sql.gz`, name) !== undefined && !whole.has(stem)) await rm(join(directory, file), { force: true });
+    }
   }
 }
 
@@ -130,7 +131,7 @@ export async function expireSnapshots(directory: string, options: Retention): Pr
   const others = all.filter(({ file }) => file !== options.never);
   const expired = others.slice(Math.max(0, options.keep - 1)).map(({ file }) => file).filter((file) => !stay.has(file));
   for (const file of expired) {
-    await rm(join(directory, file), { force: true });
+    await rm(join(directory, file), { recursive: true, force: true });
     await rm(join(directory, manifestName(file)), { force: true });
   }
   if (expired.length > 0) await syncDirectory(directory);

@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { manifestSchema, snapshotName, type Manifest } from "../../ops/snapshots.ts";
+import { extensionPattern } from "../../ops/snapshot-format.ts";
+import { manifestSchema, type Manifest } from "../../ops/snapshots.ts";
 import { Failure } from "../failure.ts";
 import { DockerHost, NotOnHost } from "../host/docker-host.ts";
 import { invocation } from "../output.ts";
@@ -19,6 +20,9 @@ export interface ListedSnapshot {
   manifest: Manifest | undefined;
 }
 
+const stampInName = new RegExp(`^(?:.*_)?(\\d{4})(\\d\\d)(\\d\\d)_(\\d\\d)(\\d\\d)(\\d\\d)(?:${extensionPattern})?$`);
+const stampEnding = new RegExp(`^(\\d{8}_\\d{6})${extensionPattern}$`);
+
 /** A deployment's snapshots, the newest first by their manifests; or those of all deployments in the directory. */
 export async function listSnapshots(settings: Pick<PlainSettings, "name" | "host" | "backupLocation">, all = false): Promise<ListedSnapshot[]> {
   const program = readFileSync(join(import.meta.dirname, "list.mjs"), "utf8");
@@ -28,12 +32,12 @@ export async function listSnapshots(settings: Pick<PlainSettings, "name" | "host
       if (error instanceof NotOnHost) return "[]";
       throw error;
     });
-  const own = snapshotName(settings.name, "").replace(/\.sql\.gz$/, "");
-  const time = ({ id, manifest }: ListedSnapshot): number => Date.parse(manifest?.time ?? id.replace(/^(?:.*_)?(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)(?:\.sql\.gz)?$/, "$1-$2-$3T$4:$5:$6Z"));
+  const own = `togather_${settings.name}_`;
+  const time = ({ id, manifest }: ListedSnapshot): number => Date.parse(manifest?.time ?? id.replace(stampInName, "$1-$2-$3T$4:$5:$6Z"));
   return listedSchema
     .parse(JSON.parse(text))
     .flatMap(({ file, bytes, manifest }) => {
-      const stamp = file.startsWith(own) ? /^(\d{8}_\d{6})\.sql\.gz$/.exec(file.slice(own.length))?.[1] : undefined;
+      const stamp = file.startsWith(own) ? stampEnding.exec(file.slice(own.length))?.[1] : undefined;
       if (stamp === undefined && !all) return [];
       return [{ id: stamp ?? file, file, bytes, manifest: manifestSchema.safeParse(manifest).data }];
     })

@@ -1,14 +1,21 @@
 // Runs in the ops image: prints the snapshots in /backups, each with its manifest, as one line of JSON.
 import { readdirSync, readFileSync, statSync } from "node:fs";
 
+/** Of a file, or of all files in a directory. */
+function bytesOf(path) {
+  const found = statSync(path);
+  return found.isDirectory() ? readdirSync(path).reduce((sum, name) => sum + statSync(`${path}/${name}`).size, 0) : found.size;
+}
+
 const snapshots = readdirSync("/backups").flatMap((file) => {
-  if (!/^togather_[a-z0-9-]+_\d{8}_\d{6}\.sql\.gz$/.test(file)) return [];
+  const [, stem] = /^(togather_[a-z0-9-]+_\d{8}_\d{6})\.(?:sql\.gz|sql\.zst|dir)$/.exec(file) ?? [];
+  if (stem === undefined) return [];
   let manifest = null;
   try {
-    manifest = JSON.parse(readFileSync(`/backups/${file.replace(/\.sql\.gz$/, ".json")}`, "utf8"));
+    manifest = JSON.parse(readFileSync(`/backups/${stem}.json`, "utf8"));
   } catch {
     // None, or none that can be read: the snapshot is shown all the same.
   }
-  return [{ file, bytes: statSync(`/backups/${file}`).size, manifest }];
+  return [{ file, bytes: bytesOf(`/backups/${file}`), manifest }];
 });
 console.log(JSON.stringify(snapshots));

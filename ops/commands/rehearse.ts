@@ -12,7 +12,8 @@ import { rehearse, type RehearsedFile } from "../rehearsal.ts";
 import { NotAllowed, withRestored } from "../scratch-database.ts";
 import { askServingRelease, silenceJobs } from "../serving-release.ts";
 import { checkedSnapshot, hasExpired } from "../snapshot-file.ts";
-import { manifestName, withSnapshotLock } from "../snapshots.ts";
+import { manifestName } from "../snapshot-format.ts";
+import { withSnapshotLock } from "../snapshots.ts";
 import { connect, readSchemaVersion, withDatabase } from "../sql.ts";
 import { seconds } from "../units.ts";
 

@@ -34,9 +34,10 @@ async function compare(server: DatabaseServer, database: string, manifest: Manif
 }
 
 /** Rights are given to roles: those that the snapshot knows and the server has no more come first. */
-async function createMissingRoles({ client }: DatabaseServer, manifest: Manifest, { paths, log }: StepContext): Promise<void> {
+async function createMissingRoles({ client }: DatabaseServer, manifest: Manifest, context: StepContext): Promise<void> {
+  const { paths, log } = context;
   const { rows } = await client.query<{ name: string }>("SELECT rolname AS name FROM pg_roles");
-  const { names, statements } = missingRoles(await readRoles(join(paths.backups, manifest.file), manifest), rows.map(({ name }) => name));
+  const { names, statements } = missingRoles(await readRoles(join(paths.backups, manifest.file), manifest, context), rows.map(({ name }) => name));
   for (const statement of statements) await client.query(statement);
   if (names.length > 0) log.warn(`restore: the server had no role ${names.join(", ")} any more; made again, without a password`);
 }

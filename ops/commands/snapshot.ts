@@ -1,4 +1,4 @@
-import { open, rename, rm, stat, statfs } from "node:fs/promises";
+import { open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { join as joinOnHost } from "node:path/posix";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -9,10 +9,13 @@ import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { readContents, rowsOf, type Contents } from "../database-contents.ts";
 import { timestampOf } from "../deployment-id.ts";
-import { dump, type Dump } from "../dump.ts";
+import { dumpDirectory } from "../dump-directory.ts";
+import { dump, type Dump, type DumpSource } from "../dump.ts";
 import { StepError } from "../errors.ts";
 import { adoptOwner, syncDirectory, writeFileAtomically } from "../files.ts";
-import { expireSnapshots, listSnapshots, manifestName, removeLeftovers, snapshotName, withSnapshotLock, type Manifest } from "../snapshots.ts";
+import { directoryBytes } from "../measure-directory.ts";
+import { manifestName, snapshotName, type SnapshotFormat } from "../snapshot-format.ts";
+import { expireSnapshots, listSnapshots, removeLeftovers, withSnapshotLock, type Manifest } from "../snapshots.ts";
 import { withDatabase } from "../sql.ts";
 import { megabytes, seconds } from "../units.ts";
 
@@ -55,7 +58,7 @@ async function checkFreeSpace(directory: string, hostDirectory: string, facts: F
 
 /** Bytes of the dump before compression: as the last one's, for a database that has grown since. */
 async function expectedPlainBytes(directory: string, name: string, facts: Facts): Promise<number> {
-  const last = (await listSnapshots(directory, name)).find(({ manifest }) => manifest !== undefined)?.manifest;
+  const last = (await listSnapshots(directory, name)).find(({ manifest }) => manifest !== undefined && manifest.plain_bytes > 0)?.manifest;
   return last === undefined || last.database_bytes === 0 ? facts.tableBytes : (last.plain_bytes / last.database_bytes) * facts.databaseBytes;
 }
 
@@ -73,25 +76,37 @@ async function exportSnapshot(client: pg.Client): Promise<{ snapshot: string; ne
   return { snapshot: row.snapshot, nextTransaction: row.next };
 }
 
-/** Puts a file's bytes on disk. @throws {StepError} when there are not as many as were written. */
-async function flush(file: string, directory: string, { bytes }: Dump): Promise<void> {
-  const handle = await open(file, "r");
+async function flushOne(path: string, directory: string): Promise<number> {
+  const handle = await open(path, "r");
   try {
     await adoptOwner(handle, directory);
     await handle.sync();
-    const { size } = await handle.stat();
-    if (size !== bytes) throw new StepError(`the snapshot has ${size} bytes on disk, expected ${bytes}`, { hint: "dmesg, on the Docker host: the disk may be failing" });
+    return (await handle.stat()).size;
   } finally {
     await handle.close();
   }
 }
 
+/** Puts a snapshot's bytes on disk. @throws {StepError} when there are not as many as were written. */
+async function flush(path: string, format: SnapshotFormat, directory: string, { bytes }: Dump): Promise<void> {
+  let size: number;
+  if (format === "directory") {
+    for (const name of await readdir(path)) await flushOne(join(path, name), directory);
+    size = await directoryBytes(path);
+    await flushOne(path, directory);
+  } else {
+    size = await flushOne(path, directory);
+  }
+  if (size !== bytes) throw new StepError(`the snapshot has ${size} bytes on disk, expected ${bytes}`, { hint: "dmesg, on the Docker host: the disk may be failing" });
+}
+
 /** A name of this second, or of the next one that is free. */
-async function freeName(directory: string, name: string, signal: AbortSignal): Promise<{ file: string; time: Date }> {
+async function freeName(directory: string, name: string, format: SnapshotFormat, signal: AbortSignal): Promise<{ file: string; time: Date }> {
   for (;;) {
     const time = new Date();
-    const file = snapshotName(name, timestampOf(time));
-    const taken = await stat(join(directory, file)).then(() => true, () => false);
+    const file = snapshotName(name, timestampOf(time), format);
+    // The manifest's name is the same for all formats.
+    const taken = await Promise.any([file, manifestName(file)].map((one) => stat(join(directory, one)))).then(() => true, () => false);
     if (!taken) return { file, time };
     await sleep(200, undefined, { signal });
   }
@@ -104,11 +119,12 @@ interface Taken {
 }
 
 /** Dumps and counts side by side, in one view of the database. */
-async function take(partial: string, expectedBytes: number, { client, connection, context }: { client: pg.Client; connection: Connection; context: StepContext }): Promise<Taken> {
+async function take(partial: string, format: SnapshotFormat, expectedBytes: number, { client, connection, context }: { client: pg.Client; connection: Connection; context: StepContext }): Promise<Taken> {
   const { snapshot, nextTransaction } = await exportSnapshot(client);
   const stop = new AbortController();
   const signal = AbortSignal.any([context.signal, stop.signal]);
-  const dumping = dump(partial, { environment: connectionEnvironment(connection, "togather-snapshot"), database: connection.database, snapshot, expectedBytes }, { ...context, signal });
+  const source: DumpSource = { environment: connectionEnvironment(connection, "togather-snapshot"), database: connection.database, snapshot, expectedBytes };
+  const dumping = format === "directory" ? dumpDirectory(partial, source, { ...context, signal }) : dump(partial, format, source, { ...context, signal });
   const counting = readContents(client);
   try {
     const [made, contents] = await Promise.all([dumping, counting]);
@@ -123,7 +139,7 @@ async function take(partial: string, expectedBytes: number, { client, connection
 
 /** Takes a snapshot of the database, and lets old ones go. */
 export async function run(request: Request, context: StepContext): Promise<StepResult<"snapshot">> {
-  const { name, backupLocation, retention, keepVerified, release } = request;
+  const { name, backupLocation, retention, keepVerified, release, format } = request;
   const { log, signal, env, paths } = context;
   const directory = paths.backups;
   return withSnapshotLock(context, async () => {
@@ -134,17 +150,18 @@ export async function run(request: Request, context: StepContext): Promise<StepR
     return withDatabase({ url: env["DATABASE_URL"], applicationName: "togather-snapshot", signal }, async (client, connection) => {
       const facts = await gatherFacts(client);
       await checkFreeSpace(directory, backupLocation, facts);
-      const { file, time } = await freeName(directory, name, signal);
+      const { file, time } = await freeName(directory, name, format, signal);
       const partial = join(directory, `${file}.partial`);
       log.info(`snapshot: ${megabytes(facts.databaseBytes)} database, before ${release.version}`);
       let manifest: Manifest;
       try {
-        const taken = await take(partial, await expectedPlainBytes(directory, name, facts), { client, connection, context });
-        await flush(partial, directory, taken.dump);
+        const taken = await take(partial, format, await expectedPlainBytes(directory, name, facts), { client, connection, context });
+        await flush(partial, format, directory, taken.dump);
         signal.throwIfAborted();
         const { contents } = taken;
         manifest = {
           file,
+          format,
           time: time.toISOString(),
           deployment: name,
           environment: request.environment,
@@ -171,7 +188,7 @@ export async function run(request: Request, context: StepContext): Promise<StepR
         await writeFileAtomically(join(directory, manifestName(file)), `${JSON.stringify(manifest, null, 2)}\n`);
         await rename(partial, join(directory, file));
       } catch (error) {
-        await rm(partial, { force: true });
+        await rm(partial, { recursive: true, force: true });
         throw error;
       }
       await syncDirectory(directory);

@@ -7,7 +7,8 @@ import { StepError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import { NotAllowed, withRestored } from "../scratch-database.ts";
 import { checkedSnapshot, hasExpired } from "../snapshot-file.ts";
-import { manifestName, withSnapshotLock } from "../snapshots.ts";
+import { manifestName } from "../snapshot-format.ts";
+import { withSnapshotLock } from "../snapshots.ts";
 import { seconds } from "../units.ts";
 
 /** Proves a snapshot by restoring it into a scratch database on the same server, and notes that in its manifest. */

@@ -7,9 +7,10 @@ import { localSteps, pulumiCommand, setUp } from "../../toolchain/setup.ts";
 import { benchPreview } from "./preview.ts";
 import { benchRollback } from "./rollback.ts";
 import { markdownTable, type Comparison } from "./report.ts";
+import { benchSnapshots } from "./snapshots.ts";
 import { benchTraffic } from "./traffic/traffic.ts";
 
-const benches: Partial<Record<string, (progress: (line: string) => void) => Promise<Comparison[]>>> = { preview: benchPreview, rollback: benchRollback, traffic: benchTraffic };
+const benches: Partial<Record<string, (progress: (line: string) => void) => Promise<Comparison[]>>> = { preview: benchPreview, rollback: benchRollback, snapshots: benchSnapshots, traffic: benchTraffic };
 
 async function main(names: readonly string[]): Promise<void> {
   const machine = thisMachine();

@@ -113,7 +113,7 @@ describe("prune", () => {
 });
 
 describe("snapshot", () => {
-  const request = (over: { retention?: number } = {}): Parameters<typeof run<"snapshot">>[1] => ({ backupLocation: harness.backups, retention: over.retention ?? 7, keepVerified: 2, release });
+  const request = (over: { retention?: number } = {}): Parameters<typeof run<"snapshot">>[1] => ({ backupLocation: harness.backups, retention: over.retention ?? 7, keepVerified: 2, format: "sql.gz", release });
   const files = async (): Promise<string[]> => (await readdir(harness.backups)).sort();
 
   it("can be restored into a fresh database, permissions too, with psql stopping at the first error", async () => {

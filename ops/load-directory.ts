@@ -1,0 +1,75 @@
+/** A dump in pg_dump's directory format into an empty database, by several processes at once. */
+import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import { connectionEnvironment, type Connection } from "./connection.ts";
+import type { StepContext } from "./context.ts";
+import { failureOf, succeed } from "./programs.ts";
+import type { Manifest } from "./snapshots.ts";
+import { seconds } from "./units.ts";
+
+const progressMs = 2_000;
+/** A table's file without rows is shorter when it is packed. */
+const noRowsBytes = 64;
+
+/** The empty database that a dump is loaded into. */
+export interface LoadTarget {
+  connection: Connection;
+  superuser: boolean;
+}
+
+/** Whether a table's packed data are no rows. */
+async function hasNoRows(file: string, context: StepContext): Promise<boolean> {
+  const size = await stat(file).then((found) => found.size, () => undefined);
+  if (size === undefined || size > noRowsBytes) return false;
+  const { stdout } = await execa("zstd", ["--decompress", "--stdout", "--quiet", file], { env: { PATH: context.env["PATH"] }, extendEnv: false, cancelSignal: context.signal, stdin: "ignore" });
+  return stdout.trim() === "\\.";
+}
+
+/**
+ * pg_restore's list without what only a superuser may do and what changes nothing: comments on extensions, and copying no rows into a table,
+ * such as PostGIS's own.
+ */
+async function allowedList(directory: string, list: string, context: StepContext): Promise<string> {
+  const kept: string[] = [];
+  for (const line of list.split("\n")) {
+    if (/^\d+; \d+ \d+ COMMENT - EXTENSION /.test(line)) continue;
+    const [, id] = /^(\d+); \d+ \d+ TABLE DATA /.exec(line) ?? [];
+    if (id !== undefined && (await hasNoRows(join(directory, `${id}.dat.zst`), context))) continue;
+    kept.push(line);
+  }
+  return kept.join("\n");
+}
+
+/** Restores without the roles, which are the whole server's. @throws {StepError} with what pg_restore said. */
+export async function loadDirectory(directory: string, manifest: Manifest, { connection, superuser }: LoadTarget, context: StepContext): Promise<void> {
+  const { log, signal } = context;
+  const options = { extendEnv: false, cancelSignal: signal, reject: false, stdin: "ignore" } as const;
+  const environment = { PATH: context.env["PATH"], LANG: "C.UTF-8" };
+  const scratch = await mkdtemp(join(tmpdir(), "restore-"));
+  const started = performance.now();
+  const progress = setInterval(() => { log.info(`restore: ${manifest.rows} rows are on their way, ${seconds(performance.now() - started)}`); }, progressMs);
+  try {
+    const args: string[] = [];
+    if (!superuser) {
+      const listing = execa("pg_restore", ["--list", directory], { ...options, env: environment });
+      await succeed(listing, "pg_restore --list", signal);
+      const list = join(scratch, "list");
+      await writeFile(list, await allowedList(directory, (await listing).stdout, context));
+      args.push(`--use-list=${list}`);
+    }
+    const restoring = execa("pg_restore", ["--format=directory", `--jobs=${availableParallelism()}`, "--exit-on-error", "--no-password", `--dbname=${connection.database}`, ...args, directory], {
+      ...options,
+      // Nobody reads it before it is whole, and the rename that follows is flushed with all before it.
+      env: { ...environment, ...connectionEnvironment(connection, "togather-restore", ["-c synchronous_commit=off"]) },
+      stdout: "ignore",
+    });
+    const failure = await failureOf(restoring, "restoring");
+    signal.throwIfAborted();
+    if (failure !== undefined) throw failure;
+  } finally {
+    clearInterval(progress);
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
