@@ -41,4 +41,13 @@ export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>)
     })
     // What can't be asked is an error of its own.
     .catch(() => undefined);
+  void warnOfInterruption(settings).catch(() => undefined);
+}
+
+/** There is one router: replacing its container is the one thing that interrupts traffic, and Pulumi's own list doesn't say so. */
+async function warnOfInterruption({ name, host, listenAddress, ports, tls }: Settings): Promise<void> {
+  const { routerReplacement } = await import("../ops/client/router-container.ts");
+  const listens = { "8080/tcp": `${listenAddress}:${ports.http}`, ...(tls === undefined ? {} : { "8443/tcp": `${listenAddress}:${ports.https}` }) };
+  const reasons = await routerReplacement({ name, host, listens });
+  if (reasons.length > 0) await pulumi.log.warn(`INTERRUPTS: the router's container is replaced (${reasons.join("; ")}). Requests fail until the new one answers, some seconds later.`);
 }
