@@ -18,6 +18,7 @@ import { serverSecrets } from "./server-secrets.ts";
 import { askServing, refuseChangeInPlace, staysInPlace } from "./serving.ts";
 import { Slot } from "./slot.ts";
 import { Snapshot } from "./snapshot.ts";
+import { SnapshotCopy } from "./snapshot-copy.ts";
 import { Standby, Waking } from "./standby.ts";
 import { Switch } from "./switch.ts";
 import { Verification } from "./verification.ts";
@@ -49,6 +50,8 @@ export interface BlueGreenOutputs {
   /** With which `togather snapshots` reaches the database. Secret. */
   databaseUrl: pulumi.Output<string>;
   databaseAdminUrl?: pulumi.Output<string>;
+  /** With which `togather snapshots` reads encrypted ones. Secret. */
+  snapshotIdentity?: pulumi.Output<string>;
 }
 
 /** Declares two slots behind a router, and which of them serves. */
@@ -96,9 +99,11 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
   const verify = deployment.database.snapshot_verify === "auto" ? rules.snapshotVerify : deployment.database.snapshot_verify;
   const rehearse = deployment.database.migration_rehearsal === "auto" ? rules.migrationRehearsal : deployment.database.migration_rehearsal;
   const servingCheck = deployment.database.serving_release_check === "auto" ? rules.servingReleaseCheck : deployment.database.serving_release_check;
+  // Only where something is encrypted: a step has no secret that it doesn't need.
+  const identity = deployment.database.snapshot_recipients.length === 0 ? undefined : settings.snapshotIdentity;
   const { health_check_retries: retries, health_check_interval: intervalSeconds, grace_period: graceSeconds } = deployment.deployment;
-  /** Verifications that wait until the deployment is over. */
-  const verifyAfter: ((after: pulumi.Resource[]) => void)[] = [];
+  /** What is done with a snapshot once the deployment is over. */
+  const afterwards: ((after: pulumi.Resource[]) => void)[] = [];
   /** The schema version that each slot's release needs; a slot without migrations has none. */
   const schemaVersions: Partial<Record<SlotName, pulumi.Output<number | null>>> = {};
 
@@ -111,13 +116,18 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
     const check =
       mode === "external" ? [new DatabaseCheck(`${slot}-database`, { ...data, appUrl: database.appUrl, extensions, superuser: rules.unprivilegedRole }, { dependsOn: [begin] })] : [];
     const image = new ServerImage(`${slot}-image`, { context, release, source }, { ...onHost, dependsOn: [begin] });
-    const { backup_location: backupLocation, snapshot_retention: retention, snapshot_keep_verified: keepVerified, snapshot_format: format } = deployment.database;
+    const { backup_location: backupLocation, snapshot_retention: retention, snapshot_keep_verified: keepVerified, snapshot_format: format, snapshot_recipients: recipients } = deployment.database;
     const snapshot = settings.skipMigrations
       ? undefined
-      : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention, keepVerified, format }, { dependsOn: [image, ops, ...check] });
+      : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention, keepVerified, format, recipients }, { dependsOn: [image, ops, ...check] });
     const verifySnapshot = (required: boolean, after: pulumi.Resource[]): Verification[] =>
-      snapshot === undefined ? [] : [new Verification(`${slot}-verification`, { ...data, databaseAdminUrl: database.adminUrl, backupLocation, snapshot, required }, { dependsOn: after })];
-    if (verify === "background") verifyAfter.push((after) => verifySnapshot(false, after));
+      snapshot === undefined ? [] : [new Verification(`${slot}-verification`, { ...data, databaseAdminUrl: database.adminUrl, identity, backupLocation, snapshot, required }, { dependsOn: after })];
+    const { snapshot_copy: copyTo } = deployment.database;
+    const { snapshotCopyCredentials: credentials } = settings;
+    if (snapshot !== undefined && copyTo !== null && credentials !== undefined) {
+      afterwards.push((after) => new SnapshotCopy(`${slot}-copy`, { context, networkName: data.networkName, backupLocation, snapshot, to: copyTo, credentials }, { dependsOn: after }));
+    }
+    if (verify === "background") afterwards.push((after) => verifySnapshot(false, after));
     const verifyFirst = verify === "required" || verify === "when-possible";
     // One restore serves both.
     const verified =
@@ -129,6 +139,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
             new Rehearsal(`${slot}-rehearsal`, {
               ...data,
               databaseAdminUrl: database.adminUrl,
+              identity,
               backupLocation,
               snapshot,
               source,
@@ -190,7 +201,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
 
   new Standby("standby", { context, mode: settings.standby, idle: otherSlot(activeSlot), drainMs: milliseconds(settings.drainTimeout) }, { dependsOn: [record] });
   new ImageRetention("image-retention", { context, releases: Object.values(slots), bundled: [ops, nginxImage], retention: deployment.images.retention }, { dependsOn: [record] });
-  for (const begin of verifyAfter) begin([record]);
+  for (const begin of afterwards) begin([record]);
 
   const serving = traffic.result.apply(({ to }) => ({ slot: to, release: plainRelease(release) }));
   return {
@@ -207,5 +218,6 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
     logFile: record.result.apply(({ log }) => log),
     databaseUrl: database.ownerUrl,
     ...(database.adminUrl === undefined ? {} : { databaseAdminUrl: database.adminUrl }),
+    ...(settings.snapshotIdentity === undefined ? {} : { snapshotIdentity: pulumi.secret(settings.snapshotIdentity) }),
   };
 }

@@ -18,8 +18,13 @@ export interface MigrationArgs {
   lint: StepRequest<"migrate">["lint"];
 }
 
-/** How long a statement waits for a lock that the live server holds before the migration gives up, and how long it runs at most, in ms. */
-export const migrationLimits = { lockTimeoutMs: 10_000, statementTimeoutMs: 15 * 60_000 } as const;
+/**
+ * How long a statement waits for a lock that the live server holds, and how long it runs at most, in ms. Everything that comes after
+ * a waiting statement waits behind it, so that the first is how long the live server may be held up.
+ */
+export const migrationLimits = { lockTimeoutMs: 1_000, statementTimeoutMs: 15 * 60_000 } as const;
+/** A minute of attempts, with a pause of 2 s after each. */
+const lockAttempts = 20;
 
 /** The schema brought to what a release needs, from the release's own files. Going back is a restore, not a delete. */
 export class Migration extends pulumi.ComponentResource {
@@ -39,6 +44,7 @@ export class Migration extends pulumi.ComponentResource {
         river: args.source.river,
         lint: args.lint,
         ...migrationLimits,
+        lockAttempts,
       },
       { ...args.context.step, secrets: { DATABASE_URL: args.databaseUrl } },
       { parent: this, dependsOn: opts?.dependsOn },

@@ -16,6 +16,8 @@ export interface RehearsalArgs {
   databaseUrl: pulumi.Output<string>;
   /** URL of a role that may make databases and extensions; the owner does it itself where there is none. Secret. */
   databaseAdminUrl: pulumi.Output<string> | undefined;
+  /** Secret key of age that reads an encrypted snapshot. Secret. */
+  identity: string | undefined;
   /** Directory on the Docker host. */
   backupLocation: string;
   snapshot: Snapshot;
@@ -59,7 +61,7 @@ export class Rehearsal extends pulumi.ComponentResource {
       },
       {
         ...args.context.step,
-        secrets: { DATABASE_URL: args.databaseUrl, ...(args.databaseAdminUrl === undefined ? {} : { DATABASE_ADMIN_URL: args.databaseAdminUrl }) },
+        secrets: { DATABASE_URL: args.databaseUrl, ...(args.databaseAdminUrl === undefined ? {} : { DATABASE_ADMIN_URL: args.databaseAdminUrl }), ...(args.identity === undefined ? {} : { SNAPSHOT_IDENTITY: args.identity }) },
       },
       { parent: this, dependsOn: opts?.dependsOn },
     );

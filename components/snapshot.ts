@@ -18,6 +18,8 @@ export interface SnapshotArgs {
   /** How many verified ones stay, however old they are. */
   keepVerified: number;
   format: SnapshotFormat;
+  /** Whom it is encrypted for. */
+  recipients: string[];
   /** The release before whose migrations it is taken. */
   release: SlotRelease;
 }
@@ -39,6 +41,7 @@ export class Snapshot extends pulumi.ComponentResource {
         retention: args.retention,
         keepVerified: args.keepVerified,
         format: args.format,
+        recipients: args.recipients,
         release: plainRelease(args.release),
       },
       { ...args.context.step, secrets: { DATABASE_URL: args.databaseUrl } },

@@ -11,6 +11,8 @@ export interface VerificationArgs {
   databaseUrl: pulumi.Output<string>;
   /** URL of a role that may make databases and extensions; the owner does it itself where there is none. Secret. */
   databaseAdminUrl: pulumi.Output<string> | undefined;
+  /** Secret key of age that reads an encrypted snapshot. Secret. */
+  identity: string | undefined;
   /** Directory on the Docker host. */
   backupLocation: string;
   snapshot: Snapshot;
@@ -40,7 +42,7 @@ export class Verification extends pulumi.ComponentResource {
       },
       {
         ...args.context.step,
-        secrets: { DATABASE_URL: args.databaseUrl, ...(args.databaseAdminUrl === undefined ? {} : { DATABASE_ADMIN_URL: args.databaseAdminUrl }) },
+        secrets: { DATABASE_URL: args.databaseUrl, ...(args.databaseAdminUrl === undefined ? {} : { DATABASE_ADMIN_URL: args.databaseAdminUrl }), ...(args.identity === undefined ? {} : { SNAPSHOT_IDENTITY: args.identity }) },
       },
       { parent: this, dependsOn: opts?.dependsOn },
     );

@@ -38,6 +38,20 @@ export const deploymentFileSchema = z.strictObject({
       snapshot_keep_verified: z.int().min(0).max(1000).default(2),
       /** How snapshots are written: SQL packed with gzip or zstd, or pg_dump's directory format, by several processes at once. */
       snapshot_format: z.enum(snapshotFormats, { error: (issue) => `expected sql.gz, sql.zst or directory, found ${JSON.stringify(issue.input)}` }).default("sql.gz"),
+      /** Whom snapshots are encrypted for: public keys of age. None: they are not. */
+      snapshot_recipients: z.array(z.string().regex(/^age1[0-9a-z]{58}$/, "expected a public key of age (age1…), which age-keygen prints")).max(20).default([]),
+      /** An S3-compatible storage to which snapshots are copied once a deployment is over. Nothing is removed there. */
+      snapshot_copy: z
+        .strictObject({
+          endpoint: z.url({ protocol: /^https?$/, error: (issue) => `expected a URL such as https://s3.example.org, found ${JSON.stringify(issue.input)}` }),
+          region: z.string().min(1).default("us-east-1"),
+          bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "expected the name of a bucket"),
+          prefix: z.string().regex(/^(|[A-Za-z0-9][\w./-]*\/)$/, "expected nothing, or a path that ends with /, such as togather/").default(""),
+          /** What it means that a snapshot can't be copied. */
+          failure: z.enum(["error", "warn"]).default("error"),
+        })
+        .nullable()
+        .default(null),
       /**
        * Whether a snapshot is proved by a restore into a scratch database: before the migrations, where a server that doesn't
        * allow it is an error (`required`) or a warning (`when-possible`), or after the deployment. `auto`: by environment.

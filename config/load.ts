@@ -64,6 +64,10 @@ export interface Settings extends Omit<StackSettings, "name" | "slots" | "tls" |
   tls: { certificate: string; key: string } | undefined;
   deployment: DeploymentFile;
   database: DatabaseSettings;
+  /** What reads encrypted snapshots. */
+  snapshotIdentity: string | undefined;
+  /** Of the storage to which snapshots are copied; undefined where they are not. */
+  snapshotCopyCredentials: { keyId: string; secret: string } | undefined;
   secrets: Secrets;
   /** Broken rules that this environment only warns of. */
   warnings: string[];
@@ -180,6 +184,28 @@ function developmentProblems({ environment, slots, tls, host, source }: StackSet
   return problems;
 }
 
+/** What of the encryption of snapshots does not go together. */
+function encryptionProblems({ database }: DeploymentFile, rules: EnvironmentRules, identity: OwnSecret | undefined): Problem[] {
+  const problems: Problem[] = [];
+  if (identity !== undefined && !/^AGE-SECRET-KEY-1[0-9A-Z]{58}$/.test(identity.value)) {
+    problems.push({ where: identity.from, what: "is no secret key of age, expected AGE-SECRET-KEY-1 and 58 letters and digits", fix: "age-keygen prints one, and the public key for database.snapshot_recipients" });
+  }
+  if (database.snapshot_recipients.length === 0) return problems;
+  if (database.snapshot_format === "directory") {
+    problems.push({ where: "database.snapshot_recipients", what: "snapshots in the format directory can't be encrypted", fix: "database.snapshot_format: sql.zst" });
+  }
+  const verify = database.snapshot_verify === "auto" ? rules.snapshotVerify : database.snapshot_verify;
+  const rehearse = database.migration_rehearsal === "auto" ? rules.migrationRehearsal : database.migration_rehearsal;
+  if (identity === undefined && [verify, rehearse].includes("required")) {
+    problems.push({
+      where: "togather:snapshotIdentity",
+      what: "is missing: snapshots are encrypted (database.snapshot_recipients), and have to be restored to be proved",
+      fix: 'pulumi config set --secret togather:snapshotIdentity "AGE-SECRET-KEY-1…", or database.snapshot_verify and database.migration_rehearsal when-possible, which then only compare checksums',
+    });
+  }
+  return problems;
+}
+
 /** deployment.yml with the stack's own values. */
 export function readDeploymentFile({ config, projectDirectory }: Pick<SettingsSources, "config" | "projectDirectory">): ReturnType<typeof parseDeploymentFile> {
   const file = resolve(projectDirectory, "deployment.yml");
@@ -212,7 +238,7 @@ export function loadSettings(sources: SettingsSources): Settings {
 
   const secretsFile = stack.secretsFile === "" ? `.env.${stack.environment}` : stack.secretsFile;
   const file = readSecretsFile(resolve(sources.projectDirectory, secretsFile), secretsFile);
-  const { value: found, problems: missing } = resolveSecrets({ environment: sources.environment, file: file.file, config: stack }, { database: stack.database.mode, server: stack.source.secrets });
+  const { value: found, problems: missing } = resolveSecrets({ environment: sources.environment, file: file.file, config: stack }, { database: stack.database.mode, snapshotCopy: rules.blueGreen && (deployment.value?.database.snapshot_copy ?? null) !== null, server: stack.source.secrets });
   problems.push(...file.problems, ...missing, ...serverProblems(stack), ...databaseProblems(stack));
   const url = found.databaseUrl && checkDatabaseUrl(found.databaseUrl);
   const migrationUrl = found.migrationDatabaseUrl && checkDatabaseUrl(found.migrationDatabaseUrl);
@@ -234,6 +260,8 @@ export function loadSettings(sources: SettingsSources): Settings {
   for (const problem of placeholderProblems([...own, ...Object.values(found.server)])) broken(rules.strongSecrets, problem);
   for (const problem of weakSecrets(own, memory)) broken(rules.strongSecrets, problem);
   for (const problem of reusedSecrets(own, memory, stack.environment)) broken(rules.uniqueSecrets, problem);
+
+  if (deployment.value !== undefined) problems.push(...encryptionProblems(deployment.value, rules, found.snapshotIdentity));
 
   const slots: Settings["slots"] = {};
   for (const slot of ["blue", "green"] as const) {
@@ -314,6 +342,8 @@ export function loadSettings(sources: SettingsSources): Settings {
         ? { mode: "bundled", password: found.databasePassword?.value ?? "" }
         : { mode: "external", url: url?.url ?? "", migrationUrl: migrationUrl?.url ?? url?.url ?? "", adminUrl: adminUrl?.url }),
     },
+    snapshotIdentity: found.snapshotIdentity?.value,
+    snapshotCopyCredentials: found.snapshotCopyKeyId && found.snapshotCopySecret && { keyId: found.snapshotCopyKeyId.value, secret: found.snapshotCopySecret.value },
     secrets: {
       jwtSecret: found.jwtSecret?.value ?? "",
       adminApiKey: found.adminApiKey?.value ?? "",

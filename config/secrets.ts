@@ -15,6 +15,9 @@ export const secretNames = {
   databaseUrl: "DATABASE_URL",
   migrationDatabaseUrl: "MIGRATION_DATABASE_URL",
   databaseAdminUrl: "DATABASE_ADMIN_URL",
+  snapshotIdentity: "SNAPSHOT_IDENTITY",
+  snapshotCopyKeyId: "SNAPSHOT_COPY_KEY_ID",
+  snapshotCopySecret: "SNAPSHOT_COPY_SECRET",
 } as const;
 type SecretKey = keyof typeof secretNames;
 
@@ -29,6 +32,9 @@ const requirements: Record<SecretKey, { characters: number; bits: number; exampl
   databaseUrl: { characters: 16, bits: 46, example: "postgresql://user:password@host:5432/database?sslmode=require" },
   migrationDatabaseUrl: { characters: 16, bits: 46, example: "postgresql://owner:password@host:5432/database?sslmode=require" },
   databaseAdminUrl: { characters: 16, bits: 46, example: "postgresql://admin:password@host:5432/postgres?sslmode=require" },
+  snapshotIdentity: { characters: 74, bits: 80, example: "$(age-keygen | tail -n 1)" },
+  snapshotCopyKeyId: { characters: 1, bits: 0, example: "the access key id that the storage gave you" },
+  snapshotCopySecret: { characters: 1, bits: 0, example: "the secret access key that the storage gave you" },
 };
 
 /** A secret, where it was found, and what to do when it is no good. */
@@ -95,7 +101,7 @@ const missing = (name: string): string => `is missing; expected in the environme
  * Takes each secret from the first source that has it. Problems name the secret, never its value.
  * @param wanted what kind of database the deployment has, and the server's own secrets by variable.
  */
-export function resolveSecrets(sources: SecretSources, wanted: { database: "bundled" | "external"; server: readonly string[] }): { value: ResolvedSecrets; problems: Problem[] } {
+export function resolveSecrets(sources: SecretSources, wanted: { database: "bundled" | "external"; snapshotCopy: boolean; server: readonly string[] }): { value: ResolvedSecrets; problems: Problem[] } {
   const problems: Problem[] = [];
   const resolve = (key: SecretKey, required: boolean): OwnSecret | undefined => {
     const name = secretNames[key];
@@ -114,6 +120,9 @@ export function resolveSecrets(sources: SecretSources, wanted: { database: "bund
     databaseUrl: external ? resolve("databaseUrl", true) : undefined,
     migrationDatabaseUrl: external ? resolve("migrationDatabaseUrl", false) : undefined,
     databaseAdminUrl: external ? resolve("databaseAdminUrl", false) : undefined,
+    snapshotIdentity: resolve("snapshotIdentity", false),
+    snapshotCopyKeyId: resolve("snapshotCopyKeyId", wanted.snapshotCopy),
+    snapshotCopySecret: resolve("snapshotCopySecret", wanted.snapshotCopy),
     server: {},
   };
   for (const name of wanted.server) {

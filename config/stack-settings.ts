@@ -137,10 +137,15 @@ export const stackSettingsSchema = z.strictObject({
   migrationDatabaseUrl: z.string().default(""),
   /** URL of a role that may make databases on the same server, to prove snapshots and restore them; that of migrations unless set. */
   databaseAdminUrl: z.string().default(""),
+  /** Secret key of age (AGE-SECRET-KEY-1…) that reads encrypted snapshots. */
+  snapshotIdentity: z.string().default(""),
+  /** Of the storage to which snapshots are copied. */
+  snapshotCopyKeyId: z.string().default(""),
+  snapshotCopySecret: z.string().default(""),
   /** Values of `source.secrets`. */
   secrets: z.record(variableName, z.string()).prefault({}),
 });
 export type StackSettings = z.infer<typeof stackSettingsSchema>;
 
 /** Keys whose values Pulumi keeps encrypted. */
-export const secretKeys = ["jwtSecret", "adminApiKey", "databasePassword", "databaseUrl", "migrationDatabaseUrl", "databaseAdminUrl"] as const;
+export const secretKeys = ["jwtSecret", "adminApiKey", "databasePassword", "databaseUrl", "migrationDatabaseUrl", "databaseAdminUrl", "snapshotIdentity", "snapshotCopyKeyId", "snapshotCopySecret"] as const;

@@ -16,7 +16,7 @@ export const CONTRACT_VERSION = 1;
  * Environment variables that carry secrets into a step, by name; their values appear in no log. SERVER_SECRETS is a JSON list
  * of all that a server was given: the gate shows what a server says, and a server may say anything.
  */
-export const SECRET_VARIABLES = ["DATABASE_URL", "MIGRATION_DATABASE_URL", "DATABASE_ADMIN_URL", "JWT_SECRET", "ADMIN_API_KEY", "SERVER_SECRETS", "PGPASSWORD", "TLS_CERTIFICATE", "TLS_KEY"] as const;
+export const SECRET_VARIABLES = ["DATABASE_URL", "MIGRATION_DATABASE_URL", "DATABASE_ADMIN_URL", "JWT_SECRET", "ADMIN_API_KEY", "SERVER_SECRETS", "PGPASSWORD", "SNAPSHOT_IDENTITY", "SNAPSHOT_COPY_KEY_ID", "SNAPSHOT_COPY_SECRET", "TLS_CERTIFICATE", "TLS_KEY"] as const;
 
 export const slotNames = ["blue", "green"] as const;
 export const slotNameSchema = z.enum(slotNames);
@@ -141,6 +141,8 @@ export const snapshotRequestSchema = z.strictObject({
   /** The newest so many verified ones stay, however old they are. */
   keepVerified: z.number().int().min(0),
   format: z.enum(snapshotFormats),
+  /** age's public keys: whoever has one of the secret ones can read it. Empty: it is not encrypted. */
+  recipients: z.array(z.string()),
   release: releaseSchema,
 });
 export const snapshotResultSchema = z.strictObject({
@@ -249,6 +251,30 @@ export const rehearseResultSchema = z.strictObject({
   durationMs: z.number(),
 });
 
+/**
+ * `copy`: copies a snapshot and its manifest to an S3-compatible storage and compares them there. The credentials are SNAPSHOT_COPY_KEY_ID
+ * and SNAPSHOT_COPY_SECRET. Nothing is ever removed there.
+ */
+export const copyRequestSchema = z.strictObject({
+  ...step,
+  backupLocation: z.string(),
+  file: z.string(),
+  sha256: z.string(),
+  /** URL of the storage. */
+  endpoint: z.string(),
+  region: z.string(),
+  bucket: z.string(),
+  /** In the bucket; empty, or ending with /. */
+  prefix: z.string(),
+  failure: z.enum(["error", "warn"]),
+});
+export const copyResultSchema = z.strictObject({
+  /** Where it is; null when it could not be copied, and that was to be a warning. */
+  copied: z.string().nullable(),
+  reason: z.string().nullable(),
+  durationMs: z.number(),
+});
+
 /** `restore`: puts a snapshot in the place of the live database, which is kept under another name; or only says what that would lose. */
 export const restoreRequestSchema = z.strictObject({
   ...step,
@@ -292,7 +318,10 @@ export const migrateRequestSchema = z.strictObject({
   river: z.boolean(),
   /** What findings of the lint (ops/lint) in files that are about to be applied mean. */
   lint: z.enum(["error", "warn", "off"]),
+  /** How long a statement waits for a lock. What the live server does waits behind it: so it is short, and tried again. */
   lockTimeoutMs: z.number().int(),
+  /** How often a file is tried that could not have a lock in time, with a pause in between. */
+  lockAttempts: z.number().int().min(1),
   statementTimeoutMs: z.number().int(),
 });
 export const migrateResultSchema = z.strictObject({
@@ -466,6 +495,7 @@ export const contract = {
   database: { request: databaseRequestSchema, result: databaseResultSchema },
   snapshot: { request: snapshotRequestSchema, result: snapshotResultSchema },
   verify: { request: verifyRequestSchema, result: verifyResultSchema },
+  copy: { request: copyRequestSchema, result: copyResultSchema },
   rehearse: { request: rehearseRequestSchema, result: rehearseResultSchema },
   restore: { request: restoreRequestSchema, result: restoreResultSchema },
   discard: { request: discardRequestSchema, result: discardResultSchema },

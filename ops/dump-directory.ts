@@ -8,7 +8,7 @@ import { dumpRoles, type Dump, type DumpSource } from "./dump.ts";
 import { measureDirectory } from "./measure-directory.ts";
 import { succeed } from "./programs.ts";
 import { rolesFile } from "./snapshot-format.ts";
-import { seconds, megabytes } from "./units.ts";
+import { transferProgress } from "./units.ts";
 
 const progressMs = 2_000;
 
@@ -31,7 +31,7 @@ export async function dumpDirectory(directory: string, source: DumpSource, conte
     stdin: "ignore",
   });
   const progress = setInterval(() => {
-    void size(directory).then((bytes) => { log.info(`snapshot: ${megabytes(bytes)} written after ${seconds(performance.now() - started)}, ${megabytes(bytes / ((performance.now() - started) / 1000))}/s`); });
+    void size(directory).then((bytes) => { log.info(`snapshot: ${transferProgress(bytes, source.expectedBytes, performance.now() - started)}`); });
   }, progressMs);
   try {
     await succeed(pgDump, "pg_dump", signal);

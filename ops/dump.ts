@@ -24,7 +24,7 @@ export interface DumpSource {
   database: string;
   /** From pg_export_snapshot(): the dump shows what that transaction sees. */
   snapshot: string;
-  /** Bytes before compression, as far as they can be guessed. */
+  /** Bytes before compression (of a directory: on disk), as far as they can be guessed. */
   expectedBytes: number;
 }
 
@@ -51,7 +51,7 @@ export async function dumpRoles(source: Pick<DumpSource, "environment" | "databa
 }
 
 /** Writes the dump into a new file, which is not yet on disk when this returns. */
-export async function dump(file: string, format: keyof typeof compressors, source: DumpSource, context: StepContext): Promise<Dump> {
+export async function dump(file: string, { format, recipients }: { format: keyof typeof compressors; recipients: readonly string[] }, source: DumpSource, context: StepContext): Promise<Dump> {
   const { log, signal } = context;
   const failed = new AbortController();
   const cancelSignal = AbortSignal.any([signal, failed.signal]);
@@ -63,6 +63,7 @@ export async function dump(file: string, format: keyof typeof compressors, sourc
   const [program, ...args] = compressors[format](availableParallelism());
   const compressor = execa(program, args, { env: environment, extendEnv: false, cancelSignal, reject: false, buffer: { stdout: false }, stdin: "pipe" });
   const pgDump = execa("pg_dump", ["--format=plain", "--no-password", "--lock-wait-timeout=60s", `--snapshot=${source.snapshot}`], { ...client, buffer: { stdout: false } });
+  const age = recipients.length === 0 ? undefined : execa("age", ["--encrypt", ...recipients.map((recipient) => `--recipient=${recipient}`)], { env: environment, extendEnv: false, cancelSignal, reject: false, buffer: { stdout: false }, stdin: "pipe" });
   const hash = createHash("sha256");
   let [plainBytes, bytes] = [rolesText.length, 0];
   const before = new Transform({
@@ -90,14 +91,24 @@ export async function dump(file: string, format: keyof typeof compressors, sourc
         await succeed(pgDump, "pg_dump", signal);
         compressor.stdin.end();
       }),
-      pipeline(compressor.stdout, after, target),
+      pipeline(age === undefined ? compressor.stdout : age.stdout, after, target),
       succeed(compressor, program, signal),
+      ...(age === undefined
+        ? []
+        : [
+            // age as well gets its end of input only when all of it is there.
+            pipeline(compressor.stdout, age.stdin, { end: false }).catch(() => undefined).then(async () => {
+              await succeed(compressor, program, signal);
+              age.stdin.end();
+            }),
+            succeed(age, "age", signal),
+          ]),
     ];
     try {
       await Promise.all(parts);
     } catch (error) {
       failed.abort();
-      await Promise.allSettled([...parts, pgDump, compressor]);
+      await Promise.allSettled([...parts, pgDump, compressor, age]);
       throw error;
     }
   } finally {

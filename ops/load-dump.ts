@@ -10,7 +10,7 @@ import { loadDirectory, type LoadTarget } from "./load-directory.ts";
 import { failureOf } from "./programs.ts";
 import type { Manifest } from "./snapshots.ts";
 import { transferProgress } from "./units.ts";
-import { unpackers } from "./unpackers.ts";
+import { withUnpacking } from "./unpack.ts";
 
 const progressMs = 2_000;
 
@@ -20,16 +20,14 @@ const progressMs = 2_000;
  */
 export async function loadDump(path: string, manifest: Manifest, target: LoadTarget, context: StepContext): Promise<void> {
   if (manifest.format === "directory") await loadDirectory(path, manifest, target, context);
-  else await loadFile(path, manifest.format, manifest, target, context);
+  else await loadFile(path, manifest, target, context);
 }
 
-async function loadFile(path: string, format: keyof typeof unpackers, manifest: Manifest, target: LoadTarget, context: StepContext): Promise<void> {
+async function loadFile(path: string, manifest: Manifest, target: LoadTarget, context: StepContext): Promise<void> {
   const { log, signal } = context;
   const environment = { PATH: context.env["PATH"], LANG: "C.UTF-8" };
   const stop = new AbortController();
   const program = { extendEnv: false, cancelSignal: AbortSignal.any([signal, stop.signal]), reject: false, stdin: "pipe" } as const;
-  const [unpacker, ...args] = unpackers[format];
-  const unpacking = execa(unpacker, args, { ...program, env: environment, buffer: { stdout: false } });
   const psql = execa("psql", ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--file=-"], {
     ...program,
     // Nobody reads it before it is whole, and the rename that follows is flushed with all before it.
@@ -49,17 +47,19 @@ async function loadFile(path: string, format: keyof typeof unpackers, manifest: 
     log.info(all ? "restore: all rows are in, indexes and constraints are being made" : `restore: ${transferProgress(bytes, manifest.plain_bytes, performance.now() - started)}`);
   }, progressMs);
   try {
-    const parts = [
-      pipeline(createReadStream(path), unpacking.stdin),
-      pipeline(unpacking.stdout, skipBytes(manifest.roles_bytes), counting, target.superuser ? new PassThrough() : withoutSuperuserStatements(), psql.stdin),
-    ].map((part) => part.catch(() => undefined));
-    const failure = await failureOf(psql, "restoring");
-    if (failure !== undefined) stop.abort();
-    await Promise.all([...parts, unpacking]);
-    signal.throwIfAborted();
-    if (failure !== undefined) throw failure;
-    const broken = await failureOf(unpacking, "unpacking");
-    if (broken !== undefined) throw broken;
+    await withUnpacking(manifest, { ...context, signal: AbortSignal.any([signal, stop.signal]) }, async ({ input, output, failure: unpackingFailure }) => {
+      const parts = [
+        pipeline(createReadStream(path), input),
+        pipeline(output, skipBytes(manifest.roles_bytes), counting, target.superuser ? new PassThrough() : withoutSuperuserStatements(), psql.stdin),
+      ].map((part) => part.catch(() => undefined));
+      const failure = await failureOf(psql, "restoring");
+      if (failure !== undefined) stop.abort();
+      await Promise.all(parts);
+      const broken = await unpackingFailure();
+      signal.throwIfAborted();
+      if (failure !== undefined) throw failure;
+      if (broken !== undefined) throw broken;
+    });
   } finally {
     clearInterval(progress);
   }

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { Transform, Writable } from "node:stream";
+import { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { execa } from "execa";
 import type { StepContext } from "./context.ts";
@@ -11,13 +11,13 @@ import { measureDirectory } from "./measure-directory.ts";
 import { failureOf } from "./programs.ts";
 import type { Manifest } from "./snapshots.ts";
 import { transferProgress } from "./units.ts";
-import { unpackers } from "./unpackers.ts";
+import { canRead, withUnpacking } from "./unpack.ts";
 
 const progressMs = 2_000;
 
 export interface Measured {
   sha256: string;
-  /** Undefined where nobody knows how many there should be. */
+  /** Undefined where nobody knows how many there should be, or can read it. */
   plainBytes: number | undefined;
   /** What the program that unpacks says against it. */
   broken: string | undefined;
@@ -31,36 +31,52 @@ export async function measureSnapshot(path: string, manifest: Manifest, context:
   const onRead = (count: number): void => { bytes += count; };
   const progress = setInterval(() => { log.info(`snapshot: checking the file, ${transferProgress(bytes, manifest.bytes, performance.now() - started)}`); }, progressMs);
   try {
-    return await (manifest.format === "directory" ? measureFiles(path, context, onRead) : measureFile(path, manifest.format, context, onRead));
+    return await (manifest.format === "directory" ? measureFiles(path, context, onRead) : measureFile(path, manifest, context, onRead));
   } finally {
     clearInterval(progress);
   }
 }
 
-async function measureFile(path: string, format: keyof typeof unpackers, { signal, env }: StepContext, onRead: (bytes: number) => void): Promise<Measured> {
+async function measureFile(path: string, manifest: Manifest, context: StepContext, onRead: (bytes: number) => void): Promise<Measured> {
   const hash = createHash("sha256");
+  const read = (chunk: Buffer): void => {
+    hash.update(chunk);
+    onRead(chunk.length);
+  };
+  if (!canRead(manifest, context)) {
+    await pipeline(createReadStream(path), new Writable({ write(chunk: Buffer, _encoding, done) { read(chunk); done(); } }), { signal: context.signal });
+    return { sha256: hash.digest("hex"), plainBytes: undefined, broken: undefined };
+  }
   let plainBytes = 0;
-  const [program, ...args] = unpackers[format];
-  const unpacking = execa(program, args, { env: { PATH: env["PATH"] }, extendEnv: false, cancelSignal: signal, reject: false, buffer: { stdout: false }, stdin: "pipe" });
-  const hashing = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      hash.update(chunk);
-      onRead(chunk.length);
-      done(null, chunk);
-    },
-  });
   const counting = new Writable({
     write(chunk: Buffer, _encoding, done) {
       plainBytes += chunk.length;
       done();
     },
   });
-  // The program stops reading where the file is broken; the checksum is of all of it.
-  const feeding = pipeline(createReadStream(path), hashing, async function* (chunks: AsyncIterable<Buffer>) { yield* chunks; }, unpacking.stdin).catch(() => undefined);
-  await Promise.all([feeding, pipeline(unpacking.stdout, counting).catch(() => undefined), unpacking]);
-  signal.throwIfAborted();
-  const broken = (await failureOf(unpacking, "unpacking"))?.message;
+  const broken = await withUnpacking(manifest, context, async ({ input, output, failure }) => {
+    await Promise.all([feed(path, input, read, context.signal), pipeline(output, counting).catch(() => undefined)]);
+    return (await failure())?.message;
+  });
+  context.signal.throwIfAborted();
   return { sha256: hash.digest("hex"), plainBytes, broken };
+}
+
+/** Writes a file into a program, which may stop reading where the file is broken, or at once: what is told of it is all of it. */
+async function feed(path: string, input: Writable, onChunk: (chunk: Buffer) => void, signal: AbortSignal): Promise<void> {
+  const program = { reads: true };
+  const closed = new Promise<void>((resolve) => {
+    const end = (): void => {
+      program.reads = false;
+      resolve();
+    };
+    input.once("error", end).once("close", end);
+  });
+  for await (const chunk of createReadStream(path, { signal }) as AsyncIterable<Buffer>) {
+    onChunk(chunk);
+    if (program.reads && !input.write(chunk)) await Promise.race([new Promise((resolve) => { input.once("drain", resolve); }), closed]);
+  }
+  input.end();
 }
 
 async function measureFiles(directory: string, { signal, env }: StepContext, onRead: (bytes: number) => void): Promise<Measured> {

@@ -9,6 +9,7 @@ import { loadDump } from "./load-dump.ts";
 import type { Manifest } from "./snapshots.ts";
 import { connect } from "./sql.ts";
 import { megabytes } from "./units.ts";
+import { canRead, identityHint } from "./unpack.ts";
 
 const prefixOf = (deployment: string): string => `togather_scratch_${deployment}_`;
 /** What a restore writes beside the data: WAL, sorting for indexes. */
@@ -43,6 +44,7 @@ async function checkFreeSpace(server: DatabaseServer, manifest: Manifest): Promi
 export async function withRestored<T>(server: DatabaseServer, { deployment, manifest }: { deployment: string; manifest: Manifest }, context: StepContext, use: (restored: { database: string; contents: Contents }) => Promise<T>): Promise<T> {
   const missing = missingRight(server);
   if (missing !== undefined) throw new NotAllowed(`a snapshot can't be restored beside the live database: ${missing.what}`, { hint: missing.fix });
+  if (!canRead(manifest, context)) throw new NotAllowed(`the snapshot ${manifest.file} is encrypted, and there is no identity that reads it: only its checksum is known to be right`, { hint: identityHint });
   await dropLeftovers(server, deployment, context);
   await checkFreeSpace(server, manifest);
   const database = `${prefixOf(deployment)}${randomBytes(4).toString("hex")}`;

@@ -1,8 +1,9 @@
 /** Whether a snapshot on disk is what its manifest says, and belongs here: asked before anything is touched with it. */
+import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { join as joinOnHost } from "node:path/posix";
-import { execa } from "execa";
+import { pipeline } from "node:stream/promises";
 import type { StepContext } from "./context.ts";
 import type { StepRequest } from "./contract.ts";
 import { StepError } from "./errors.ts";
@@ -11,7 +12,7 @@ import { measureSnapshot } from "./measure-snapshot.ts";
 import { extensionPattern, formatOf, manifestName, restoreByHand, rolesFile } from "./snapshot-format.ts";
 import { listSnapshots, readManifest, type Manifest } from "./snapshots.ts";
 import { megabytes } from "./units.ts";
-import { unpackers } from "./unpackers.ts";
+import { withUnpacking } from "./unpack.ts";
 
 /** Which snapshot, and for whom. */
 export interface SnapshotChoice {
@@ -38,7 +39,7 @@ function refuse(file: string, what: string, hint = "nothing was touched; take an
  */
 export async function checkedSnapshot(choice: SnapshotChoice, context: StepContext): Promise<Manifest> {
   const { file, backupLocation, name, environment } = choice;
-  if (!fileName.test(file)) throw refuse(JSON.stringify(file), "has no name of a snapshot, expected togather_<name>_<YYYYMMDD_HHMMSS> and .sql.gz, .sql.zst or .dir");
+  if (!fileName.test(file)) throw refuse(JSON.stringify(file), "has no name of a snapshot, expected togather_<name>_<YYYYMMDD_HHMMSS> and .sql.gz, .sql.zst (with .age when it is encrypted) or .dir");
   const path = join(context.paths.backups, file);
   const size = await stat(path).then((found) => (found.isDirectory() ? directoryBytes(path) : found.size), () => undefined);
   if (size === undefined) throw refuse(file, `is not in ${backupLocation}`);
@@ -57,20 +58,23 @@ export async function checkedSnapshot(choice: SnapshotChoice, context: StepConte
 }
 
 /** The roles with which a snapshot begins, as SQL. */
-export async function readRoles(path: string, { format, roles_bytes: length }: Manifest, { env, signal }: Pick<StepContext, "env" | "signal">): Promise<string> {
+export async function readRoles(path: string, manifest: Manifest, context: Pick<StepContext, "env" | "signal">): Promise<string> {
+  const { format, roles_bytes: length } = manifest;
   if (format === "directory") return readFile(join(path, rolesFile), "utf8");
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  const [program, ...args] = unpackers[format];
-  const unpacking = execa(program, [...args, path], { env: { PATH: env["PATH"] }, extendEnv: false, cancelSignal: signal, reject: false, buffer: { stdout: false }, stdin: "ignore" });
-  for await (const chunk of unpacking.stdout as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes >= length) break;
-  }
-  unpacking.kill();
-  await unpacking;
-  return Buffer.concat(chunks).subarray(0, length).toString();
+  return withUnpacking(manifest, context, async ({ input, output, failure }) => {
+    const feeding = pipeline(createReadStream(path), input).catch(() => undefined);
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    for await (const chunk of output as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes >= length) break;
+    }
+    // Its reader is gone: the programs end, each in its own way.
+    input.destroy();
+    await Promise.all([feeding, failure()]);
+    return Buffer.concat(chunks).subarray(0, length).toString();
+  });
 }
 
 /** Whether a snapshot that was taken has gone, and there are newer ones: then there is nothing to prove any more. */

@@ -9,13 +9,16 @@ export type SnapshotFormat = (typeof snapshotFormats)[number];
 
 const extensions: Readonly<Record<SnapshotFormat, string>> = { "sql.gz": ".sql.gz", "sql.zst": ".sql.zst", directory: ".dir" };
 
+/** Behind it when it is encrypted by age. */
+const encryptedExtension = ".age";
+
 /** What a snapshot's name ends with. */
-export const extensionPattern = "\\.(?:sql\\.gz|sql\\.zst|dir)";
+export const extensionPattern = "\\.(?:sql\\.gz(?:\\.age)?|sql\\.zst(?:\\.age)?|dir)";
 
 const anyExtension = new RegExp(`${extensionPattern}$`);
 
-export function snapshotName(name: string, timestamp: string, format: SnapshotFormat): string {
-  return `togather_${name}_${timestamp}${extensions[format]}`;
+export function snapshotName(name: string, timestamp: string, format: SnapshotFormat, encrypted = false): string {
+  return `togather_${name}_${timestamp}${extensions[format]}${encrypted ? encryptedExtension : ""}`;
 }
 
 /** A snapshot's name without its ending; undefined when it has none of the known ones. */
@@ -25,7 +28,7 @@ export function stemOf(snapshot: string): string | undefined {
 
 /** The format that a snapshot's name tells. */
 export function formatOf(snapshot: string): SnapshotFormat {
-  return snapshotFormats.find((format) => snapshot.endsWith(extensions[format])) ?? "sql.gz";
+  return snapshotFormats.find((format) => [extensions[format], extensions[format] + encryptedExtension].some((ending) => snapshot.endsWith(ending))) ?? "sql.gz";
 }
 
 /** Of the file beside it. */
@@ -35,11 +38,13 @@ export function manifestName(snapshot: string): string {
 
 /** How a person restores one by hand, into an empty database. */
 export function restoreByHand(path: string, format: SnapshotFormat): string {
+  const encrypted = path.endsWith(encryptedExtension);
+  const unpack = (program: string): string => (encrypted ? `age --decrypt --identity IDENTITY ${path} | ${program} -dc` : `${program} -dc ${path}`);
   switch (format) {
     case "sql.gz":
-      return `gunzip -c ${path} | psql -X -v ON_ERROR_STOP=1`;
+      return `${unpack("gzip")} | psql -X -v ON_ERROR_STOP=1`;
     case "sql.zst":
-      return `zstd -dc ${path} | psql -X -v ON_ERROR_STOP=1`;
+      return `${unpack("zstd")} | psql -X -v ON_ERROR_STOP=1`;
     case "directory":
       return `psql -X -f ${path}/roles.sql; pg_restore --exit-on-error --jobs=2 --dbname=DATABASE ${path}`;
   }

@@ -20,7 +20,7 @@ async function put(name: string, stamp: string, time?: string): Promise<string> 
 }
 function manifestOf(file: string, time: string): Manifest {
   const zero = { database_oid: 1, database_bytes: 1, rows: 0, tables: {}, extensions: {}, next_transaction: "1", bytes: 1, plain_bytes: 1, roles_bytes: 0, duration_ms: 1, migration_version: null, migration_dirty: false };
-  return { file, format: formatOf(file), time, deployment: "a", environment: "staging", before_version: "v", before_commit: "c", database: "d", database_version: "17", tool_version: "17", sha256: "", ...zero };
+  return { file, format: formatOf(file), recipients: [], time, deployment: "a", environment: "staging", before_version: "v", before_commit: "c", database: "d", database_version: "17", tool_version: "17", sha256: "", ...zero };
 }
 
 describe("expireSnapshots", () => {

@@ -11,6 +11,8 @@ import { extensionPattern, manifestName, snapshotFormats, stemOf } from "./snaps
 export const manifestSchema = z.looseObject({
   file: z.string(),
   format: z.enum(snapshotFormats).default("sql.gz"),
+  /** Whom it is encrypted for, by their public keys; empty: it is not. */
+  recipients: z.array(z.string()).default([]),
   time: z.string(),
   deployment: z.string(),
   environment: z.string(),

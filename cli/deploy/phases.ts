@@ -2,7 +2,7 @@ import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
 import type { Ending } from "../exit-codes.ts";
 
 /** What a deployment consists of, in the words of the people who run it. */
-export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "verification" | "rehearsal" | "migrations" | "container" | "gate" | "switch" | "record" | "standby" | "retention";
+export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "verification" | "rehearsal" | "migrations" | "container" | "gate" | "switch" | "record" | "standby" | "copy" | "retention";
 
 /** How a run ends when one of its phases fails. */
 export const endings: Readonly<Partial<Record<PhaseName, Ending>>> = {
@@ -31,6 +31,7 @@ const components: Readonly<Record<string, PhaseName>> = {
   Switch: "switch",
   Record: "record",
   Standby: "standby",
+  SnapshotCopy: "copy",
   Waking: "gate",
   ImageRetention: "retention",
 };
@@ -114,6 +115,8 @@ export function describeResult(phase: PhaseName, outputs: unknown): string {
       return typeof result["file"] === "string" ? `${result["file"]}, ${megabytes(Number(result["bytes"]))}` : "";
     case "verification":
       return result["verified"] === true ? `restores: ${String(result["rows"])} rows in ${String(result["tables"])} tables` : typeof result["reason"] === "string" ? `NOT VERIFIED: ${result["reason"]}` : "";
+    case "copy":
+      return typeof result["copied"] === "string" ? result["copied"] : typeof result["reason"] === "string" ? `NOT COPIED: ${result["reason"]}` : "";
     case "rehearsal": {
       if (typeof result["skipped"] === "string") return result["skipped"];
       const count = Array.isArray(result["files"]) ? result["files"].length : 0;
@@ -251,7 +254,8 @@ export class PhaseTracker {
       (phase?.errors ?? this.diagnostics.errors).push(text);
     } else if (severity === "warning") {
       // An optional output of the program that has no value: nothing to tell.
-      if (!/^Undefined value \(\w+\) will not show as a stack output/.test(text)) this.diagnostics.warnings.push(text);
+      // That the router is replaced, this tracker sees for itself.
+      if (!/^INTERRUPTS: |^Undefined value \(\w+\) will not show as a stack output/.test(text)) this.diagnostics.warnings.push(text);
     } else if (phase && severity !== "debug") {
       phase.doing = text.split("\n").at(-1)?.trim() ?? "";
       return phase;

@@ -31,6 +31,7 @@ export interface StackOutputs {
 export interface SecretOutputs {
   databaseUrl?: string;
   databaseAdminUrl?: string;
+  snapshotIdentity?: string;
   /** The schema version that each slot's release needs. */
   schemaVersions?: Partial<Record<SlotName, number | null>>;
 }

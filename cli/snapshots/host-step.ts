@@ -14,13 +14,13 @@ import type { PlainSettings } from "../stack-file.ts";
 type Own<S extends StepName> = Omit<StepRequest<S>, "contract" | "name" | "environment" | "stateLocation" | "logLocation" | "network">;
 
 /** Secrets by environment variable. */
-export type DatabaseSecrets = Record<"DATABASE_URL", string> & Partial<Record<"DATABASE_ADMIN_URL", string>>;
+export type DatabaseSecrets = Record<"DATABASE_URL", string> & Partial<Record<"DATABASE_ADMIN_URL" | "SNAPSHOT_IDENTITY", string>>;
 
 /** How a stack's database is reached, from its own outputs. @throws {Failure} before its first deployment. */
 export async function databaseSecrets(pulumi: PulumiStack): Promise<{ secrets: DatabaseSecrets; schemaVersions: Partial<Record<"blue" | "green", number | null>> }> {
-  const { databaseUrl, databaseAdminUrl, schemaVersions = {} } = await pulumi.secretOutputs();
+  const { databaseUrl, databaseAdminUrl, snapshotIdentity, schemaVersions = {} } = await pulumi.secretOutputs();
   if (databaseUrl === undefined) throw new Failure("config", `the stack ${pulumi.name} has no database yet, or was deployed by an older version of this project`, invocation(`up --stack ${pulumi.name}`));
-  return { secrets: { DATABASE_URL: databaseUrl, ...(databaseAdminUrl === undefined ? {} : { DATABASE_ADMIN_URL: databaseAdminUrl }) }, schemaVersions };
+  return { secrets: { DATABASE_URL: databaseUrl, ...(databaseAdminUrl === undefined ? {} : { DATABASE_ADMIN_URL: databaseAdminUrl }), ...(snapshotIdentity === undefined ? {} : { SNAPSHOT_IDENTITY: snapshotIdentity }) }, schemaVersions };
 }
 
 /** Runs a step to its end and shows its progress. @throws {Failure} with what the step said. */

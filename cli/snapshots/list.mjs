@@ -8,7 +8,7 @@ function bytesOf(path) {
 }
 
 const snapshots = readdirSync("/backups").flatMap((file) => {
-  const [, stem] = /^(togather_[a-z0-9-]+_\d{8}_\d{6})\.(?:sql\.gz|sql\.zst|dir)$/.exec(file) ?? [];
+  const [, stem] = /^(togather_[a-z0-9-]+_\d{8}_\d{6})\.(?:sql\.gz(?:\.age)?|sql\.zst(?:\.age)?|dir)$/.exec(file) ?? [];
   if (stem === undefined) return [];
   let manifest = null;
   try {

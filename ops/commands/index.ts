@@ -11,6 +11,7 @@ const modules: { readonly [S in ContainerStep]: () => Promise<{ run: Command<S> 
   database: () => import("./database.ts"),
   snapshot: () => import("./snapshot.ts"),
   verify: () => import("./verify.ts"),
+  copy: () => import("./copy.ts"),
   rehearse: () => import("./rehearse.ts"),
   restore: () => import("./restore.ts"),
   discard: () => import("./discard.ts"),

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import type { Connection } from "../connection.ts";
 import type { StepContext } from "../context.ts";
@@ -49,14 +50,24 @@ interface Run {
   files: MigrationFiles;
 }
 
+/** Between two attempts to have a lock. */
+const lockPauseMs = 2_000;
+/** SQLSTATE of a statement that could not have a lock in time. */
+const lockNotAvailable = "55P03";
+
+/** A lock could not be had in time, and nothing was changed: the same may be tried again. */
+class LockNotHad extends StepError {}
+const lockHint = "a transaction holds the table: SELECT pid, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start; then the same again";
+
 /** Says what failed, and puts golang-migrate's version right where PostgreSQL has undone everything itself. */
 async function explainFailure(run: Run, stderr: string, before: SchemaVersion): Promise<never> {
   const { request, context, client, connection, files } = run;
   const { message, sqlState } = describeFailure(stderr);
   const after = await readSchemaVersion(client);
   if (!after.dirty) {
-    const locked = sqlState === "55P03" ? `; somebody else holds golang-migrate's lock, or a table, for more than ${request.lockTimeoutMs / 1000} s` : "";
-    throw new StepError(`migrate failed: ${message}${locked}. The schema is at version ${after.version ?? "none"} and clean.`);
+    const clean = `The schema is at version ${after.version ?? "none"} and clean.`;
+    if (sqlState === lockNotAvailable) throw new LockNotHad(`migrate failed: ${message}; somebody else holds golang-migrate's lock, or a table, for more than ${request.lockTimeoutMs / 1000} s. ${clean}`, { hint: lockHint });
+    throw new StepError(`migrate failed: ${message}. ${clean}`);
   }
   const failed = files.up.find((entry) => entry.version === after.version);
   const line = failedLine(stderr);
@@ -70,9 +81,8 @@ async function explainFailure(run: Run, stderr: string, before: SchemaVersion): 
     if (previous === undefined) await client.query("DELETE FROM schema_migrations WHERE version = $1 AND dirty", [after.version]);
     else await client.query("UPDATE schema_migrations SET version = $1, dirty = false WHERE version = $2 AND dirty", [previous, after.version]);
     const kept = todo.indexOf(failed);
-    throw new StepError(`migration ${place} failed: ${message}. It was rolled back as a whole; the schema is at version ${previous ?? "none"} and clean${kept === 0 ? "" : `, with ${kept} new ${kept === 1 ? "file" : "files"} applied`}.`, {
-      hint: "correct the file, commit it and release that commit",
-    });
+    const what = `migration ${place} failed: ${message}. It was rolled back as a whole; the schema is at version ${previous ?? "none"} and clean${kept === 0 ? "" : `, with ${kept} new ${kept === 1 ? "file" : "files"} applied`}.`;
+    throw sqlState === lockNotAvailable ? new LockNotHad(what, { hint: lockHint }) : new StepError(what, { hint: "correct the file, commit it and release that commit" });
   }
   const invalid = await invalidIndexes(client);
   const why = sqlState === undefined ? "the connection ended before the server could tell" : "it holds statements that are no part of a transaction";
@@ -81,6 +91,30 @@ async function explainFailure(run: Run, stderr: string, before: SchemaVersion): 
     `migration ${place} failed: ${message}. It may not have been rolled back (${why}): schema version ${after.version} is dirty.${invalid.length === 0 ? "" : ` Invalid indexes: ${invalid.join(", ")}: drop them.`}`,
     { hint: `undo what it has done by hand, then: ${repairCommand(request, connection, previous)}` },
   );
+}
+
+/**
+ * Applies all files that are new. A lock that can't be had in time is given up and tried again later: whoever waits for it holds up all that
+ * comes behind.
+ */
+async function applyAll(run: Run, before: SchemaVersion): Promise<void> {
+  const { request, context, client, connection, files } = run;
+  const { lockTimeoutMs, statementTimeoutMs, lockAttempts } = request;
+  const { log, signal } = context;
+  for (let attempt = 1; ; attempt++) {
+    const { failed, stderr } = await migrateUp({ directory: files.directory, connection, applicationName: `togather-migrate ${request.release.version}`, lockTimeoutMs, statementTimeoutMs }, context);
+    const { dirty } = await readSchemaVersion(client);
+    signal.throwIfAborted();
+    // Not by the exit code alone: it is 0 when migrate was interrupted, and when the version is dirty.
+    if (!dirty && !failed) return;
+    try {
+      await explainFailure(run, stderr, before);
+    } catch (error) {
+      if (!(error instanceof LockNotHad) || attempt >= lockAttempts) throw error;
+      log.info(`migrate: a lock was not to be had within ${lockTimeoutMs / 1000} s, and was given up so that nobody waits behind it; attempt ${attempt + 1} of ${lockAttempts} in ${lockPauseMs / 1000} s`);
+    }
+    await sleep(lockPauseMs, undefined, { signal });
+  }
 }
 
 /** Brings the schema to what the release needs. What is there already, or newer, stays. */
@@ -103,12 +137,8 @@ export async function run(request: Request, context: StepContext): Promise<StepR
         log.info(`migrate: from version ${before.version ?? "none"} to ${expected}: ${todo.map(({ file }) => file).join(", ")}`);
         // In a database without a version there is nothing yet that a migration could harm.
         if (before.version !== null) reviewFindings(request.lint, files.findings, todo, log);
-        const { lockTimeoutMs, statementTimeoutMs } = request;
-        const { failed, stderr } = await migrateUp({ directory: files.directory, connection, applicationName: `togather-migrate ${request.release.version}`, lockTimeoutMs, statementTimeoutMs }, context);
+        await applyAll({ request, context, client, connection, files }, before);
         const after = await readSchemaVersion(client);
-        // Not by the exit code alone: it is 0 when migrate was interrupted, and when the version is dirty.
-        if (after.dirty || (failed && !signal.aborted)) await explainFailure({ request, context, client, connection, files }, stderr, before);
-        signal.throwIfAborted();
         if (after.version !== expected) throw new StepError(`the schema is at version ${after.version ?? "none"} after the migration, expected ${expected}`);
       }
       if (request.river) await migrateRiver(context, "migrate");

@@ -56,10 +56,16 @@ async function checkFreeSpace(directory: string, hostDirectory: string, facts: F
   }
 }
 
-/** Bytes of the dump before compression: as the last one's, for a database that has grown since. */
-async function expectedPlainBytes(directory: string, name: string, facts: Facts): Promise<number> {
-  const last = (await listSnapshots(directory, name)).find(({ manifest }) => manifest !== undefined && manifest.plain_bytes > 0)?.manifest;
-  return last === undefined || last.database_bytes === 0 ? facts.tableBytes : (last.plain_bytes / last.database_bytes) * facts.databaseBytes;
+/**
+ * What a dump's progress is told by: bytes before compression, or, in the format `directory`, what is on disk. As the last one's,
+ * for a database that has grown since; an estimate where there is none.
+ */
+async function expectedBytes(directory: string, { name, format }: Request, facts: Facts): Promise<number> {
+  const measure = ({ bytes, plain_bytes: plainBytes }: Manifest): number => (format === "directory" ? bytes : plainBytes);
+  const alike = (other: Manifest): boolean => (other.format === "directory") === (format === "directory");
+  const last = (await listSnapshots(directory, name)).find(({ manifest }) => manifest !== undefined && alike(manifest))?.manifest;
+  if (last !== undefined && last.database_bytes > 0) return (measure(last) / last.database_bytes) * facts.databaseBytes;
+  return format === "directory" ? compressedShare * facts.databaseBytes : facts.tableBytes;
 }
 
 /**
@@ -101,10 +107,10 @@ async function flush(path: string, format: SnapshotFormat, directory: string, { 
 }
 
 /** A name of this second, or of the next one that is free. */
-async function freeName(directory: string, name: string, format: SnapshotFormat, signal: AbortSignal): Promise<{ file: string; time: Date }> {
+async function freeName(directory: string, { name, format, recipients }: Request, signal: AbortSignal): Promise<{ file: string; time: Date }> {
   for (;;) {
     const time = new Date();
-    const file = snapshotName(name, timestampOf(time), format);
+    const file = snapshotName(name, timestampOf(time), format, recipients.length > 0);
     // The manifest's name is the same for all formats.
     const taken = await Promise.any([file, manifestName(file)].map((one) => stat(join(directory, one)))).then(() => true, () => false);
     if (!taken) return { file, time };
@@ -119,12 +125,12 @@ interface Taken {
 }
 
 /** Dumps and counts side by side, in one view of the database. */
-async function take(partial: string, format: SnapshotFormat, expectedBytes: number, { client, connection, context }: { client: pg.Client; connection: Connection; context: StepContext }): Promise<Taken> {
+async function take(partial: string, { format, recipients }: Request, expected: number, { client, connection, context }: { client: pg.Client; connection: Connection; context: StepContext }): Promise<Taken> {
   const { snapshot, nextTransaction } = await exportSnapshot(client);
   const stop = new AbortController();
   const signal = AbortSignal.any([context.signal, stop.signal]);
-  const source: DumpSource = { environment: connectionEnvironment(connection, "togather-snapshot"), database: connection.database, snapshot, expectedBytes };
-  const dumping = format === "directory" ? dumpDirectory(partial, source, { ...context, signal }) : dump(partial, format, source, { ...context, signal });
+  const source: DumpSource = { environment: connectionEnvironment(connection, "togather-snapshot"), database: connection.database, snapshot, expectedBytes: expected };
+  const dumping = format === "directory" ? dumpDirectory(partial, source, { ...context, signal }) : dump(partial, { format, recipients }, source, { ...context, signal });
   const counting = readContents(client);
   try {
     const [made, contents] = await Promise.all([dumping, counting]);
@@ -139,29 +145,31 @@ async function take(partial: string, format: SnapshotFormat, expectedBytes: numb
 
 /** Takes a snapshot of the database, and lets old ones go. */
 export async function run(request: Request, context: StepContext): Promise<StepResult<"snapshot">> {
-  const { name, backupLocation, retention, keepVerified, release, format } = request;
+  const { name, backupLocation, retention, keepVerified, release, format, recipients } = request;
   const { log, signal, env, paths } = context;
   const directory = paths.backups;
   return withSnapshotLock(context, async () => {
     const started = performance.now();
+    if (format === "directory" && recipients.length > 0) throw new StepError("a snapshot in the format directory can't be encrypted", { hint: "database.snapshot_format: sql.zst or sql.gz, or no database.snapshot_recipients" });
     // What a killed run left behind; nobody else writes here, since the lock is held.
     await removeLeftovers(directory, name);
     const tool = await execa("pg_dump", ["--version"], { env: { PATH: env["PATH"] }, extendEnv: false, cancelSignal: signal });
     return withDatabase({ url: env["DATABASE_URL"], applicationName: "togather-snapshot", signal }, async (client, connection) => {
       const facts = await gatherFacts(client);
       await checkFreeSpace(directory, backupLocation, facts);
-      const { file, time } = await freeName(directory, name, format, signal);
+      const { file, time } = await freeName(directory, request, signal);
       const partial = join(directory, `${file}.partial`);
       log.info(`snapshot: ${megabytes(facts.databaseBytes)} database, before ${release.version}`);
       let manifest: Manifest;
       try {
-        const taken = await take(partial, format, await expectedPlainBytes(directory, name, facts), { client, connection, context });
+        const taken = await take(partial, request, await expectedBytes(directory, request, facts), { client, connection, context });
         await flush(partial, format, directory, taken.dump);
         signal.throwIfAborted();
         const { contents } = taken;
         manifest = {
           file,
           format,
+          recipients,
           time: time.toISOString(),
           deployment: name,
           environment: request.environment,

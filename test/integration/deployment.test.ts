@@ -47,6 +47,14 @@ describe("a deployment", () => {
     expect(Object.keys(up.changes)).toEqual(["unchanged"]);
   });
 
+  it("says in a preview what would interrupt traffic, and only then", async () => {
+    expect((await stack.run("preview")).output).not.toContain("INTERRUPTS");
+    const { http, https } = stack.ports;
+    stack.set({ ports: { http: http + 10_000, https } });
+    expect((await stack.run("preview")).output).toContain(`INTERRUPTS: the router's container is replaced (it listens on 127.0.0.1:${http}, and is to listen on 127.0.0.1:${http + 10_000})`);
+    stack.set({ ports: { http, https } });
+  });
+
   it("has left a snapshot, a state file and a log on the host", async () => {
     const backups = readdirSync(join(stack.directory, ".togather/backups"));
     expect(backups.filter((file) => /^togather_.*_\d{8}_\d{6}\.sql\.gz$/.test(file))).toHaveLength(1);

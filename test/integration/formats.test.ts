@@ -11,12 +11,21 @@ import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
 const harness = new Harness();
 const release = { version: "v2.0.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
 const owner = (database: string): string => harness.url(database).replace(/\/\/postgres:[^@]*@/, "//owner:owner-password@");
-const live = { DATABASE_URL: "", DATABASE_ADMIN_URL: "" };
+const live = { DATABASE_URL: "", DATABASE_ADMIN_URL: "", SNAPSHOT_IDENTITY: "" };
+const identity = { secret: "", recipient: "" };
+
+/** A new key pair of age. */
+async function makeIdentity(): Promise<typeof identity> {
+  const text = await docker("run", "--rm", "--network=none", "--entrypoint=age-keygen", bundledImageTag("ops"));
+  return { secret: /^AGE-SECRET-KEY-1\w+$/m.exec(text)?.[0] ?? "", recipient: /age1\w+/.exec(text)?.[0] ?? "" };
+}
 
 beforeAll(async () => {
   await harness.setUp();
   await mkdir(harness.backups);
   Object.assign(live, { DATABASE_URL: owner("live"), DATABASE_ADMIN_URL: harness.url() });
+  Object.assign(identity, await makeIdentity());
+  live.SNAPSHOT_IDENTITY = identity.secret;
   await harness.sql("CREATE ROLE owner LOGIN PASSWORD 'owner-password'");
   await harness.sql("CREATE ROLE app LOGIN PASSWORD 'app-password'");
   await harness.sql("CREATE DATABASE live OWNER owner");
@@ -36,13 +45,17 @@ const databases = async (): Promise<string[]> => (await harness.sql("SELECT datn
 const manifestOf = async (file: string): Promise<Manifest> => JSON.parse(await readFile(join(harness.backups, manifestName(file)), "utf8")) as Manifest;
 const choice = (file: string) => ({ backupLocation: harness.backups, file, foreign: false }) as const;
 
-describe.each(["sql.zst", "directory"] as const satisfies SnapshotFormat[])("a snapshot in the format %s", (format) => {
+describe.each([
+  { what: "in the format sql.zst", format: "sql.zst", encrypted: false },
+  { what: "in the format directory", format: "directory", encrypted: false },
+  { what: "that is encrypted", format: "sql.gz", encrypted: true },
+] as const satisfies { what: string; format: SnapshotFormat; encrypted: boolean }[])("a snapshot $what", ({ format, encrypted }) => {
   let file: string;
-  const request = { backupLocation: "", retention: 20, keepVerified: 2, format, release };
+  const request = { backupLocation: "", retention: 20, keepVerified: 2, format, recipients: [] as string[], release };
 
   /** The part of it that is spoiled. */
   const part = async (path: string): Promise<string> => {
-    if (format === "sql.zst") return path;
+    if (format !== "directory") return path;
     const sizes = await Promise.all((await readdir(path)).filter((name) => name.endsWith(".dat.zst")).map(async (name) => ({ name, size: (await stat(join(path, name))).size })));
     return join(path, sizes.sort((a, b) => b.size - a.size)[0]?.name ?? "");
   };
@@ -57,12 +70,14 @@ describe.each(["sql.zst", "directory"] as const satisfies SnapshotFormat[])("a s
 
   it("is taken whole, for its owner alone, with a manifest", async () => {
     request.backupLocation = harness.backups;
+    if (encrypted) request.recipients = [identity.recipient];
     const { exitCode, stderr, result } = await harness.run("snapshot", request, live);
     expect(exitCode, stderr).toBe(0);
     file = basename(result.file);
     expect(formatOf(file)).toBe(format);
     const manifest = await manifestOf(file);
-    expect(manifest).toMatchObject({ file, format, bytes: result.bytes, sha256: result.sha256, rows: 30_001, migration_version: 7 });
+    expect(file.endsWith(".age")).toBe(encrypted);
+    expect(manifest).toMatchObject({ file, format, recipients: request.recipients, bytes: result.bytes, sha256: result.sha256, rows: 30_001, migration_version: 7 });
     const { mode } = await stat(join(harness.backups, file));
     expect((mode & 0o777).toString(8)).toBe(format === "directory" ? "700" : "600");
     const { stdout } = await execa("sh", ["-c", format === "directory" ? 'cd "$FILE" && LC_ALL=C sha256sum * | sha256sum' : 'sha256sum "$FILE"'], { env: { FILE: result.file } });
@@ -72,8 +87,9 @@ describe.each(["sql.zst", "directory"] as const satisfies SnapshotFormat[])("a s
   it("is restored by hand with the words that we give", async () => {
     await harness.sql("CREATE DATABASE byhand");
     const path = `/backups/${file}`;
-    const words = restoreByHand(path, format).replace("DATABASE", "byhand");
-    await docker("run", "--rm", `--network=${harness.network}`, `--volume=${harness.backups}:/backups:ro`, "--entrypoint=sh", "--env", `PGPASSWORD=${harness.password}`, "--env", `PGHOST=${harness.address(20)}`, "--env", "PGUSER=postgres", "--env", "PGDATABASE=byhand", bundledImageTag("ops"), "-c", words);
+    const words = restoreByHand(path, format).replace("DATABASE", "byhand").replace("IDENTITY", "/key");
+    await writeFile(join(harness.directory, "key"), `${identity.secret}\n`, { mode: 0o600 });
+    await docker("run", "--rm", `--network=${harness.network}`, `--volume=${harness.backups}:/backups:ro`, `--volume=${harness.directory}/key:/key:ro`, "--entrypoint=sh", "--env", `PGPASSWORD=${harness.password}`, "--env", `PGHOST=${harness.address(20)}`, "--env", "PGUSER=postgres", "--env", "PGDATABASE=byhand", bundledImageTag("ops"), "-c", words);
     expect(await harness.sql("SELECT count(*), sum(id), has_table_privilege('app', 'events', 'SELECT') FROM events", "byhand")).toBe("30000|450015000|t");
     await harness.sql("DROP DATABASE byhand");
   });
@@ -86,7 +102,7 @@ describe.each(["sql.zst", "directory"] as const satisfies SnapshotFormat[])("a s
     await harness.sql("CREATE DATABASE plain OWNER owner");
     await harness.sql("CREATE EXTENSION pg_trgm; SET ROLE owner; CREATE TABLE notes (t text); INSERT INTO notes VALUES ('x'); CREATE TABLE none (t text)", "plain");
     await harness.sql("ALTER ROLE owner CREATEDB");
-    const own = { DATABASE_URL: owner("plain") };
+    const own = { DATABASE_URL: owner("plain"), SNAPSHOT_IDENTITY: identity.secret };
     const taken = await harness.run("snapshot", request, own);
     expect(taken.exitCode, taken.stderr).toBe(0);
     const { exitCode, stderr } = await harness.run("verify", { ...choice(basename(taken.result.file)), sha256: taken.result.sha256, required: true }, own);
@@ -106,6 +122,27 @@ describe.each(["sql.zst", "directory"] as const satisfies SnapshotFormat[])("a s
     expect(stderr).toMatch(message);
     expect(exitCode).toBe(1);
     expect(await databases()).toEqual(["live"]);
+  });
+
+  it.runIf(encrypted)("can be read by nobody without an identity, or with another one", async () => {
+    expect((await readFile(join(harness.backups, file))).subarray(0, 21).toString()).toBe("age-encryption.org/v1");
+    const without = { ...live, SNAPSHOT_IDENTITY: "" };
+    const strict = await harness.run("verify", { ...choice(file), sha256: null, required: true }, without);
+    expect([strict.exitCode, strict.stderr]).toEqual([1, expect.stringMatching(/is encrypted, and there is no identity that reads it: only its checksum is known to be right\n.*set SNAPSHOT_IDENTITY/)]);
+    const lenient = await harness.run("verify", { ...choice(file), sha256: null, required: false }, without);
+    expect(lenient.result).toMatchObject({ verified: false, reason: expect.stringContaining("is encrypted") as unknown });
+    const other = await harness.run("restore", { ...choice(file), mode: "restore" }, { ...live, SNAPSHOT_IDENTITY: (await makeIdentity()).secret });
+    expect([other.exitCode, other.stderr]).toEqual([1, expect.stringMatching(/can't be unpacked: decrypting failed .*no identity matched any of the recipients/)]);
+    expect(await databases()).toEqual(["live"]);
+  });
+
+  it.runIf(encrypted)("has its identity on no command line while it is read", async () => {
+    const verifying = harness.start("verify", { ...choice(file), sha256: null, required: true }, live);
+    const seen: string[] = [];
+    const ended = verifying.then(() => true);
+    while ((await Promise.race([ended, harness.commandLines().then((lines) => void seen.push(lines))])) !== true);
+    expect(seen.some((lines) => lines.includes("age\0--decrypt"))).toBe(true);
+    for (const lines of seen) expect(lines).not.toContain(identity.secret);
   });
 
   it("takes the place of the live database", async () => {
@@ -141,4 +178,5 @@ describe.each(["sql.zst", "directory"] as const satisfies SnapshotFormat[])("a s
 it("writes a password on no command line, in no log and no state", async () => {
   expect(await harness.written()).not.toContain(harness.password);
   expect(await harness.written()).not.toContain("owner-password");
+  expect(await harness.written()).not.toContain(identity.secret);
 });

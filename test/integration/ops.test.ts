@@ -3,7 +3,9 @@ import { createHash } from "node:crypto";
 import { chown, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundledImageTag } from "../../ops/image.ts";
 import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
@@ -113,7 +115,7 @@ describe("prune", () => {
 });
 
 describe("snapshot", () => {
-  const request = (over: { retention?: number } = {}): Parameters<typeof run<"snapshot">>[1] => ({ backupLocation: harness.backups, retention: over.retention ?? 7, keepVerified: 2, format: "sql.gz", release });
+  const request = (over: { retention?: number } = {}): Parameters<typeof run<"snapshot">>[1] => ({ backupLocation: harness.backups, retention: over.retention ?? 7, keepVerified: 2, format: "sql.gz", recipients: [], release });
   const files = async (): Promise<string[]> => (await readdir(harness.backups)).sort();
 
   it("can be restored into a fresh database, permissions too, with psql stopping at the first error", async () => {
@@ -226,8 +228,8 @@ describe("migrate", () => {
     for (const [name, text] of Object.entries(files)) await writeFile(join(directory, "db", "migrations", name), text);
     return directory;
   }
-  async function migrate(files: Record<string, string>, url: string, over: { river?: boolean; lint?: "error" | "warn"; lockTimeoutMs?: number } = {}): ReturnType<typeof run<"migrate">> {
-    return run("migrate", { release, source: { kind: "tree", repository: await tree(files), digest: "tree-0123456789ab", path: "db/migrations" }, river: false, lint: "off", lockTimeoutMs: 2000, statementTimeoutMs: 30_000, ...over }, { DATABASE_URL: url });
+  async function migrate(files: Record<string, string>, url: string, over: { river?: boolean; lint?: "error" | "warn"; lockTimeoutMs?: number; lockAttempts?: number } = {}): ReturnType<typeof run<"migrate">> {
+    return run("migrate", { release, source: { kind: "tree", repository: await tree(files), digest: "tree-0123456789ab", path: "db/migrations" }, river: false, lint: "off", lockTimeoutMs: 2000, lockAttempts: 1, statementTimeoutMs: 30_000, ...over }, { DATABASE_URL: url });
   }
   const version = (database: string): Promise<string> => harness.sql("SELECT version, dirty FROM schema_migrations", database);
 
@@ -296,9 +298,41 @@ describe("migrate", () => {
     const { exitCode, stderr } = await running;
     expect(stderr).toContain("lock timeout");
     expect(stderr).toContain("rolled back as a whole");
+    expect(stderr).toContain("→ a transaction holds the table: SELECT pid");
     expect(exitCode).toBe(1);
     await harness.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");
     await holder;
+  });
+
+  it("never holds up the live server behind a lock that it waits for, and has it in the end", async () => {
+    const url = await harness.database("busy");
+    await migrate(good, url);
+    // A report that runs for six seconds, and the live server's short questions beside it.
+    const holder = harness.sql("BEGIN; SELECT count(*) FROM b; SELECT pg_sleep(6); COMMIT", "busy");
+    await eventually("the lock is held", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE relation = 'b'::regclass", "busy")) !== "0");
+    const client = new pg.Client(url);
+    await client.connect();
+    const live = { running: true, longestMs: 0, asked: 0 };
+    const asking = (async () => {
+      while (live.running) {
+        const started = performance.now();
+        await client.query("SELECT count(*) FROM b");
+        live.longestMs = Math.max(live.longestMs, performance.now() - started);
+        live.asked += 1;
+        await sleep(10);
+      }
+    })();
+    const { exitCode, stderr, result } = await migrate({ ...good, "3_c.up.sql": "ALTER TABLE b ADD COLUMN c int;" }, url, { lockTimeoutMs: 500, lockAttempts: 20 });
+    live.running = false;
+    await asking;
+    await client.end();
+    await holder;
+    expect(exitCode, stderr).toBe(0);
+    expect(result).toMatchObject({ from: 2, to: 3, applied: ["3_c.up.sql"] });
+    expect(stderr).toMatch(/a lock was not to be had within 0\.5 s, and was given up so that nobody waits behind it; attempt 2 of 20 in 2 s/);
+    expect(live.asked).toBeGreaterThan(50);
+    expect(live.longestMs).toBeLessThan(2_000);
+    expect(await version("busy")).toBe("3|f");
   });
 
   it("lets one migration after the other, and finishes the file at hand when it is interrupted", async () => {
@@ -308,7 +342,7 @@ describe("migrate", () => {
     // The first file takes as long as this lock is held.
     const holder = harness.sql("SELECT pg_advisory_lock(42), pg_sleep(120)", "serial").catch(() => undefined);
     await eventually("the lock is held", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42")) === "1");
-    const first = harness.start("migrate", { release, source, river: false, lint: "off", lockTimeoutMs: 60_000, statementTimeoutMs: 60_000 }, { DATABASE_URL: url });
+    const first = harness.start("migrate", { release, source, river: false, lint: "off", lockTimeoutMs: 60_000, lockAttempts: 1, statementTimeoutMs: 60_000 }, { DATABASE_URL: url });
     await eventually("the first file is applied", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted")) === "1");
     const second = migrate(slow, url);
     await eventually("the second one waits", async () => (await harness.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'togather-migrate%' AND datname = 'serial'")) >= "3");
@@ -351,7 +385,7 @@ describe("migrate", () => {
     const commit = (await git("rev-parse", "HEAD")).stdout;
     // The commit counts, not what lies in the working tree.
     await writeFile(join(repository, "db", "migrations", "1_a.up.sql"), "boom");
-    const limits = { river: false, lint: "warn", lockTimeoutMs: 2000, statementTimeoutMs: 30_000 } as const;
+    const limits = { river: false, lint: "warn", lockTimeoutMs: 2000, lockAttempts: 1, statementTimeoutMs: 30_000 } as const;
     const fromCommit = await run("migrate", { release, source: { kind: "commit", repository, commit, path: "db/migrations" }, ...limits }, { DATABASE_URL: url });
     expect(fromCommit.result).toMatchObject({ to: 2 });
 

@@ -38,7 +38,7 @@ describe("rehearse", () => {
        CREATE TABLE river_queue (name text PRIMARY KEY, created_at timestamptz, metadata jsonb NOT NULL DEFAULT '{}', paused_at timestamptz, updated_at timestamptz);`,
       "live",
     );
-    const taken = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", release }, live());
+    const taken = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release }, live());
     expect(taken.exitCode, taken.stderr).toBe(0);
     snapshot = { file: basename(taken.result.file), sha256: taken.result.sha256 };
   }, 300_000);

@@ -34,7 +34,7 @@ beforeAll(async () => {
 afterAll(() => harness.tearDown());
 
 async function snapshot(): Promise<string> {
-  const { exitCode, stderr, result } = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", release }, live);
+  const { exitCode, stderr, result } = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release }, live);
   expect(exitCode, stderr).toBe(0);
   return basename(result.file);
 }
@@ -92,7 +92,7 @@ describe("verify", () => {
     await harness.sql("CREATE EXTENSION pg_trgm; SET ROLE owner; CREATE TABLE notes (t text); INSERT INTO notes VALUES ('x'); CREATE TABLE none (t text)", "plain");
     await harness.sql("ALTER ROLE owner CREATEDB");
     const own = { DATABASE_URL: owner("plain") };
-    const taken = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", release }, own);
+    const taken = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release }, own);
     const { exitCode, stderr } = await harness.run("verify", { ...choice(basename(taken.result.file)), sha256: taken.result.sha256, required: true }, own);
     expect(exitCode, stderr).toBe(0);
     await harness.sql("ALTER ROLE owner NOCREATEDB");
@@ -256,7 +256,7 @@ describe("a full disk", () => {
       await harness.sql("CREATE DATABASE noise");
       // Random bytes: as hexadecimal digits they take more than the disk has, however well they are packed.
       await harness.sql("CREATE TABLE noise AS SELECT decode(string_agg(md5(random()::text || n || m), ''), 'hex') AS b FROM generate_series(1, 300) n, generate_series(1, 16000) m GROUP BY n", "noise");
-      const request = { backupLocation: small, retention: 7, keepVerified: 2, format: "sql.gz" as const, release };
+      const request = { backupLocation: small, retention: 7, keepVerified: 2, format: "sql.gz" as const, recipients: [], release };
       const { exitCode, stderr } = await harness.run("snapshot", request, { DATABASE_URL: harness.url("noise") });
       expect(stderr).toMatch(/ENOSPC|no space left/i);
       expect(exitCode).toBe(1);

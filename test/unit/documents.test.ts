@@ -99,7 +99,7 @@ describe("docs/settings.md", () => {
     const plain = (cell?: string): string => (cell ?? "").replaceAll("`", "");
     const listed = Object.fromEntries(table(settings, "How deployments behave").map(([key, value]) => [plain(key), plain(value)]));
     const flat = Object.fromEntries(
-      Object.entries(defaults).flatMap(([group, values]) => Object.entries(values).map(([key, value]) => [`${group}.${key}`, String(value)])),
+      Object.entries(defaults).flatMap(([group, values]) => Object.entries(values).map(([key, value]) => [`${group}.${key}`, Array.isArray(value) ? JSON.stringify(value) : String(value)])),
     );
     expect(listed).toEqual(flat);
   });

@@ -42,6 +42,7 @@ const results: Record<string, unknown> = {
   database: { serverVersion: "17.0", role: "app", migrationRole: "owner", durationMs: 1 },
   snapshot: { file: "/b/s.sql.gz", bytes: 1, sha256: "0", migrationVersion: null, durationMs: 1 },
   verify: { verified: true, reason: null, rows: 1, tables: 1, durationMs: 1 },
+  copy: { copied: "https://s3/b/s.sql.gz", reason: null, durationMs: 1 },
   rehearse: { skipped: null, verified: true, rows: 1, tables: 1, files: [], serving: null, durationMs: 1 },
   migrate: { from: null, to: 4, expected: 4, applied: [], durationMs: 1 },
   gate: { attempts: 1, durationMs: 1, checks: {} },

@@ -47,7 +47,7 @@ describe("defaults", () => {
     const settings = load(staging);
     expect(settings.deployment).toEqual({
       deployment: { strategy: "blue-green", health_check_retries: 30, health_check_interval: 2, grace_period: 10, post_switch_checks: "auto" },
-      database: { snapshot_retention: 7, snapshot_keep_verified: 2, snapshot_format: "sql.gz", snapshot_verify: "auto", migration_rehearsal: "auto", serving_release_check: "auto", backup_location: "/var/backups/togather" },
+      database: { snapshot_retention: 7, snapshot_keep_verified: 2, snapshot_format: "sql.gz", snapshot_recipients: [], snapshot_copy: null, snapshot_verify: "auto", migration_rehearsal: "auto", serving_release_check: "auto", backup_location: "/var/backups/togather" },
       logging: { location: "/var/log/togather/deployments", retention: 100 },
       images: { retention: 3 },
       state: { location: "/var/lib/togather" },
@@ -329,5 +329,55 @@ describe("a rollout", () => {
     ['{"backe":"5m"}', /togather:rollout/],
   ])("refuses %s", (rollout, message) => {
     expect(problems({ ...staging, rollout }).join("\n")).toMatch(message);
+  });
+});
+
+describe("standby", () => {
+  it("runs on unless it is told otherwise", () => {
+    expect(load(staging)).toMatchObject({ standby: "running", drainTimeout: "60s" });
+    expect(problems({ ...staging, standby: "paused" })).toEqual([expect.stringContaining('togather:standby: expected running, stopped or removed, found "paused"')]);
+    expect(problems({ ...staging, drainTimeout: "2h" })).toEqual([expect.stringContaining("togather:drainTimeout: expected a time such as 30s, 5m or 1h, at most 1h")]);
+  });
+});
+
+describe("snapshots that are encrypted", () => {
+  const recipient = `age1${"q".repeat(58)}`;
+  const identity = `AGE-SECRET-KEY-1${"Q".repeat(58)}`;
+  const encrypted = (database: Record<string, unknown> = {}): Record<string, unknown> => ({ deployment: { database: { snapshot_recipients: [recipient], ...database } } });
+  it("need an identity where they have to be proved", () => {
+    expect(load({ ...staging, ...encrypted() }).snapshotIdentity).toBeUndefined();
+    expect(load({ ...staging, ...encrypted() }, { ...secrets, SNAPSHOT_IDENTITY: identity }).snapshotIdentity).toBe(identity);
+    const config = { ...staging, environment: "production" };
+    const found = (more: Record<string, unknown>, environment: NodeJS.ProcessEnv = secrets): string[] => problems({ ...config, ...more }, environment).filter((problem) => problem.includes("napshot"));
+    expect(found(encrypted())).toEqual([expect.stringContaining("togather:snapshotIdentity: is missing: snapshots are encrypted")]);
+    expect(found(encrypted(), { ...secrets, SNAPSHOT_IDENTITY: identity })).toEqual([]);
+    expect(found(encrypted({ snapshot_verify: "when-possible", migration_rehearsal: "when-possible" }))).toEqual([]);
+  });
+
+  it.each([
+    [encrypted({ snapshot_recipients: ["ssh-ed25519 AAAA"] }), {}, "database.snapshot_recipients"],
+    [encrypted({ snapshot_format: "directory" }), {}, "database.snapshot_recipients: snapshots in the format directory can't be encrypted -> database.snapshot_format: sql.zst"],
+    [{}, { SNAPSHOT_IDENTITY: recipient.padEnd(74, "x") }, "environment variable SNAPSHOT_IDENTITY: is no secret key of age"],
+  ])("are refused as %j with %j", (change, environment, expected) => {
+    expect(problems({ ...staging, ...change }, { ...secrets, ...environment })).toEqual([expect.stringContaining(expected)]);
+  });
+});
+
+describe("copies of snapshots", () => {
+  const copied = (over: Record<string, unknown> = {}): Record<string, unknown> => ({ ...staging, deployment: { database: { snapshot_copy: { endpoint: "https://s3.example.org", bucket: "backups", ...over } } } });
+
+  it("have defaults, and need credentials", () => {
+    const settings = load(copied(), { ...secrets, SNAPSHOT_COPY_KEY_ID: "id", SNAPSHOT_COPY_SECRET: "secret" });
+    expect(settings.deployment.database.snapshot_copy).toEqual({ endpoint: "https://s3.example.org", region: "us-east-1", bucket: "backups", prefix: "", failure: "error" });
+    expect(settings.snapshotCopyCredentials).toEqual({ keyId: "id", secret: "secret" });
+    expect(problems(copied())).toEqual([expect.stringContaining("togather:snapshotCopyKeyId: is missing"), expect.stringContaining("togather:snapshotCopySecret: is missing")]);
+  });
+
+  it.each([
+    [{ endpoint: "s3.example.org" }, "snapshot_copy.endpoint: expected a URL such as https://s3.example.org"],
+    [{ bucket: "No Bucket" }, "snapshot_copy.bucket: expected the name of a bucket"],
+    [{ prefix: "togather" }, "snapshot_copy.prefix: expected nothing, or a path that ends with /"],
+  ])("are refused with %j", (over, expected) => {
+    expect(problems(copied(over), { ...secrets, SNAPSHOT_COPY_KEY_ID: "id", SNAPSHOT_COPY_SECRET: "secret" })).toEqual([expect.stringContaining(expected)]);
   });
 });

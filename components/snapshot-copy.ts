@@ -1,0 +1,46 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { DeploymentFile } from "../config/deployment-file.ts";
+import type { StepResult } from "../ops/contract.ts";
+import type { HostContext } from "./host.ts";
+import type { Snapshot } from "./snapshot.ts";
+import { declareStep } from "./step.ts";
+
+export interface SnapshotCopyArgs {
+  context: HostContext;
+  networkName: pulumi.Input<string>;
+  /** Directory on the Docker host. */
+  backupLocation: string;
+  snapshot: Snapshot;
+  /** The storage. */
+  to: NonNullable<DeploymentFile["database"]["snapshot_copy"]>;
+  /** Of the storage. Secret. */
+  credentials: { keyId: string; secret: string };
+}
+
+/** A copy of a snapshot in an S3-compatible storage, for the day on which the Docker host is gone. Nothing here removes it. */
+export class SnapshotCopy extends pulumi.ComponentResource {
+  readonly result: pulumi.Output<StepResult<"copy">>;
+
+  constructor(name: string, args: SnapshotCopyArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("togather:deployment:SnapshotCopy", name, {}, opts);
+    const { result: taken } = args.snapshot;
+    const { endpoint, region, bucket, prefix, failure } = args.to;
+    const step = declareStep(
+      `${name}-upload`,
+      "copy",
+      {
+        ...args.context.common,
+        ...args.context.directories,
+        network: args.networkName,
+        backupLocation: args.backupLocation,
+        file: taken.apply(({ file }) => file.slice(file.lastIndexOf("/") + 1)),
+        sha256: taken.apply(({ sha256 }) => sha256),
+        ...{ endpoint, region, bucket, prefix, failure },
+      },
+      { ...args.context.step, secrets: { SNAPSHOT_COPY_KEY_ID: args.credentials.keyId, SNAPSHOT_COPY_SECRET: args.credentials.secret } },
+      { parent: this, dependsOn: opts?.dependsOn },
+    );
+    this.result = step.result;
+    this.registerOutputs({ copied: this.result.apply(({ copied }) => copied) });
+  }
+}

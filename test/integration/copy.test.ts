@@ -1,0 +1,93 @@
+/** Copies of snapshots in an S3-compatible storage: a real server, that stands beside the database. */
+import { createHash } from "node:crypto";
+import { mkdir, readdir, readFile, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { StepRequest } from "../../ops/contract.ts";
+import { networkVariables } from "../../ops/network-variables.ts";
+import { manifestName, snapshotFormats } from "../../ops/snapshot-format.ts";
+import { docker, eventually, Harness, type Outcome } from "../../ops/testing/harness.ts";
+
+const image = "togather-test-s3-server";
+const harness = new Harness();
+const storage = `togather-${harness.name}-s3`;
+const credentials = { SNAPSHOT_COPY_KEY_ID: "copy-key-canary-1", SNAPSHOT_COPY_SECRET: "copy-secret-canary-2" };
+const release = { version: "v2.0.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
+
+beforeAll(async () => {
+  await harness.setUp();
+  await mkdir(harness.backups);
+  const network = Object.entries(networkVariables(process.env)).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]);
+  await execa("docker", ["build", "--quiet", "--tag", image, ...network, join(import.meta.dirname, "../s3-server")]);
+  await docker("run", "--detach", `--name=${storage}`, `--network=${harness.network}`, "--env", `ROOT_ACCESS_KEY=${credentials.SNAPSHOT_COPY_KEY_ID}`, "--env", `ROOT_SECRET_KEY=${credentials.SNAPSHOT_COPY_SECRET}`, image);
+  await docker("exec", storage, "mkdir", "/data/backups");
+  await harness.sql("CREATE DATABASE live");
+  await harness.sql("CREATE TABLE events AS SELECT n, md5(n::text) AS name FROM generate_series(1, 20000) n", "live");
+}, 900_000);
+afterAll(() => harness.tearDown());
+
+async function snapshot(format: (typeof snapshotFormats)[number]): Promise<{ file: string; sha256: string }> {
+  const { exitCode, stderr, result } = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format, recipients: [], release }, { DATABASE_URL: harness.url("live") });
+  expect(exitCode, stderr).toBe(0);
+  return { file: basename(result.file), sha256: result.sha256 };
+}
+function copy(of: { file: string; sha256: string }, over: Partial<StepRequest<"copy">> = {}, environment = credentials): Promise<Outcome<"copy">> {
+  return harness.run("copy", { backupLocation: harness.backups, ...of, endpoint: `http://${storage}:9000`, region: "us-east-1", bucket: "backups", prefix: "production/", failure: "error", ...over }, environment);
+}
+
+describe("a copy", () => {
+  it.each(snapshotFormats)("of a snapshot in the format %s is what is on the host, with its manifest, and is made once", async (format) => {
+    const taken = await snapshot(format);
+    const { exitCode, stderr, result } = await copy(taken);
+    expect(exitCode, stderr).toBe(0);
+    expect(result.copied).toBe(`http://${storage}:9000/backups/production/${taken.file}`);
+    const path = join(harness.backups, taken.file);
+    const files = (await stat(path)).isDirectory() ? (await readdir(path)).map((name) => `${taken.file}/${name}`) : [taken.file];
+    for (const file of [...files, manifestName(taken.file)]) {
+      // Asked by another client than the one that wrote it.
+      const { stdout } = await execa("docker", ["run", "--rm", `--network=${harness.network}`, "--entrypoint=curl", await harness.image("nginx"), "--silent", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", `${credentials.SNAPSHOT_COPY_KEY_ID}:${credentials.SNAPSHOT_COPY_SECRET}`, `http://${storage}:9000/backups/production/${file}`], { encoding: "buffer", stripFinalNewline: false });
+      const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+      expect(digest(stdout), file).toBe(digest(await readFile(join(harness.backups, file))));
+    }
+    const written = (): Promise<string> => docker("exec", storage, "stat", "--format=%Y %i", `/data/backups/production/${files[0] ?? ""}`);
+    const before = await written();
+    expect((await copy(taken)).exitCode).toBe(0);
+    expect(await written()).toBe(before);
+  });
+
+  it("that the storage refuses is an error or a warning, with what to check", async () => {
+    const taken = await snapshot("sql.gz");
+    const wrong = await copy(taken, {}, { ...credentials, SNAPSHOT_COPY_SECRET: "copy-secret-canary-3" });
+    expect([wrong.exitCode, wrong.stderr]).toEqual([1, expect.stringMatching(/is not copied to http:\S+\/backups: .*(SignatureDoesNotMatch|403|Forbidden)[\s\S]*check database\.snapshot_copy, SNAPSHOT_COPY_KEY_ID/)]);
+    const nowhere = await copy(taken, { bucket: "nowhere", failure: "warn" });
+    expect(nowhere.exitCode, nowhere.stderr).toBe(0);
+    expect(nowhere.result).toMatchObject({ copied: null, reason: expect.stringMatching(/NoSuchBucket|404|Not Found/i) as unknown });
+    expect(nowhere.stderr).toMatch(/WARN .*is not copied to/);
+  });
+
+  it("goes on where a storage that was gone has left off", async () => {
+    const taken = await snapshot("sql.zst");
+    await docker("stop", "--time", "1", storage);
+    const gone = await copy(taken);
+    expect(gone.exitCode, gone.stderr).toBe(1);
+    await docker("start", storage);
+    await eventually("the storage answers", async () => (await copy(taken)).exitCode === 0, 30);
+    expect(await docker("exec", storage, "ls", "/data/backups/production")).toContain(taken.file);
+  });
+
+  it("has its credentials on no command line, in no log and no state", async () => {
+    await harness.sql("CREATE TABLE more AS SELECT decode(string_agg(md5(random()::text || n || m), ''), 'hex') AS b FROM generate_series(1, 40) n, generate_series(1, 16000) m GROUP BY n", "live");
+    const copying = copy(await snapshot("sql.gz"));
+    const seen: string[] = [];
+    const ended = copying.then(() => true);
+    while ((await Promise.race([ended, harness.commandLines().then((lines) => void seen.push(lines))])) !== true);
+    expect((await copying).exitCode).toBe(0);
+    expect(seen.some((lines) => lines.includes("rclone\0copyto"))).toBe(true);
+    const { stdout, stderr } = await copying;
+    for (const secret of [...Object.values(credentials), "copy-secret-canary-3"]) {
+      for (const lines of seen) expect(lines).not.toContain(secret);
+      expect(stdout + stderr + (await harness.written())).not.toContain(secret);
+    }
+  });
+});
