@@ -3,18 +3,19 @@ import type { Settings } from "../config/load.ts";
 import { migrationSource } from "../config/migration-source.ts";
 import { newMigrations } from "../ops/client/pending-migrations.ts";
 import type { Serving } from "../ops/client/serving-slot.ts";
+import type { SlotName } from "../ops/contract.ts";
 
 /**
  * Warns, in a preview, of what the lint finds in migrations that a deployment would run. Loads the parser only when there are any.
  * @param pending their files. Undefined where the database was not asked: then those are meant that the release to serve has
  * beside the one that serves, where both are commits.
  */
-export async function warnOfMigrations({ activeSlot, slots, source, rules }: Settings, serving: Serving | undefined, pending: readonly string[] | undefined): Promise<void> {
-  const release = slots[activeSlot];
+export async function warnOfMigrations({ slots, source, rules }: Settings, slot: SlotName, serving: Serving | undefined, pending: readonly string[] | undefined): Promise<void> {
+  const release = slots[slot];
   // Before anything serves, there is nothing yet that a migration could harm.
   if (rules.migrationLint === "off" || serving === undefined || release === undefined || release.image !== undefined) return;
   const of = (commit: string): Parameters<typeof newMigrations>[0] => ({ repository: source.repository, commit, path: source.migrations });
-  const files = pending ?? (serving.slot === activeSlot ? [] : await newMigrations(of(release.commit), of(serving.release.commit)));
+  const files = pending ?? (serving.slot === slot ? [] : await newMigrations(of(release.commit), of(serving.release.commit)));
   if (files === undefined || files.length === 0) return;
   const [{ lintMigrations }, { migrationFiles }, { textsIn }, { findingLines }] = await Promise.all([
     import("../ops/lint/lint.ts"),

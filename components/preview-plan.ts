@@ -1,15 +1,16 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/load.ts";
-import { isSameRelease, otherSlot, planLine } from "../config/plan.ts";
+import { isSameRelease, otherSlot, planLine, releasedSlot } from "../config/plan.ts";
 import { askDatabase, NoDatabase } from "../ops/client/database.ts";
 import { pendingMigrations } from "../ops/client/pending-migrations.ts";
+import type { SlotName } from "../ops/contract.ts";
 import type { Serving } from "../ops/client/serving-slot.ts";
 import { hasEngine } from "./host-lock.ts";
 import { warnOfMigrations } from "./migration-lint.ts";
 
-/** The migrations that the release to serve would run; undefined where nobody can tell, such as for an image. */
-async function migrationsOf({ name, host, activeSlot, slots, source, database }: Settings): Promise<string[] | undefined> {
-  const release = slots[activeSlot];
+/** The migrations that a slot's release would run; undefined where nobody can tell, such as for an image. */
+async function migrationsOf({ name, host, slots, source, database }: Settings, slot: SlotName): Promise<string[] | undefined> {
+  const release = slots[slot];
   // An external database is asked by a container, which takes longer than the whole preview: togather --dry-run does.
   if (release === undefined || release.image !== undefined || database.mode === "external") return undefined;
   const version = await askDatabase({ name, host, extensions: [] }).then(
@@ -33,11 +34,12 @@ export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>)
       const idle = otherSlot(activeSlot);
       const held = { ...serving?.held, ...(standby === "removed" && serving?.slot !== idle ? { [idle]: slots[idle] } : {}) };
       // Only a release that is not there yet runs any.
-      const runs = !skipMigrations && !isSameRelease(slots[activeSlot], held[activeSlot]);
-      const migrations = runs ? await migrationsOf(settings) : undefined;
+      const released = releasedSlot(held, { activeSlot, slots });
+      const runs = !skipMigrations && !isSameRelease(slots[released], held[released]);
+      const migrations = runs ? await migrationsOf(settings, released) : undefined;
       const plan = planLine({ serving, slots: held }, { activeSlot, slots, skipMigrations, force, rollout, standby, migrations });
       await pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
-      if (runs) await warnOfMigrations(settings, serving, migrations);
+      if (runs) await warnOfMigrations(settings, released, serving, migrations);
     })
     // What can't be asked is an error of its own.
     .catch(() => undefined);

@@ -42,6 +42,15 @@ export function isSameRelease(a: Release | undefined, b: Release | undefined): b
   return a.version === b.version && (a.commit.startsWith(b.commit) || b.commit.startsWith(a.commit));
 }
 
+/** The slot that gets a release whose migrations would run: the one that is to serve, or, where only the other one changes, that. */
+export function releasedSlot(held: Before["slots"], { activeSlot, slots }: Pick<Wanted, "activeSlot" | "slots">): SlotName {
+  const changes = (slot: SlotName): boolean => {
+    const setting = slots[slot];
+    return setting !== undefined && !isSameRelease(plainRelease(setting), held[slot]);
+  };
+  return !changes(activeSlot) && changes(otherSlot(activeSlot)) ? otherSlot(activeSlot) : activeSlot;
+}
+
 /** `v1.4.0 (1a2b3c4)` */
 export function describeRelease({ version, commit }: Release): string {
   const short = shortCommit(commit);

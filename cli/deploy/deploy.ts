@@ -14,7 +14,7 @@ import { columns, invocation, type Output } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import { areStale, describeLock, heldText, isLocked, locksIn } from "./backend-lock.ts";
 import { endings, PhaseTracker, type Interruption } from "./phases.ts";
-import { describeRelease, planSentences, plainRelease, type Before, type Serving } from "../../config/plan.ts";
+import { describeRelease, planSentences, plainRelease, releasedSlot, type Before, type Serving } from "../../config/plan.ts";
 import { Progress, seconds } from "./progress.ts";
 import type { PulumiStack, RunEnd, StackOutputs } from "./pulumi-stack.ts";
 import { schemaVersion } from "./schema-version.ts";
@@ -121,10 +121,10 @@ class Interrupts {
   }
 }
 
-/** The migrations that the release to serve would run; undefined where nobody can tell. */
-async function migrationsOf(settings: PlainSettings, pulumi: PulumiStack): Promise<string[] | undefined> {
-  const { activeSlot, slots, source } = settings;
-  const release = slots[activeSlot];
+/** The migrations that the new release would run; undefined where nobody can tell. */
+async function migrationsOf(settings: PlainSettings, before: Before, pulumi: PulumiStack): Promise<string[] | undefined> {
+  const { slots, source } = settings;
+  const release = slots[releasedSlot(before.slots, settings)];
   if (release === undefined || !("commit" in release)) return undefined;
   const version = await schemaVersion(settings, () => Promise.resolve(pulumi));
   return version === undefined ? undefined : pendingMigrations({ repository: resolve(project, source.repository), commit: release.commit, path: source.migrations }, version);
@@ -196,7 +196,7 @@ export async function deploy(deployment: Deployment): Promise<number> {
 async function run(deployment: Deployment, interrupts: Interrupts): Promise<number> {
   const { file, pulumi, before, output, dryRun, skipMigrations, force } = deployment;
   const settings = file.settings();
-  const migrations = dryRun ? await migrationsOf(settings, pulumi) : undefined;
+  const migrations = dryRun ? await migrationsOf(settings, before, pulumi) : undefined;
   const wanted = { activeSlot: settings.activeSlot, slots: settings.slots, rollout: settings.rollout, standby: settings.standby, skipMigrations: skipMigrations || settings.skipMigrations, force, migrations };
   const examined = dryRun ? examine({ settings, pulumi }, project) : undefined;
   const plan = isDevelopment(settings) ? ["one server runs the working tree, and is built again at every change"] : planSentences(before, wanted);

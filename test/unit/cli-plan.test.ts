@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { planLine, type Before } from "../../config/plan.ts";
+import { planLine, releasedSlot, type Before } from "../../config/plan.ts";
 import { resolveImage } from "../../cli/deploy/resolve-release.ts";
 import { rollbackTarget } from "../../cli/deploy/rollback-target.ts";
 import { Failure } from "../../cli/failure.ts";
@@ -21,6 +21,20 @@ describe("the plan in words", () => {
     expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: v14 }, rollout })).toMatch(/traffic moves blue to green, by 5, 50 and 100 %, 60s each, and is watched for 5m$/);
     expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: v14 }, rollout: { ...rollout, steps: [], bake: "0s" } })).toMatch(/traffic moves blue to green$/);
     expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: v12 }, rollout })).toMatch(/traffic moves blue to green$/);
+  });
+
+  it("takes the migrations of the slot that gets a release, also where traffic stays", () => {
+    expect(releasedSlot(blueServes.slots, { activeSlot: "green", slots: { blue: v13, green: v14 } })).toBe("green");
+    expect(releasedSlot(blueServes.slots, { activeSlot: "blue", slots: { blue: v13, green: v14 } })).toBe("green");
+    expect(releasedSlot(blueServes.slots, { activeSlot: "blue", slots: { blue: v13, green: v12 } })).toBe("blue");
+    expect(releasedSlot({}, { activeSlot: "blue", slots: { blue: v13 } })).toBe("blue");
+  });
+
+  it("says what becomes of the slot that has served", () => {
+    const release = { ...normal, activeSlot: "green", slots: { blue: v13, green: v14 } } as const;
+    expect(planLine(blueServes, { ...release, standby: "stopped" })).toMatch(/traffic moves blue to green; then blue is drained and stopped$/);
+    expect(planLine(blueServes, { ...release, standby: "running" })).toMatch(/traffic moves blue to green$/);
+    expect(planLine(blueServes, { ...release, activeSlot: "blue", standby: "removed" })).toMatch(/traffic stays on blue$/);
   });
 
   it("with how many migrations it will run, where somebody has looked", () => {

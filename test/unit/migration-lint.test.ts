@@ -37,7 +37,7 @@ const serving = (): Serving => ({ slot: "blue", release: slot(0) });
 /** The warnings of a preview; blue serves the first commit. */
 async function preview(environment: EnvironmentName, pending: string[] | undefined, now: Serving | undefined = serving(), activeSlot: "blue" | "green" = "green"): Promise<string[]> {
   const settings = { activeSlot, slots: { blue: slot(0), green: slot(1) }, source: { repository, migrations: "migrations" }, rules: environmentRules[environment] };
-  await warnOfMigrations(settings as unknown as Settings, now, pending);
+  await warnOfMigrations(settings as unknown as Settings, activeSlot, now, pending);
   return warn.mock.calls.map(([message]) => message);
 }
 
@@ -56,7 +56,7 @@ describe("a preview", () => {
     expect(await preview("production", undefined, serving(), "blue")).toEqual([]);
     expect(await preview("production", undefined, { slot: "green", release: slot(1) }, "blue")).toEqual([]);
     const settings = { activeSlot: "blue", slots: { blue: slot(0) }, source: { repository, migrations: "migrations" }, rules: environmentRules.production };
-    await warnOfMigrations(settings as unknown as Settings, undefined, ["1_a.up.sql"]);
+    await warnOfMigrations(settings as unknown as Settings, "blue", undefined, ["1_a.up.sql"]);
     expect(warn).not.toHaveBeenCalled();
   });
 });
