@@ -175,6 +175,8 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
         healthPath: source.healthPath,
         expectedMigration: migration?.result.apply(({ expected }) => expected) ?? null,
         gate: { retries, intervalSeconds, graceSeconds },
+        // The one that is to serve has another gate before the switch, which starts it.
+        whenStopped: settings.standby === "stopped" ? "pass" : "start",
         serving: last?.slot === slot && staysInPlace(settings, last),
       },
       { ...onHost, dependsOn: migration === undefined ? [image, ops, ...check] : [migration] },
@@ -199,7 +201,8 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
     { dependsOn: [traffic, ...[...declared.values()].filter((slot) => slot !== undefined)] },
   );
 
-  new Standby("standby", { context, mode: settings.standby, idle: otherSlot(activeSlot), drainMs: milliseconds(settings.drainTimeout) }, { dependsOn: [record] });
+  const idle = otherSlot(activeSlot);
+  new Standby("standby", { context, mode: settings.standby, idle: { slot: idle, release: slots[idle], containerId: declared.get(idle)?.containerId }, drainMs: milliseconds(settings.drainTimeout) }, { dependsOn: [record] });
   new ImageRetention("image-retention", { context, releases: Object.values(slots), bundled: [ops, nginxImage], retention: deployment.images.retention }, { dependsOn: [record] });
   for (const begin of afterwards) begin([record]);
 

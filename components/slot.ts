@@ -1,7 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { SlotRelease } from "../config/load.ts";
-import type { SlotName, StepResult } from "../ops/contract.ts";
+import type { SlotName, StepRequest, StepResult } from "../ops/contract.ts";
 import { containerLabels, containerLogging, type HostContext } from "./host.ts";
 import { releaseLabels } from "../ops/client/serving-slot.ts";
 import { plainRelease } from "./releases.ts";
@@ -35,6 +35,8 @@ export interface SlotArgs {
   /** Lowest schema version that the release needs; null where it is not known. */
   expectedMigration: pulumi.Input<number | null>;
   gate: { retries: number; intervalSeconds: number; graceSeconds: number };
+  /** What the gate does with a container that was stopped. */
+  whenStopped: StepRequest<"gate">["whenStopped"];
   /**
    * The slot takes requests at this moment. Its container then stays as it is, whatever else changes (a rotated secret,
    * another log level): replacing it would be an outage. The change reaches it when it is idle.
@@ -50,6 +52,7 @@ export class Slot extends pulumi.ComponentResource {
   /** What the router sends requests to. */
   readonly address: string;
   readonly gate: pulumi.Output<StepResult<"gate">>;
+  readonly containerId: pulumi.Output<string>;
   /** What its gate is asked. */
   readonly gateStep: { request: StepInputs<"gate">; environment: StepEnvironment };
 
@@ -108,7 +111,7 @@ export class Slot extends pulumi.ComponentResource {
         healthPath: args.healthPath,
         ...args.gate,
         expectedMigration: args.expectedMigration,
-        start: false,
+        whenStopped: args.whenStopped,
       },
       environment: {
         ...step,
@@ -121,6 +124,7 @@ export class Slot extends pulumi.ComponentResource {
     };
     const gate = declareStep(`${name}-gate`, "gate", this.gateStep.request, this.gateStep.environment, { parent: this });
     this.address = `${args.address}:${args.port}`;
+    this.containerId = container.id;
     this.gate = gate.result;
     this.registerOutputs({ address: this.address, release: plainRelease(args.release), containerId: container.id });
   }

@@ -1,6 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { SlotName, StandbyMode, StepResult } from "../ops/contract.ts";
+import type { SlotRelease } from "../config/load.ts";
 import type { HostContext } from "./host.ts";
+import { plainRelease } from "./releases.ts";
 import type { Slot } from "./slot.ts";
 import { declareStep } from "./step.ts";
 
@@ -8,8 +10,8 @@ export interface StandbyArgs {
   context: HostContext;
   /** What becomes of the slot that does not serve. */
   mode: StandbyMode;
-  /** The slot that does not serve. */
-  idle: SlotName;
+  /** The slot that does not serve, what it holds, and its container. */
+  idle: { slot: SlotName; release: SlotRelease | undefined; containerId: pulumi.Output<string> | undefined };
   /** How long its open requests are waited for, in ms. */
   drainMs: number;
 }
@@ -21,7 +23,8 @@ export class Standby extends pulumi.ComponentResource {
   constructor(name: string, args: StandbyArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Standby", name, {}, opts);
     const { context, mode, idle, drainMs } = args;
-    const request = { ...context.common, mode, idle: mode === "running" ? null : idle, drainMs };
+    const stopped = { slot: idle.slot, release: idle.release === undefined ? null : plainRelease(idle.release), containerId: idle.containerId ?? null };
+    const request = { ...context.common, mode, idle: mode === "running" ? null : pulumi.output(stopped), drainMs };
     const step = declareStep(`${name}-slot`, "standby", request, context.step, { parent: this, dependsOn: opts?.dependsOn });
     this.result = step.result;
     this.registerOutputs({ stopped: this.result.apply(({ stopped }) => stopped) });
@@ -38,7 +41,7 @@ export class Waking extends pulumi.ComponentResource {
   constructor(name: string, { slot }: WakingArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Waking", name, {}, opts);
     const { request, environment } = slot.gateStep;
-    const step = declareStep(`${name}-gate`, "gate", { ...request, start: true }, environment, { parent: this, dependsOn: [slot] });
+    const step = declareStep(`${name}-gate`, "gate", { ...request, whenStopped: "start" }, environment, { parent: this, dependsOn: [slot] });
     this.registerOutputs({ attempts: step.result.apply(({ attempts }) => attempts) });
   }
 }

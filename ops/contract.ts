@@ -351,8 +351,8 @@ export const gateRequestSchema = z.strictObject({
   graceSeconds: z.number(),
   /** Lowest schema version the release needs; null when it has no migrations. */
   expectedMigration: z.number().nullable(),
-  /** Starts the container if it was stopped. */
-  start: z.boolean(),
+  /** What to do with a container that was stopped: start it and gate it, or leave it as it is, where an idle slot is meant to be stopped. */
+  whenStopped: z.enum(["start", "pass"]),
 });
 export const gateCheckNames = ["database", "migrations", "http", "jobs"] as const;
 export const gateResultSchema = z.strictObject({
@@ -432,8 +432,18 @@ export type StandbyMode = (typeof standbyModes)[number];
 export const standbyRequestSchema = z.strictObject({
   ...common,
   mode: z.enum(standbyModes),
-  /** The slot that is to be stopped; null to keep both running: a flip then changes nothing here. */
-  idle: slotNameSchema.nullable(),
+  /**
+   * The slot that is to be stopped, and what it holds; null to keep both running: a flip then changes nothing here. A release that has not
+   * served yet is not stopped: somebody wants to look at it.
+   */
+  idle: z
+    .strictObject({
+      slot: slotNameSchema,
+      release: releaseSchema.nullable(),
+      /** In the request so that a container that was made anew, for a rotated secret for instance, is stopped again; null where there is none. */
+      containerId: z.string().nullable(),
+    })
+    .nullable(),
   drainMs: z.number().int().min(0),
 });
 export const standbyResultSchema = z.strictObject({

@@ -130,6 +130,7 @@ export function describeResult(phase: PhaseName, outputs: unknown): string {
       return count === 0 ? `none to run, schema version ${schema(result["to"])}` : `${count} run, schema version ${schema(result["from"])} to ${schema(result["to"])}`;
     }
     case "gate":
+      if (result["attempts"] === 0) return "is stopped, and stays so";
       return typeof result["attempts"] === "number" ? `passed at attempt ${result["attempts"]}` : "";
     case "standby":
       return typeof result["stopped"] === "string" ? `${result["stopped"]} drained and stopped` : Array.isArray(result["started"]) && result["started"].length > 0 ? `${result["started"].join(", ")} started` : "";

@@ -62,15 +62,22 @@ async function judge(container: ContainerState | "none", request: StepRequest<"g
 
 const dieSchema = z.looseObject({ Actor: z.looseObject({ Attributes: z.record(z.string(), z.string()) }) });
 
-/** Starts the container if the gate is to do that, and it was stopped. What it can't start it leaves to `watchContainer` to explain. */
-export async function startContainer(request: StepRequest<"gate">, { log, signal }: StepContext): Promise<void> {
-  const { containerName, start } = request;
-  if (!start) return;
+/**
+ * Sees to a container that was stopped: starts it, or says that it may stay so. One that ends by itself is restarted by the engine
+ * without end, so that what has exited was stopped by somebody. The rest is for `watchContainer` to explain.
+ */
+export async function seeToStopped(request: StepRequest<"gate">, { log, signal }: StepContext): Promise<"stays" | undefined> {
+  const { containerName, whenStopped } = request;
   const container = await inspect(request);
-  if (container === undefined || container === "none" || container.State.Status === "running") return;
-  log.info(`gate: ${containerName} is ${container.State.Status} and is started`);
+  if (container === undefined || container === "none" || container.State.Status !== "exited") return undefined;
+  if (whenStopped === "pass") {
+    log.info(`gate: ${containerName} is stopped, as an idle slot is to be (togather:standby)`);
+    return "stays";
+  }
+  log.info(`gate: ${containerName} is stopped, and is started`);
   const { ok, stderr } = await tryDocker(["start", containerName], signal);
   if (!ok) throw dockerProblem(stderr);
+  return undefined;
 }
 
 /** Resolves when the container exits; with nothing when the gate has ended before. */

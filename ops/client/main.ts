@@ -49,8 +49,11 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
   const run: StepRun = { step, request: request as StepRun["request"], context, redactor, stopMs };
   switch (step) {
     case "gate": {
-      const { startContainer, watchContainer } = await import("./gate.ts");
-      await startContainer(request as StepRequest<"gate">, context);
+      const { seeToStopped, watchContainer } = await import("./gate.ts");
+      if ((await seeToStopped(request as StepRequest<"gate">, context)) === "stays") {
+        const notAsked = "not asked, it is stopped";
+        return { attempts: 0, durationMs: 0, checks: { database: notAsked, migrations: notAsked, http: notAsked, jobs: notAsked } };
+      }
       return runStep({ ...run, watch: (signal) => watchContainer(request as StepRequest<"gate">, redactor, signal) });
     }
     case "migrate": {

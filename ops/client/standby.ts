@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import type { StepContext } from "../context.ts";
-import { slotNames, type SlotName, type StepRequest, type StepResult } from "../contract.ts";
+import { releaseSchema, slotNames, slotNameSchema, type SlotName, type StepRequest, type StepResult } from "../contract.ts";
 import { StepError } from "../errors.ts";
 import { docker, dockerProblem, lastLines, tryDocker } from "./docker.ts";
 
@@ -61,11 +61,29 @@ async function drain(request: Request, slot: SlotName, { log, signal }: StepCont
   return open;
 }
 
-async function stop(request: Request, slot: SlotName, context: StepContext): Promise<{ stopped: boolean; open: number }> {
+const slotFileSchema = z.looseObject({ served: z.partialRecord(slotNameSchema, releaseSchema).optional() });
+
+/** Whether a slot's release has had all traffic, and kept it. Unknown (a router of an older version) counts as yes. */
+async function hasServed(request: Request, { slot, release }: NonNullable<Request["idle"]>, signal: AbortSignal): Promise<boolean> {
+  const { ok, stdout } = await tryDocker(["exec", `togather-${request.name}-router`, "cat", "/router/state/slot.json"], signal);
+  const served = ok ? slotFileSchema.safeParse(JSON.parse(stdout)).data?.served : undefined;
+  if (served === undefined || release === null) return true;
+  return served[slot]?.version === release.version && served[slot].commit === release.commit;
+}
+
+async function stop(request: Request, idle: NonNullable<Request["idle"]>, context: StepContext): Promise<{ stopped: boolean; open: number }> {
   const { log, signal } = context;
+  const { slot } = idle;
   const container = containerOf(request, slot);
   const before = await stateOf(container, signal);
-  if (before?.status !== "running") return { stopped: false, open: 0 };
+  if (before?.status !== "running") {
+    log.info(`standby: ${slot} does not run`);
+    return { stopped: false, open: 0 };
+  }
+  if (!(await hasServed(request, idle, signal))) {
+    log.info(`standby: ${slot} has not served yet, and stays up to be looked at`);
+    return { stopped: false, open: 0 };
+  }
   const open = await drain(request, slot, context);
   // SIGTERM, and after the container's own stop timeout SIGKILL.
   await docker(["stop", container], signal);
@@ -84,6 +102,6 @@ export async function run(request: Request, context: StepContext): Promise<StepR
   }
   const { stopped, open } = await stop(request, idle, context);
   const durationMs = Math.round(performance.now() - started);
-  context.log.info(stopped ? `standby: ${idle} is drained and stopped after ${(durationMs / 1000).toFixed(1)} s` : `standby: ${idle} does not run`);
-  return { started: [], stopped: stopped ? idle : null, open, durationMs };
+  if (stopped) context.log.info(`standby: ${idle.slot} is drained and stopped after ${(durationMs / 1000).toFixed(1)} s`);
+  return { started: [], stopped: stopped ? idle.slot : null, open, durationMs };
 }

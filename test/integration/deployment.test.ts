@@ -126,7 +126,7 @@ describe("a deployment", () => {
     expect(commands.length).toBeGreaterThanOrEqual(5);
     for (const command of commands) {
       const output = await stack.npmRun(command.replace("production", stack.name).replace("-- up", "-- up --yes --skip-preview"));
-      expect(output, command).toMatch(/unchanged|blue/);
+      expect(output, command).toMatch(/unchanged|blue|_togather\/preview/);
     }
   });
 

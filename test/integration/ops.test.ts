@@ -418,7 +418,7 @@ describe("gate", () => {
     const containerId = await docker("run", "--detach", `--name=${slotName}`, `--network=${harness.network}`, `--ip=${harness.address(10)}`, "--entrypoint=node", bundledImageTag("ops"), "-e", script);
     return run(
       "gate",
-      { slot: "blue", release, containerName: slotName, containerId, url: `http://${harness.address(10)}:8080`, healthPath: "/health", retries: 2, intervalSeconds: 0.2, graceSeconds: 15, expectedMigration: 2, start: false, ...over },
+      { slot: "blue", release, containerName: slotName, containerId, url: `http://${harness.address(10)}:8080`, healthPath: "/health", retries: 2, intervalSeconds: 0.2, graceSeconds: 15, expectedMigration: 2, whenStopped: "start", ...over },
       { DATABASE_URL: harness.url("up") },
     );
   }

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { request } from "node:http";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -23,6 +24,13 @@ describe("the slot that has served", () => {
     await stack.remove();
   });
 
+  /** deployment.yml's part of the stack's settings, as TestStack has it. */
+  const settings = (): Record<string, unknown> => ({
+    database: { backup_location: join(stack.directory, ".togather/backups") },
+    logging: { location: join(stack.directory, ".togather/log") },
+    images: { retention: 1000 },
+    state: { location: join(stack.directory, ".togather/deployment") },
+  });
   const container = (slot: string): string => `togather-${stack.name}-${slot}`;
 
   /** Status, exit code and id of a slot's container. */
@@ -140,6 +148,33 @@ describe("the slot that has served", () => {
     const { stdout } = await stack.togather("status");
     expect(stdout).toMatch(/blue\s+idle\s+v1\.0\.0 \(\w+\)\s+stopped \d+ ?s ago/);
     expect(stdout).toContain("No drift");
+  });
+
+  it("is stopped again when a secret makes its container anew, and kept up when it holds what has not served yet", async () => {
+    const before = { blue: await idOf("blue"), green: await idOf("green") };
+    stack.canaries.JWT_SECRET = `${stack.canaries.JWT_SECRET}rotated`;
+    stack.writeSecrets();
+    const rotated = await stack.run("up");
+    expect(rotated.ok, rotated.output).toBe(true);
+    expect([await state("blue"), await state("green"), await idOf("green")]).toEqual(["exited 0", "running 0", before.green]);
+    expect(await idOf("blue")).not.toBe(before.blue);
+
+    const next = await stack.commit("v1.5.0");
+    stack.set({ slots: { blue: next, green: v2 } });
+    const filled = await stack.run("up");
+    expect(filled.ok, filled.output).toBe(true);
+    expect([await state("blue"), await serving()]).toEqual(["running 0", "green"]);
+    expect(filled.output).toContain("blue has not served yet, and stays up to be looked at");
+
+    stack.set({ slots: { blue: v1, green: v2 } });
+    const back = await stack.run("up");
+    expect(back.ok, back.output).toBe(true);
+    expect(await state("blue")).toBe("exited 0");
+    // Its gate is asked again, and lets it be.
+    stack.set({ deployment: { ...settings(), deployment: { health_check_retries: 5, health_check_interval: 0.5, grace_period: 8 } } });
+    const changed = await stack.run("up");
+    expect(changed.ok, changed.output).toBe(true);
+    expect([await state("blue"), await state("green")]).toEqual(["exited 0", "running 0"]);
   });
 
   it("is started and gated again by a rollback; what is cut off after the time limit is said", async () => {

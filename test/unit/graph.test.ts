@@ -96,9 +96,10 @@ describe("a flip", () => {
     const greenServes: Serving = { slot: "green", release: releases.v2 };
     const stopped = { ...released, standby: "stopped", drainTimeout: "90s" };
     const graph = await runProgram(stopped, greenServes);
-    expect(graph.request("standby-slot")).toMatchObject({ mode: "stopped", idle: "blue", drainMs: 90_000 });
+    expect(graph.request("standby-slot")).toMatchObject({ mode: "stopped", idle: { slot: "blue", release: releases.v1, containerId: "blue-slot-container-id" }, drainMs: 90_000 });
     expect(before(graph, "standby-slot")).toContain("record-entry");
-    expect(graph.request("waking-gate")).toEqual({ ...graph.request("green-slot-gate"), start: true });
+    expect(graph.request("waking-gate")).toEqual({ ...graph.request("green-slot-gate"), whenStopped: "start" });
+    expect(graph.request("blue-slot-gate")).toMatchObject({ whenStopped: "pass" });
     expect(before(graph, "switch-traffic")).toContain("waking-gate");
     const changes = changed(graph, await runProgram({ ...stopped, activeSlot: "blue" }, greenServes));
     expect(changes).toEqual(["begin-entry", "record-entry", "standby-slot", "switch-traffic", "waking-gate"]);
