@@ -27,9 +27,9 @@ function checkedTime(text: string): string {
 }
 
 /** Has the router sign a token: its key never leaves it. @throws {Failure} when it doesn't. */
-async function askRouter({ name, host }: { name: string; host: string }, slot: SlotName, seconds: number): Promise<z.infer<typeof answerSchema>> {
+async function askRouter({ name, host }: { name: string; host: string }, wanted: { slot: SlotName; seconds: number; version: string | undefined }): Promise<z.infer<typeof answerSchema>> {
   const router = `togather-${name}-router`;
-  const curl = ["curl", "--silent", "--fail", "--unix-socket", "/router/run/control.sock", "--data", JSON.stringify({ slot, seconds }), "http://router/preview"];
+  const curl = ["curl", "--silent", "--fail", "--unix-socket", "/router/run/control.sock", "--data", JSON.stringify(wanted), "http://router/preview"];
   const { ok, stdout, stderr } = await tryDocker(["exec", router, ...curl], undefined, dockerEnvironment(host));
   if (!ok) throw new Failure("other", `the router makes no token${stderr.trim() === "" ? "" : `: ${stderr.trim()}`}`, `docker logs --tail 20 ${router}; one that an older version of this program made has to be brought up to date: ${invocation("up")}`);
   return answerSchema.parse(JSON.parse(stdout));
@@ -52,7 +52,7 @@ export function previewUrlCommand(program: Command): void {
       if (container?.state !== "running") {
         throw new Failure("other", `${slot} ${container === undefined ? "has no container" : `is ${container.state}`}: there is nothing to look at`, invocation(`release REF --no-switch --stack ${file.stack}`));
       }
-      const { token, expires } = await askRouter(settings, slot, Math.floor(ms(options.for as ms.StringValue) / 1000));
+      const { token, expires } = await askRouter(settings, { slot, seconds: Math.floor(ms(options.for as ms.StringValue) / 1000), version: release?.version });
       const base = publicUrl(settings, settings.tls === undefined ? "http" : "https");
       const document = { stack: file.stack, slot, release: release ?? null, url: `${base}/_togather/preview?token=${token}`, header: { name: "X-Togather-Preview", value: token }, expires: new Date(expires * 1000).toISOString() };
       output.result(document, () =>

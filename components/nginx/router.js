@@ -222,13 +222,24 @@ function controlCanary(r) {
   answer(r, 200, { canary: now });
 }
 
-/** POST /preview {"slot": "green", "seconds": 3600}: {"token": ..., "expires": unix seconds}: what leads to that slot through the public port. */
+/** The cookies of a request without that of a preview, however its name is written: nginx is as generous when it reads it. */
+function otherCookies(r) {
+  return r.variables.http_cookie
+    .split(";")
+    .map((part) => part.trim())
+    .filter((part) => part.split("=")[0].trim().toLowerCase() !== previewCookie)
+    .join("; ");
+}
+
+/** POST /preview {"slot": "green", "seconds": 3600, "version": "v1.4.0"}: {"token": ..., "expires": unix seconds}: what leads to that slot through the public port. */
 function controlPreview(r) {
   const body = bodyOf(r);
   if (r.method !== "POST" || !names.includes(body.slot) || !(body.seconds >= 1 && body.seconds <= longestPreview)) {
     answer(r, 400, { error: `POST {"slot":"green","seconds":3600}, at most ${longestPreview} s` });
     return;
   }
+  // Of a release that was filled in without a switch, nobody else has told the version.
+  if (typeof body.version === "string") ngx.shared.togather.set(`version ${body.slot}`, body.version);
   const expires = Math.floor(Date.now() / 1000 + body.seconds);
   const text = `v1.${body.slot}.${expires}`;
   answer(r, 200, { token: `${text}.${signature(text)}`, expires });
@@ -313,4 +324,4 @@ function metrics(r) {
   r.return(200, lines.join("\n") + "\n");
 }
 
-export default { slot, version, count, control, controlCanary, controlPreview, enterPreview, counters, metrics };
+export default { slot, version, count, control, controlCanary, controlPreview, enterPreview, otherCookies, counters, metrics };

@@ -637,6 +637,10 @@ describe("a preview of the slot that does not serve", () => {
       [`${value}; session=1`, "session=1"],
       [`session=1; ${value}`, "session=1"],
       [`a=1; ${value}; b=2`, "a=1; b=2"],
+      [`${value}; ${value}`, undefined],
+      [`a=1; ${value}; b=2; ${value}`, "a=1; b=2"],
+      [`Togather_Preview=${token}; a=1`, "a=1"],
+      [`togather_preview =${token}`, undefined],
     ] as const) {
       const answer = JSON.parse((await ask("/headers", { headers: { cookie: sent } })).body) as Record<string, string>;
       expect([answer["slot"], answer["cookie"]], sent).toEqual(["blue", left]);
@@ -696,7 +700,11 @@ describe("a preview of the slot that does not serve", () => {
     };
     // A request is counted a moment after its answer.
     const before = await eventually("no request is open", idle, 5);
-    for (let i = 0; i < 5; i++) await ask("/missing", { headers: { "x-togather-preview": token } });
+    for (let i = 0; i < 5; i++) {
+      await ask("/missing", { headers: { "x-togather-preview": token } });
+      await ask(`/_togather/preview?token=${token}`);
+      expect((await ask("/_togather/preview?token=bad")).headers["x-togather-slot"]).toBeUndefined();
+    }
     expect(await eventually("no request is open", idle, 5)).toEqual(before);
     expect(await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).toMatch(/^togather_router_preview_requests_total\{slot="blue",code="4xx"\} [5-9]/m);
     await sleep(1_500);
