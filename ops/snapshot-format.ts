@@ -39,12 +39,12 @@ export function manifestName(snapshot: string): string {
 /** How a person restores one by hand, into an empty database. */
 export function restoreByHand(path: string, format: SnapshotFormat): string {
   const encrypted = path.endsWith(encryptedExtension);
-  const unpack = (program: string): string => (encrypted ? `age --decrypt --identity IDENTITY ${path} | ${program} -dc` : `${program} -dc ${path}`);
+  const unpack = (program: string): string => (encrypted ? `age --decrypt --identity IDENTITY ${path} | ${program}` : `${program} ${path}`);
   switch (format) {
     case "sql.gz":
-      return `${unpack("gzip")} | psql -X -v ON_ERROR_STOP=1`;
+      return `${unpack("gunzip -c")} | psql -X -v ON_ERROR_STOP=1`;
     case "sql.zst":
-      return `${unpack("zstd")} | psql -X -v ON_ERROR_STOP=1`;
+      return `${unpack("zstd -dc")} | psql -X -v ON_ERROR_STOP=1`;
     case "directory":
       return `psql -X -f ${path}/roles.sql; pg_restore --exit-on-error --jobs=2 --dbname=DATABASE ${path}`;
   }
