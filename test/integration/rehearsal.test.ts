@@ -43,9 +43,10 @@ describe("rehearse", () => {
     snapshot = { file: basename(taken.result.file), sha256: taken.result.sha256 };
   }, 300_000);
   afterAll(async () => {
+    // The containers first: they hold on to both.
+    await harness.tearDown();
     await execa("docker", ["volume", "rm", "--force", `togather-${harness.name}-router-files`], { reject: false });
     await execa("docker", ["image", "rm", "--force", servingImage()], { reject: false });
-    await harness.tearDown();
   });
 
   async function rehearse(files: Record<string, string>, over: Partial<StepRequest<"rehearse">> = {}, environment: Record<string, string> = live()): Promise<Outcome<"rehearse">> {
