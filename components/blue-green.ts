@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { Begin } from "./begin.ts";
 import { declareDatabase } from "./declare-database.ts";
 import { DatabaseCheck } from "./external-database.ts";
-import { dockerProvider, hostContext } from "./host.ts";
+import { dockerProvider, hostContext, type HostContext } from "./host.ts";
 import { BundledImage, ServerImage } from "./image.ts";
 import { ImageRetention } from "./image-retention.ts";
 import { removeInterrupted, type Interrupted } from "./interrupted.ts";
@@ -22,12 +22,13 @@ import { SnapshotCopy } from "./snapshot-copy.ts";
 import { Standby, Waking } from "./standby.ts";
 import { Switch } from "./switch.ts";
 import { Verification } from "./verification.ts";
-import type { Settings } from "../config/load.ts";
+import type { Settings, SlotRelease } from "../config/load.ts";
 import { postSwitchChecks } from "../config/post-switch.ts";
 import { publicUrl } from "../config/public-url.ts";
 import { rolloutOf } from "../config/rollout.ts";
 import { milliseconds } from "../config/duration.ts";
 import { otherSlot } from "../config/plan.ts";
+import { snapshotRules } from "../config/snapshot-rules.ts";
 import { orRunError } from "../config/run-error.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
 
@@ -96,9 +97,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
 
   const last = await asked;
 
-  const verify = deployment.database.snapshot_verify === "auto" ? rules.snapshotVerify : deployment.database.snapshot_verify;
-  const rehearse = deployment.database.migration_rehearsal === "auto" ? rules.migrationRehearsal : deployment.database.migration_rehearsal;
-  const servingCheck = deployment.database.serving_release_check === "auto" ? rules.servingReleaseCheck : deployment.database.serving_release_check;
+  const { verify, rehearse, servingCheck } = snapshotRules(deployment.database, rules);
   // Only where something is encrypted: a step has no secret that it doesn't need.
   const identity = deployment.database.snapshot_recipients.length === 0 ? undefined : settings.snapshotIdentity;
   const { health_check_retries: retries, health_check_interval: intervalSeconds, grace_period: graceSeconds } = deployment.deployment;
@@ -107,7 +106,30 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
   /** The schema version that each slot's release needs; a slot without migrations has none. */
   const schemaVersions: Partial<Record<SlotName, pulumi.Output<number | null>>> = {};
 
-  // What a slot runs: image ─► snapshot (─► verification) ─► migration ─► container ─► gate. It depends on its own release alone.
+  // What is done with a snapshot: what the migrations wait for, and what waits until the deployment is over.
+  function proveSnapshot(slot: SlotName, snapshot: Snapshot, data: { context: HostContext; networkName: pulumi.Input<string>; release: SlotRelease; databaseUrl: pulumi.Output<string> }): pulumi.Resource | undefined {
+    const restored = { ...data, databaseAdminUrl: database.adminUrl, identity, snapshot };
+    const { snapshotCopyCredentials: credentials } = settings;
+    const { snapshot_copy: to } = deployment.database;
+    if (to !== null && credentials !== undefined) afterwards.push((after) => new SnapshotCopy(`${slot}-copy`, { context, networkName: data.networkName, snapshot, to, credentials }, { dependsOn: after }));
+    const verifySnapshot = (required: boolean, after: pulumi.Resource[]): Verification => new Verification(`${slot}-verification`, { ...restored, required }, { dependsOn: after });
+    if (verify === "background") afterwards.push((after) => verifySnapshot(false, after));
+    const verifyFirst = verify === "required" || verify === "when-possible";
+    if (rehearse === "never") return verifyFirst ? verifySnapshot(verify === "required", []) : undefined;
+    // One restore serves both.
+    return new Rehearsal(`${slot}-rehearsal`, {
+      ...restored,
+      source,
+      verify: verifyFirst,
+      required: rehearse === "required" || verify === "required",
+      serving:
+        servingCheck === "off"
+          ? null
+          : { healthPath: source.healthPath, port: source.port, checks: postSwitchChecks(settings), limitSeconds: graceSeconds + retries * intervalSeconds, failure: servingCheck },
+    });
+  }
+
+  // What a slot runs: image ─► snapshot (─► rehearsal or verification) ─► migration ─► container ─► gate. It depends on its own release alone.
   function declareSlot(slot: SlotName): Slot | undefined {
     const release = slots[slot];
     if (release === undefined) return undefined;
@@ -120,38 +142,8 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
     const snapshot = settings.skipMigrations
       ? undefined
       : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention, keepVerified, format, recipients }, { dependsOn: [image, ops, ...check] });
-    const verifySnapshot = (required: boolean, after: pulumi.Resource[]): Verification[] =>
-      snapshot === undefined ? [] : [new Verification(`${slot}-verification`, { ...data, databaseAdminUrl: database.adminUrl, identity, backupLocation, snapshot, required }, { dependsOn: after })];
-    const { snapshot_copy: copyTo } = deployment.database;
-    const { snapshotCopyCredentials: credentials } = settings;
-    if (snapshot !== undefined && copyTo !== null && credentials !== undefined) {
-      afterwards.push((after) => new SnapshotCopy(`${slot}-copy`, { context, networkName: data.networkName, backupLocation, snapshot, to: copyTo, credentials }, { dependsOn: after }));
-    }
-    if (verify === "background") afterwards.push((after) => verifySnapshot(false, after));
-    const verifyFirst = verify === "required" || verify === "when-possible";
-    // One restore serves both.
-    const verified =
-      snapshot === undefined || rehearse === "never"
-        ? verifyFirst
-          ? verifySnapshot(verify === "required", [])
-          : []
-        : [
-            new Rehearsal(`${slot}-rehearsal`, {
-              ...data,
-              databaseAdminUrl: database.adminUrl,
-              identity,
-              backupLocation,
-              snapshot,
-              source,
-              verify: verifyFirst,
-              required: rehearse === "required" || verify === "required",
-              serving:
-                servingCheck === "off"
-                  ? null
-                  : { healthPath: source.healthPath, port: source.port, checks: postSwitchChecks(settings), limitSeconds: graceSeconds + retries * intervalSeconds, failure: servingCheck },
-            }),
-          ];
-    const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source, lint: rules.migrationLint }, { dependsOn: [snapshot, ...verified] });
+    const proved = snapshot && proveSnapshot(slot, snapshot, data);
+    const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source, lint: rules.migrationLint }, { dependsOn: [snapshot, ...(proved === undefined ? [] : [proved])] });
     if (migration) schemaVersions[slot] = migration.result.apply(({ expected }) => expected);
     // Removed once the switch is over: what leaves the program is deleted last, and only when all else has gone well.
     if (settings.standby === "removed" && slot !== activeSlot) return undefined;
@@ -188,7 +180,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
   const release = slots[activeSlot];
   const target = declared.get(activeSlot);
   if (release === undefined || target === undefined) throw new pulumi.RunError(`slot ${activeSlot} holds no release`);
-  const ready = settings.standby === "stopped" ? new Waking("waking", { slot: target }, { dependsOn: [begin] }) : target;
+  const ready = settings.standby === "stopped" ? new Waking("waking", { slot: target }) : target;
   const traffic = new Switch(
     "switch",
     { context, networkName, router, activeSlot, release, slotAddress: target.address, healthPath: source.healthPath, checks: postSwitchChecks(settings), rollout: rolloutOf(settings.rollout) },

@@ -49,7 +49,7 @@ export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>)
 /** There is one router: replacing its container is the one thing that interrupts traffic, and Pulumi's own list doesn't say so. */
 async function warnOfInterruption({ name, host, listenAddress, ports, tls }: Settings): Promise<void> {
   const { routerReplacement } = await import("../ops/client/router-container.ts");
-  const listens = { "8080/tcp": `${listenAddress}:${ports.http}`, ...(tls === undefined ? {} : { "8443/tcp": `${listenAddress}:${ports.https}` }) };
+  const listens = [ports.http, ...(tls === undefined ? [] : [ports.https])].map((port) => `${listenAddress}:${port}`);
   const reasons = await routerReplacement({ name, host, listens });
   if (reasons.length > 0) await pulumi.log.warn(`INTERRUPTS: the router's container is replaced (${reasons.join("; ")}). Requests fail until the new one answers, some seconds later.`);
 }

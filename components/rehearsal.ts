@@ -6,20 +6,12 @@ import type { StepRequest, StepResult } from "../ops/contract.ts";
 import type { HostContext } from "./host.ts";
 import { migrationLimits } from "./migration.ts";
 import { plainRelease } from "./releases.ts";
-import type { Snapshot } from "./snapshot.ts";
+import { restoreSecrets, type RestoreArgs, type Snapshot } from "./snapshot.ts";
 import { declareStep } from "./step.ts";
 
-export interface RehearsalArgs {
+export interface RehearsalArgs extends RestoreArgs {
   context: HostContext;
   networkName: pulumi.Input<string>;
-  /** DATABASE_URL of the owner role. Secret. */
-  databaseUrl: pulumi.Output<string>;
-  /** URL of a role that may make databases and extensions; the owner does it itself where there is none. Secret. */
-  databaseAdminUrl: pulumi.Output<string> | undefined;
-  /** Secret key of age that reads an encrypted snapshot. Secret. */
-  identity: string | undefined;
-  /** Directory on the Docker host. */
-  backupLocation: string;
   snapshot: Snapshot;
   release: SlotRelease;
   source: StackSettings["source"];
@@ -40,7 +32,6 @@ export class Rehearsal extends pulumi.ComponentResource {
 
   constructor(name: string, args: RehearsalArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Rehearsal", name, {}, opts);
-    const { result: taken } = args.snapshot;
     const step = declareStep(
       `${name}-run`,
       "rehearse",
@@ -48,9 +39,7 @@ export class Rehearsal extends pulumi.ComponentResource {
         ...args.context.common,
         ...args.context.directories,
         network: args.networkName,
-        backupLocation: args.backupLocation,
-        file: taken.apply(({ file }) => file.slice(file.lastIndexOf("/") + 1)),
-        sha256: taken.apply(({ sha256 }) => sha256),
+        ...args.snapshot.taken,
         release: plainRelease(args.release),
         source: migrationSource(args.release, args.source),
         river: args.source.river,
@@ -59,10 +48,7 @@ export class Rehearsal extends pulumi.ComponentResource {
         required: args.required,
         serving: args.serving,
       },
-      {
-        ...args.context.step,
-        secrets: { DATABASE_URL: args.databaseUrl, ...(args.databaseAdminUrl === undefined ? {} : { DATABASE_ADMIN_URL: args.databaseAdminUrl }), ...(args.identity === undefined ? {} : { SNAPSHOT_IDENTITY: args.identity }) },
-      },
+      { ...args.context.step, secrets: restoreSecrets(args) },
       { parent: this, dependsOn: opts?.dependsOn },
     );
     this.result = step.result;

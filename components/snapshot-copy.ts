@@ -8,8 +8,6 @@ import { declareStep } from "./step.ts";
 export interface SnapshotCopyArgs {
   context: HostContext;
   networkName: pulumi.Input<string>;
-  /** Directory on the Docker host. */
-  backupLocation: string;
   snapshot: Snapshot;
   /** The storage. */
   to: NonNullable<DeploymentFile["database"]["snapshot_copy"]>;
@@ -23,7 +21,6 @@ export class SnapshotCopy extends pulumi.ComponentResource {
 
   constructor(name: string, args: SnapshotCopyArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:SnapshotCopy", name, {}, opts);
-    const { result: taken } = args.snapshot;
     const { endpoint, region, bucket, prefix, failure } = args.to;
     const step = declareStep(
       `${name}-upload`,
@@ -32,9 +29,7 @@ export class SnapshotCopy extends pulumi.ComponentResource {
         ...args.context.common,
         ...args.context.directories,
         network: args.networkName,
-        backupLocation: args.backupLocation,
-        file: taken.apply(({ file }) => file.slice(file.lastIndexOf("/") + 1)),
-        sha256: taken.apply(({ sha256 }) => sha256),
+        ...args.snapshot.taken,
         ...{ endpoint, region, bucket, prefix, failure },
       },
       { ...args.context.step, secrets: { SNAPSHOT_COPY_KEY_ID: args.credentials.keyId, SNAPSHOT_COPY_SECRET: args.credentials.secret } },

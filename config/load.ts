@@ -9,6 +9,7 @@ import { keysAt, problemsOf, SettingsError, type Problem } from "./problems.ts";
 import { SecretMemory } from "./secret-memory.ts";
 import { checkDatabaseUrl } from "./database-access.ts";
 import { placeholderProblems, readSecretsFile, resolveSecrets, reusedSecrets, weakSecrets, type OwnSecret } from "./secrets.ts";
+import { snapshotRules } from "./snapshot-rules.ts";
 import { secretKeys, stackSettingsSchema, type ReleaseSetting, type StackSettings } from "./stack-settings.ts";
 
 /** What a slot is to run, and where it comes from. */
@@ -194,8 +195,7 @@ function encryptionProblems({ database }: DeploymentFile, rules: EnvironmentRule
   if (database.snapshot_format === "directory") {
     problems.push({ where: "database.snapshot_recipients", what: "snapshots in the format directory can't be encrypted", fix: "database.snapshot_format: sql.zst" });
   }
-  const verify = database.snapshot_verify === "auto" ? rules.snapshotVerify : database.snapshot_verify;
-  const rehearse = database.migration_rehearsal === "auto" ? rules.migrationRehearsal : database.migration_rehearsal;
+  const { verify, rehearse } = snapshotRules(database, rules);
   if (identity === undefined && [verify, rehearse].includes("required")) {
     problems.push({
       where: "togather:snapshotIdentity",

@@ -1,6 +1,7 @@
 /** Which tables a migration locks against the server that goes on, and for how long: seen from another session. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
+import { ownSchemas } from "./sql.ts";
 
 /** Between two looks, in ms: a lock that is held for less is nobody's trouble. */
 const lookMs = 5;
@@ -39,7 +40,7 @@ export async function watchLocks<T>(client: pg.Client, applicationName: string, 
       `SELECT c.oid::regclass::text AS table, l.mode
          FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_class c ON c.oid = l.relation
         WHERE a.application_name = $1 AND a.datname = current_database() AND l.granted AND l.mode = ANY($2) AND c.relkind IN ('r', 'p', 'm') AND c.relname <> 'schema_migrations'
-          AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_%' OR nspname = 'information_schema')`,
+          AND c.relnamespace IN ${ownSchemas}`,
       [applicationName, blockingModes],
     );
     const now = performance.now();

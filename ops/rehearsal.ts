@@ -7,7 +7,7 @@ import { StepError } from "./errors.ts";
 import { migrateRiver, migrateUp, type MigrationFiles } from "./golang-migrate.ts";
 import { waiting, watchLocks } from "./lock-watch.ts";
 import { describeFailure, failedLine, type MigrationFile } from "./migrations.ts";
-import { readSchemaVersion } from "./sql.ts";
+import { ownSchemas, readSchemaVersion } from "./sql.ts";
 import { megabytes, seconds } from "./units.ts";
 
 export type RehearsedFile = StepResult<"rehearse">["files"][number];
@@ -30,7 +30,7 @@ interface Rehearsal {
 /** The file of each table, by which a table that is written anew is known, and whether there is anything in it. */
 async function storage(client: pg.Client): Promise<Map<string, { table: string; file: string; bytes: number }>> {
   const { rows } = await client.query<{ oid: string; table: string; file: string; bytes: string }>(
-    "SELECT oid::text, oid::regclass::text AS table, pg_relation_filenode(oid)::text AS file, pg_relation_size(oid)::text AS bytes FROM pg_class WHERE relkind IN ('r', 'm') AND relname <> 'schema_migrations' AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_%' OR nspname = 'information_schema')",
+    `SELECT oid::text, oid::regclass::text AS table, pg_relation_filenode(oid)::text AS file, pg_relation_size(oid)::text AS bytes FROM pg_class WHERE relkind IN ('r', 'm') AND relname <> 'schema_migrations' AND relnamespace IN ${ownSchemas}`,
   );
   return new Map(rows.map(({ oid, table, file, bytes }) => [oid, { table, file, bytes: Number(bytes) }]));
 }

@@ -2,7 +2,7 @@
 import { readFile, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
-import { releaseSchema, slotNameSchema } from "./contract.ts";
+import { releaseSchema, slotNameSchema, type Release, type SlotName } from "./contract.ts";
 import { messageOf, StepError } from "./errors.ts";
 import { syncDirectory, writeFileAtomically } from "./files.ts";
 
@@ -15,6 +15,11 @@ const slotFileSchema = z.object({
   served: z.partialRecord(slotNameSchema, releaseSchema).default({}),
 });
 export type SlotState = z.infer<typeof slotFileSchema>;
+
+/** Whether a slot's release is one that took over all traffic and kept it. */
+export function isServed(served: SlotState["served"], slot: SlotName, { version, commit }: Release): boolean {
+  return served[slot]?.version === version && served[slot].commit === commit;
+}
 
 /** With the text that it was read from, to put it back letter for letter. Undefined for none, or for one that is damaged. */
 export async function readSlotFile(file: string): Promise<(SlotState & { text: string }) | undefined> {

@@ -77,6 +77,12 @@ export async function readRoles(path: string, manifest: Manifest, context: Pick<
   });
 }
 
+/** The manifest of the snapshot that a deployment took. @throws {StepError} when it is another one's. */
+export function asTaken(manifest: Manifest | undefined, { file, sha256 }: { file: string; sha256: string }): Manifest {
+  if (manifest?.sha256 === sha256) return manifest;
+  throw new StepError(`the snapshot ${file} is another one than was taken: its SHA-256 is ${manifest?.sha256 ?? "not known"}, expected ${sha256}`);
+}
+
 /** Whether a snapshot that was taken has gone, and there are newer ones: then there is nothing to prove any more. */
 export async function hasExpired({ file, name, sha256 }: Pick<StepRequest<"verify">, "file" | "name" | "sha256">, { paths }: Pick<StepContext, "paths">): Promise<boolean> {
   if (sha256 === null) return false;

@@ -3,7 +3,7 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { StepContext } from "./context.ts";
-import { syncDirectory } from "./files.ts";
+import { syncDirectory, writeFileAtomically } from "./files.ts";
 import { withFileLock } from "./lock.ts";
 import { extensionPattern, manifestName, snapshotFormats, stemOf } from "./snapshot-format.ts";
 
@@ -100,6 +100,11 @@ export async function readManifest(file: string): Promise<Manifest | undefined> 
   } catch {
     return undefined;
   }
+}
+
+/** Notes in a snapshot's manifest that it was restored and found complete. @param durationMs how long that took. */
+export async function noteVerified(directory: string, manifest: Manifest, durationMs: number): Promise<void> {
+  await writeFileAtomically(join(directory, manifestName(manifest.file)), `${JSON.stringify({ ...manifest, verified_at: new Date().toISOString(), verify_duration_ms: durationMs }, null, 2)}\n`);
 }
 
 /** A deployment's snapshots, the newest first. */

@@ -80,6 +80,9 @@ export async function withDatabase<T>(
   }
 }
 
+/** Schemas that are not PostgreSQL's own, as a subquery for `relnamespace IN`. */
+export const ownSchemas = "(SELECT oid FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema')";
+
 /** What golang-migrate's table says. Null: nothing was ever applied. */
 export interface SchemaVersion {
   version: number | null;

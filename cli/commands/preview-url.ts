@@ -1,5 +1,4 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import ms from "ms";
 import { z } from "zod";
 import { duration, milliseconds } from "../../config/duration.ts";
 import { otherSlot } from "../../config/plan.ts";
@@ -52,7 +51,7 @@ export function previewUrlCommand(program: Command): void {
       if (container?.state !== "running") {
         throw new Failure("other", `${slot} ${container === undefined ? "has no container" : `is ${container.state}`}: there is nothing to look at`, invocation(`release REF --no-switch --stack ${file.stack}`));
       }
-      const { token, expires } = await askRouter(settings, { slot, seconds: Math.floor(ms(options.for as ms.StringValue) / 1000), version: release?.version });
+      const { token, expires } = await askRouter(settings, { slot, seconds: Math.floor(milliseconds(options.for) / 1000), version: release?.version });
       const base = publicUrl(settings, settings.tls === undefined ? "http" : "https");
       const document = { stack: file.stack, slot, release: release ?? null, url: `${base}/_togather/preview?token=${token}`, header: { name: "X-Togather-Preview", value: token }, expires: new Date(expires * 1000).toISOString() };
       output.result(document, () =>

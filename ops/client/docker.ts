@@ -47,6 +47,18 @@ export async function tryDocker(args: readonly string[], signal?: AbortSignal, e
   return { ok: !failed, stdout, stderr };
 }
 
+/** How a container is, or was when it ended; undefined where there is none of that name. @throws {StepError} when Docker can't tell. */
+export async function containerState(container: string, signal?: AbortSignal): Promise<{ status: string; exitCode: number } | undefined> {
+  const { ok, stdout, stderr } = await tryDocker(["container", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container], signal);
+  if (ok) {
+    const [status = "", exitCode = ""] = stdout.trim().split(" ");
+    return { status, exitCode: Number(exitCode) };
+  }
+  if (/no such container/i.test(stderr)) return undefined;
+  signal?.throwIfAborted();
+  throw dockerProblem(stderr);
+}
+
 /** Runs a short docker command that has to succeed. */
 export async function docker(args: readonly string[], signal?: AbortSignal): Promise<string> {
   const { ok, stdout, stderr } = await tryDocker(args, signal);

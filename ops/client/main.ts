@@ -65,8 +65,8 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
     }
     case "rehearse": {
       const rehearsal = request as StepRequest<"rehearse">;
-      const [{ migrationPayload }, { ServingRelease }] = await Promise.all([import("./migrate.ts"), import("./serving-release.ts")]);
-      const payload = await migrationPayload({ source: rehearsal.source, lint: "off" }, context.signal);
+      const [{ migrationFiles }, { ServingRelease }] = await Promise.all([import("./migrate.ts"), import("./serving-release.ts")]);
+      const payload = await migrationFiles(rehearsal.source, context.signal);
       const serving = new ServingRelease(rehearsal, context);
       try {
         return await runStep({ ...run, payload, answer: (question) => serving.answer(question) });

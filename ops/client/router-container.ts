@@ -17,12 +17,12 @@ export interface WantedRouter {
   name: string;
   /** Docker host; the local engine when empty. */
   host: string;
-  /** Where it listens on the host: `127.0.0.1:8080`, by port in the container. */
-  listens: Readonly<Record<string, string>>;
+  /** Where it listens on the host, such as `127.0.0.1:8080`. */
+  listens: readonly string[];
 }
 
 /** The host's addresses as one text, in a fixed order. */
-const inWords = (listens: Readonly<Record<string, string>>): string => Object.values(listens).sort().join(" and ");
+const inWords = (listens: readonly string[]): string => [...listens].sort().join(" and ");
 
 /** Why the container would be replaced, in sentences; empty when it stays, or there is none yet. @throws when the Docker host doesn't answer. */
 export async function routerReplacement({ name, host, listens }: WantedRouter): Promise<string[]> {
@@ -34,7 +34,7 @@ export async function routerReplacement({ name, host, listens }: WantedRouter): 
   ]);
   if (container === undefined) return [];
   const is = containerSchema.parse(JSON.parse(container));
-  const now = Object.fromEntries(Object.entries(is.ports).flatMap(([port, bindings]) => (bindings ?? []).map(({ HostIp, HostPort }) => [port, `${HostIp}:${HostPort}`])));
+  const now = Object.values(is.ports).flatMap((bindings) => (bindings ?? []).map(({ HostIp, HostPort }) => `${HostIp}:${HostPort}`));
   return [
     ...(is.image === image ? [] : ["its image changes"]),
     ...(inWords(now) === inWords(listens) ? [] : [`it listens on ${inWords(now)}, and is to listen on ${inWords(listens)}`]),

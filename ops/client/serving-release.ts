@@ -2,7 +2,6 @@
  * The release that serves, started once more against another database, for as long as the step asks it: from the image and with
  * the environment of its own container, hardened like that, published nowhere.
  */
-import { execa } from "execa";
 import { z } from "zod";
 import { withDatabaseName } from "../connection.ts";
 import type { StepContext } from "../context.ts";
@@ -10,10 +9,12 @@ import type { StepRequest } from "../contract.ts";
 import { messageOf } from "../errors.ts";
 import { createRedactor, type Redactor } from "../redact.ts";
 import { servingQuestionSchema, type ServingRemoved, type ServingStarted } from "../serving-release.ts";
-import { docker, lastLines, tryDocker, withoutSecrets } from "./docker.ts";
+import { containerState, docker, lastLines, tryDocker, withoutSecrets } from "./docker.ts";
 import { servingSlot } from "./serving-slot.ts";
 
 const shownLines = 15;
+/** Variables that the Docker client needs as they are on this machine; a server's own come with its image. */
+const clientsOwn = new Set(["PATH", "HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "SSH_AUTH_SOCK"]);
 /** What is shorter is no secret, but a port or a log level. */
 const shortestSecret = 12;
 
@@ -58,10 +59,10 @@ export class ServingRelease {
     const [container] = containerSchema.parse(JSON.parse(await docker(["container", "inspect", `togather-${this.#name}-${serving.slot}`], this.#signal)));
     if (container === undefined) return { nothing: `${serving.slot} has no container` };
     const variables = Object.fromEntries(
-      (container.Config.Env ?? []).map((entry) => {
+      (container.Config.Env ?? []).flatMap((entry) => {
         const at = entry.indexOf("=");
         const [key, value] = [entry.slice(0, at), entry.slice(at + 1)];
-        return [key, key === "DATABASE_URL" ? withDatabaseName(value, database) : value];
+        return clientsOwn.has(key) ? [] : [[key, key === "DATABASE_URL" ? withDatabaseName(value, database) : value]];
       }),
     );
     this.#redactor = createRedactor({ SERVER_SECRETS: JSON.stringify(Object.values(variables).filter((value) => value.length >= shortestSecret)) });
@@ -76,16 +77,8 @@ export class ServingRelease {
       ...Object.keys(variables).map((key) => `--env=${key}`),
       container.Image,
     ];
-    // PATH and HOME are the image's own; the Docker client needs this machine's.
-    const own = new Set(["PATH", "HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "SSH_AUTH_SOCK"]);
-    const { failed, stderr } = await execa("docker", args.filter((arg) => !arg.startsWith("--env=") || !own.has(arg.slice("--env=".length))), {
-      env: { ...withoutSecrets(process.env), ...Object.fromEntries(Object.entries(variables).filter(([key]) => !own.has(key))) },
-      extendEnv: false,
-      reject: false,
-      stdin: "ignore",
-      cancelSignal: this.#signal,
-    });
-    if (failed) throw new Error(lastLines(stderr, 3));
+    const { ok, stderr } = await tryDocker(args, this.#signal, { ...withoutSecrets(process.env), ...variables });
+    if (!ok) throw new Error(lastLines(stderr, 3));
     for (const other of others) await docker(["network", "connect", other, this.#container], this.#signal);
     await docker(["start", this.#container], this.#signal);
     return { host: this.#container, release: serving.release };
@@ -93,14 +86,10 @@ export class ServingRelease {
 
   /** Removes it, whatever became of it; tells how it ended, and its last words. Harmless when it is not there. */
   async remove(): Promise<ServingRemoved> {
-    const [state, logs] = await Promise.all([
-      tryDocker(["container", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", this.#container]),
-      tryDocker(["logs", "--tail", String(shownLines), this.#container]),
-    ]);
-    if (!state.ok) return { exitCode: null, lines: [] };
+    const [state, logs] = await Promise.all([containerState(this.#container).catch(() => undefined), tryDocker(["logs", "--tail", String(shownLines), this.#container])]);
+    if (state === undefined) return { exitCode: null, lines: [] };
     await tryDocker(["rm", "--force", "--volumes", this.#container]);
-    const [status, exitCode] = state.stdout.trim().split(" ");
     const lines = `${logs.stdout}\n${logs.stderr}`.split("\n").filter((line) => line.trim() !== "");
-    return { exitCode: status === "exited" ? Number(exitCode) : null, lines: lines.slice(-shownLines).map((line) => this.#redactor.text(line)) };
+    return { exitCode: state.status === "exited" ? state.exitCode : null, lines: lines.slice(-shownLines).map((line) => this.#redactor.text(line)) };
   }
 }

@@ -6,25 +6,10 @@ import { z } from "zod";
 import type { StepContext } from "../context.ts";
 import { releaseSchema, slotNames, slotNameSchema, type SlotName, type StepRequest, type StepResult } from "../contract.ts";
 import { StepError } from "../errors.ts";
-import { docker, dockerProblem, lastLines, tryDocker } from "./docker.ts";
+import { isServed } from "../slot-file.ts";
+import { containerState, docker, lastLines, tryDocker } from "./docker.ts";
 
 type Request = StepRequest<"standby">;
-
-interface ContainerState {
-  status: string;
-  exitCode: number;
-}
-
-async function stateOf(container: string, signal: AbortSignal): Promise<ContainerState | undefined> {
-  const { ok, stdout, stderr } = await tryDocker(["container", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container], signal);
-  if (ok) {
-    const [status = "", exitCode = ""] = stdout.trim().split(" ");
-    return { status, exitCode: Number(exitCode) };
-  }
-  if (/no such container/i.test(stderr)) return undefined;
-  signal.throwIfAborted();
-  throw dockerProblem(stderr);
-}
 
 const containerOf = ({ name }: Request, slot: SlotName): string => `togather-${name}-${slot}`;
 
@@ -33,7 +18,7 @@ async function startAll(request: Request, { log, signal }: StepContext): Promise
   const started: SlotName[] = [];
   for (const slot of slotNames) {
     const container = containerOf(request, slot);
-    const state = await stateOf(container, signal);
+    const state = await containerState(container, signal);
     if (state === undefined || state.status === "running") continue;
     log.info(`standby: ${container} is ${state.status} and is started`);
     await docker(["start", container], signal);
@@ -47,7 +32,7 @@ const drainedSchema = z.object({ open: z.number() });
 /** Waits for the slot's open requests; returns how many are left when the time is over. */
 async function drain(request: Request, slot: SlotName, { log, signal }: StepContext): Promise<number> {
   const router = `togather-${request.name}-router`;
-  const state = await stateOf(router, signal);
+  const state = await containerState(router, signal);
   // Without a router there are no requests.
   if (state?.status !== "running") return 0;
   log.info(`standby: waiting for the requests that are open on ${slot}, ${request.drainMs / 1000} s at most`);
@@ -68,14 +53,14 @@ async function hasServed(request: Request, { slot, release }: NonNullable<Reques
   const { ok, stdout } = await tryDocker(["exec", `togather-${request.name}-router`, "cat", "/router/state/slot.json"], signal);
   const served = ok ? slotFileSchema.safeParse(JSON.parse(stdout)).data?.served : undefined;
   if (served === undefined || release === null) return true;
-  return served[slot]?.version === release.version && served[slot].commit === release.commit;
+  return isServed(served, slot, release);
 }
 
 async function stop(request: Request, idle: NonNullable<Request["idle"]>, context: StepContext): Promise<{ stopped: boolean; open: number }> {
   const { log, signal } = context;
   const { slot } = idle;
   const container = containerOf(request, slot);
-  const before = await stateOf(container, signal);
+  const before = await containerState(container, signal);
   if (before?.status !== "running") {
     log.info(`standby: ${slot} does not run`);
     return { stopped: false, open: 0 };
@@ -87,7 +72,7 @@ async function stop(request: Request, idle: NonNullable<Request["idle"]>, contex
   const open = await drain(request, slot, context);
   // SIGTERM, and after the container's own stop timeout SIGKILL.
   await docker(["stop", container], signal);
-  const after = await stateOf(container, signal);
+  const after = await containerState(container, signal);
   if (after !== undefined && after.exitCode !== 0) {
     log.warn(`standby: ${container} ended with exit code ${after.exitCode}${after.exitCode === 137 ? ": it did not end within its stop timeout and was killed" : ""}`, { hint: `docker logs --tail 20 ${container}` });
   }

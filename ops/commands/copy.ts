@@ -5,7 +5,7 @@ import { execa } from "execa";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { messageOf, StepError } from "../errors.ts";
-import { hasExpired } from "../snapshot-file.ts";
+import { asTaken, hasExpired } from "../snapshot-file.ts";
 import { manifestName } from "../snapshot-format.ts";
 import { readManifest, withSnapshotLock } from "../snapshots.ts";
 import { megabytes, seconds } from "../units.ts";
@@ -54,7 +54,7 @@ async function copy(request: Request, context: StepContext): Promise<string> {
 }
 
 export async function run(request: Request, context: StepContext): Promise<StepResult<"copy">> {
-  const { file, sha256, failure, bucket, endpoint } = request;
+  const { file, failure, bucket, endpoint } = request;
   const { log, paths } = context;
   const started = performance.now();
   const ended = (copied: string | null, reason: string | null): StepResult<"copy"> => ({ copied, reason, durationMs: Math.round(performance.now() - started) });
@@ -63,8 +63,7 @@ export async function run(request: Request, context: StepContext): Promise<StepR
       log.warn(`copy: ${file} has expired since it was taken; newer ones have taken its place`);
       return ended(null, "it has expired since it was taken");
     }
-    const manifest = await readManifest(join(paths.backups, manifestName(file)));
-    if (manifest?.sha256 !== sha256) throw new StepError(`the snapshot ${file} is another one than was taken: its SHA-256 is ${manifest?.sha256 ?? "not known"}, expected ${sha256}`);
+    const manifest = asTaken(await readManifest(join(paths.backups, manifestName(file))), request);
     try {
       const copied = await copy(request, context);
       log.info(`copy: ${copied}, ${megabytes(manifest.bytes)} in ${seconds(performance.now() - started)}`);

@@ -1,26 +1,47 @@
-import { join } from "node:path";
 import { parseDatabaseUrl, withDatabaseName } from "../connection.ts";
 import type { CommandContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { copyDatabaseAttributes } from "../database-attributes.ts";
 import { rowsOf } from "../database-contents.ts";
-import { withDatabaseServer } from "../database-server.ts";
+import { withDatabaseServer, type DatabaseServer } from "../database-server.ts";
 import { StepError } from "../errors.ts";
-import { writeFileAtomically } from "../files.ts";
-import { withMigrationFiles } from "../golang-migrate.ts";
-import { rehearse, type RehearsedFile } from "../rehearsal.ts";
+import { withMigrationFiles, type MigrationFiles } from "../golang-migrate.ts";
+import type { MigrationFile } from "../migrations.ts";
+import { rehearse } from "../rehearsal.ts";
 import { NotAllowed, withRestored } from "../scratch-database.ts";
 import { askServingRelease, silenceJobs } from "../serving-release.ts";
-import { checkedSnapshot, hasExpired } from "../snapshot-file.ts";
-import { manifestName } from "../snapshot-format.ts";
-import { withSnapshotLock } from "../snapshots.ts";
+import { asTaken, checkedSnapshot, hasExpired } from "../snapshot-file.ts";
+import { noteVerified, withSnapshotLock } from "../snapshots.ts";
 import { connect, readSchemaVersion, withDatabase } from "../sql.ts";
 import { seconds } from "../units.ts";
+
+/** Runs the files on the scratch database, and asks the release that serves whether it works on the result. */
+async function tryOut(
+  request: StepRequest<"rehearse">,
+  { files, todo }: { files: MigrationFiles; todo: readonly MigrationFile[] },
+  { server, database }: { server: DatabaseServer; database: string },
+  context: CommandContext,
+): Promise<Pick<StepResult<"rehearse">, "files" | "serving">> {
+  const { name, serving } = request;
+  const { env } = context;
+  // The roles that migrate and serve may connect to their own database; now to this one as well.
+  await copyDatabaseAttributes(server, server.live, database);
+  const connection = { ...parseDatabaseUrl(env["DATABASE_URL"]), database };
+  const watcher = await connect({ ...server.connection, database }, "togather-rehearsal-watch");
+  try {
+    const rehearsed = await rehearse({ request, files, todo, connection, url: withDatabaseName(env["DATABASE_URL"] ?? "", database), watcher }, context);
+    if (serving === null) return { files: rehearsed, serving: null };
+    await silenceJobs(watcher);
+    return { files: rehearsed, serving: await askServingRelease(serving, { name, database, migrated: todo.map((one) => one.file).join(", ") }, context) };
+  } finally {
+    await watcher.end().catch(() => undefined);
+  }
+}
 
 /** Runs a release's pending migrations on a scratch restore of the snapshot before they touch the data. */
 export async function run(request: StepRequest<"rehearse">, context: CommandContext): Promise<StepResult<"rehearse">> {
   const { log, paths, env, signal } = context;
-  const { file, name, serving } = request;
+  const { file, name } = request;
   const started = performance.now();
   const ended = (more: Partial<StepResult<"rehearse">>): StepResult<"rehearse"> => ({
     ...{ skipped: null, verified: false, rows: 0, tables: 0, files: [], serving: null },
@@ -41,8 +62,7 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
         log.warn(`rehearsal: ${file} has expired since it was taken; newer ones have taken its place`);
         return ended({ skipped: "the snapshot has expired since it was taken" });
       }
-      const manifest = await checkedSnapshot({ ...request, foreign: false }, context);
-      if (request.sha256 !== manifest.sha256) throw new StepError(`the snapshot ${file} is another one than was taken: its SHA-256 is ${manifest.sha256}, expected ${request.sha256}`);
+      const manifest = asTaken(await checkedSnapshot({ ...request, foreign: false }, context), request);
       if (todo.length > 0 && manifest.migration_version !== live.version) {
         throw new StepError(`the schema is at version ${live.version}, the snapshot ${file} was taken at ${manifest.migration_version ?? "none"}: somebody has migrated meanwhile`, { hint: `pulumi up --replace with the URN of the snapshot's step takes another one` });
       }
@@ -51,26 +71,10 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
         return await withDatabaseServer(context, (server) =>
           withRestored(server, { deployment: name, manifest }, context, async ({ database, contents }) => {
             const restoredMs = Math.round(performance.now() - started);
-            await writeFileAtomically(join(paths.backups, manifestName(file)), `${JSON.stringify({ ...manifest, verified_at: new Date().toISOString(), verify_duration_ms: restoredMs }, null, 2)}\n`);
+            await noteVerified(paths.backups, manifest, restoredMs);
             const [rows, tables] = [rowsOf(contents.tables), Object.keys(contents.tables).length];
             log.info(`rehearsal: ${file} restores: ${rows} rows in ${tables} tables, as its manifest says, in ${seconds(restoredMs)}`);
-            if (todo.length === 0) return ended({ verified: true, rows, tables });
-            // The roles that migrate and serve may connect to their own database; now to this one as well.
-            await copyDatabaseAttributes(server, server.live, database);
-            const connection = { ...parseDatabaseUrl(env["DATABASE_URL"]), database };
-            const watcher = await connect({ ...server.connection, database }, "togather-rehearsal-watch");
-            let done: RehearsedFile[];
-            let served: string | null = null;
-            try {
-              done = await rehearse({ request, files, todo, connection, url: withDatabaseName(env["DATABASE_URL"] ?? "", database), watcher }, context);
-              if (serving !== null) {
-                await silenceJobs(watcher);
-                served = await askServingRelease(serving, { name, database, migrated: todo.map((one) => one.file).join(", ") }, context);
-              }
-            } finally {
-              await watcher.end().catch(() => undefined);
-            }
-            return ended({ verified: true, rows, tables, files: done, serving: served });
+            return ended({ verified: true, rows, tables, ...(todo.length === 0 ? {} : await tryOut(request, { files, todo }, { server, database }, context)) });
           }),
         );
       } catch (error) {

@@ -5,13 +5,13 @@
  */
 import { join } from "node:path";
 import type { StepContext } from "../context.ts";
-import type { Release, SlotName, StepRequest, StepResult } from "../contract.ts";
+import type { SlotName, StepRequest, StepResult } from "../contract.ts";
 import { messageOf, RolledBackError, StepError } from "../errors.ts";
 import { ask, type AskOptions } from "../http.ts";
 import { checkAfterSwitch } from "../post-switch.ts";
 import { RouterControl } from "../router-control.ts";
 import { between, together, type Sample } from "../sample.ts";
-import { readSlotFile, restoreSlotFile, writeSlotFile } from "../slot-file.ts";
+import { isServed, readSlotFile, restoreSlotFile, writeSlotFile } from "../slot-file.ts";
 import { confirm, healthProblem, openWitness } from "../through-router.ts";
 import { watchRelease } from "../watch.ts";
 
@@ -41,7 +41,7 @@ export async function run(request: StepRequest<"switch">, context: StepContext):
   const change: Change = { from, to, running, persisted: persisted?.text, stateFile, control };
   const served = persisted?.served ?? {};
   // A release that had all traffic before, and kept it, is no news: a rollback is to be quick, and is never undone by a trial.
-  const isRollback = from !== null && from !== to && isSame(served[to], release);
+  const isRollback = from !== null && from !== to && isServed(served, to, release);
   const isNew = from !== null && from !== to && !isRollback;
 
   const trial = isNew ? await tryOut(change, request, context) : undefined;
@@ -85,8 +85,6 @@ export async function run(request: StepRequest<"switch">, context: StepContext):
   await writeSlotFile(stateFile, { ...state, served: { ...served, [to]: release } });
   return { from, to, switchedAt: state.changedAt, durationMs };
 }
-
-const isSame = (a: Release | undefined, b: Release): boolean => a?.version === b.version && a.commit === b.commit;
 
 /**
  * Gives the target a growing share of the requests, and watches each.

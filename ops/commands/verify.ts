@@ -1,14 +1,10 @@
-import { join } from "node:path";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { rowsOf } from "../database-contents.ts";
 import { withDatabaseServer } from "../database-server.ts";
-import { StepError } from "../errors.ts";
-import { writeFileAtomically } from "../files.ts";
 import { NotAllowed, withRestored } from "../scratch-database.ts";
-import { checkedSnapshot, hasExpired } from "../snapshot-file.ts";
-import { manifestName } from "../snapshot-format.ts";
-import { withSnapshotLock } from "../snapshots.ts";
+import { asTaken, checkedSnapshot, hasExpired } from "../snapshot-file.ts";
+import { noteVerified, withSnapshotLock } from "../snapshots.ts";
 import { seconds } from "../units.ts";
 
 /** Proves a snapshot by restoring it into a scratch database on the same server, and notes that in its manifest. */
@@ -22,12 +18,12 @@ export async function run(request: StepRequest<"verify">, context: StepContext):
       return { verified: false, reason: "it has expired since it was taken", rows: 0, tables: 0, durationMs: 0 };
     }
     const manifest = await checkedSnapshot(request, context);
-    if (request.sha256 !== null && request.sha256 !== manifest.sha256) throw new StepError(`the snapshot ${file} is another one than was taken: its SHA-256 is ${manifest.sha256}, expected ${request.sha256}`);
+    if (request.sha256 !== null) asTaken(manifest, { file, sha256: request.sha256 });
     log.info(`verify: ${file} is whole; restoring it into a scratch database`);
     try {
       const contents = await withDatabaseServer(context, (server) => withRestored(server, { deployment: name, manifest }, context, ({ contents }) => Promise.resolve(contents)));
       const durationMs = Math.round(performance.now() - started);
-      await writeFileAtomically(join(paths.backups, manifestName(file)), `${JSON.stringify({ ...manifest, verified_at: new Date().toISOString(), verify_duration_ms: durationMs }, null, 2)}\n`);
+      await noteVerified(paths.backups, manifest, durationMs);
       const [rows, tables] = [rowsOf(contents.tables), Object.keys(contents.tables).length];
       log.info(`verify: ${file} restores: ${rows} rows in ${tables} tables, schema version ${contents.migration.version ?? "none"}, as its manifest says, in ${seconds(durationMs)}`);
       return { verified: true, reason: null, rows, tables, durationMs };

@@ -78,9 +78,9 @@ export class Harness {
     return `${this.prefix}.${host}`;
   }
 
-  /** DATABASE_URL of the superuser, for one of the databases. */
-  url(database = "postgres"): string {
-    return `postgresql://postgres:${encodeURIComponent(this.password)}@${this.address(20)}:5432/${database}?sslmode=disable`;
+  /** DATABASE_URL of the superuser, or of another role, for one of the databases. */
+  url(database = "postgres", role = { name: "postgres", password: this.password }): string {
+    return `postgresql://${role.name}:${encodeURIComponent(role.password)}@${this.address(20)}:5432/${database}?sslmode=disable`;
   }
 
   /** One of the project's images, through its own build step. */

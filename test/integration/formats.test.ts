@@ -10,7 +10,7 @@ import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
 
 const harness = new Harness();
 const release = { version: "v2.0.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
-const owner = (database: string): string => harness.url(database).replace(/\/\/postgres:[^@]*@/, "//owner:owner-password@");
+const owner = (database: string): string => harness.url(database, { name: "owner", password: "owner-password" });
 const live = { DATABASE_URL: "", DATABASE_ADMIN_URL: "", SNAPSHOT_IDENTITY: "" };
 const identity = { secret: "", recipient: "" };
 

@@ -16,8 +16,8 @@ describe("rehearse", () => {
   const harness = new Harness();
   const release = { version: "v2.0.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
   const old = { version: "v1.0.0", commit: "1".repeat(40) };
-  const owner = (database: string): string => harness.url(database).replace(/\/\/postgres:[^@]*@/, "//owner:owner-password@");
-  const app = (database: string): string => harness.url(database).replace(/\/\/postgres:[^@]*@/, "//app:app-canary-4711@");
+  const owner = (database: string): string => harness.url(database, { name: "owner", password: "owner-password" });
+  const app = (database: string): string => harness.url(database, { name: "app", password: "app-canary-4711" });
   const live = (): { DATABASE_URL: string; DATABASE_ADMIN_URL: string } => ({ DATABASE_URL: owner("live"), DATABASE_ADMIN_URL: harness.url() });
   let snapshot: { file: string; sha256: string };
   let trees = 0;
@@ -221,13 +221,7 @@ describe("a deployment whose migration breaks the release that serves", () => {
     stack.set({
       slots: { blue: v1 },
       activeSlot: "blue",
-      deployment: {
-        deployment: { health_check_retries: 4, health_check_interval: 0.5, grace_period: 8, post_switch_checks: [{ path: "/health" }, { path: "/api/v1/events" }] },
-        database: { backup_location: join(stack.directory, ".togather/backups"), serving_release_check: "error" },
-        logging: { location: join(stack.directory, ".togather/log") },
-        images: { retention: 1000 },
-        state: { location: join(stack.directory, ".togather/deployment") },
-      },
+      deployment: stack.deployment({ deployment: { post_switch_checks: [{ path: "/health" }, { path: "/api/v1/events" }] }, database: { serving_release_check: "error" } }),
     });
     const up = await stack.run("up");
     expect(up.ok, up.output).toBe(true);

@@ -9,7 +9,7 @@ import type { Manifest } from "../../ops/snapshots.ts";
 
 const harness = new Harness();
 const release = { version: "v2.0.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
-const owner = (database: string): string => harness.url(database).replace(/\/\/postgres:[^@]*@/, "//owner:owner-password@");
+const owner = (database: string): string => harness.url(database, { name: "owner", password: "owner-password" });
 const live = { DATABASE_URL: owner("live"), DATABASE_ADMIN_URL: harness.url() };
 
 /** The live database as a deployment has it: an owner that migrates, an app role with rights by default, extensions. */

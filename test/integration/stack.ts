@@ -85,14 +85,7 @@ export class TestStack {
       databasePort: ports.database,
       subnet: `10.214.${randomInt(256)}.0/24`,
       secretsFile: ".env.test",
-      deployment: {
-        deployment: { health_check_retries: 4, health_check_interval: 0.5, grace_period: 8 },
-        database: { backup_location: join(directory, ".togather/backups") },
-        logging: { location: join(directory, ".togather/log") },
-        // Other deployments of this machine keep theirs.
-        images: { retention: 1000 },
-        state: { location: join(directory, ".togather/deployment") },
-      },
+      deployment: stack.deployment(),
     });
     stack.writeSecrets();
     return stack;
@@ -124,6 +117,19 @@ export class TestStack {
     const text = readFileSync(path, "utf8");
     if (!text.includes(from)) throw new Error(`${file} does not contain ${JSON.stringify(from)}`);
     writeFileSync(path, text.replace(from, to));
+  }
+
+  /** `togather:deployment` of a test, with values of its own beside those that all have. */
+  deployment({ deployment = {}, database = {} }: Partial<Record<"deployment" | "database", Record<string, unknown>>> = {}): Record<string, unknown> {
+    const at = (name: string): string => join(this.directory, ".togather", name);
+    return {
+      deployment: { health_check_retries: 4, health_check_interval: 0.5, grace_period: 8, ...deployment },
+      database: { backup_location: at("backups"), ...database },
+      logging: { location: at("log") },
+      // Other deployments of this machine keep theirs.
+      images: { retention: 1000 },
+      state: { location: at("deployment") },
+    };
   }
 
   /** Sets config of the stack, as an operator edits its file. */

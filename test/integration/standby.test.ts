@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { request } from "node:http";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -24,13 +23,6 @@ describe("the slot that has served", () => {
     await stack.remove();
   });
 
-  /** deployment.yml's part of the stack's settings, as TestStack has it. */
-  const settings = (): Record<string, unknown> => ({
-    database: { backup_location: join(stack.directory, ".togather/backups") },
-    logging: { location: join(stack.directory, ".togather/log") },
-    images: { retention: 1000 },
-    state: { location: join(stack.directory, ".togather/deployment") },
-  });
   const container = (slot: string): string => `togather-${stack.name}-${slot}`;
 
   /** Status, exit code and id of a slot's container. */
@@ -171,7 +163,7 @@ describe("the slot that has served", () => {
     expect(back.ok, back.output).toBe(true);
     expect(await state("blue")).toBe("exited 0");
     // Its gate is asked again, and lets it be.
-    stack.set({ deployment: { ...settings(), deployment: { health_check_retries: 5, health_check_interval: 0.5, grace_period: 8 } } });
+    stack.set({ deployment: stack.deployment({ deployment: { health_check_retries: 5 } }) });
     const changed = await stack.run("up");
     expect(changed.ok, changed.output).toBe(true);
     expect([await state("blue"), await state("green")]).toEqual(["exited 0", "running 0"]);
