@@ -11,6 +11,7 @@ import { StepError } from "../errors.ts";
 import { projectDirectory } from "../image.ts";
 import { networkVariables } from "../network-variables.ts";
 import { commitArchive, findCommit, newestChange, treeArchive, type Archive } from "./archive.ts";
+import { keepNewestStages } from "./build-stages.ts";
 import { dockerProblem, isMissing, lastLines, tryDocker, withoutSecrets } from "./docker.ts";
 import { onLines } from "./lines.ts";
 
@@ -158,6 +159,7 @@ export async function build(request: Request, context: StepContext): Promise<Ste
     if (!run.ok) throw buildProblem(tag, run.output);
     const image = await findImage(tag, signal);
     if (image === undefined) throw new StepError(`docker build succeeded, but the engine has no image ${tag}`);
+    await keepNewestStages(tag, request.dockerfile, run.output, log, signal);
     const durationMs = Math.round(performance.now() - started);
     log.info(`built ${tag} in ${(durationMs / 1000).toFixed(1)} s`);
     return { tag, imageId: image.imageId, built: true, durationMs };

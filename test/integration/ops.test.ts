@@ -510,6 +510,33 @@ describe("build", () => {
     expect(missing.exitCode).toBe(1);
     expect(missing.stderr).toContain("fetch --unshallow");
   });
+
+  it("leaves one image for each stage on the Docker host, not one for each release", async () => {
+    const directory = join(scratch, "stages");
+    const tag = `${harness.name}:stages`;
+    const stage = `${harness.name}-build:stage-1-app-Dockerfile`;
+    const id = async (image: string): Promise<string> => (await docker("image", "inspect", "--format", "{{.Id}}", image)).trim();
+    await mkdir(join(directory, "app"), { recursive: true });
+    await writeFile(join(directory, "app", "Dockerfile"), `FROM scratch AS build\nLABEL of=${harness.name}\nCOPY app/kept /kept\nFROM scratch\nCOPY --from=build /kept /kept\n`);
+    const buildOf = async (digest: string): Promise<string> => {
+      await writeFile(join(directory, "app", "kept"), digest);
+      expect((await run("build", { source: { kind: "tree", repository: directory, paths: ["app"], digest }, dockerfile: "app/Dockerfile", tag })).result.built).toBe(true);
+      return id(stage);
+    };
+    try {
+      const first = await buildOf("one");
+      const second = await buildOf("two");
+      expect(second).not.toBe(first);
+      await expect(id(first)).rejects.toThrow(/No such image/i);
+      // The stage itself hasn't changed: it is what the cache gives again.
+      await docker("rmi", tag);
+      expect(await buildOf("two")).toBe(second);
+      const left = await docker("image", "ls", "--quiet", "--filter=dangling=true", `--filter=label=of=${harness.name}`);
+      expect(left).toBe("");
+    } finally {
+      await execa("docker", ["rmi", tag, stage], { reject: false });
+    }
+  });
 });
 
 describe("secrets", () => {
