@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync,
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Document, isMap, parseDocument, Scalar, type YAMLMap } from "yaml";
+import type { DeploymentFile } from "../config/deployment-file.ts";
 import { environmentRules } from "../config/environments.ts";
 import { hostDirectories, type HostDirectories } from "../config/host-directories.ts";
 import { parseConfig, readDeploymentFile } from "../config/load.ts";
@@ -17,6 +18,8 @@ export interface PlainSettings extends StackSettings, HostDirectories {
   name: string;
   /** Directory on the Docker host that holds the snapshots. */
   backupLocation: string;
+  /** The storage to which they are copied; null where there is none. */
+  snapshotCopy: DeploymentFile["database"]["snapshot_copy"];
   /** How many logs of this deployment stay. */
   logRetention: number;
 }
@@ -115,7 +118,7 @@ export class StackFile {
     if (value === undefined || deployment.value === undefined || problems.length > 0) throw new SettingsError(problems);
     const name = value.name ?? value.environment;
     const listenAddress = value.listenAddress === "" ? environmentRules[value.environment].listenAddress : value.listenAddress;
-    return { ...value, name, listenAddress, ...hostDirectories(deployment.value, name), backupLocation: deployment.value.database.backup_location, logRetention: deployment.value.logging.retention };
+    return { ...value, name, listenAddress, ...hostDirectories(deployment.value, name), backupLocation: deployment.value.database.backup_location, snapshotCopy: deployment.value.database.snapshot_copy, logRetention: deployment.value.logging.retention };
   }
 
   #map(path: string[]): YAMLMap {

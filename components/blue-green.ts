@@ -53,6 +53,9 @@ export interface BlueGreenOutputs {
   databaseAdminUrl?: pulumi.Output<string>;
   /** With which `togather snapshots` reads encrypted ones. Secret. */
   snapshotIdentity?: pulumi.Output<string>;
+  /** With which `togather snapshots` reads copies. Secret. */
+  snapshotCopyKeyId?: pulumi.Output<string>;
+  snapshotCopySecret?: pulumi.Output<string>;
 }
 
 /** Declares two slots behind a router, and which of them serves. */
@@ -100,6 +103,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
   const { verify, rehearse, servingCheck } = snapshotRules(deployment.database, rules);
   // Only where something is encrypted: a step has no secret that it doesn't need.
   const identity = deployment.database.snapshot_recipients.length === 0 ? undefined : settings.snapshotIdentity;
+  const copyCredentials = deployment.database.snapshot_copy === null ? undefined : settings.snapshotCopyCredentials;
   const { health_check_retries: retries, health_check_interval: intervalSeconds, grace_period: graceSeconds } = deployment.deployment;
   /** What is done with a snapshot once the deployment is over. */
   const afterwards: ((after: pulumi.Resource[]) => void)[] = [];
@@ -109,9 +113,8 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
   // What is done with a snapshot: what the migrations wait for, and what waits until the deployment is over.
   function proveSnapshot(slot: SlotName, snapshot: Snapshot, data: { context: HostContext; networkName: pulumi.Input<string>; release: SlotRelease; databaseUrl: pulumi.Output<string> }): pulumi.Resource | undefined {
     const restored = { ...data, databaseAdminUrl: database.adminUrl, identity, snapshot };
-    const { snapshotCopyCredentials: credentials } = settings;
     const { snapshot_copy: to } = deployment.database;
-    if (to !== null && credentials !== undefined) afterwards.push((after) => new SnapshotCopy(`${slot}-copy`, { context, networkName: data.networkName, snapshot, to, credentials }, { dependsOn: after }));
+    if (to !== null && copyCredentials !== undefined) afterwards.push((after) => new SnapshotCopy(`${slot}-copy`, { context, networkName: data.networkName, snapshot, to, credentials: copyCredentials }, { dependsOn: after }));
     const verifySnapshot = (required: boolean, after: pulumi.Resource[]): Verification => new Verification(`${slot}-verification`, { ...restored, required }, { dependsOn: after });
     if (verify === "background") afterwards.push((after) => verifySnapshot(false, after));
     const verifyFirst = verify === "required" || verify === "when-possible";
@@ -214,5 +217,6 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
     databaseUrl: database.ownerUrl,
     ...(database.adminUrl === undefined ? {} : { databaseAdminUrl: database.adminUrl }),
     ...(settings.snapshotIdentity === undefined ? {} : { snapshotIdentity: pulumi.secret(settings.snapshotIdentity) }),
+    ...(copyCredentials === undefined ? {} : { snapshotCopyKeyId: pulumi.secret(copyCredentials.keyId), snapshotCopySecret: pulumi.secret(copyCredentials.secret) }),
   };
 }

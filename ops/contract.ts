@@ -144,6 +144,8 @@ export const snapshotRequestSchema = z.strictObject({
   /** age's public keys: whoever has one of the secret ones can read it. Empty: it is not encrypted. */
   recipients: z.array(z.string()),
   release: releaseSchema,
+  /** What the step gave when it ran last, added by its client: a changed setting is no reason to take a release's snapshot again. */
+  previous: z.object({ file: z.string(), sha256: z.string() }).optional(),
 });
 export const snapshotResultSchema = z.strictObject({
   /** Path on the Docker host: a file, or a directory. */
@@ -251,6 +253,16 @@ export const rehearseResultSchema = z.strictObject({
   durationMs: z.number(),
 });
 
+/** An S3-compatible storage to which snapshots are copied. */
+const storage = {
+  /** Its URL. */
+  endpoint: z.string(),
+  region: z.string(),
+  bucket: z.string(),
+  /** In the bucket; empty, or ending with /. */
+  prefix: z.string(),
+};
+
 /**
  * `copy`: copies a snapshot and its manifest to an S3-compatible storage and compares them there. The credentials are SNAPSHOT_COPY_KEY_ID
  * and SNAPSHOT_COPY_SECRET. Nothing is ever removed there.
@@ -260,18 +272,26 @@ export const copyRequestSchema = z.strictObject({
   backupLocation: z.string(),
   file: z.string(),
   sha256: z.string(),
-  /** URL of the storage. */
-  endpoint: z.string(),
-  region: z.string(),
-  bucket: z.string(),
-  /** In the bucket; empty, or ending with /. */
-  prefix: z.string(),
+  ...storage,
   failure: z.enum(["error", "warn"]),
 });
 export const copyResultSchema = z.strictObject({
   /** Where it is; null when it could not be copied, and that was to be a warning. */
   copied: z.string().nullable(),
   reason: z.string().nullable(),
+  durationMs: z.number(),
+});
+
+/**
+ * `fetch`: brings a copy of a snapshot back from the storage, whole or not at all; without a file it only says which copies there
+ * are. Credentials as for `copy`.
+ */
+export const fetchRequestSchema = z.strictObject({ ...step, backupLocation: z.string(), ...storage, file: z.string().nullable() });
+export const fetchResultSchema = z.strictObject({
+  /** Manifests of the copies that are there; with a file, its own. */
+  copies: z.array(z.unknown()),
+  /** False when it was on the host already. */
+  fetched: z.boolean(),
   durationMs: z.number(),
 });
 
@@ -506,6 +526,7 @@ export const contract = {
   snapshot: { request: snapshotRequestSchema, result: snapshotResultSchema },
   verify: { request: verifyRequestSchema, result: verifyResultSchema },
   copy: { request: copyRequestSchema, result: copyResultSchema },
+  fetch: { request: fetchRequestSchema, result: fetchResultSchema },
   rehearse: { request: rehearseRequestSchema, result: rehearseResultSchema },
   restore: { request: restoreRequestSchema, result: restoreResultSchema },
   discard: { request: discardRequestSchema, result: discardResultSchema },

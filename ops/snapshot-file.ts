@@ -33,28 +33,45 @@ function refuse(file: string, what: string, hint = "nothing was touched; take an
   return new StepError(`the snapshot ${file} ${what}`, { hint });
 }
 
+/** @throws {StepError} for what is no snapshot's name, a path for example. */
+export function checkName(file: string): void {
+  if (!fileName.test(file)) throw refuse(JSON.stringify(file), "has no name of a snapshot, expected togather_<name>_<YYYYMMDD_HHMMSS> and .sql.gz, .sql.zst (with .age when it is encrypted) or .dir");
+}
+
+/** Bytes on disk. */
+async function sizeOf(path: string): Promise<number> {
+  const found = await stat(path);
+  return found.isDirectory() ? directoryBytes(path) : found.size;
+}
+
 /**
  * The manifest of a snapshot that is whole and belongs to this deployment.
  * @throws {StepError} for one that is missing, corrupt, truncated or another deployment's.
  */
 export async function checkedSnapshot(choice: SnapshotChoice, context: StepContext): Promise<Manifest> {
   const { file, backupLocation, name, environment } = choice;
-  if (!fileName.test(file)) throw refuse(JSON.stringify(file), "has no name of a snapshot, expected togather_<name>_<YYYYMMDD_HHMMSS> and .sql.gz, .sql.zst (with .age when it is encrypted) or .dir");
+  checkName(file);
   const path = join(context.paths.backups, file);
-  const size = await stat(path).then((found) => (found.isDirectory() ? directoryBytes(path) : found.size), () => undefined);
-  if (size === undefined) throw refuse(file, `is not in ${backupLocation}`);
+  if (await stat(path).then(() => false, () => true)) throw refuse(file, `is not in ${backupLocation}`);
   const manifest = await readManifest(join(context.paths.backups, manifestName(file)));
   if (manifest === undefined) throw refuse(file, `has no manifest that can be read, expected ${joinOnHost(backupLocation, manifestName(file))}: nobody knows whether it is complete`, `by hand, into an empty database: ${restoreByHand(joinOnHost(backupLocation, file), formatOf(file))}`);
   if (manifest.file !== file) throw refuse(file, `has the manifest of ${manifest.file} beside it`);
   if (!choice.foreign && (manifest.deployment !== name || manifest.environment !== environment)) {
     throw refuse(file, `is of ${manifest.deployment} (${manifest.environment}), expected ${name} (${environment})`, "nothing was touched; if you mean it: --foreign");
   }
+  await checkWhole(path, manifest, context);
+  return manifest;
+}
+
+/** Reads a snapshot to its end. @param path of it, under whatever name. @throws {StepError} when it is not what its manifest says. */
+export async function checkWhole(path: string, manifest: Manifest, context: StepContext): Promise<void> {
+  const { file } = manifest;
+  const size = await sizeOf(path);
   if (size !== manifest.bytes) throw refuse(file, `is ${size < manifest.bytes ? "truncated" : "too long"}: it has ${size} bytes, expected ${manifest.bytes}`);
   const { sha256, plainBytes, broken } = await measureSnapshot(path, manifest, context);
   if (sha256 !== manifest.sha256) throw refuse(file, `is corrupt: its SHA-256 is ${sha256}, expected ${manifest.sha256}`);
   if (broken !== undefined) throw refuse(file, `can't be unpacked: ${broken}`);
   if (plainBytes !== undefined && plainBytes !== manifest.plain_bytes) throw refuse(file, `is ${megabytes(plainBytes)} when unpacked, expected ${megabytes(manifest.plain_bytes)}`);
-  return manifest;
 }
 
 /** The roles with which a snapshot begins, as SQL. */

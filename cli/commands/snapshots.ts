@@ -5,12 +5,14 @@ import { deployContext, readContext, withCommonOptions, type CommonOptions } fro
 import { seconds } from "../deploy/progress.ts";
 import { at, columns, invocation } from "../output.ts";
 import { findSnapshot, listSnapshots, type ListedSnapshot } from "../snapshots/catalog.ts";
+import { fetchCopy, listCopies } from "../snapshots/copies.ts";
 import { withHostLock } from "../snapshots/host-lock.ts";
 import { databaseSecrets, runHostStep } from "../snapshots/host-step.ts";
 import { restore } from "../snapshots/restore.ts";
 
 interface SnapshotOptions extends CommonOptions {
   all?: boolean;
+  copies?: boolean;
   foreign?: boolean;
   force?: boolean;
   yes?: boolean;
@@ -25,15 +27,43 @@ function row({ id, bytes, manifest }: ListedSnapshot): string[] {
   return [id, at(time), version, schema === null ? "none" : String(schema), megabytes(bytes), String(rows), broken !== undefined ? styleText("red", broken) : verified === undefined ? styleText("yellow", "not verified") : styleText("green", `verified ${at(verified)}`)];
 }
 
+function table(snapshots: readonly ListedSnapshot[]): string {
+  return columns([["SNAPSHOT", "TAKEN", "BEFORE", "SCHEMA", "SIZE", "ROWS", ""], ...snapshots.map(row)]);
+}
+
 function listCommand(group: Command): void {
   withCommonOptions(group.command("list"))
-    .summary("the snapshots on the Docker host, the newest first")
-    .option("--all", "those of other deployments in the same directory, too")
+    .summary("the snapshots on the Docker host, or their copies in the storage, the newest first")
+    .option("--all", "those of other deployments in the same place, too")
+    .option("--copies", "those in the storage of database.snapshot_copy instead")
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<SnapshotOptions>();
+      const all = options.all === true;
+      if (options.copies === true) {
+        const context = await deployContext(options);
+        const copies = await listCopies(context, all);
+        context.output.result(copies, () => (copies.length === 0 ? `There is no copy of a snapshot of ${context.settings.name} in its storage.` : table(copies)));
+        return;
+      }
       const { settings, output } = await readContext(options);
-      const snapshots = await listSnapshots(settings, options.all === true);
-      output.result(snapshots, () => (snapshots.length === 0 ? `There is no snapshot of ${settings.name} in ${settings.backupLocation}.` : columns([["SNAPSHOT", "TAKEN", "BEFORE", "SCHEMA", "SIZE", "ROWS", ""], ...snapshots.map(row)])));
+      const snapshots = await listSnapshots(settings, all);
+      output.result(snapshots, () => (snapshots.length === 0 ? `There is no snapshot of ${settings.name} in ${settings.backupLocation}.` : table(snapshots)));
+    });
+}
+
+function fetchCommand(group: Command): void {
+  withCommonOptions(group.command("fetch"))
+    .summary("bring a copy of a snapshot back from the storage to the Docker host")
+    .description("Reads a copy from the storage of database.snapshot_copy, compares it with its manifest, and puts it where snapshots are; nothing is restored. Retention counts it like any other.")
+    .argument("<id>", "of the copy, the beginning of it, or latest")
+    .option("--foreign", "also one of another deployment")
+    .action(async (id: string, _options, command: Command) => {
+      const options = command.optsWithGlobals<SnapshotOptions>();
+      const context = await deployContext(options);
+      const { file, settings, output } = context;
+      const copy = findSnapshot(await listCopies(context, options.foreign === true), id, `snapshots list --copies --stack ${file.stack}`);
+      const { fetched, durationMs } = await fetchCopy(context, copy);
+      output.result({ id: copy.id, file: copy.file, fetched, durationMs }, () => (fetched ? `${copy.id} is in ${settings.backupLocation} (${megabytes(copy.bytes)}, ${seconds(durationMs)}). The proof, and the way back to it:\n  → ${invocation(`snapshots verify ${copy.id} --stack ${file.stack}`)}\n  → ${invocation(`snapshots restore ${copy.id} --stack ${file.stack}`)}` : `${copy.id} is in ${settings.backupLocation} already.`));
     });
 }
 
@@ -47,7 +77,7 @@ function verifyCommand(group: Command): void {
       const options = command.optsWithGlobals<SnapshotOptions>();
       const { file, settings, output, pulumi } = await deployContext(options);
       const foreign = options.foreign === true;
-      const snapshot = findSnapshot(await listSnapshots(settings, foreign), id, file.stack);
+      const snapshot = findSnapshot(await listSnapshots(settings, foreign), id, `snapshots list --stack ${file.stack}`);
       const { secrets } = await databaseSecrets(pulumi);
       const result = await runHostStep("verify", { backupLocation: settings.backupLocation, file: snapshot.file, foreign, sha256: null, required: true }, { settings, secrets, output });
       output.result({ id: snapshot.id, ...result }, () => `${snapshot.id} restores: ${result.rows} rows in ${result.tables} tables, as its manifest says (${seconds(result.durationMs)})`);
@@ -67,7 +97,7 @@ function restoreCommand(group: Command): void {
       const context = await deployContext(options);
       const { file, settings, output } = context;
       const foreign = options.foreign === true;
-      const snapshot = findSnapshot(await listSnapshots(settings, foreign), id, file.stack);
+      const snapshot = findSnapshot(await listSnapshots(settings, foreign), id, `snapshots list --stack ${file.stack}`);
       const result = await restore({ context, snapshot, options: { yes: options.yes === true, foreign, force: options.force === true }, schemaChecked: false });
       output.result({ id: snapshot.id, ...result }, () =>
         [
@@ -103,6 +133,7 @@ function discardCommand(group: Command): void {
 export function snapshotsCommand(program: Command): void {
   const group = withCommonOptions(program.command("snapshots")).summary("list, verify and restore snapshots of the database").description("What is known about the snapshots on the Docker host, the proof that one restores, and the way back to it.");
   listCommand(group);
+  fetchCommand(group);
   verifyCommand(group);
   restoreCommand(group);
   discardCommand(group);

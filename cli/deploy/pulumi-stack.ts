@@ -32,6 +32,8 @@ export interface SecretOutputs {
   databaseUrl?: string;
   databaseAdminUrl?: string;
   snapshotIdentity?: string;
+  snapshotCopyKeyId?: string;
+  snapshotCopySecret?: string;
   /** The schema version that each slot's release needs. */
   schemaVersions?: Partial<Record<SlotName, number | null>>;
 }

@@ -32,25 +32,29 @@ export async function listSnapshots(settings: Pick<PlainSettings, "name" | "host
       if (error instanceof NotOnHost) return "[]";
       throw error;
     });
-  const own = `togather_${settings.name}_`;
+  const found = listedSchema.parse(JSON.parse(text)).map(({ file, bytes, manifest }) => ({ file, bytes, manifest: manifestSchema.safeParse(manifest).data }));
+  return withIds(found, settings, all);
+}
+
+/** What commands call snapshots, the newest first by their manifests. @param all keeps those of other deployments, too. */
+export function withIds(snapshots: readonly Omit<ListedSnapshot, "id">[], { name }: Pick<PlainSettings, "name">, all: boolean): ListedSnapshot[] {
+  const own = `togather_${name}_`;
   const time = ({ id, manifest }: ListedSnapshot): number => Date.parse(manifest?.time ?? id.replace(stampInName, "$1-$2-$3T$4:$5:$6Z"));
-  return listedSchema
-    .parse(JSON.parse(text))
-    .flatMap(({ file, bytes, manifest }) => {
-      const stamp = file.startsWith(own) ? stampEnding.exec(file.slice(own.length))?.[1] : undefined;
-      if (stamp === undefined && !all) return [];
-      return [{ id: stamp ?? file, file, bytes, manifest: manifestSchema.safeParse(manifest).data }];
+  return snapshots
+    .flatMap((snapshot) => {
+      const stamp = snapshot.file.startsWith(own) ? stampEnding.exec(snapshot.file.slice(own.length))?.[1] : undefined;
+      return stamp === undefined && !all ? [] : [{ id: stamp ?? snapshot.file, ...snapshot }];
     })
     .sort((a, b) => time(b) - time(a));
 }
 
-/** The snapshot that somebody means: an id, the beginning of one, a file's name, or `latest`. */
-export function findSnapshot(snapshots: readonly ListedSnapshot[], id: string, stack: string): ListedSnapshot {
+/** The snapshot that somebody means: an id, the beginning of one, a file's name, or `latest`. @param listing the command that lists them. */
+export function findSnapshot(snapshots: readonly ListedSnapshot[], id: string, listing: string): ListedSnapshot {
   const exact = snapshots.filter((snapshot) => snapshot.id === id || snapshot.file === id);
   const found = exact.length > 0 ? exact : id === "latest" ? snapshots.slice(0, 1) : snapshots.filter((snapshot) => snapshot.id.startsWith(id));
   const [one] = found;
   if (one !== undefined && found.length === 1) return one;
-  throw new Failure("config", one === undefined ? `there is no snapshot ${id}` : `${id} is the beginning of ${found.length} snapshots`, invocation(`snapshots list --stack ${stack}`));
+  throw new Failure("config", one === undefined ? `there is no snapshot ${id}` : `${id} is the beginning of ${found.length} snapshots`, invocation(listing));
 }
 
 /**

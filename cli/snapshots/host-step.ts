@@ -24,7 +24,7 @@ export async function databaseSecrets(pulumi: PulumiStack): Promise<{ secrets: D
 }
 
 /** Runs a step to its end and shows its progress. @throws {Failure} with what the step said. */
-export async function runHostStep<S extends StepName>(step: S, own: Own<S>, about: { settings: PlainSettings; secrets: DatabaseSecrets; output: Output; signal?: AbortSignal | undefined }): Promise<StepResult<S>> {
+export async function runHostStep<S extends StepName>(step: S, own: Own<S>, about: { settings: PlainSettings; secrets: Readonly<Record<string, string>>; output: Output; signal?: AbortSignal | undefined }): Promise<StepResult<S>> {
   const { settings, secrets, output, signal } = about;
   const { name, environment, stateLocation, logLocation, host, database } = settings;
   // An external database may be in a network of its own.

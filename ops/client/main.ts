@@ -1,7 +1,7 @@
 /** The client of all steps: reads the request, runs the step, most often in a container, prints its result. */
 import { createLog } from "../log.ts";
 import { containerPaths, type StepContext } from "../context.ts";
-import { contract, type StepName, type StepRequest } from "../contract.ts";
+import { contract, type StepName, type StepRequest, type StepResult } from "../contract.ts";
 import { messageOf, StepError } from "../errors.ts";
 import { createRedactor } from "../redact.ts";
 import { runStep, StepFailed, type StepRun } from "./run-step.ts";
@@ -33,6 +33,15 @@ function readRequest(step: StepName): StepRequest<StepName> {
   throw new StepError(`the request for ${step} is not as ops/contract.ts has it:\n${problems.join("\n")}`);
 }
 
+/** What a step printed when it ran last; undefined when it runs for the first time. Pulumi's command provider tells it so. */
+function previousResult<S extends StepName>(step: S, env: NodeJS.ProcessEnv): StepResult<S> | undefined {
+  try {
+    return contract[step].result.parse(JSON.parse(env["PULUMI_COMMAND_STDOUT"] ?? "")) as StepResult<S>;
+  } catch {
+    return undefined;
+  }
+}
+
 /** One abort, whatever asks for it first. */
 function abortOnSignals(): AbortSignal {
   const controller = new AbortController();
@@ -55,6 +64,10 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
         return { attempts: 0, durationMs: 0, checks: { database: notAsked, migrations: notAsked, http: notAsked, jobs: notAsked } };
       }
       return runStep({ ...run, watch: (signal) => watchContainer(request as StepRequest<"gate">, redactor, signal) });
+    }
+    case "snapshot": {
+      const withPrevious = { ...run.request, previous: previousResult("snapshot", context.env) };
+      return runStep({ ...run, request: withPrevious });
     }
     case "migrate": {
       const migration = request as StepRequest<"migrate">;

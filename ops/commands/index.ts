@@ -12,6 +12,7 @@ const modules: { readonly [S in ContainerStep]: () => Promise<{ run: Command<S> 
   snapshot: () => import("./snapshot.ts"),
   verify: () => import("./verify.ts"),
   copy: () => import("./copy.ts"),
+  fetch: () => import("./fetch.ts"),
   rehearse: () => import("./rehearse.ts"),
   restore: () => import("./restore.ts"),
   discard: () => import("./discard.ts"),

@@ -1,5 +1,5 @@
-import { open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
-import { join } from "node:path";
+import { rename, rm, stat, statfs } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { join as joinOnHost } from "node:path/posix";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
@@ -12,10 +12,10 @@ import { timestampOf } from "../deployment-id.ts";
 import { dumpDirectory } from "../dump-directory.ts";
 import { dump, type Dump, type DumpSource } from "../dump.ts";
 import { StepError } from "../errors.ts";
-import { adoptOwner, syncDirectory, writeFileAtomically } from "../files.ts";
-import { directoryBytes } from "../measure-directory.ts";
-import { manifestName, snapshotName, type SnapshotFormat } from "../snapshot-format.ts";
-import { expireSnapshots, listSnapshots, removeLeftovers, withSnapshotLock, type Manifest } from "../snapshots.ts";
+import { syncDirectory, writeFileAtomically } from "../files.ts";
+import { flushSnapshot } from "../flush-snapshot.ts";
+import { manifestName, snapshotName } from "../snapshot-format.ts";
+import { expireSnapshots, listSnapshots, readManifest, removeLeftovers, withSnapshotLock, type Manifest } from "../snapshots.ts";
 import { withDatabase } from "../sql.ts";
 import { megabytes, seconds } from "../units.ts";
 
@@ -30,19 +30,22 @@ interface Facts {
   databaseOid: number;
   databaseVersion: string;
   databaseBytes: number;
+  /** The first transaction that has not begun yet. */
+  nextTransaction: string;
   /** Without indexes, as of the last ANALYZE: pg_table_size() would wait for whoever holds a lock. */
   tableBytes: number;
 }
 
 async function gatherFacts(client: pg.Client): Promise<Facts> {
-  const { rows } = await client.query<{ oid: number; version: string; bytes: string; tables: string }>(`
+  const { rows } = await client.query<{ oid: number; version: string; bytes: string; next: string; tables: string }>(`
     SELECT (SELECT oid FROM pg_database WHERE datname = current_database()) AS oid,
            current_setting('server_version') AS version,
            pg_database_size(current_database()) AS bytes,
+           pg_snapshot_xmax(pg_current_snapshot())::text AS next,
            (SELECT coalesce(sum(greatest(relpages, 0)::bigint), 0) * current_setting('block_size')::int FROM pg_class WHERE relkind IN ('r', 't') AND oid >= 16384) AS tables`);
   const row = rows[0];
   if (row === undefined) throw new StepError("the database told nothing about itself");
-  return { databaseOid: row.oid, databaseVersion: row.version, databaseBytes: Number(row.bytes), tableBytes: Number(row.tables) };
+  return { databaseOid: row.oid, databaseVersion: row.version, databaseBytes: Number(row.bytes), nextTransaction: row.next, tableBytes: Number(row.tables) };
 }
 
 async function checkFreeSpace(directory: string, hostDirectory: string, facts: Facts): Promise<void> {
@@ -82,30 +85,6 @@ async function exportSnapshot(client: pg.Client): Promise<{ snapshot: string; ne
   return { snapshot: row.snapshot, nextTransaction: row.next };
 }
 
-async function flushOne(path: string, directory: string): Promise<number> {
-  const handle = await open(path, "r");
-  try {
-    await adoptOwner(handle, directory);
-    await handle.sync();
-    return (await handle.stat()).size;
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Puts a snapshot's bytes on disk. @throws {StepError} when there are not as many as were written. */
-async function flush(path: string, format: SnapshotFormat, directory: string, { bytes }: Dump): Promise<void> {
-  let size: number;
-  if (format === "directory") {
-    for (const name of await readdir(path)) await flushOne(join(path, name), directory);
-    size = await directoryBytes(path);
-    await flushOne(path, directory);
-  } else {
-    size = await flushOne(path, directory);
-  }
-  if (size !== bytes) throw new StepError(`the snapshot has ${size} bytes on disk, expected ${bytes}`, { hint: "dmesg, on the Docker host: the disk may be failing" });
-}
-
 /** A name of this second, or of the next one that is free. */
 async function freeName(directory: string, { name, format, recipients }: Request, signal: AbortSignal): Promise<{ file: string; time: Date }> {
   for (;;) {
@@ -143,6 +122,19 @@ async function take(partial: string, { format, recipients }: Request, expected: 
   }
 }
 
+/**
+ * The snapshot from before this very release that the step took when it ran last. Only its settings have changed since then, and the release may
+ * have migrated the database: a new one would not be from before its migrations. @returns undefined when it is gone, or of another database or release.
+ */
+async function takenBefore({ previous, release }: Request, { oid, next, directory }: { oid: number; next: string; directory: string }): Promise<Manifest | undefined> {
+  if (previous === undefined) return undefined;
+  const file = basename(previous.file);
+  const manifest = await readManifest(join(directory, manifestName(file)));
+  if (manifest?.sha256 !== previous.sha256 || manifest.before_commit !== release.commit || manifest.before_version !== release.version) return undefined;
+  if (manifest.database_oid !== oid || BigInt(manifest.next_transaction) > BigInt(next)) return undefined;
+  return stat(join(directory, file)).then(() => manifest, () => undefined);
+}
+
 /** Takes a snapshot of the database, and lets old ones go. */
 export async function run(request: Request, context: StepContext): Promise<StepResult<"snapshot">> {
   const { name, backupLocation, retention, keepVerified, release, format, recipients } = request;
@@ -156,6 +148,12 @@ export async function run(request: Request, context: StepContext): Promise<StepR
     const tool = await execa("pg_dump", ["--version"], { env: { PATH: env["PATH"] }, extendEnv: false, cancelSignal: signal });
     return withDatabase({ url: env["DATABASE_URL"], applicationName: "togather-snapshot", signal }, async (client, connection) => {
       const facts = await gatherFacts(client);
+      const before = await takenBefore(request, { oid: facts.databaseOid, next: facts.nextTransaction, directory });
+      if (before !== undefined) {
+        const { file, bytes, sha256, migration_version: migrationVersion, duration_ms: durationMs } = before;
+        log.info(`snapshot: ${file} is from before ${release.version} already; settings that have changed are for the next one`);
+        return { file: joinOnHost(backupLocation, file), bytes, sha256, migrationVersion, durationMs };
+      }
       await checkFreeSpace(directory, backupLocation, facts);
       const { file, time } = await freeName(directory, request, signal);
       const partial = join(directory, `${file}.partial`);
@@ -163,7 +161,8 @@ export async function run(request: Request, context: StepContext): Promise<StepR
       let manifest: Manifest;
       try {
         const taken = await take(partial, request, await expectedBytes(directory, request, facts), { client, connection, context });
-        await flush(partial, format, directory, taken.dump);
+        const written = await flushSnapshot(partial, format, directory);
+        if (written !== taken.dump.bytes) throw new StepError(`the snapshot has ${written} bytes on disk, expected ${taken.dump.bytes}`, { hint: "dmesg, on the Docker host: the disk may be failing" });
         signal.throwIfAborted();
         const { contents } = taken;
         manifest = {

@@ -2,26 +2,22 @@
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StepRequest } from "../../ops/contract.ts";
-import { networkVariables } from "../../ops/network-variables.ts";
 import { manifestName, snapshotFormats } from "../../ops/snapshot-format.ts";
-import { docker, eventually, Harness, type Outcome } from "../../ops/testing/harness.ts";
+import { eventually, Harness, type Outcome } from "../../ops/testing/harness.ts";
+import { S3Storage } from "./s3-storage.ts";
 
-const image = "togather-test-s3-server";
 const harness = new Harness();
-const storage = `togather-${harness.name}-s3`;
+let storage: S3Storage;
 const credentials = { SNAPSHOT_COPY_KEY_ID: "copy-key-canary-1", SNAPSHOT_COPY_SECRET: "copy-secret-canary-2" };
 const release = { version: "v2.0.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
 
 beforeAll(async () => {
   await harness.setUp();
   await mkdir(harness.backups);
-  const network = Object.entries(networkVariables(process.env)).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]);
-  await execa("docker", ["build", "--quiet", "--tag", image, ...network, join(import.meta.dirname, "../s3-server")]);
-  await docker("run", "--detach", `--name=${storage}`, `--network=${harness.network}`, "--env", `ROOT_ACCESS_KEY=${credentials.SNAPSHOT_COPY_KEY_ID}`, "--env", `ROOT_SECRET_KEY=${credentials.SNAPSHOT_COPY_SECRET}`, image);
-  await docker("exec", storage, "mkdir", "/data/backups");
+  await harness.image("nginx");
+  storage = await S3Storage.start(`togather-${harness.name}-s3`, harness.network, credentials);
   await harness.sql("CREATE DATABASE live");
   await harness.sql("CREATE TABLE events AS SELECT n, md5(n::text) AS name FROM generate_series(1, 20000) n", "live");
 }, 900_000);
@@ -33,7 +29,7 @@ async function snapshot(format: (typeof snapshotFormats)[number]): Promise<{ fil
   return { file: basename(result.file), sha256: result.sha256 };
 }
 function copy(of: { file: string; sha256: string }, over: Partial<StepRequest<"copy">> = {}, environment = credentials): Promise<Outcome<"copy">> {
-  return harness.run("copy", { backupLocation: harness.backups, ...of, endpoint: `http://${storage}:9000`, region: "us-east-1", bucket: "backups", prefix: "production/", failure: "error", ...over }, environment);
+  return harness.run("copy", { backupLocation: harness.backups, ...of, endpoint: storage.endpoint, region: "us-east-1", bucket: "backups", prefix: "production/", failure: "error", ...over }, environment);
 }
 
 describe("a copy", () => {
@@ -41,16 +37,14 @@ describe("a copy", () => {
     const taken = await snapshot(format);
     const { exitCode, stderr, result } = await copy(taken);
     expect(exitCode, stderr).toBe(0);
-    expect(result.copied).toBe(`http://${storage}:9000/backups/production/${taken.file}`);
+    expect(result.copied).toBe(`${storage.endpoint}/backups/production/${taken.file}`);
     const path = join(harness.backups, taken.file);
     const files = (await stat(path)).isDirectory() ? (await readdir(path)).map((name) => `${taken.file}/${name}`) : [taken.file];
     for (const file of [...files, manifestName(taken.file)]) {
-      // Asked by another client than the one that wrote it.
-      const { stdout } = await execa("docker", ["run", "--rm", `--network=${harness.network}`, "--entrypoint=curl", await harness.image("nginx"), "--silent", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", `${credentials.SNAPSHOT_COPY_KEY_ID}:${credentials.SNAPSHOT_COPY_SECRET}`, `http://${storage}:9000/backups/production/${file}`], { encoding: "buffer", stripFinalNewline: false });
       const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
-      expect(digest(stdout), file).toBe(digest(await readFile(join(harness.backups, file))));
+      expect(digest(await storage.read(`production/${file}`)), file).toBe(digest(await readFile(join(harness.backups, file))));
     }
-    const written = (): Promise<string> => docker("exec", storage, "stat", "--format=%Y %i", `/data/backups/production/${files[0] ?? ""}`);
+    const written = (): Promise<string> => storage.inside("stat", "--format=%Y %i", `/data/backups/production/${files[0] ?? ""}`);
     const before = await written();
     expect((await copy(taken)).exitCode).toBe(0);
     expect(await written()).toBe(before);
@@ -68,12 +62,12 @@ describe("a copy", () => {
 
   it("goes on where a storage that was gone has left off", async () => {
     const taken = await snapshot("sql.zst");
-    await docker("stop", "--time", "1", storage);
+    await storage.stop();
     const gone = await copy(taken);
     expect(gone.exitCode, gone.stderr).toBe(1);
-    await docker("start", storage);
+    await storage.restart();
     await eventually("the storage answers", async () => (await copy(taken)).exitCode === 0, 30);
-    expect(await docker("exec", storage, "ls", "/data/backups/production")).toContain(taken.file);
+    expect(await storage.inside("ls", "/data/backups/production")).toContain(taken.file);
   });
 
   it("has its credentials on no command line, in no log and no state", async () => {

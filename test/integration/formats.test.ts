@@ -7,18 +7,13 @@ import { bundledImageTag } from "../../ops/image.ts";
 import { formatOf, manifestName, restoreByHand, type SnapshotFormat } from "../../ops/snapshot-format.ts";
 import type { Manifest } from "../../ops/snapshots.ts";
 import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
+import { makeIdentity } from "./age-identity.ts";
 
 const harness = new Harness();
 const release = { version: "v2.0.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
 const owner = (database: string): string => harness.url(database, { name: "owner", password: "owner-password" });
 const live = { DATABASE_URL: "", DATABASE_ADMIN_URL: "", SNAPSHOT_IDENTITY: "" };
 const identity = { secret: "", recipient: "" };
-
-/** A new key pair of age. */
-async function makeIdentity(): Promise<typeof identity> {
-  const text = await docker("run", "--rm", "--network=none", "--entrypoint=age-keygen", bundledImageTag("ops"));
-  return { secret: /^AGE-SECRET-KEY-1\w+$/m.exec(text)?.[0] ?? "", recipient: /age1\w+/.exec(text)?.[0] ?? "" };
-}
 
 beforeAll(async () => {
   await harness.setUp();

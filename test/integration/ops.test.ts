@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { chown, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import pg from "pg";
@@ -115,6 +115,25 @@ describe("prune", () => {
 });
 
 describe("snapshot", () => {
+  it("of a release is not taken again because a setting has changed, but for another release, database or host is", async () => {
+    const url = await harness.database("settled");
+    const backupLocation = join(harness.directory, "backups-settled");
+    await mkdir(backupLocation);
+    const other = await harness.database("moved");
+    const first = await run("snapshot", { ...request(), backupLocation }, { DATABASE_URL: url });
+    // As Pulumi's command provider tells a step what it printed before.
+    const again = (over: Partial<ReturnType<typeof request>>, environment: Record<string, string> = {}) => run("snapshot", { ...request(), backupLocation, ...over }, { DATABASE_URL: url, PULUMI_COMMAND_STDOUT: first.stdout, ...environment });
+    await harness.sql("CREATE TABLE migrated (id int)", "settled");
+    const kept = await again({ format: "sql.zst", retention: 3 });
+    expect(kept.exitCode, kept.stderr).toBe(0);
+    expect(kept.result).toEqual(first.result);
+    expect(kept.stderr).toContain(`is from before ${release.version} already`);
+    expect((await again({ release: { ...release, version: "v2.0.1" } })).result.file).not.toBe(first.result.file);
+    expect((await again({}, { DATABASE_URL: other })).result.file).not.toBe(first.result.file);
+    await rm(join(backupLocation, basename(first.result.file)));
+    expect((await again({})).result.file).not.toBe(first.result.file);
+  });
+
   const request = (over: { retention?: number } = {}): Parameters<typeof run<"snapshot">>[1] => ({ backupLocation: harness.backups, retention: over.retention ?? 7, keepVerified: 2, format: "sql.gz", recipients: [], release });
   const files = async (): Promise<string[]> => (await readdir(harness.backups)).sort();
 

@@ -9,7 +9,7 @@ import { lockFile } from "../../ops/client/host-lock.ts";
 import type { Manifest } from "../../ops/snapshots.ts";
 import { TestStack } from "./stack.ts";
 
-const story = readFileSync(join(import.meta.dirname, "../../docs/operations.md"), "utf8").split("\n## Snapshots and restores\n")[1]?.split("\n## ")[0] ?? "";
+const story = readFileSync(join(import.meta.dirname, "../../docs/operations.md"), "utf8").split("\n## Snapshots and restores\n")[1]?.split(/\n###? /)[0] ?? "";
 /** The commands of the story, in order, as arguments. */
 const commands = [...story.matchAll(/```bash\n([\s\S]*?)```/g)].flatMap(([, block = ""]) => block.trim().split("\n")).map((line) => line.split(" "));
 

@@ -42,6 +42,8 @@ export class TestStack {
   readonly directory: string;
   readonly canaries: Canaries;
   readonly ports: { http: number; https: number; blue: number; green: number; database: number };
+  /** What a test's secrets file has beside them. */
+  moreSecrets: Record<string, string> = {};
   /** Variables beside this process's own with which Pulumi and togather run. */
   variables: NodeJS.ProcessEnv = {};
   private readonly commits: string[] = [];
@@ -91,9 +93,9 @@ export class TestStack {
     return stack;
   }
 
-  /** Writes the secrets file from the canaries. */
+  /** Writes the secrets file from the canaries and what else the test has. */
   writeSecrets(): void {
-    const lines = Object.entries(this.canaries).map(([key, value]) => `${key}=${value}\n`);
+    const lines = Object.entries({ ...this.canaries, ...this.moreSecrets }).map(([key, value]) => `${key}=${value}\n`);
     writeFileSync(join(this.directory, ".env.test"), lines.join(""), { mode: 0o600 });
   }
 

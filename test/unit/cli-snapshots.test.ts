@@ -23,12 +23,12 @@ describe("the snapshot from before a release's migrations", () => {
 describe("a snapshot's id", () => {
   const snapshots = [listed("20260104_000000", "v2", 5), listed("20260103_000000", "v2", 4)];
   it("may be cut short, a file's name, or latest", () => {
-    for (const id of ["20260104_000000", "20260104", "togather_a_20260104_000000.sql.gz", "latest"]) expect(findSnapshot(snapshots, id, "a").id, id).toBe("20260104_000000");
+    for (const id of ["20260104_000000", "20260104", "togather_a_20260104_000000.sql.gz", "latest"]) expect(findSnapshot(snapshots, id, "snapshots list").id, id).toBe("20260104_000000");
   });
   it("that means none or several is refused", () => {
-    expect(() => findSnapshot(snapshots, "2025", "a")).toThrow("there is no snapshot 2025");
-    expect(() => findSnapshot(snapshots, "2026", "a")).toThrow("2026 is the beginning of 2 snapshots");
-    expect(() => findSnapshot([], "latest", "a")).toThrow("there is no snapshot latest");
+    expect(() => findSnapshot(snapshots, "2025", "snapshots list")).toThrow("there is no snapshot 2025");
+    expect(() => findSnapshot(snapshots, "2026", "snapshots list")).toThrow("2026 is the beginning of 2 snapshots");
+    expect(() => findSnapshot([], "latest", "snapshots list")).toThrow("there is no snapshot latest");
   });
 });
 

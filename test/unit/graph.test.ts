@@ -50,6 +50,24 @@ describe("order", () => {
     expect((await rehearse({ migration_rehearsal: "required" })).request("blue-rehearsal-run")).toMatchObject({ required: true });
   });
 
+  it("copies a snapshot once the deployment is recorded, and gives each secret only to the step that needs it", async () => {
+    const keys = { snapshotIdentity: `AGE-SECRET-KEY-1${"Q".repeat(58)}`, snapshotCopyKeyId: "canary-copy-key", snapshotCopySecret: "canary-copy-secret" };
+    const storage = { endpoint: "https://s3.example.org", bucket: "backups" };
+    const database = { snapshot_format: "sql.zst", snapshot_recipients: [`age1${"q".repeat(58)}`], snapshot_copy: storage };
+    const graph = await runProgram({ ...firstDeployment, ...keys, deployment: { database } });
+    expect(before(graph, "blue-copy-upload")).toContain("record-entry");
+    expect(before(graph, "blue-migration-up")).not.toContain("blue-copy-upload");
+    expect(graph.request("blue-copy-upload")).toMatchObject({ file: "s.sql.gz", sha256: "0", ...storage, prefix: "", region: "us-east-1", failure: "error" });
+    expect(graph.request("blue-snapshot-dump")).toMatchObject({ format: "sql.zst", recipients: database.snapshot_recipients });
+    const given = (name: string): string[] => Object.keys(graph.get(name).inputs["environment"] as Record<string, unknown>).filter((key) => key.startsWith("SNAPSHOT_"));
+    expect({ dump: given("blue-snapshot-dump"), rehearsal: given("blue-rehearsal-run"), copy: given("blue-copy-upload").sort(), migration: given("blue-migration-up") }).toEqual({ dump: [], rehearsal: ["SNAPSHOT_IDENTITY"], copy: ["SNAPSHOT_COPY_KEY_ID", "SNAPSHOT_COPY_SECRET"], migration: [] });
+    // Where nothing is copied, neither a step nor an output has the credentials.
+    const none = await runProgram({ ...firstDeployment, ...keys });
+    expect(none.resources.map(({ name }) => name)).not.toContain("blue-copy-upload");
+    expect(Object.keys(none.outputs)).not.toContain("snapshotCopySecret");
+    expect(JSON.stringify(none.resources)).not.toContain("canary-copy");
+  });
+
   it("opens the database to a snapshot only when roles, extensions and rights are there", async () => {
     const graph = await runProgram(firstDeployment);
     const earlier = before(graph, "blue-snapshot-dump");

@@ -1,0 +1,64 @@
+/** A real S3-compatible server on a Docker network, for copies of snapshots. */
+import { join } from "node:path";
+import { execa } from "execa";
+import { bundledImageTag } from "../../ops/image.ts";
+import { networkVariables } from "../../ops/network-variables.ts";
+
+const image = "togather-test-s3-server";
+
+/** What the server is started with, under the names that a deployment has for it. */
+export interface StorageCredentials {
+  SNAPSHOT_COPY_KEY_ID: string;
+  SNAPSHOT_COPY_SECRET: string;
+}
+
+/** The server in its container. It has one bucket, `backups`. */
+export class S3Storage {
+  readonly container: string;
+  /** On the Docker network that it was started in. */
+  readonly endpoint: string;
+  private readonly network: string;
+  private readonly credentials: StorageCredentials;
+
+  private constructor(container: string, network: string, credentials: StorageCredentials) {
+    this.container = container;
+    this.endpoint = `http://${container}:9000`;
+    this.network = network;
+    this.credentials = credentials;
+  }
+
+  /** Builds the server where there is none, and starts it. */
+  static async start(container: string, network: string, credentials: StorageCredentials): Promise<S3Storage> {
+    const storage = new S3Storage(container, network, credentials);
+    const variables = Object.entries(networkVariables(process.env)).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]);
+    await execa("docker", ["build", "--quiet", "--tag", image, ...variables, join(import.meta.dirname, "../s3-server")]);
+    await execa("docker", ["run", "--detach", `--name=${container}`, `--network=${network}`, "--env", `ROOT_ACCESS_KEY=${credentials.SNAPSHOT_COPY_KEY_ID}`, "--env", `ROOT_SECRET_KEY=${credentials.SNAPSHOT_COPY_SECRET}`, image]);
+    await storage.inside("mkdir", "/data/backups");
+    return storage;
+  }
+
+  /** What a command in its container prints. */
+  async inside(...command: string[]): Promise<string> {
+    return (await execa("docker", ["exec", this.container, ...command])).stdout;
+  }
+
+  /** An object of the bucket, asked for by another client than the one that wrote it: curl, with its own signing. */
+  async read(key: string): Promise<Uint8Array> {
+    const { SNAPSHOT_COPY_KEY_ID: id, SNAPSHOT_COPY_SECRET: secret } = this.credentials;
+    const curl = ["--silent", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", `${id}:${secret}`, `${this.endpoint}/backups/${key}`];
+    return (await execa("docker", ["run", "--rm", `--network=${this.network}`, "--entrypoint=curl", bundledImageTag("nginx"), ...curl], { encoding: "buffer", stripFinalNewline: false })).stdout;
+  }
+
+  async stop(): Promise<void> {
+    await execa("docker", ["stop", "--time", "1", this.container]);
+  }
+
+  /** Again, after a stop. */
+  async restart(): Promise<void> {
+    await execa("docker", ["start", this.container]);
+  }
+
+  async remove(): Promise<void> {
+    await execa("docker", ["rm", "--force", "--volumes", this.container], { reject: false });
+  }
+}
