@@ -20,7 +20,9 @@ type Request = StepRequest<"fetch">;
 async function fetching(args: readonly string[], request: Request, context: StepContext): Promise<void> {
   await rclone("fetch", args, request, context).catch((error: unknown) => {
     context.signal.throwIfAborted();
-    throw storageProblem(`nothing can be read from ${request.endpoint}/${request.bucket}: ${messageOf(error)}`, "nothing was touched");
+    // A storage has no directories: what rclone misses is the bucket.
+    const said = messageOf(error).includes("directory not found") ? "there is no such bucket" : messageOf(error);
+    throw storageProblem(`nothing can be read from ${request.endpoint}/${request.bucket}: ${said}`, "nothing was touched");
   });
 }
 

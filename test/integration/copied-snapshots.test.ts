@@ -148,7 +148,7 @@ describe("snapshots that are encrypted and copied", () => {
     expect([list.slice(0, 2), fetch.slice(0, 2)]).toEqual([["snapshots", "list"], ["snapshots", "fetch"]]);
     const nowhere = await togather(...list);
     expect(nowhere.code, nowhere.stdout).not.toBe(0);
-    expect(nowhere.stderr).toMatch(/nothing can be read from http\S+\/nowhere: .*NoSuchBucket[\s\S]*check database\.snapshot_copy/);
+    expect(nowhere.stderr).toMatch(/nothing can be read from http\S+\/nowhere: there is no such bucket\s[\s\S]*check database\.snapshot_copy/);
     configure({ snapshot_format: "directory", snapshot_copy: copyTo() });
     const copies = JSON.parse((await togather(...list, "--json")).stdout) as Listed[];
     expect(copies).toHaveLength(1);

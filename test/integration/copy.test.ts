@@ -1,6 +1,6 @@
 /** Copies of snapshots in an S3-compatible storage: a real server, that stands beside the database. */
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, stat } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StepRequest } from "../../ops/contract.ts";
@@ -68,6 +68,41 @@ describe("a copy", () => {
     await storage.restart();
     await eventually("the storage answers", async () => (await copy(taken)).exitCode === 0, 30);
     expect(await storage.inside("ls", "/data/backups/production")).toContain(taken.file);
+  });
+
+  it.each(snapshotFormats)("of a snapshot in the format %s comes back as it was, and not at all when it has been spoiled there", async (format) => {
+    const taken = await snapshot(format);
+    expect((await copy(taken)).exitCode).toBe(0);
+    const { file } = taken;
+    const bring = (over: Partial<StepRequest<"fetch">> = {}): Promise<Outcome<"fetch">> => harness.run("fetch", { backupLocation: harness.backups, file, endpoint: storage.endpoint, region: "us-east-1", bucket: "backups", prefix: "production/", ...over }, credentials);
+    const names = async (): Promise<string[]> => (await readdir(harness.backups, { recursive: true })).filter((name) => name.startsWith(file.replace(/\..*/, ""))).sort();
+    const before = await names();
+    expect((await bring()).result).toMatchObject({ fetched: false });
+    await rm(join(harness.backups, file), { recursive: true });
+    await rm(join(harness.backups, manifestName(file)));
+
+    const spoiled = `/data/backups/production/${format === "directory" ? `${file}/toc.dat` : file}`;
+    await storage.inside("cp", spoiled, "/tmp/whole");
+    await storage.inside("truncate", "--size=-10", spoiled);
+    const cut = await bring();
+    expect([cut.exitCode, cut.stderr]).toEqual([1, expect.stringMatching(/is truncated|is corrupt|corrupted on transfer|unexpected EOF/) as unknown]);
+    expect(await names()).toEqual([]);
+    await storage.inside("cp", "/tmp/whole", spoiled);
+
+    const fetched = await bring();
+    expect(fetched.exitCode, fetched.stderr).toBe(0);
+    expect(fetched.result).toMatchObject({ fetched: true, copies: [{ file }] });
+    expect(await names()).toEqual(before);
+    const verified = await harness.run("verify", { backupLocation: harness.backups, file, foreign: false, sha256: null, required: true }, { DATABASE_URL: harness.url("live"), DATABASE_ADMIN_URL: harness.url() });
+    expect(verified.exitCode, verified.stderr).toBe(0);
+  });
+
+  it("that is not there is told from a bucket that is not there, and from none at all", async () => {
+    const bring = (over: Partial<StepRequest<"fetch">>): Promise<Outcome<"fetch">> => harness.run("fetch", { backupLocation: harness.backups, file: null, endpoint: storage.endpoint, region: "us-east-1", bucket: "backups", prefix: "production/", ...over }, credentials);
+    expect((await bring({ prefix: "nothing/here/" })).result).toMatchObject({ copies: [], fetched: false });
+    expect((await bring({ bucket: "nowhere" })).stderr).toMatch(/nothing can be read from \S+\/nowhere: there is no such bucket\n.*check database\.snapshot_copy/);
+    expect((await bring({ file: "togather_other_20260101_000000.sql.gz" })).stderr).toMatch(/there is no copy of togather_other_20260101_000000\.sql\.gz in .*\n.*list --copies/);
+    expect((await bring({ file: "../etc/passwd" })).stderr).toMatch(/has no name of a snapshot/);
   });
 
   it("has its credentials on no command line, in no log and no state", async () => {
