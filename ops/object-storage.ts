@@ -34,7 +34,7 @@ export async function rclone(what: string, args: readonly string[], storage: Sto
   const program = execa("rclone", [...args, ...attempts, "--stats=2s", "--stats-one-line", "--stats-log-level=NOTICE"], { env: environmentOf(storage, { env }), extendEnv: false, cancelSignal: signal, reject: false, stdin: "ignore" });
   program.stderr.on("data", (chunk: Buffer | string) => {
     const progress = /NOTICE:\s+(\S.*ETA.*)$/m.exec(chunk.toString())?.[1];
-    if (progress !== undefined) log.info(`${what}: ${progress.trim()}`);
+    if (progress !== undefined && !progress.startsWith("0 B / 0 B")) log.info(`${what}: ${progress.trim()}`);
   });
   const { failed, stderr } = await program;
   signal.throwIfAborted();
