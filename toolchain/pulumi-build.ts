@@ -5,7 +5,7 @@ import { withLock } from "./lock.ts";
 import { isAtLeast } from "./is-at-least.mjs";
 import { findProgram, type Machine } from "./machine.ts";
 import { Problem } from "./problem.ts";
-import type { Installation } from "./pulumi.ts";
+import type { Installation } from "./installation.ts";
 import { buildInContainer } from "./pulumi-container.ts";
 import { run, tail } from "./run.ts";
 import type { Report } from "./step.ts";

@@ -4,7 +4,7 @@ import { delimiter, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { contextHost } from "./docker.ts";
 import type { Machine } from "./machine.ts";
-import type { Installation } from "./pulumi.ts";
+import type { Installation } from "./installation.ts";
 import { userPulumiHome } from "./pulumi-official.ts";
 
 function credentialsDirectory(env: NodeJS.ProcessEnv): string {

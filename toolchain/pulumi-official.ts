@@ -4,7 +4,7 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { isAtLeast } from "./is-at-least.mjs";
 import { findProgram, type Machine } from "./machine.ts";
-import type { Installation } from "./pulumi.ts";
+import type { Installation } from "./installation.ts";
 import { run, tail } from "./run.ts";
 import type { Report } from "./step.ts";
 import type { Versions } from "./versions.ts";

@@ -1,23 +1,12 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import type { Installation } from "./installation.ts";
 import { findProgram, type Machine } from "./machine.ts";
 import { buildKey, buildPulumi } from "./pulumi-build.ts";
 import { downloadPulumi, missingPlugins, usePulumiOnPath, userPulumiHome } from "./pulumi-official.ts";
 import type { Report, Step } from "./step.ts";
 import { installedVersions, type Versions } from "./versions.ts";
-
-/** A Pulumi CLI that has the plugins this project needs. */
-export interface Installation {
-  kind: "official" | "downloaded" | "built";
-  /** Full path of the CLI. */
-  command: string;
-  version: string;
-  /** PULUMI_HOME where it's the project's own, so that what was built never shadows a user's official plugins. */
-  home?: string;
-  /** Of a build. */
-  key?: string;
-}
 
 /** The ways to a CLI, the best first. The last one finds a way or says what to do. */
 export const suppliers = [usePulumiOnPath, downloadPulumi, buildPulumi];
