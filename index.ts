@@ -1,15 +1,21 @@
 import "./config/node.ts";
 import { holdHostLock } from "./components/host-lock.ts";
 import { askInterrupted } from "./components/interrupted.ts";
+import { askServing } from "./components/serving.ts";
 import { readSettings } from "./config/pulumi-config.ts";
 
 const settings = readSettings();
 const interrupted = askInterrupted();
+const locked = holdHostLock(settings);
+// What serves is known only while nobody else deploys; a preview takes no lock and waits for none.
+const asked = locked.then(() => (settings.rules.blueGreen ? askServing(settings) : undefined));
+// A failure is the stack's, which waits for it.
+asked.catch(() => undefined);
 // What the stack is made of is loaded while the Docker host answers.
 const [declare] = await Promise.all([
   settings.rules.blueGreen ? import("./components/blue-green.ts").then(({ blueGreen }) => blueGreen) : import("./components/development.ts").then(({ development }) => development),
-  holdHostLock(settings),
+  locked,
 ]);
 
 /** The stack's outputs. */
-export default await declare(settings, interrupted);
+export default await declare(settings, interrupted, asked);

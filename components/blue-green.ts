@@ -15,7 +15,7 @@ import { Rehearsal } from "./rehearsal.ts";
 import { plainRelease, plainReleases } from "./releases.ts";
 import { Router } from "./router.ts";
 import { serverSecrets } from "./server-secrets.ts";
-import { askServing, refuseChangeInPlace, staysInPlace } from "./serving.ts";
+import { refuseChangeInPlace, staysInPlace } from "./serving.ts";
 import { Slot } from "./slot.ts";
 import { Snapshot } from "./snapshot.ts";
 import { SnapshotCopy } from "./snapshot-copy.ts";
@@ -31,6 +31,7 @@ import { otherSlot } from "../config/plan.ts";
 import { snapshotRules } from "../config/snapshot-rules.ts";
 import { orRunError } from "../config/run-error.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
+import type { Serving } from "../ops/client/serving-slot.ts";
 
 /** What a blue-green stack tells: `pulumi stack output`. */
 export interface BlueGreenOutputs {
@@ -58,10 +59,13 @@ export interface BlueGreenOutputs {
   snapshotCopySecret?: pulumi.Output<string>;
 }
 
-/** Declares two slots behind a router, and which of them serves. */
-export async function blueGreen(settings: Settings, interrupted: Interrupted): Promise<BlueGreenOutputs> {
+/**
+ * Declares two slots behind a router, and which of them serves.
+ * @param serving what takes requests now, as `askServing` tells.
+ */
+export async function blueGreen(settings: Settings, interrupted: Interrupted, serving: Promise<Serving | undefined>): Promise<BlueGreenOutputs> {
   const { activeSlot, addresses, deployment, name, rules, slots, source, tls } = settings;
-  const asked = askServing(settings).then((now) => {
+  const asked = serving.then((now) => {
     orRunError(() => { refuseChangeInPlace(settings, now); });
     return now;
   });
@@ -201,14 +205,14 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted): P
   new ImageRetention("image-retention", { context, releases: Object.values(slots), bundled: [ops, nginxImage], retention: deployment.images.retention }, { dependsOn: [record] });
   for (const begin of afterwards) begin([record]);
 
-  const serving = traffic.result.apply(({ to }) => ({ slot: to, release: plainRelease(release) }));
+  const nowServing = traffic.result.apply(({ to }) => ({ slot: to, release: plainRelease(release) }));
   return {
     url: publicUrl(settings, "http"),
     ...(tls === undefined ? {} : { httpsUrl: publicUrl(settings, "https") }),
-    serving,
-    activeSlot: serving.apply((now) => now.slot),
-    version: serving.apply((now) => now.release.version),
-    commit: serving.apply((now) => now.release.commit),
+    serving: nowServing,
+    activeSlot: nowServing.apply((now) => now.slot),
+    version: nowServing.apply((now) => now.release.version),
+    commit: nowServing.apply((now) => now.release.commit),
     slots: plainReleases(slots),
     schemaVersions,
     deploymentId,

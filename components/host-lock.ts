@@ -1,5 +1,5 @@
-import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/load.ts";
+import { getEngine, getOrganization, getProject, getStack, isDryRun, log, RunError } from "../config/pulumi-runtime.ts";
 import { toRunError } from "../config/run-error.ts";
 import { hostLockHolder, lockFile, takeHostLock, thisHolder, type LockHolder } from "../ops/client/host-lock.ts";
 import { plainReleases } from "./releases.ts";
@@ -9,28 +9,28 @@ type Deployment = Pick<Settings, "name" | "host" | "force" | "activeSlot" | "slo
 /**
  * Holds the lock of this deployment on its Docker host until the engine that runs this program is gone. A preview takes
  * no lock, and says when somebody deploys. Without an engine (tests with mocks) nothing is deployed and nothing locked.
- * @throws {pulumi.RunError} when somebody else holds it, unless `togather:force` is set.
+ * @throws {RunError} when somebody else holds it, unless `togather:force` is set.
  */
 export async function holdHostLock(settings: Deployment): Promise<void> {
   const engine = engineAddress();
   if (engine === undefined) return;
   const { name, host, force, activeSlot, slots } = settings;
-  if (pulumi.runtime.isDryRun()) {
+  if (isDryRun()) {
     void hostLockHolder(name, host).then((holder) => {
-      if (holder !== undefined) void pulumi.log.warn(`A deployment of ${name} is running: ${heldBy(holder)}. What it changes is not in this preview.`);
+      if (holder !== undefined) void log.warn(`A deployment of ${name} is running: ${heldBy(holder)}. What it changes is not in this preview.`);
     });
     return;
   }
-  const stack = `${pulumi.getOrganization()}/${pulumi.getProject()}/${pulumi.getStack()}`;
+  const stack = `${getOrganization()}/${getProject()}/${getStack()}`;
   const result = await takeHostLock({
     name,
     host,
     force,
     engine,
     holder: thisHolder({ stack, active_slot: activeSlot, slots: plainReleases(slots) }),
-    onWait: (why) => void pulumi.log.info(`Waiting for the Docker host, which holds the lock: ${why}.`),
+    onWait: (why) => void log.info(`Waiting for the Docker host, which holds the lock: ${why}.`),
     onLost: (why) => {
-      const lost = new pulumi.RunError(`${lockFile(name)}: the lock on the Docker host is lost${why === "" ? "" : ` (${why})`}. Nothing new is begun; run pulumi up again, and it goes on from here.`);
+      const lost = new RunError(`${lockFile(name)}: the lock on the Docker host is lost${why === "" ? "" : ` (${why})`}. Nothing new is begun; run pulumi up again, and it goes on from here.`);
       // Pulumi shows the stack of what is thrown while it waits for a program's resources.
       lost.stack = lost.message;
       // Called by nobody: this ends the program, and the engine starts nothing that is not under way.
@@ -40,8 +40,8 @@ export async function holdHostLock(settings: Deployment): Promise<void> {
     throw toRunError(error);
   });
   if (result.held) return;
-  if (!result.forced) throw new pulumi.RunError(refusal(settings, result.holder));
-  await pulumi.log.warn(`FORCED: ${lockFile(name)} is held by somebody else, ${heldBy(result.holder)}. togather:force is set: two deployments of ${name} now run at once.`);
+  if (!result.forced) throw new RunError(refusal(settings, result.holder));
+  await log.warn(`FORCED: ${lockFile(name)} is held by somebody else, ${heldBy(result.holder)}. togather:force is set: two deployments of ${name} now run at once.`);
 }
 
 /** Whether an engine runs this program. Not so in tests with mocks: nothing is deployed there. */
@@ -51,7 +51,7 @@ export const hasEngine = (): boolean => engineAddress() !== undefined;
 export function engineAddress(): string | undefined {
   // Pulumi's interface has only the calls, the client behind it is grpc's: the one place that also knows the engine of
   // an inline program.
-  const engine = pulumi.runtime.getEngine() as { getChannel(): { getTarget(): string } } | undefined;
+  const engine = getEngine() as { getChannel(): { getTarget(): string } } | undefined;
   return engine?.getChannel().getTarget().replace(/^dns:/, "");
 }
 

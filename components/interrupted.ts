@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
-import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/load.ts";
+import { getOrganization, getProject, getStack, isDryRun, log } from "../config/pulumi-runtime.ts";
 import { toRunError } from "../config/run-error.ts";
 import { mayBeHalfMade, removeHalfMade } from "../ops/client/half-made.ts";
 import { readInterruptedState, type InterruptedState } from "../ops/client/pending-operations.ts";
@@ -19,15 +19,15 @@ export type Interrupted = Promise<InterruptedState | undefined>;
  * Undefined in a preview, and where there is no CLI to ask: then a name that is taken is Pulumi's error.
  */
 export function askInterrupted(): Interrupted {
-  if (!hasEngine() || pulumi.runtime.isDryRun()) return Promise.resolve(undefined);
-  const stack = `${pulumi.getOrganization()}/${pulumi.getProject()}/${pulumi.getStack()}`;
+  if (!hasEngine() || isDryRun()) return Promise.resolve(undefined);
+  const stack = `${getOrganization()}/${getProject()}/${getStack()}`;
   return new Promise((resolve) => {
     execFile("pulumi", ["stack", "export", "--stack", stack, "--non-interactive"], { timeout: exportMs, maxBuffer: 1 << 30 }, (error, stdout, stderr) => {
       try {
         if (error) throw new Error(stderr.trim() === "" ? error.message : stderr.trim());
         resolve(readInterruptedState(stdout));
       } catch (problem) {
-        void pulumi.log.debug(`what an interrupted run has left is not known: ${String(problem)}`);
+        void log.debug(`what an interrupted run has left is not known: ${String(problem)}`);
         resolve(undefined);
       }
     });
@@ -37,7 +37,7 @@ export function askInterrupted(): Interrupted {
 /**
  * Removes what a killed run has made on the Docker host and not written down, so that this one can make it again. Only
  * with the lock in hand; never the slot that serves.
- * @throws {pulumi.RunError} when it can't be removed.
+ * @throws {RunError} when it can't be removed.
  */
 export async function removeInterrupted({ name, host }: Pick<Settings, "name" | "host">, serving: Serving | undefined, asked: Interrupted): Promise<void> {
   const state = await asked;
@@ -46,6 +46,6 @@ export async function removeInterrupted({ name, host }: Pick<Settings, "name" | 
     throw toRunError(error);
   });
   for (const { kind, name: what } of removed) {
-    await pulumi.log.warn(`Removed the ${kind} ${what}: a run of Pulumi was killed while it made it, so that the state does not know it. It is made again.`);
+    await log.warn(`Removed the ${kind} ${what}: a run of Pulumi was killed while it made it, so that the state does not know it. It is made again.`);
   }
 }

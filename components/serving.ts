@@ -41,7 +41,7 @@ export function refuseChangeInPlace(settings: Settings, serving: Serving | undef
 /**
  * What takes requests now, as the Docker host tells. Not the stack's own outputs: they are what was true when a run last
  * ended well.
- * @throws {pulumi.RunError} when the host doesn't answer.
+ * @throws {RunError} when the host doesn't answer.
  */
 export async function askServing({ name, host }: Pick<Settings, "name" | "host">): Promise<Serving | undefined> {
   try {

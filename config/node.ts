@@ -8,7 +8,7 @@ import { join } from "node:path";
 // The SDK alone is some 2,000 modules; compiled once for all runs. Beside them, so that it goes when they go.
 enableCompileCache(join(import.meta.dirname, "..", "node_modules", ".cache", "node"));
 
-// Pulumi takes a stack for each of its promises, and source-map-support would look up every line of it. Node strips types in
-// place, so that the lines of this program are right as they are.
-// The typings know no undefined, which is the value that it has in Node itself.
-Error.prepareStackTrace = undefined as unknown as typeof Error.prepareStackTrace;
+// Pulumi takes a stack for each of its promises, hundreds of them, and shows one only to who looks for leaks. All others are as
+// Node has them: it strips types in place, so that the lines of this program are right, and source-map-support has nothing to look up.
+const showsLeaks = process.env["PULUMI_DEBUG_PROMISE_LEAKS"] !== undefined;
+Error.prepareStackTrace = (error, frames) => (!showsLeaks && frames[0]?.getFunctionName() === "debuggablePromise" ? "" : [error, ...frames].map(String).join("\n    at "));

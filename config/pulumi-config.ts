@@ -1,12 +1,12 @@
-import * as pulumi from "@pulumi/pulumi";
 import { loadSettings, type Settings, type SettingsSources } from "./load.ts";
+import { allConfig, log } from "./pulumi-runtime.ts";
 import { orRunError } from "./run-error.ts";
 
 /** The running stack's config under `togather:`, without the prefix. */
 function stackConfig(): SettingsSources["config"] {
   const prefix = "togather:";
   return Object.fromEntries(
-    Object.entries(pulumi.runtime.allConfig())
+    Object.entries(allConfig())
       .filter(([key]) => key.startsWith(prefix))
       .map(([key, value]) => [key.slice(prefix.length), value]),
   );
@@ -21,10 +21,10 @@ function encryptedKeys(): SettingsSources["encryptedKeys"] {
 
 /**
  * The running stack's settings. Rules that its environment only warns of are shown as warnings.
- * @throws {pulumi.RunError} with every problem at once, which Pulumi shows without a stack trace.
+ * @throws {RunError} with every problem at once, which Pulumi shows without a stack trace.
  */
 export function readSettings(): Settings {
   const settings = orRunError(() => loadSettings({ config: stackConfig(), encryptedKeys: encryptedKeys(), environment: process.env, projectDirectory: process.cwd() }));
-  for (const warning of settings.warnings) void pulumi.log.warn(warning);
+  for (const warning of settings.warnings) void log.warn(warning);
   return settings;
 }

@@ -1,11 +1,11 @@
-import * as pulumi from "@pulumi/pulumi";
 import { StepError } from "../ops/errors.ts";
 import { SettingsError } from "./problems.ts";
+import { RunError } from "./pulumi-runtime.ts";
 
 /** What an operator can mend, as the error that Pulumi shows without a stack trace; anything else as it is. */
 export function toRunError(error: unknown): unknown {
-  if (error instanceof SettingsError) return new pulumi.RunError(error.message);
-  if (error instanceof StepError) return new pulumi.RunError(error.hint === undefined ? error.message : `${error.message}\n  → ${error.hint}`);
+  if (error instanceof SettingsError) return new RunError(error.message);
+  if (error instanceof StepError) return new RunError(error.hint === undefined ? error.message : `${error.message}\n  → ${error.hint}`);
   return error;
 }
 

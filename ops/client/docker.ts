@@ -1,5 +1,4 @@
 /** The Docker client, as every step of the client calls it. */
-import { execa } from "execa";
 import { SECRET_VARIABLES } from "../contract.ts";
 import { StepError } from "../errors.ts";
 
@@ -36,6 +35,8 @@ export function lastLines(text: string, count: number): string {
 
 /** Runs a short docker command; the caller decides what a failure means. */
 export async function tryDocker(args: readonly string[], signal?: AbortSignal, env = withoutSecrets(process.env)): Promise<{ ok: boolean; stdout: string; stderr: string }> {
+  // Loaded here: a step that calls no Docker command of its own doesn't wait for it.
+  const { execa } = await import("execa");
   const { failed, stdout, stderr, cause } = await execa("docker", args, {
     env,
     extendEnv: false,

@@ -87,6 +87,12 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
         await serving.remove();
       }
     }
+    case "switch": {
+      const { rollout, routerContainerId } = request as StepRequest<"switch">;
+      // While a release is watched, the router may be restarted, and its network namespace with it.
+      const isShort = rollout.steps.length === 0 && rollout.bakeMs === 0;
+      return runStep({ ...run, joins: isShort ? routerContainerId : undefined });
+    }
     case "record": {
       const { deployedBy } = await import("./deployed-by.ts");
       return runStep({ ...run, environment: { TOGATHER_DEPLOYED_BY: deployedBy(context.env) } });

@@ -1,13 +1,13 @@
 /** Runs a step in its container: `docker run` with the request and secrets by name, progress through, result back. */
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { execa } from "execa";
 import { encodeAnswer, encodeStart, encodeStop, questionIn, type Stop } from "../channel.ts";
 import type { StepContext } from "../context.ts";
 import { SECRET_VARIABLES, type StepName } from "../contract.ts";
 import { messageOf, StepError } from "../errors.ts";
 import { bundledImageDigest, bundledImageTag } from "../image.ts";
 import type { Redactor } from "../redact.ts";
-import { dockerProblem, isMissing, tryDocker, withoutSecrets } from "./docker.ts";
+import { dockerProblem, tryDocker, withoutSecrets } from "./docker.ts";
 import { onLines } from "./lines.ts";
 
 /** The requests of steps that run in the container have these, and some have more. */
@@ -38,6 +38,8 @@ export interface StepRun {
   stopMs: number;
   /** Looks on while the step runs; what it resolves with stops the step. */
   watch?: (signal: AbortSignal) => Promise<Stop | undefined>;
+  /** A container in whose network namespace the step runs, in half the time that one of its own takes; beside the deployment's network. */
+  joins?: string | undefined;
   /** Answers what the step asks. */
   answer?: (question: unknown) => Promise<unknown>;
 }
@@ -60,6 +62,7 @@ function hostDirectory(location: string, what: string): string {
 
 function runArguments(run: StepRun, containerName: string, image: string, environmentNames: readonly string[]): string[] {
   const { request, step } = run;
+  const network = run.joins === undefined ? (request.network ?? "none") : `container:${run.joins}`;
   const volumes = [
     `${hostDirectory(request.stateLocation, "stateLocation")}:/state`,
     `${hostDirectory(request.logLocation, "logLocation")}:/logs`,
@@ -67,9 +70,9 @@ function runArguments(run: StepRun, containerName: string, image: string, enviro
     ...(request.volume === undefined ? [] : [`${request.volume}:/router`]),
   ];
   return [
-    ...["run", "--rm", "--interactive", "--init", "--pull=never", `--name=${containerName}`, `--network=${request.network ?? "none"}`],
-    // A database may be on the Docker host itself.
-    "--add-host=host.docker.internal:host-gateway",
+    ...["run", "--rm", "--interactive", "--init", "--pull=never", `--name=${containerName}`, `--network=${network}`],
+    // A database may be on the Docker host itself. Docker refuses this in another container's namespace.
+    ...(run.joins === undefined ? ["--add-host=host.docker.internal:host-gateway"] : []),
     ...[`--label=org.togather.name=${request.name}`, "--label=org.togather.part=step", "--log-driver=none"],
     // Root, for directories that belong to the operator, but with no more of root than that takes.
     ...["--read-only", "--tmpfs=/tmp", "--security-opt=no-new-privileges", "--cap-drop=ALL", "--cap-add=CHOWN", "--cap-add=DAC_OVERRIDE", "--cap-add=FOWNER"],
@@ -97,13 +100,11 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
     const value = context.env[name];
     if (value !== undefined && value !== "") environment[name] = value;
   }
-  const child = execa("docker", runArguments(run, containerName, image, Object.keys(environment)), {
-    env: { ...withoutSecrets(context.env), ...environment },
-    extendEnv: false,
-    reject: false,
-    buffer: false,
-    stdin: "pipe",
-    stripFinalNewline: false,
+  // Node's own: every step would wait for execa to load, longer than for its container.
+  const child = spawn("docker", runArguments(run, containerName, image, Object.keys(environment)), { env: { ...withoutSecrets(context.env), ...environment }, stdio: "pipe" });
+  const ended = new Promise<{ exitCode: number | null; error?: Error }>((resolve) => {
+    child.once("error", (error) => { resolve({ exitCode: null, error }); });
+    child.once("close", (exitCode) => { resolve({ exitCode }); });
   });
   const dockerSaid: string[] = [];
   const stderr = onLines(child.stderr, (line) => {
@@ -148,10 +149,10 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
     (error: unknown) => { context.log.warn(`the container is not watched: ${messageOf(error)}`); },
   );
   try {
-    const result = await child;
-    if (isMissing(result.cause)) throw dockerProblem("", result.cause);
+    const { exitCode, error } = await ended;
+    if (error !== undefined) throw dockerProblem("", error);
     await Promise.all([stderr, stdout]);
-    return { exitCode: result.exitCode ?? 137, stdout: said, dockerSaid: dockerSaid.join("\n").trim() };
+    return { exitCode: exitCode ?? 137, stdout: said, dockerSaid: dockerSaid.join("\n").trim() };
   } finally {
     clearTimeout(killing);
     watching.abort();
@@ -181,6 +182,8 @@ export async function runStep(run: StepRun): Promise<unknown> {
     await buildOpsImage(run, tag);
     outcome = await attempt(run, tag);
   }
+  // It may be restarting, or gone: the step itself waits for it, or says so.
+  if (outcome.exitCode === 125 && run.joins !== undefined && /container/i.test(outcome.dockerSaid)) outcome = await attempt({ ...run, joins: undefined }, tag);
   const { exitCode, stdout, dockerSaid } = outcome;
   if (exitCode === 0) {
     try {
