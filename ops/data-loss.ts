@@ -1,6 +1,7 @@
 /** What a database holds that a snapshot does not: lost when the snapshot takes its place. */
 import type pg from "pg";
 import { listTables } from "./database-contents.ts";
+import { transactionsSince } from "./same-database.ts";
 import type { Manifest } from "./snapshots.ts";
 
 export interface TableLoss {
@@ -12,21 +13,15 @@ export interface TableLoss {
   written: number | null;
 }
 
-/** Transactions since the snapshot, when the database still is the one that it was taken of. */
-async function transactionsSince(client: pg.Client, manifest: Manifest): Promise<bigint | undefined> {
-  const { rows } = await client.query<{ oid: number; next: string }>("SELECT oid, pg_snapshot_xmax(pg_current_snapshot())::text AS next FROM pg_database WHERE datname = current_database()");
-  const [now] = rows;
-  if (now === undefined || now.oid !== manifest.database_oid) return undefined;
-  const since = BigInt(now.next) - BigInt(manifest.next_transaction);
-  // Rows from before may look as if they were from after, half of all transaction numbers later.
-  return since < 0n || since > 2n ** 31n - 1_000_000n ? undefined : since;
-}
+/** Half of all transaction numbers later, rows from before look as if they were from after. */
+const mostTransactions = 2n ** 31n - 1_000_000n;
 
 /** Tables that differ, counted row by row. Deleted rows show as fewer rows only. */
 export async function dataLoss(client: pg.Client, manifest: Manifest): Promise<TableLoss[]> {
   await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
   try {
-    const since = await transactionsSince(client, manifest);
+    const transactions = await transactionsSince(client, manifest);
+    const since = transactions !== undefined && transactions <= mostTransactions ? transactions : undefined;
     const now = new Map<string, { rows: number; written: number | null }>();
     for (const table of await listTables(client)) {
       const written = since === undefined ? "NULL" : `count(*) FILTER (WHERE age(xmin) <= ${since})`;

@@ -8,7 +8,7 @@ import { execa } from "execa";
 import type { StepContext } from "./context.ts";
 import { succeed } from "./programs.ts";
 import { tolerateExistingRoles } from "./roles.ts";
-import { megabytes, transferProgress } from "./units.ts";
+import { formatBytes, transferProgress } from "./units.ts";
 
 const progressMs = 2_000;
 
@@ -81,7 +81,7 @@ export async function dump(file: string, { format, recipients }: { format: keyof
   });
   const target: WriteStream = createWriteStream(file, { flags: "wx", mode: 0o600 });
   const progress = setInterval(() => {
-    log.info(`snapshot: ${transferProgress(plainBytes, source.expectedBytes, performance.now() - started)}; ${megabytes(bytes)} written`);
+    log.info(`snapshot: ${transferProgress(plainBytes, source.expectedBytes, performance.now() - started)}; ${formatBytes(bytes)} written`);
   }, progressMs);
   try {
     compressor.stdin.write(rolesText);

@@ -8,7 +8,7 @@ import { migrateRiver, migrateUp, type MigrationFiles } from "./golang-migrate.t
 import { waiting, watchLocks } from "./lock-watch.ts";
 import { describeFailure, failedLine, type MigrationFile } from "./migrations.ts";
 import { ownSchemas, readSchemaVersion } from "./sql.ts";
-import { megabytes, seconds } from "./units.ts";
+import { formatBytes, seconds } from "./units.ts";
 
 export type RehearsedFile = StepResult<"rehearse">["files"][number];
 
@@ -43,7 +43,7 @@ async function databaseSize(client: pg.Client): Promise<number> {
 /** One file in words: what an operator wants to know before it is run for good. */
 export function describeFile({ file, durationMs, locks, rewritten, bytes }: RehearsedFile): string {
   const held = locks.filter(({ heldMs }) => heldMs > 0).map(({ table, mode, heldMs }) => `${table} is locked for ${seconds(heldMs)}: ${waiting(mode)} (${mode})`);
-  const parts = [...held, ...(rewritten.length === 0 ? [] : [`${rewritten.join(", ")} written anew`]), ...(Math.abs(bytes) < 100_000 ? [] : [`the database ${bytes < 0 ? "shrinks" : "grows"} by ${megabytes(Math.abs(bytes))}`])];
+  const parts = [...held, ...(rewritten.length === 0 ? [] : [`${rewritten.join(", ")} written anew`]), ...(Math.abs(bytes) < 100_000 ? [] : [`the database ${bytes < 0 ? "shrinks" : "grows"} by ${formatBytes(Math.abs(bytes))}`])];
   return `${file} takes ${seconds(durationMs)} on a copy of the data${parts.length === 0 ? "" : `; ${parts.join("; ")}`}`;
 }
 

@@ -8,7 +8,7 @@ import { messageOf, StepError } from "./errors.ts";
 import { loadDump } from "./load-dump.ts";
 import type { Manifest } from "./snapshots.ts";
 import { connect } from "./sql.ts";
-import { megabytes } from "./units.ts";
+import { formatBytes } from "./units.ts";
 import { canRead, identityHint } from "./unpack.ts";
 
 const prefixOf = (deployment: string): string => `togather_scratch_${deployment}_`;
@@ -31,7 +31,7 @@ async function checkFreeSpace(server: DatabaseServer, manifest: Manifest): Promi
   const free = await freeSpace(server);
   const needed = 1.3 * manifest.database_bytes + smallestReserve;
   if (free === undefined || free >= needed) return;
-  throw new StepError(`the database server has ${megabytes(free)} left, expected at least ${megabytes(needed)} to restore a database of ${megabytes(manifest.database_bytes)} beside the live one`, {
+  throw new StepError(`the database server has ${formatBytes(free)} left, expected at least ${formatBytes(needed)} to restore a database of ${formatBytes(manifest.database_bytes)} beside the live one`, {
     hint: "free space there; or togather:deployment database.snapshot_verify never, and restores by hand on another server",
   });
 }

@@ -11,7 +11,7 @@ import { directoryBytes } from "./measure-directory.ts";
 import { measureSnapshot } from "./measure-snapshot.ts";
 import { extensionPattern, formatOf, manifestName, restoreByHand, rolesFile } from "./snapshot-format.ts";
 import { listSnapshots, readManifest, type Manifest } from "./snapshots.ts";
-import { megabytes } from "./units.ts";
+import { formatBytes } from "./units.ts";
 import { withUnpacking } from "./unpack.ts";
 
 /** Which snapshot, and for whom. */
@@ -71,7 +71,7 @@ export async function checkWhole(path: string, manifest: Manifest, context: Step
   const { sha256, plainBytes, broken } = await measureSnapshot(path, manifest, context);
   if (sha256 !== manifest.sha256) throw refuse(file, `is corrupt: its SHA-256 is ${sha256}, expected ${manifest.sha256}`);
   if (broken !== undefined) throw refuse(file, `can't be unpacked: ${broken}`);
-  if (plainBytes !== undefined && plainBytes !== manifest.plain_bytes) throw refuse(file, `is ${megabytes(plainBytes)} when unpacked, expected ${megabytes(manifest.plain_bytes)}`);
+  if (plainBytes !== undefined && plainBytes !== manifest.plain_bytes) throw refuse(file, `is ${formatBytes(plainBytes)} when unpacked, expected ${formatBytes(manifest.plain_bytes)}`);
 }
 
 /** The roles with which a snapshot begins, as SQL. */

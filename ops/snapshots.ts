@@ -1,5 +1,5 @@
 /** Snapshots on disk: names, manifests, and which of them go. */
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { StepContext } from "./context.ts";
@@ -102,9 +102,21 @@ export async function readManifest(file: string): Promise<Manifest | undefined> 
   }
 }
 
+async function writeManifest(directory: string, manifest: Manifest): Promise<void> {
+  await writeFileAtomically(join(directory, manifestName(manifest.file)), `${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+/** Gives a snapshot that is whole, and on disk, its name. @param partial its path until now. */
+export async function publishSnapshot(directory: string, partial: string, manifest: Manifest): Promise<void> {
+  // The manifest first: a snapshot that has its name also has its manifest.
+  await writeManifest(directory, manifest);
+  await rename(partial, join(directory, manifest.file));
+  await syncDirectory(directory);
+}
+
 /** Notes in a snapshot's manifest that it was restored and found complete. @param durationMs how long that took. */
 export async function noteVerified(directory: string, manifest: Manifest, durationMs: number): Promise<void> {
-  await writeFileAtomically(join(directory, manifestName(manifest.file)), `${JSON.stringify({ ...manifest, verified_at: new Date().toISOString(), verify_duration_ms: durationMs }, null, 2)}\n`);
+  await writeManifest(directory, { ...manifest, verified_at: new Date().toISOString(), verify_duration_ms: durationMs });
 }
 
 /** A deployment's snapshots, the newest first. */

@@ -1,11 +1,11 @@
 import { styleText } from "node:util";
 import type { Command } from "commander";
+import { formatBytes, seconds } from "../../ops/units.ts";
 import { confirm } from "../confirm.ts";
 import { deployContext, readContext, withCommonOptions, type CommonOptions } from "../context.ts";
-import { seconds } from "../deploy/progress.ts";
 import { at, columns, invocation } from "../output.ts";
 import { findSnapshot, listSnapshots, type ListedSnapshot } from "../snapshots/catalog.ts";
-import { fetchCopy, listCopies } from "../snapshots/copies.ts";
+import { openCopies } from "../snapshots/copies.ts";
 import { withHostLock } from "../snapshots/host-lock.ts";
 import { databaseSecrets, runHostStep } from "../snapshots/host-step.ts";
 import { restore } from "../snapshots/restore.ts";
@@ -18,13 +18,11 @@ interface SnapshotOptions extends CommonOptions {
   yes?: boolean;
 }
 
-const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
-
 function row({ id, bytes, manifest }: ListedSnapshot): string[] {
-  if (manifest === undefined) return [id, "", "", "", megabytes(bytes), "", styleText("yellow", "no manifest: only to be restored by hand")];
+  if (manifest === undefined) return [id, "", "", "", formatBytes(bytes), "", styleText("yellow", "no manifest: only to be restored by hand")];
   const { time, before_version: version, migration_version: schema, rows, verified_at: verified } = manifest;
   const broken = bytes === manifest.bytes ? undefined : `${bytes} bytes, expected ${manifest.bytes}`;
-  return [id, at(time), version, schema === null ? "none" : String(schema), megabytes(bytes), String(rows), broken !== undefined ? styleText("red", broken) : verified === undefined ? styleText("yellow", "not verified") : styleText("green", `verified ${at(verified)}`)];
+  return [id, at(time), version, schema === null ? "none" : String(schema), formatBytes(bytes), String(rows), broken !== undefined ? styleText("red", broken) : verified === undefined ? styleText("yellow", "not verified") : styleText("green", `verified ${at(verified)}`)];
 }
 
 function table(snapshots: readonly ListedSnapshot[]): string {
@@ -39,15 +37,11 @@ function listCommand(group: Command): void {
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<SnapshotOptions>();
       const all = options.all === true;
-      if (options.copies === true) {
-        const context = await deployContext(options);
-        const copies = await listCopies(context, all);
-        context.output.result(copies, () => (copies.length === 0 ? `There is no copy of a snapshot of ${context.settings.name} in its storage.` : table(copies)));
-        return;
-      }
-      const { settings, output } = await readContext(options);
-      const snapshots = await listSnapshots(settings, all);
-      output.result(snapshots, () => (snapshots.length === 0 ? `There is no snapshot of ${settings.name} in ${settings.backupLocation}.` : table(snapshots)));
+      const copies = options.copies === true ? await deployContext(options) : undefined;
+      const { settings, output } = copies ?? (await readContext(options));
+      const snapshots = copies === undefined ? await listSnapshots(settings, all) : await (await openCopies(copies)).list(all);
+      const none = copies === undefined ? `There is no snapshot of ${settings.name} in ${settings.backupLocation}.` : `There is no copy of a snapshot of ${settings.name} in its storage.`;
+      output.result(snapshots, () => (snapshots.length === 0 ? none : table(snapshots)));
     });
 }
 
@@ -61,9 +55,10 @@ function fetchCommand(group: Command): void {
       const options = command.optsWithGlobals<SnapshotOptions>();
       const context = await deployContext(options);
       const { file, settings, output } = context;
-      const copy = findSnapshot(await listCopies(context, options.foreign === true), id, `snapshots list --copies --stack ${file.stack}`);
-      const { fetched, durationMs } = await fetchCopy(context, copy);
-      output.result({ id: copy.id, file: copy.file, fetched, durationMs }, () => (fetched ? `${copy.id} is in ${settings.backupLocation} (${megabytes(copy.bytes)}, ${seconds(durationMs)}). The proof, and the way back to it:\n  → ${invocation(`snapshots verify ${copy.id} --stack ${file.stack}`)}\n  → ${invocation(`snapshots restore ${copy.id} --stack ${file.stack}`)}` : `${copy.id} is in ${settings.backupLocation} already.`));
+      const copies = await openCopies(context);
+      const copy = findSnapshot(await copies.list(options.foreign === true), id, `snapshots list --copies --stack ${file.stack}`);
+      const { fetched, durationMs } = await copies.fetch(copy);
+      output.result({ id: copy.id, file: copy.file, fetched, durationMs }, () => (fetched ? `${copy.id} is in ${settings.backupLocation} (${formatBytes(copy.bytes)}, ${seconds(durationMs)}). The proof, and the way back to it:\n  → ${invocation(`snapshots verify ${copy.id} --stack ${file.stack}`)}\n  → ${invocation(`snapshots restore ${copy.id} --stack ${file.stack}`)}` : `${copy.id} is in ${settings.backupLocation} already.`));
     });
 }
 
@@ -125,7 +120,7 @@ function discardCommand(group: Command): void {
       });
       output.result(result, () => {
         if (result.dropped !== null) return `${result.dropped} is dropped.`;
-        return result.kept.length === 0 ? "No restore has left a database behind." : columns([["DATABASE", "SIZE"], ...result.kept.map((one) => [one.database, megabytes(one.bytes)])]);
+        return result.kept.length === 0 ? "No restore has left a database behind." : columns([["DATABASE", "SIZE"], ...result.kept.map((one) => [one.database, formatBytes(one.bytes)])]);
       });
     });
 }

@@ -4,6 +4,7 @@ import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
 import { rolledBackExitCode } from "../../ops/errors.ts";
 import { createRedactor } from "../../ops/redact.ts";
 import type { SlotName } from "../../ops/contract.ts";
+import { seconds } from "../../ops/units.ts";
 import { project } from "../../toolchain/setup.ts";
 import { isDevelopment } from "../development/refuse.ts";
 import { examine, findingsText } from "../doctor/doctor.ts";
@@ -15,7 +16,7 @@ import type { PlainSettings, StackFile } from "../stack-file.ts";
 import { areStale, describeLock, heldText, isLocked, locksIn } from "./backend-lock.ts";
 import { endings, PhaseTracker, type Interruption } from "./phases.ts";
 import { describeRelease, planSentences, plainRelease, releasedSlot, type Before, type Serving } from "../../config/plan.ts";
-import { Progress, seconds } from "./progress.ts";
+import { Progress } from "./progress.ts";
 import type { PulumiStack, RunEnd, StackOutputs } from "./pulumi-stack.ts";
 import { schemaVersion } from "./schema-version.ts";
 

@@ -1,4 +1,5 @@
 import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
+import { formatBytes } from "../../ops/units.ts";
 import type { Ending } from "../exit-codes.ts";
 
 /** What a deployment consists of, in the words of the people who run it. */
@@ -96,8 +97,6 @@ function stepResult(outputs: unknown): Record<string, unknown> {
   }
 }
 
-const megabytes = (bytes: number): string => (bytes < 100_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
-
 const schema = (version: unknown): string => (typeof version === "number" ? String(version) : "none");
 
 /** What came out of a step, in a few words. */
@@ -112,7 +111,7 @@ export function describeResult(phase: PhaseName, outputs: unknown): string {
     case "image":
       return result["built"] === false ? "is there already" : result["built"] === true ? "built" : "";
     case "snapshot":
-      return typeof result["file"] === "string" ? `${result["file"]}, ${megabytes(Number(result["bytes"]))}` : "";
+      return typeof result["file"] === "string" ? `${result["file"]}, ${formatBytes(Number(result["bytes"]))}` : "";
     case "verification":
       return result["verified"] === true ? `restores: ${String(result["rows"])} rows in ${String(result["tables"])} tables` : typeof result["reason"] === "string" ? `NOT VERIFIED: ${result["reason"]}` : "";
     case "copy":

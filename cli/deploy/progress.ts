@@ -1,13 +1,12 @@
 import { clearScreenDown, moveCursor } from "node:readline";
 import { stripVTControlCharacters, styleText } from "node:util";
+import { seconds } from "../../ops/units.ts";
 import type { PhaseRun } from "./phases.ts";
 
 /** How often a log without a terminal hears that a long phase is still at it (ms). */
 const heartbeatMs = 30_000;
 const redrawMs = 200;
 const frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-
-export const seconds = (ms: number): string => (ms < 90_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`);
 
 const title = ({ phase, subject }: PhaseRun): string => `${phase}${subject === "" ? "" : ` ${subject}`}`;
 const marks = { succeeded: "✔", failed: "✖", interrupted: "■" } as const;

@@ -53,7 +53,7 @@ export async function rollBackWithDatabase({ context: given, rollback, chosen, d
 
   const { secrets, schemaVersions } = await databaseSecrets(pulumi);
   const snapshots = await listSnapshots(settings);
-  const snapshot = chosen === undefined ? snapshotBefore(snapshots, givenUp.commit, schemaVersions[givenUpSlot]) : findSnapshot(snapshots, chosen, `snapshots list --stack ${file.stack}`);
+  const snapshot = chosen === undefined ? snapshotBefore(snapshots, givenUp.commit, schemaVersions[givenUpSlot]) : findSnapshot(snapshots, chosen, `snapshots list ${on}`);
   if (snapshot === undefined) throw new Failure("config", `there is no snapshot from before the migrations of ${describeRelease(givenUp)}`, `${invocation(`snapshots list ${on}`)}, then --restore-database ID`);
   const job = (): RestoreJob => ({ context, snapshot, options: { yes, foreign: false, force }, schemaChecked: true });
 

@@ -4,6 +4,7 @@
  */
 import type { StepLog } from "../context.ts";
 import { tryDocker } from "./docker.ts";
+import { repositoryOf } from "./repository.ts";
 
 /** Ids of the images in which the stages before the last one ended, from the classic builder's output; of BuildKit's, none. */
 export function stageImages(output: string): string[] {
@@ -20,10 +21,9 @@ export function stageImages(output: string): string[] {
 
 /** Tag under which a stage stays: one for each place in a Dockerfile, so that the next build's takes the place of this one's. */
 export function stageTag(imageTag: string, dockerfile: string, position: number): string {
-  const repository = imageTag.slice(0, imageTag.lastIndexOf(":"));
   // Docker allows 128 characters.
   const name = `stage-${position + 1}-${dockerfile.replace(/[^\w.-]+/g, "-")}`.slice(0, 128);
-  return `${repository}-build:${name}`;
+  return `${repositoryOf(imageTag)}-build:${name}`;
 }
 
 /**

@@ -7,6 +7,7 @@ import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { messageOf } from "../errors.ts";
 import { docker, lastLines, tryDocker } from "./docker.ts";
+import { repositoryOf } from "./repository.ts";
 
 /** Repositories of the images that `build` makes. */
 const repositories = ["togather-server", "togather-ops", "togather-postgres", "togather-nginx", "togather-dev"] as const;
@@ -23,7 +24,6 @@ export interface Tagged {
  * @param keep tags of both slots' releases and of the images in use.
  */
 export function expiredTags(tags: readonly Tagged[], keep: readonly string[], retention: number): string[] {
-  const repositoryOf = (tag: string): string => tag.slice(0, tag.lastIndexOf(":"));
   const others = tags.filter(({ tag }) => !keep.includes(tag)).sort((a, b) => b.taggedAt - a.taggedAt);
   const seen = new Map<string, number>();
   return others.flatMap(({ tag }) => {

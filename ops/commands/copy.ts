@@ -8,7 +8,7 @@ import { inStorage, rclone, storageProblem } from "../object-storage.ts";
 import { asTaken, hasExpired } from "../snapshot-file.ts";
 import { manifestName } from "../snapshot-format.ts";
 import { readManifest, withSnapshotLock } from "../snapshots.ts";
-import { megabytes, seconds } from "../units.ts";
+import { formatBytes, seconds } from "../units.ts";
 
 type Request = StepRequest<"copy">;
 
@@ -38,7 +38,7 @@ export async function run(request: Request, context: StepContext): Promise<StepR
     const manifest = asTaken(await readManifest(join(paths.backups, manifestName(file))), request);
     try {
       const copied = await copy(request, context);
-      log.info(`copy: ${copied}, ${megabytes(manifest.bytes)} in ${seconds(performance.now() - started)}`);
+      log.info(`copy: ${copied}, ${formatBytes(manifest.bytes)} in ${seconds(performance.now() - started)}`);
       return ended(copied, null);
     } catch (error) {
       context.signal.throwIfAborted();

@@ -4,7 +4,7 @@ import { dropDatabase, withDatabaseServer } from "../database-server.ts";
 import { StepError } from "../errors.ts";
 import { withSnapshotLock } from "../snapshots.ts";
 import { replacedDatabases } from "../swap-database.ts";
-import { megabytes } from "../units.ts";
+import { formatBytes } from "../units.ts";
 
 /** Lists the databases that restores have replaced, or drops one of them, and nothing else. */
 export async function run({ database }: StepRequest<"discard">, context: StepContext): Promise<StepResult<"discard">> {
@@ -17,7 +17,7 @@ export async function run({ database }: StepRequest<"discard">, context: StepCon
         throw new StepError(`${database} is no database that a restore has replaced`, { hint: kept.length === 0 ? "there is none" : `there are: ${kept.map((entry) => entry.database).join(", ")}` });
       }
       await dropDatabase(server, database);
-      context.log.success(`discard: ${database} (${megabytes(one.bytes)}) is dropped`);
+      context.log.success(`discard: ${database} (${formatBytes(one.bytes)}) is dropped`);
       return { kept: kept.filter((entry) => entry !== one), dropped: one.database };
     }),
   );

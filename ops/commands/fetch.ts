@@ -1,18 +1,18 @@
 /** Brings a copy of a snapshot back from the storage. Like a new one, it has its name only once it is whole. */
-import { mkdtemp, readdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { join as joinOnHost } from "node:path/posix";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { messageOf, StepError } from "../errors.ts";
-import { syncDirectory, writeFileAtomically } from "../files.ts";
 import { flushSnapshot } from "../flush-snapshot.ts";
+import { freeBytes } from "../free-space.ts";
 import { inStorage, rclone, storageProblem } from "../object-storage.ts";
 import { checkName, checkWhole } from "../snapshot-file.ts";
 import { manifestName } from "../snapshot-format.ts";
-import { readManifest, withSnapshotLock, type Manifest } from "../snapshots.ts";
-import { megabytes, seconds } from "../units.ts";
+import { publishSnapshot, readManifest, withSnapshotLock, type Manifest } from "../snapshots.ts";
+import { formatBytes, seconds } from "../units.ts";
 
 type Request = StepRequest<"fetch">;
 
@@ -39,9 +39,9 @@ async function copiedManifests(request: Request, context: StepContext, name: str
 }
 
 async function checkRoom(directory: string, { backupLocation }: Request, { file, bytes }: Manifest): Promise<void> {
-  const { bavail, bsize } = await statfs(directory);
-  if (bavail * bsize >= bytes) return;
-  throw new StepError(`${backupLocation} has ${megabytes(bavail * bsize)} left, expected ${megabytes(bytes)} for ${file}`, { hint: `free space on the Docker host: df -h ${backupLocation}; ls -lhS ${backupLocation}` });
+  const free = await freeBytes(directory);
+  if (free >= bytes) return;
+  throw new StepError(`${backupLocation} has ${formatBytes(free)} left, expected ${formatBytes(bytes)} for ${file}`, { hint: `free space on the Docker host: df -h ${backupLocation}; ls -lhS ${backupLocation}` });
 }
 
 /** @returns false when it was there already. */
@@ -60,19 +60,16 @@ async function fetchOne(manifest: Manifest, request: Request, context: StepConte
   const partial = `${path}.partial`;
   await rm(partial, { recursive: true, force: true });
   try {
-    log.info(`fetch: ${file}, ${megabytes(manifest.bytes)}, from ${request.endpoint}/${request.bucket}/${request.prefix}`);
+    log.info(`fetch: ${file}, ${formatBytes(manifest.bytes)}, from ${request.endpoint}/${request.bucket}/${request.prefix}`);
     await fetching([format === "directory" ? "copy" : "copyto", inStorage(request, file), partial], request, context);
     await checkWhole(partial, manifest, context);
     await flushSnapshot(partial, format, directory);
     context.signal.throwIfAborted();
-    // The manifest first: a snapshot that has its name also has its manifest.
-    await writeFileAtomically(join(directory, manifestName(file)), `${JSON.stringify(manifest, null, 2)}\n`);
-    await rename(partial, path);
+    await publishSnapshot(directory, partial, manifest);
   } catch (error) {
     await rm(partial, { recursive: true, force: true });
     throw error;
   }
-  await syncDirectory(directory);
   return true;
 }
 

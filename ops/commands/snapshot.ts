@@ -1,4 +1,4 @@
-import { rename, rm, stat, statfs } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { join as joinOnHost } from "node:path/posix";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,12 +12,13 @@ import { timestampOf } from "../deployment-id.ts";
 import { dumpDirectory } from "../dump-directory.ts";
 import { dump, type Dump, type DumpSource } from "../dump.ts";
 import { StepError } from "../errors.ts";
-import { syncDirectory, writeFileAtomically } from "../files.ts";
 import { flushSnapshot } from "../flush-snapshot.ts";
+import { freeBytes } from "../free-space.ts";
+import { transactionsSince } from "../same-database.ts";
 import { manifestName, snapshotName } from "../snapshot-format.ts";
-import { expireSnapshots, listSnapshots, readManifest, removeLeftovers, withSnapshotLock, type Manifest } from "../snapshots.ts";
+import { expireSnapshots, listSnapshots, publishSnapshot, readManifest, removeLeftovers, withSnapshotLock, type Manifest } from "../snapshots.ts";
 import { withDatabase } from "../sql.ts";
-import { megabytes, seconds } from "../units.ts";
+import { formatBytes, seconds } from "../units.ts";
 
 type Request = StepRequest<"snapshot">;
 
@@ -30,30 +31,26 @@ interface Facts {
   databaseOid: number;
   databaseVersion: string;
   databaseBytes: number;
-  /** The first transaction that has not begun yet. */
-  nextTransaction: string;
   /** Without indexes, as of the last ANALYZE: pg_table_size() would wait for whoever holds a lock. */
   tableBytes: number;
 }
 
 async function gatherFacts(client: pg.Client): Promise<Facts> {
-  const { rows } = await client.query<{ oid: number; version: string; bytes: string; next: string; tables: string }>(`
+  const { rows } = await client.query<{ oid: number; version: string; bytes: string; tables: string }>(`
     SELECT (SELECT oid FROM pg_database WHERE datname = current_database()) AS oid,
            current_setting('server_version') AS version,
            pg_database_size(current_database()) AS bytes,
-           pg_snapshot_xmax(pg_current_snapshot())::text AS next,
            (SELECT coalesce(sum(greatest(relpages, 0)::bigint), 0) * current_setting('block_size')::int FROM pg_class WHERE relkind IN ('r', 't') AND oid >= 16384) AS tables`);
   const row = rows[0];
   if (row === undefined) throw new StepError("the database told nothing about itself");
-  return { databaseOid: row.oid, databaseVersion: row.version, databaseBytes: Number(row.bytes), nextTransaction: row.next, tableBytes: Number(row.tables) };
+  return { databaseOid: row.oid, databaseVersion: row.version, databaseBytes: Number(row.bytes), tableBytes: Number(row.tables) };
 }
 
 async function checkFreeSpace(directory: string, hostDirectory: string, facts: Facts): Promise<void> {
-  const { bavail, bsize } = await statfs(directory);
-  const free = bavail * bsize;
+  const free = await freeBytes(directory);
   const needed = Math.max(1.2 * compressedShare * facts.databaseBytes, smallestFreeSpace);
   if (free < needed) {
-    throw new StepError(`${hostDirectory} has ${megabytes(free)} left, expected at least ${megabytes(needed)} for a snapshot of a database of ${megabytes(facts.databaseBytes)}`, {
+    throw new StepError(`${hostDirectory} has ${formatBytes(free)} left, expected at least ${formatBytes(needed)} for a snapshot of a database of ${formatBytes(facts.databaseBytes)}`, {
       hint: `free space on the Docker host, set togather:deployment database.backup_location elsewhere, or keep fewer snapshots: df -h ${hostDirectory}; ls -lhS ${hostDirectory}`,
     });
   }
@@ -126,14 +123,16 @@ async function take(partial: string, { format, recipients }: Request, expected: 
  * The snapshot from before this very release that the step took when it ran last. Only its settings have changed since then, and the release may
  * have migrated the database: a new one would not be from before its migrations. @returns undefined when it is gone, or of another database or release.
  */
-async function takenBefore({ previous, release }: Request, { oid, next, directory }: { oid: number; next: string; directory: string }): Promise<Manifest | undefined> {
+async function takenBefore({ previous, release }: Request, client: pg.Client, directory: string): Promise<Manifest | undefined> {
   if (previous === undefined) return undefined;
   const file = basename(previous.file);
   const manifest = await readManifest(join(directory, manifestName(file)));
   if (manifest?.sha256 !== previous.sha256 || manifest.before_commit !== release.commit || manifest.before_version !== release.version) return undefined;
-  if (manifest.database_oid !== oid || BigInt(manifest.next_transaction) > BigInt(next)) return undefined;
+  if ((await transactionsSince(client, manifest)) === undefined) return undefined;
   return stat(join(directory, file)).then(() => manifest, () => undefined);
 }
+
+const resultOf = ({ file, bytes, sha256, migration_version: migrationVersion, duration_ms: durationMs }: Manifest, backupLocation: string): StepResult<"snapshot"> => ({ file: joinOnHost(backupLocation, file), bytes, sha256, migrationVersion, durationMs });
 
 /** Takes a snapshot of the database, and lets old ones go. */
 export async function run(request: Request, context: StepContext): Promise<StepResult<"snapshot">> {
@@ -147,17 +146,16 @@ export async function run(request: Request, context: StepContext): Promise<StepR
     await removeLeftovers(directory, name);
     const tool = await execa("pg_dump", ["--version"], { env: { PATH: env["PATH"] }, extendEnv: false, cancelSignal: signal });
     return withDatabase({ url: env["DATABASE_URL"], applicationName: "togather-snapshot", signal }, async (client, connection) => {
-      const facts = await gatherFacts(client);
-      const before = await takenBefore(request, { oid: facts.databaseOid, next: facts.nextTransaction, directory });
+      const before = await takenBefore(request, client, directory);
       if (before !== undefined) {
-        const { file, bytes, sha256, migration_version: migrationVersion, duration_ms: durationMs } = before;
-        log.info(`snapshot: ${file} is from before ${release.version} already; settings that have changed are for the next one`);
-        return { file: joinOnHost(backupLocation, file), bytes, sha256, migrationVersion, durationMs };
+        log.info(`snapshot: ${before.file} is from before ${release.version} already; settings that have changed are for the next one`);
+        return resultOf(before, backupLocation);
       }
+      const facts = await gatherFacts(client);
       await checkFreeSpace(directory, backupLocation, facts);
       const { file, time } = await freeName(directory, request, signal);
       const partial = join(directory, `${file}.partial`);
-      log.info(`snapshot: ${megabytes(facts.databaseBytes)} database, before ${release.version}`);
+      log.info(`snapshot: ${formatBytes(facts.databaseBytes)} database, before ${release.version}`);
       let manifest: Manifest;
       try {
         const taken = await take(partial, request, await expectedBytes(directory, request, facts), { client, connection, context });
@@ -191,19 +189,16 @@ export async function run(request: Request, context: StepContext): Promise<StepR
           roles_bytes: taken.dump.rolesBytes,
           duration_ms: Math.round(performance.now() - started),
         };
-        // The manifest first: a snapshot that has its name also has its manifest.
-        await writeFileAtomically(join(directory, manifestName(file)), `${JSON.stringify(manifest, null, 2)}\n`);
-        await rename(partial, join(directory, file));
+        await publishSnapshot(directory, partial, manifest);
       } catch (error) {
         await rm(partial, { recursive: true, force: true });
         throw error;
       }
-      await syncDirectory(directory);
       const { bytes, sha256, rows, tables, migration_version: migrationVersion, duration_ms: durationMs } = manifest;
-      log.info(`snapshot: ${joinOnHost(backupLocation, file)}, ${megabytes(bytes)} in ${seconds(durationMs)}: ${rows} rows in ${Object.keys(tables).length} tables, schema version ${migrationVersion ?? "none"}`, { sha256, bytes });
+      log.info(`snapshot: ${joinOnHost(backupLocation, file)}, ${formatBytes(bytes)} in ${seconds(durationMs)}: ${rows} rows in ${Object.keys(tables).length} tables, schema version ${migrationVersion ?? "none"}`, { sha256, bytes });
 
       for (const expired of await expireSnapshots(directory, { name, keep: retention, keepVerified, never: file })) log.info(`snapshot: ${expired} is older than the newest ${retention}, removed`);
-      return { file: joinOnHost(backupLocation, file), bytes, sha256, migrationVersion, durationMs };
+      return resultOf(manifest, backupLocation);
     });
   });
 }

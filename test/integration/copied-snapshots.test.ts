@@ -7,18 +7,16 @@ import { exitCodes } from "../../cli/exit-codes.ts";
 import { manifestName } from "../../ops/snapshot-format.ts";
 import type { Manifest } from "../../ops/snapshots.ts";
 import { makeIdentity } from "./age-identity.ts";
+import { expectNothingToDo } from "./nothing-to-do.ts";
 import { S3Storage } from "./s3-storage.ts";
 import { TestStack } from "./stack.ts";
+import { argumentsOf, toldCommands } from "./told-commands.ts";
 
 interface Listed {
   id: string;
   file: string;
   manifest: Manifest;
 }
-
-/** What docs/operations.md says of them. */
-const told = readFileSync(join(import.meta.dirname, "../../docs/operations.md"), "utf8").split("\n### Copies elsewhere\n")[1]?.split("\n## ")[0] ?? "";
-const toldCommands = (/```bash\n([\s\S]*?)```/.exec(told)?.[1] ?? "").trim().split("\n").map((line) => line.replace(/^togather /, "").replace(/ --stack production$/, "").split(" "));
 
 // One deployment lives through its life in order: each test starts from what the one before left.
 describe("snapshots that are encrypted and copied", () => {
@@ -97,13 +95,7 @@ describe("snapshots that are encrypted and copied", () => {
     expect(Buffer.from(await started().read(`production/${manifestName(snapshot.file)}`)).toString()).toContain(sha256(file));
   });
 
-  it("leave Pulumi nothing to do", async () => {
-    for (const flags of [[], ["--refresh"]]) {
-      const { ok, output, changes } = await stack.run("preview", flags);
-      expect(ok, output).toBe(true);
-      expect(Object.keys(changes), output).toEqual(["unchanged"]);
-    }
-  });
+  it("leave Pulumi nothing to do", () => expectNothingToDo(stack));
 
   it("stand beside one in the format directory, of a release that a storage without a bucket doesn't stop when told so", async () => {
     configure({ snapshot_format: "directory", snapshot_copy: copyTo({ bucket: "nowhere", failure: "warn" }) });
@@ -144,7 +136,7 @@ describe("snapshots that are encrypted and copied", () => {
   });
 
   it("are shown and brought back when the Docker host has lost them, whole or not at all", async () => {
-    const [list = [], fetch = []] = toldCommands;
+    const [list = [], fetch = []] = toldCommands("### Copies elsewhere").map(argumentsOf);
     expect([list.slice(0, 2), fetch.slice(0, 2)]).toEqual([["snapshots", "list"], ["snapshots", "fetch"]]);
     const nowhere = await togather(...list);
     expect(nowhere.code, nowhere.stdout).not.toBe(0);

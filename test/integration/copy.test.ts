@@ -28,8 +28,13 @@ async function snapshot(format: (typeof snapshotFormats)[number]): Promise<{ fil
   expect(exitCode, stderr).toBe(0);
   return { file: basename(result.file), sha256: result.sha256 };
 }
+/** Where snapshots and their copies are. */
+const place = (): Pick<StepRequest<"fetch">, "backupLocation" | "endpoint" | "region" | "bucket" | "prefix"> => ({ backupLocation: harness.backups, endpoint: storage.endpoint, region: "us-east-1", bucket: "backups", prefix: "production/" });
 function copy(of: { file: string; sha256: string }, over: Partial<StepRequest<"copy">> = {}, environment = credentials): Promise<Outcome<"copy">> {
-  return harness.run("copy", { backupLocation: harness.backups, ...of, endpoint: storage.endpoint, region: "us-east-1", bucket: "backups", prefix: "production/", failure: "error", ...over }, environment);
+  return harness.run("copy", { ...place(), ...of, failure: "error", ...over }, environment);
+}
+function bring(file: string | null, over: Partial<StepRequest<"fetch">> = {}): Promise<Outcome<"fetch">> {
+  return harness.run("fetch", { ...place(), file, ...over }, credentials);
 }
 
 describe("a copy", () => {
@@ -74,22 +79,21 @@ describe("a copy", () => {
     const taken = await snapshot(format);
     expect((await copy(taken)).exitCode).toBe(0);
     const { file } = taken;
-    const bring = (over: Partial<StepRequest<"fetch">> = {}): Promise<Outcome<"fetch">> => harness.run("fetch", { backupLocation: harness.backups, file, endpoint: storage.endpoint, region: "us-east-1", bucket: "backups", prefix: "production/", ...over }, credentials);
     const names = async (): Promise<string[]> => (await readdir(harness.backups, { recursive: true })).filter((name) => name.startsWith(file.replace(/\..*/, ""))).sort();
     const before = await names();
-    expect((await bring()).result).toMatchObject({ fetched: false });
+    expect((await bring(file)).result).toMatchObject({ fetched: false });
     await rm(join(harness.backups, file), { recursive: true });
     await rm(join(harness.backups, manifestName(file)));
 
     const spoiled = `/data/backups/production/${format === "directory" ? `${file}/toc.dat` : file}`;
     await storage.inside("cp", spoiled, "/tmp/whole");
     await storage.inside("truncate", "--size=-10", spoiled);
-    const cut = await bring();
+    const cut = await bring(file);
     expect([cut.exitCode, cut.stderr]).toEqual([1, expect.stringMatching(/is truncated|is corrupt|corrupted on transfer|unexpected EOF/) as unknown]);
     expect(await names()).toEqual([]);
     await storage.inside("cp", "/tmp/whole", spoiled);
 
-    const fetched = await bring();
+    const fetched = await bring(file);
     expect(fetched.exitCode, fetched.stderr).toBe(0);
     expect(fetched.result).toMatchObject({ fetched: true, copies: [{ file }] });
     expect(await names()).toEqual(before);
@@ -98,11 +102,10 @@ describe("a copy", () => {
   });
 
   it("that is not there is told from a bucket that is not there, and from none at all", async () => {
-    const bring = (over: Partial<StepRequest<"fetch">>): Promise<Outcome<"fetch">> => harness.run("fetch", { backupLocation: harness.backups, file: null, endpoint: storage.endpoint, region: "us-east-1", bucket: "backups", prefix: "production/", ...over }, credentials);
-    expect((await bring({ prefix: "nothing/here/" })).result).toMatchObject({ copies: [], fetched: false });
-    expect((await bring({ bucket: "nowhere" })).stderr).toMatch(/nothing can be read from \S+\/nowhere: there is no such bucket\n.*check database\.snapshot_copy/);
-    expect((await bring({ file: "togather_other_20260101_000000.sql.gz" })).stderr).toMatch(/there is no copy of togather_other_20260101_000000\.sql\.gz in .*\n.*list --copies/);
-    expect((await bring({ file: "../etc/passwd" })).stderr).toMatch(/has no name of a snapshot/);
+    expect((await bring(null, { prefix: "nothing/here/" })).result).toMatchObject({ copies: [], fetched: false });
+    expect((await bring(null, { bucket: "nowhere" })).stderr).toMatch(/nothing can be read from \S+\/nowhere: there is no such bucket\n.*check database\.snapshot_copy/);
+    expect((await bring("togather_other_20260101_000000.sql.gz")).stderr).toMatch(/there is no copy of togather_other_20260101_000000\.sql\.gz in .*\n.*list --copies/);
+    expect((await bring("../etc/passwd")).stderr).toMatch(/has no name of a snapshot/);
   });
 
   it("has its credentials on no command line, in no log and no state", async () => {

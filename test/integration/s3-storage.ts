@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { bundledImageTag } from "../../ops/image.ts";
 import { networkVariables } from "../../ops/network-variables.ts";
+import { docker } from "../../ops/testing/harness.ts";
 
 const image = "togather-test-s3-server";
 
@@ -31,15 +32,15 @@ export class S3Storage {
   static async start(container: string, network: string, credentials: StorageCredentials): Promise<S3Storage> {
     const storage = new S3Storage(container, network, credentials);
     const variables = Object.entries(networkVariables(process.env)).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]);
-    await execa("docker", ["build", "--quiet", "--tag", image, ...variables, join(import.meta.dirname, "../s3-server")]);
-    await execa("docker", ["run", "--detach", `--name=${container}`, `--network=${network}`, "--env", `ROOT_ACCESS_KEY=${credentials.SNAPSHOT_COPY_KEY_ID}`, "--env", `ROOT_SECRET_KEY=${credentials.SNAPSHOT_COPY_SECRET}`, image]);
+    await docker("build", "--quiet", "--tag", image, ...variables, join(import.meta.dirname, "../s3-server"));
+    await docker("run", "--detach", `--name=${container}`, `--network=${network}`, "--env", `ROOT_ACCESS_KEY=${credentials.SNAPSHOT_COPY_KEY_ID}`, "--env", `ROOT_SECRET_KEY=${credentials.SNAPSHOT_COPY_SECRET}`, image);
     await storage.inside("mkdir", "/data/backups");
     return storage;
   }
 
   /** What a command in its container prints. */
   async inside(...command: string[]): Promise<string> {
-    return (await execa("docker", ["exec", this.container, ...command])).stdout;
+    return docker("exec", this.container, ...command);
   }
 
   /** An object of the bucket, asked for by another client than the one that wrote it: curl, with its own signing. */
@@ -50,12 +51,12 @@ export class S3Storage {
   }
 
   async stop(): Promise<void> {
-    await execa("docker", ["stop", "--time", "1", this.container]);
+    await docker("stop", "--time", "1", this.container);
   }
 
   /** Again, after a stop. */
   async restart(): Promise<void> {
-    await execa("docker", ["start", this.container]);
+    await docker("start", this.container);
   }
 
   async remove(): Promise<void> {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { stripVTControlCharacters } from "node:util";
 import type { PhaseRun } from "../../cli/deploy/phases.ts";
-import { Progress, seconds } from "../../cli/deploy/progress.ts";
+import { Progress } from "../../cli/deploy/progress.ts";
 
 /** A stream that keeps what is written to it. */
 function stream(isTTY: boolean): { written: string; as: NodeJS.WriteStream } {
@@ -70,11 +70,5 @@ describe("progress on a terminal", () => {
     progress.changed(phases[0] as PhaseRun);
     progress.end();
     expect(stripVTControlCharacters(kept.written)).toMatch(/✔ gate green +1\.5 s\n$/);
-  });
-});
-
-describe("a time", () => {
-  it("is in seconds, then in minutes", () => {
-    expect([0, 1234, 89_900, 90_000, 605_000].map(seconds)).toEqual(["0.0 s", "1.2 s", "89.9 s", "1 min 30 s", "10 min 5 s"]);
   });
 });
