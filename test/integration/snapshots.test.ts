@@ -68,7 +68,7 @@ describe("the recovery story", () => {
   it("shows and proves a snapshot", async () => {
     const listed = await told("snapshots list");
     expect(listed.code, listed.stderr).toBe(0);
-    expect(listed.stdout).toMatch(/v2\.0\.0 +4 +[\d.]+ MB +\d+ +verified /);
+    expect(listed.stdout).toMatch(/v2\.0\.0 +4 +[\d.]+ kB +\d+ +verified /);
     const verified = await told("snapshots verify");
     expect(verified.code, `${verified.stdout}\n${verified.stderr}`).toBe(0);
     expect(verified.stdout).toMatch(/restores: \d+ rows in \d+ tables, as its manifest says/);
