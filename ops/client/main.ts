@@ -54,6 +54,9 @@ function abortOnSignals(): AbortSignal {
   return controller.signal;
 }
 
+/** Whose network namespace steps without a need of one are run in, where it is there: none of their own takes longer than the rest of the container. */
+const routerName = ({ name }: StepRequest<StepName>): string => `togather-${name}-router`;
+
 async function runInContainer(step: StepName, request: StepRequest<StepName>, context: StepContext): Promise<unknown> {
   const run: StepRun = { step, request: request as StepRun["request"], context, redactor, stopMs };
   switch (step) {
@@ -93,9 +96,11 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
       const isShort = rollout.steps.length === 0 && rollout.bakeMs === 0;
       return runStep({ ...run, joins: isShort ? routerContainerId : undefined });
     }
+    case "begin":
+      return runStep({ ...run, joins: routerName(request) });
     case "record": {
       const { deployedBy } = await import("./deployed-by.ts");
-      return runStep({ ...run, environment: { TOGATHER_DEPLOYED_BY: deployedBy(context.env) } });
+      return runStep({ ...run, joins: routerName(request), environment: { TOGATHER_DEPLOYED_BY: deployedBy(context.env) } });
     }
     default:
       return runStep(run);
