@@ -37,7 +37,7 @@ export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>)
       const released = releasedSlot(held, { activeSlot, slots });
       const runs = !skipMigrations && !isSameRelease(slots[released], held[released]);
       const migrations = runs ? await migrationsOf(settings, released) : undefined;
-      const plan = planLine({ serving, slots: held }, { activeSlot, slots, skipMigrations, force, rollout, standby, migrations });
+      const plan = planLine({ serving, slots: held, served: serving?.served }, { activeSlot, slots, skipMigrations, force, rollout, standby, migrations });
       await pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
       if (runs) await warnOfMigrations(settings, released, serving, migrations);
     })

@@ -13,6 +13,8 @@ export interface Serving {
 export interface Before {
   serving: Serving | undefined;
   slots: Partial<Record<SlotName, Release>>;
+  /** The release of each slot that took over all traffic and kept it, as the router has it; undefined where nobody has asked: then those in the slots. */
+  served?: Partial<Record<SlotName, Release>> | undefined;
 }
 
 /** What is wanted. */
@@ -61,7 +63,7 @@ export function describeRelease({ version, commit }: Release): string {
 const migrationsText = (count: number): string => (count === 0 ? "no migrations" : `${count} ${count === 1 ? "migration" : "migrations"}`);
 
 /** What a deployment will do, a sentence each: "green gets v1.4.0 (1a2b3c4)", "traffic moves blue to green". */
-export function planSentences({ serving, slots }: Before, wanted: Wanted): string[] {
+export function planSentences({ serving, slots, served = slots }: Before, wanted: Wanted): string[] {
   const sentences: string[] = [];
   let releases = 0;
   const wantedIn = (slot: SlotName): Release | undefined => wanted.slots[slot] && plainRelease(wanted.slots[slot]);
@@ -81,7 +83,7 @@ export function planSentences({ serving, slots }: Before, wanted: Wanted): strin
   else if (releases > 0 && wanted.migrations !== undefined) sentences.push(migrationsText(wanted.migrations.length));
   const { activeSlot } = wanted;
   if (serving === undefined) sentences.push(`traffic starts on ${activeSlot}`);
-  else if (serving.slot !== activeSlot) sentences.push(`traffic moves ${serving.slot} to ${activeSlot}${wanted.rollout === undefined || isSameRelease(wantedIn(activeSlot), slots[activeSlot]) ? "" : rolloutWords(wanted.rollout)}`);
+  else if (serving.slot !== activeSlot) sentences.push(`traffic moves ${serving.slot} to ${activeSlot}${wanted.rollout === undefined || isSameRelease(wantedIn(activeSlot), served[activeSlot]) ? "" : rolloutWords(wanted.rollout)}`);
   else sentences.push(`traffic stays on ${activeSlot}`);
   if (serving !== undefined && serving.slot !== activeSlot && wanted.standby !== undefined && wanted.standby !== "running") sentences.push(`then ${serving.slot} is drained and ${wanted.standby}`);
   return sentences;

@@ -1,6 +1,7 @@
 import { isStateLost, rebuildState, recordOf } from "./rebuild-state.ts";
 import { resolve } from "node:path";
 import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
+import { servingSlot } from "../../ops/client/serving-slot.ts";
 import { rolledBackExitCode } from "../../ops/errors.ts";
 import { createRedactor } from "../../ops/redact.ts";
 import type { SlotName } from "../../ops/contract.ts";
@@ -15,6 +16,7 @@ import { columns, invocation, type Output } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import { areStale, describeLock, heldText, isLocked, locksIn } from "./backend-lock.ts";
 import { endings, PhaseTracker, type Interruption } from "./phases.ts";
+import { rolloutWords } from "../../config/rollout.ts";
 import { describeRelease, planSentences, plainRelease, releasedSlot, type Before, type Serving } from "../../config/plan.ts";
 import { Progress } from "./progress.ts";
 import type { PulumiStack, RunEnd, StackOutputs } from "./pulumi-stack.ts";
@@ -181,6 +183,12 @@ function afterRollback(file: StackFile, failed: SlotName, serving: SlotName | un
   ];
 }
 
+/** What has served, where the plan depends on it: what has not moves its traffic step by step. */
+async function servedBefore({ name, host, rollout }: PlainSettings): Promise<Before["served"]> {
+  if (rolloutWords(rollout) === "") return undefined;
+  return servingSlot(name, host).then((now) => now?.served, () => undefined);
+}
+
 /**
  * Runs `pulumi up` (or the preview) for what the file says, shows how far it is, and says how it ended.
  * @returns the exit code.
@@ -200,7 +208,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const migrations = dryRun ? await migrationsOf(settings, before, pulumi) : undefined;
   const wanted = { activeSlot: settings.activeSlot, slots: settings.slots, rollout: settings.rollout, standby: settings.standby, skipMigrations: skipMigrations || settings.skipMigrations, force, migrations };
   const examined = dryRun ? examine({ settings, pulumi }, project) : undefined;
-  const plan = isDevelopment(settings) ? ["one server runs the working tree, and is built again at every change"] : planSentences(before, wanted);
+  const plan = isDevelopment(settings) ? ["one server runs the working tree, and is built again at every change"] : planSentences({ ...before, served: await servedBefore(settings) }, wanted);
   output.say(`${dryRun ? "Dry run" : "Deploying"} ${file.stack}: ${plan.join("; ")}`);
   if (!wanted.skipMigrations) for (const migration of migrations ?? []) output.say(`  ${migration}`);
   const flags = [...(force ? ["--force"] : []), ...(skipMigrations ? ["--skip-migrations"] : [])];

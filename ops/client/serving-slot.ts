@@ -15,6 +15,8 @@ export interface Serving {
   port?: number | undefined;
   /** What the containers of both slots were made from. */
   held?: Partial<Record<SlotName, Release>>;
+  /** The release of each slot that took over all traffic and kept it. */
+  served?: Partial<Record<SlotName, Release>> | undefined;
 }
 
 /** Labels of a slot's container: which release it runs, and on which port. */
@@ -51,11 +53,12 @@ export function fileInTar(tar: Buffer): string {
   return tar.subarray(512, 512 + size).toString("utf8");
 }
 
-/** The slot that a state file names; undefined where it names none. */
-function slotIn(text: string): SlotName | undefined {
+/** The slot that a state file names, and the releases that have served; undefined where it names none. */
+function readState(text: string): Pick<Serving, "slot" | "served"> | undefined {
   try {
-    const { slot } = JSON.parse(text) as { slot?: unknown };
-    return slotNames.find((name) => name === slot);
+    const { slot: named, served } = JSON.parse(text) as { slot?: unknown; served?: Serving["served"] };
+    const slot = slotNames.find((name) => name === named);
+    return slot && { slot, served };
   } catch {
     return undefined;
   }
@@ -79,8 +82,9 @@ export async function servingSlot(name: string, host: string): Promise<Serving |
     if (/no such container|could not find the file/i.test(state.problem)) return undefined;
     throw await failure(state);
   }
-  const slot = slotIn(fileInTar(state.stdout));
-  if (slot === undefined) return undefined;
+  const now = readState(fileInTar(state.stdout));
+  if (now === undefined) return undefined;
+  const { slot, served } = now;
   const held: Partial<Record<SlotName, Release>> = {};
   let port: number | undefined;
   for (const line of containers.stdout.toString().split("\n")) {
@@ -91,5 +95,5 @@ export async function servingSlot(name: string, host: string): Promise<Serving |
     if (name === slot && listens !== "") port = Number(listens);
   }
   const release = held[slot];
-  return release && { slot, release, port, held };
+  return release && { slot, release, port, held, served };
 }

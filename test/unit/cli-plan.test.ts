@@ -20,7 +20,11 @@ describe("the plan in words", () => {
     const rollout = { steps: [5, 50, 100], interval: "60s", bake: "5m", sticky: false };
     expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: v14 }, rollout })).toMatch(/traffic moves blue to green, by 5, 50 and 100 %, 60s each, and is watched for 5m$/);
     expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: v14 }, rollout: { ...rollout, steps: [], bake: "0s" } })).toMatch(/traffic moves blue to green$/);
-    expect(planLine(blueServes, { ...normal, activeSlot: "green", slots: { blue: v13, green: v12 }, rollout })).toMatch(/traffic moves blue to green$/);
+    const flipped = { ...normal, activeSlot: "green", slots: { blue: v13, green: v12 }, rollout } as const;
+    expect(planLine(blueServes, flipped)).toMatch(/traffic moves blue to green$/);
+    expect(planLine({ ...blueServes, served: { blue: v13, green: v12 } }, flipped)).toMatch(/traffic moves blue to green$/);
+    // It was filled in with --no-switch.
+    expect(planLine({ ...blueServes, served: { blue: v13 } }, flipped)).toMatch(/traffic moves blue to green, by 5, 50 and 100 %/);
   });
 
   it("takes the migrations of the slot that gets a release, also where traffic stays", () => {
