@@ -61,13 +61,13 @@ export interface BlueGreenOutputs {
 
 /**
  * Declares two slots behind a router, and which of them serves.
- * @param serving what takes requests now, as `askServing` tells.
+ * @param now what takes requests, as `askServing` tells.
  */
-export async function blueGreen(settings: Settings, interrupted: Interrupted, serving: Promise<Serving | undefined>): Promise<BlueGreenOutputs> {
+export async function blueGreen(settings: Settings, interrupted: Interrupted, now: Promise<Serving | undefined>): Promise<BlueGreenOutputs> {
   const { activeSlot, addresses, deployment, name, rules, slots, source, tls } = settings;
-  const asked = serving.then((now) => {
-    orRunError(() => { refuseChangeInPlace(settings, now); });
-    return now;
+  const asked = now.then((last) => {
+    orRunError(() => { refuseChangeInPlace(settings, last); });
+    return last;
   });
   // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
   if (!pulumi.runtime.isDryRun()) await removeInterrupted(settings, await asked, interrupted);
@@ -205,14 +205,14 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, se
   new ImageRetention("image-retention", { context, releases: Object.values(slots), bundled: [ops, nginxImage], retention: deployment.images.retention }, { dependsOn: [record] });
   for (const begin of afterwards) begin([record]);
 
-  const nowServing = traffic.result.apply(({ to }) => ({ slot: to, release: plainRelease(release) }));
+  const serving = traffic.result.apply(({ to }) => ({ slot: to, release: plainRelease(release) }));
   return {
     url: publicUrl(settings, "http"),
     ...(tls === undefined ? {} : { httpsUrl: publicUrl(settings, "https") }),
-    serving: nowServing,
-    activeSlot: nowServing.apply((now) => now.slot),
-    version: nowServing.apply((now) => now.release.version),
-    commit: nowServing.apply((now) => now.release.commit),
+    serving,
+    activeSlot: serving.apply((now) => now.slot),
+    version: serving.apply((now) => now.release.version),
+    commit: serving.apply((now) => now.release.commit),
     slots: plainReleases(slots),
     schemaVersions,
     deploymentId,

@@ -9,7 +9,7 @@ describe("formatBytes", () => {
 
 describe("seconds", () => {
   it("tells minutes, too, when there are any", () => {
-    expect([0, 1234, 89_900, 90_000, 605_000].map(seconds)).toEqual(["0.0 s", "1.2 s", "89.9 s", "1 min 30 s", "10 min 5 s"]);
+    expect([0, 1234, 89_900, 90_000, 119_700, 605_000].map(seconds)).toEqual(["0.0 s", "1.2 s", "89.9 s", "1 min 30 s", "1 min 59 s", "10 min 5 s"]);
   });
 });
 

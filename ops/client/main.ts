@@ -54,11 +54,18 @@ function abortOnSignals(): AbortSignal {
   return controller.signal;
 }
 
-/** Whose network namespace steps without a need of one are run in, where it is there: none of their own takes longer than the rest of the container. */
-const routerName = ({ name }: StepRequest<StepName>): string => `togather-${name}-router`;
+/** The container in whose network namespace a step runs: the router's, for the steps that a rollback waits for, and that talk to the router alone or to nobody. */
+function namespaceOf(step: StepName, request: StepRequest<StepName>): string | undefined {
+  const router = `togather-${request.name}-router`;
+  if (step === "begin" || step === "record") return router;
+  if (step !== "switch") return undefined;
+  const { steps, bakeMs } = (request as StepRequest<"switch">).rollout;
+  // While a release is watched, the router may be restarted, and its namespace with it.
+  return steps.length === 0 && bakeMs === 0 ? router : undefined;
+}
 
 async function runInContainer(step: StepName, request: StepRequest<StepName>, context: StepContext): Promise<unknown> {
-  const run: StepRun = { step, request: request as StepRun["request"], context, redactor, stopMs };
+  const run: StepRun = { step, request: request as StepRun["request"], context, redactor, stopMs, joins: namespaceOf(step, request) };
   switch (step) {
     case "gate": {
       const { seeToStopped, watchContainer } = await import("./gate.ts");
@@ -90,17 +97,9 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
         await serving.remove();
       }
     }
-    case "switch": {
-      const { rollout, routerContainerId } = request as StepRequest<"switch">;
-      // While a release is watched, the router may be restarted, and its network namespace with it.
-      const isShort = rollout.steps.length === 0 && rollout.bakeMs === 0;
-      return runStep({ ...run, joins: isShort ? routerContainerId : undefined });
-    }
-    case "begin":
-      return runStep({ ...run, joins: routerName(request) });
     case "record": {
       const { deployedBy } = await import("./deployed-by.ts");
-      return runStep({ ...run, joins: routerName(request), environment: { TOGATHER_DEPLOYED_BY: deployedBy(context.env) } });
+      return runStep({ ...run, environment: { TOGATHER_DEPLOYED_BY: deployedBy(context.env) } });
     }
     default:
       return runStep(run);

@@ -14,8 +14,7 @@ describe("togather", () => {
 
   beforeAll(async () => {
     stack = await TestStack.create();
-    v1 = await stack.commit("v1.0.0");
-    await stack.tag("v1.0.0");
+    v1 = await stack.commitTagged("v1.0.0");
   });
   afterAll(async () => {
     await stack.remove();

@@ -1,22 +1,15 @@
 /** Snapshots in other formats, encrypted, and copied elsewhere, through releases of a whole stack. */
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitCodes } from "../../cli/exit-codes.ts";
 import { manifestName } from "../../ops/snapshot-format.ts";
-import type { Manifest } from "../../ops/snapshots.ts";
 import { makeIdentity } from "./age-identity.ts";
 import { expectNothingToDo } from "./nothing-to-do.ts";
 import { S3Storage } from "./s3-storage.ts";
-import { TestStack } from "./stack.ts";
+import { TestStack, type Listed } from "./stack.ts";
 import { argumentsOf, toldCommands } from "./told-commands.ts";
-
-interface Listed {
-  id: string;
-  file: string;
-  manifest: Manifest;
-}
 
 // One deployment lives through its life in order: each test starts from what the one before left.
 describe("snapshots that are encrypted and copied", () => {
@@ -28,20 +21,16 @@ describe("snapshots that are encrypted and copied", () => {
 
   beforeAll(async () => {
     stack = await TestStack.create();
-    await stack.commit("v1.0.0");
-    await stack.tag("v1.0.0");
+    await stack.commitTagged("v1.0.0");
     const first = await stack.togather("release", "v1.0.0");
     expect(first.code, `${first.stdout}\n${first.stderr}`).toBe(0);
     identity = await makeIdentity();
     storage = await S3Storage.start(`togather-${stack.name}-s3`, `togather-${stack.name}`, credentials);
     await stack.query("SET ROLE togather_owner; INSERT INTO places (name, location) SELECT 'p ' || n, 'POINT(1 2)' FROM generate_series(1, 500) n");
-    for (const [version, table] of [["v2.0.0", "second"], ["v3.0.0", "third"]] as const) {
-      const number = table === "second" ? 5 : 6;
-      writeFileSync(join(stack.directory, `migrations/00000${number}_${table}.up.sql`), `CREATE TABLE ${table} (id int);\n`);
-      writeFileSync(join(stack.directory, `migrations/00000${number}_${table}.down.sql`), `DROP TABLE ${table};\n`);
-      await stack.commit(version);
-      await stack.tag(version);
-    }
+    stack.addMigration("000005_second", "CREATE TABLE second (id int);", "DROP TABLE second;");
+    await stack.commitTagged("v2.0.0");
+    stack.addMigration("000006_third", "CREATE TABLE third (id int);", "DROP TABLE third;");
+    await stack.commitTagged("v3.0.0");
   }, 900_000);
   afterAll(async () => {
     await storage?.remove();
@@ -55,9 +44,8 @@ describe("snapshots that are encrypted and copied", () => {
   const backups = (): string => join(stack.directory, ".togather/backups");
   const copyTo = (over: Record<string, unknown> = {}): Record<string, unknown> => ({ endpoint: started().endpoint, bucket: "backups", prefix: "production/", ...over });
   const configure = (database: Record<string, unknown>): void => { stack.set({ deployment: stack.deployment({ database }) }); };
-  const list = async (): Promise<Listed[]> => JSON.parse((await stack.togather("snapshots", "list", "--json")).stdout) as Listed[];
   const newest = async (): Promise<Listed> => {
-    const [first] = await list();
+    const [first] = await stack.snapshots();
     if (first === undefined) throw new Error("there is no snapshot");
     return first;
   };
@@ -76,7 +64,7 @@ describe("snapshots that are encrypted and copied", () => {
     expect(refused.code).toBe(exitCodes.config.code);
     for (const key of ["snapshotIdentity", "snapshotCopyKeyId", "snapshotCopySecret"]) expect(refused.stdout + refused.stderr).toContain(`togather:${key}`);
     expect(await stack.containers()).toEqual(before);
-    expect(await list()).toHaveLength(1);
+    expect(await stack.snapshots()).toHaveLength(1);
   });
 
   it("are taken, proved with the key, rehearsed on and copied by a release", async () => {
@@ -110,7 +98,7 @@ describe("snapshots that are encrypted and copied", () => {
   });
 
   it("are all proved again and listed, whatever the setting is now", async () => {
-    const snapshots = await list();
+    const snapshots = await stack.snapshots();
     expect(snapshots.map(({ file }) => file.replace(/^[^.]*/, ""))).toEqual([".dir", ".sql.zst.age", ".sql.gz"]);
     for (const { id } of snapshots) {
       const verified = await togather("snapshots", "verify", id);
@@ -126,7 +114,7 @@ describe("snapshots that are encrypted and copied", () => {
     expect([await places(), await stack.query("SELECT version FROM schema_migrations")]).toEqual(["500", "5"]);
 
     await stack.query("SET ROLE togather_owner; TRUNCATE places CASCADE");
-    const encrypted = (await list()).find(({ file }) => file.endsWith(".age"));
+    const encrypted = (await stack.snapshots()).find(({ file }) => file.endsWith(".age"));
     // The release that serves needs a newer schema than that snapshot has: going back is a matter of the release as well.
     const refused = await togather("snapshots", "restore", encrypted?.id ?? "", "--yes");
     expect(refused.code, refused.stdout).toBe(exitCodes.config.code);
@@ -136,7 +124,7 @@ describe("snapshots that are encrypted and copied", () => {
   });
 
   it("are shown and brought back when the Docker host has lost them, whole or not at all", async () => {
-    const [list = [], fetch = []] = toldCommands("### Copies elsewhere").map(argumentsOf);
+    const [list = [], fetch = []] = toldCommands("### Copies elsewhere").map((command) => argumentsOf(command));
     expect([list.slice(0, 2), fetch.slice(0, 2)]).toEqual([["snapshots", "list"], ["snapshots", "fetch"]]);
     const nowhere = await togather(...list);
     expect(nowhere.code, nowhere.stdout).not.toBe(0);
@@ -173,7 +161,7 @@ describe("snapshots that are encrypted and copied", () => {
   });
 
   it("tell no secret", async () => {
-    const everything = [printed, await stack.state(), (await stack.togather("logs", "--json")).stdout, ...(await list()).map(({ manifest }) => JSON.stringify(manifest))];
+    const everything = [printed, await stack.state(), (await stack.togather("logs", "--json")).stdout, ...(await stack.snapshots()).map(({ manifest }) => JSON.stringify(manifest))];
     for (const secret of [identity.secret, ...Object.values(credentials), ...Object.values<string>({ ...stack.canaries })]) {
       for (const text of everything) expect(text.includes(secret)).toBe(false);
     }

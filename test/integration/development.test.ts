@@ -1,5 +1,3 @@
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -82,8 +80,7 @@ describe("the development environment", () => {
 
   it("applies a new migration with the next up, and leaves the server as it is", async () => {
     const before = await stack.containers();
-    writeFileSync(join(stack.directory, "migrations/000005_mood.up.sql"), "ALTER TABLE events ADD COLUMN mood text;\n");
-    writeFileSync(join(stack.directory, "migrations/000005_mood.down.sql"), "ALTER TABLE events DROP COLUMN mood;\n");
+    stack.addMigration("000005_mood", "ALTER TABLE events ADD COLUMN mood text;", "ALTER TABLE events DROP COLUMN mood;");
     const { code, stdout } = await stack.togather("up");
     expect(code, stdout).toBe(0);
     expect(stdout).toContain(`served at http://localhost:${stack.ports.http}`);

@@ -1,18 +1,12 @@
 /** A Docker host that is gone, with all that it kept: its successor gets the database from the copies elsewhere. By the commands of docs/operations.md. */
-import { rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Manifest } from "../../ops/snapshots.ts";
 import { docker, eventually } from "../../ops/testing/harness.ts";
 import { expectNothingToDo } from "./nothing-to-do.ts";
 import { S3Storage } from "./s3-storage.ts";
-import { TestStack } from "./stack.ts";
+import { TestStack, type Listed } from "./stack.ts";
 import { argumentsOf, toldCommands } from "./told-commands.ts";
-
-interface Listed {
-  id: string;
-  manifest: Manifest;
-}
 
 const commands = toldCommands("### When the Docker host is gone");
 /** Words of a command before Pulumi's own: run pulumi --. */
@@ -28,12 +22,9 @@ describe("a Docker host that is gone", () => {
   beforeAll(async () => {
     stack = await TestStack.create();
     network = `togather-${stack.name}`;
-    await stack.commit("v1.0.0");
-    await stack.tag("v1.0.0");
-    writeFileSync(join(stack.directory, "migrations/000005_second.up.sql"), "CREATE TABLE second AS SELECT id FROM places;\n");
-    writeFileSync(join(stack.directory, "migrations/000005_second.down.sql"), "DROP TABLE second;\n");
-    await stack.commit("v2.0.0");
-    await stack.tag("v2.0.0");
+    await stack.commitTagged("v1.0.0");
+    stack.addMigration("000005_second", "CREATE TABLE second AS SELECT id FROM places;", "DROP TABLE second;");
+    await stack.commitTagged("v2.0.0");
     const first = await stack.togather("release", "v1.0.0");
     expect(first.code, `${first.stdout}\n${first.stderr}`).toBe(0);
     await stack.query("SET ROLE togather_owner; INSERT INTO places (name, location) SELECT 'p ' || n, 'POINT(1 2)' FROM generate_series(1, 300) n");
@@ -54,7 +45,7 @@ describe("a Docker host that is gone", () => {
   function told(beginning: string, ids: Record<string, string> = {}): string[] {
     const command = commands.shift() ?? "";
     expect(command.startsWith(beginning), `the story goes on with: ${command}`).toBe(true);
-    return argumentsOf(command).map((word) => ids[word] ?? word);
+    return argumentsOf(command, ids);
   }
   async function togather(args: readonly string[]): Promise<string> {
     const { code, stdout, stderr } = await stack.togather(...args);

@@ -1,6 +1,5 @@
 /** Migrations on a copy of the data before they touch it: as the stack runs the step, and through a whole deployment. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -230,10 +229,7 @@ describe("a deployment whose migration breaks the release that serves", () => {
     await stack.remove();
   });
 
-  const migration = (text: string): void => {
-    writeFileSync(join(stack.directory, "migrations/000005_change.up.sql"), `-- togather:allow rename the test wants it\n${text}\n`);
-    writeFileSync(join(stack.directory, "migrations/000005_change.down.sql"), "SELECT 1;\n");
-  };
+  const migration = (text: string): void => { stack.addMigration("000005_change", `-- togather:allow rename the test wants it\n${text}`, "SELECT 1;"); };
   const health = async (): Promise<unknown> => ((await (await fetch(stack.url("/health"))).json()) as { version: string }).version;
 
   it("stops before the database is touched; the old release serves", async () => {

@@ -72,8 +72,7 @@ describe("a Docker host that is reached by ssh", () => {
   });
 
   it("takes a release and a rollback as an operator types them", async () => {
-    await stack.commit("v1.1.0");
-    await stack.tag("v1.1.0");
+    await stack.commitTagged("v1.1.0");
     const release = await stack.togather("release", "v1.1.0");
     expect({ code: release.code, stderr: release.stderr }).toEqual({ code: 0, stderr: expect.not.stringMatching(/error|FAILED/) as unknown });
     expect(await health()).toEqual({ slot: "green", version: "v1.1.0" });

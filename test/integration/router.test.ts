@@ -123,7 +123,7 @@ function requestFor(activeSlot: SlotName, change: Partial<StepRequest<"switch">>
     network: prefix,
     release: releases[activeSlot],
     volume: `${prefix}-files`,
-    routerContainerId: `${prefix}-router`,
+    routerContainerId: "",
     slotUrl: `http://${address[activeSlot]}:8080`,
     routerUrl: `http://${address.router}:8080`,
     healthPath: "/health",

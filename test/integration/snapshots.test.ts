@@ -1,12 +1,9 @@
 /** The recovery story of docs/operations.md, with its own commands, against a deployment. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitCodes } from "../../cli/exit-codes.ts";
 import { lockFile } from "../../ops/client/host-lock.ts";
-import type { Manifest } from "../../ops/snapshots.ts";
 import { expectNothingToDo } from "./nothing-to-do.ts";
 import { TestStack } from "./stack.ts";
 import { argumentsOf, toldCommands } from "./told-commands.ts";
@@ -14,23 +11,15 @@ import { argumentsOf, toldCommands } from "./told-commands.ts";
 /** The commands of the story that have not been run yet, in order. */
 const commands = toldCommands("## Snapshots and restores");
 
-interface Listed {
-  id: string;
-  manifest: Manifest;
-}
-
 // One deployment lives through its life in order: each test starts from what the one before left.
 describe("the recovery story", () => {
   let stack: TestStack;
 
   beforeAll(async () => {
     stack = await TestStack.create();
-    await stack.commit("v1.0.0");
-    await stack.tag("v1.0.0");
-    writeFileSync(join(stack.directory, "migrations/000005_extra.up.sql"), "CREATE TABLE extra (id int); INSERT INTO extra VALUES (1);\n");
-    writeFileSync(join(stack.directory, "migrations/000005_extra.down.sql"), "DROP TABLE extra;\n");
-    await stack.commit("v2.0.0");
-    await stack.tag("v2.0.0");
+    await stack.commitTagged("v1.0.0");
+    stack.addMigration("000005_extra", "CREATE TABLE extra (id int); INSERT INTO extra VALUES (1);", "DROP TABLE extra;");
+    await stack.commitTagged("v2.0.0");
   });
   afterAll(() => stack.remove());
 
@@ -39,9 +28,8 @@ describe("the recovery story", () => {
     const index = commands.findIndex((command) => command.startsWith(`togather ${beginning}`));
     if (index === -1) throw new Error(`docs/operations.md does not say togather ${beginning}`);
     const [command = ""] = commands.splice(index, 1);
-    return stack.togather(...argumentsOf(command).map((word) => ids[word] ?? word), ...more);
+    return stack.togather(...argumentsOf(command, ids), ...more);
   }
-  const list = async (): Promise<Listed[]> => JSON.parse((await stack.togather("snapshots", "list", "--json")).stdout) as Listed[];
   const health = async (): Promise<{ status: number; slot: string | null; body: string }> => {
     const response = await fetch(stack.url("/health"));
     return { status: response.status, slot: response.headers.get("x-togather-slot"), body: await response.text() };
@@ -57,7 +45,7 @@ describe("the recovery story", () => {
     const second = await stack.togather("release", "v2.0.0");
     expect(second.code, `${second.stdout}\n${second.stderr}`).toBe(0);
     expect(second.stdout).toMatch(/^migrations green .*schema version 4 to 5/m);
-    const [newest, oldest] = await list();
+    const [newest, oldest] = await stack.snapshots();
     expect(newest?.manifest).toMatchObject({ before_version: "v2.0.0", migration_version: 4, verified_at: expect.any(String) as unknown });
     expect(newest?.manifest.tables["public.places"]).toBe(20);
     expect(oldest?.manifest).toMatchObject({ before_version: "v1.0.0", migration_version: null });
@@ -99,7 +87,7 @@ describe("the recovery story", () => {
     const { code, stdout, stderr } = await told("rollback --restore-database", {}, "--yes");
     expect(code, `${stdout}\n${stderr}`).toBe(0);
     expect(stdout).toMatch(/First traffic, then the database; then green is emptied/);
-    const [snapshot] = await list();
+    const [snapshot] = await stack.snapshots();
     for (const [table, rows] of Object.entries(snapshot?.manifest.tables ?? {})) {
       // The job queue works again already.
       if (!table.startsWith("public.river_")) expect(await stack.query(`SELECT count(*) FROM ${table}`), table).toBe(String(rows));
@@ -114,7 +102,7 @@ describe("the recovery story", () => {
 
   it("restores a snapshot under what serves, and drops what it replaced", async () => {
     await addPlaces(3);
-    const [snapshot] = await list();
+    const [snapshot] = await stack.snapshots();
     const restored = await told("snapshots restore", { "20260128_143022": snapshot?.id ?? "" }, "--yes");
     expect(restored.code, `${restored.stdout}\n${restored.stderr}`).toBe(0);
     expect(restored.stdout).toMatch(/what serves is healthy/);

@@ -5,6 +5,8 @@ import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { parseDocument } from "yaml";
 import { freePorts } from "../../cli/free-port.ts";
+import type { ListedSnapshot } from "../../cli/snapshots/catalog.ts";
+import type { Manifest } from "../../ops/snapshots.ts";
 
 const project = join(import.meta.dirname, "../..");
 
@@ -23,6 +25,9 @@ export interface Run {
   changes: Partial<Record<string, number>>;
   durationMs: number;
 }
+
+/** A snapshot as a list has it; those of tests all have a manifest. */
+export type Listed = ListedSnapshot & { manifest: Manifest };
 
 /**
  * A port that is free on the loopback, and stays so: one that the kernel hands out would be another connection's before
@@ -113,6 +118,18 @@ export class TestStack {
     return { version, commit };
   }
 
+  /** The same, with the version as its tag, which is what `togather release` is told. */
+  async commitTagged(version: string): Promise<{ version: string; commit: string }> {
+    const release = await this.commit(version);
+    await this.git("tag", version);
+    return release;
+  }
+
+  /** Writes a migration beside the copy's own. @param name with its number, such as `000005_mood`. */
+  addMigration(name: string, up: string, down: string): void {
+    for (const [direction, sql] of Object.entries({ up, down })) writeFileSync(join(this.directory, `migrations/${name}.${direction}.sql`), `${sql}\n`);
+  }
+
   /** Changes a file of the copy. @throws when the text to replace is not in it. */
   edit(file: string, from: string, to: string): void {
     const path = join(this.directory, file);
@@ -174,9 +191,9 @@ export class TestStack {
     return execa("node", ["cli/togather.ts", ...args, "--stack", this.name], { cwd: this.directory, env: this.environment(), reject: false, all: true, detached: true });
   }
 
-  /** Gives the newest commit a tag. */
-  async tag(name: string): Promise<void> {
-    await this.git("tag", name);
+  /** What `togather snapshots list` tells. */
+  async snapshots(): Promise<Listed[]> {
+    return JSON.parse((await this.togather("snapshots", "list", "--json")).stdout) as Listed[];
   }
 
   /** `pulumi up` or another operation on the stack, as an operator runs it. */

@@ -12,7 +12,8 @@ export function toldCommands(heading: string): string[] {
   return commands;
 }
 
-/** What follows the program's name on a command line, without the stack: a test has one of its own. */
-export function argumentsOf(command: string): string[] {
-  return command.split(" ").slice(1).filter((word, at, all) => word !== "--stack" && all[at - 1] !== "--stack");
+/** What follows the program's name on a command line, without the stack: a test has one of its own. @param names a test's own for those of the document. */
+export function argumentsOf(command: string, names: Record<string, string> = {}): string[] {
+  const words = command.split(" ").slice(1).filter((word, at, all) => word !== "--stack" && all[at - 1] !== "--stack");
+  return words.map((word) => names[word] ?? word);
 }
