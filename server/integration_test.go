@@ -392,6 +392,17 @@ func TestLifeOfADatabase(t *testing.T) {
 	p.await(t, 200, healthy)
 	p.expect(t, "GET", "/readyz", "", "", 200, nil)
 
+	// The leader of the job queue has resigned; a restored database says who led it long ago.
+	for _, left := range []string{"DELETE FROM river_leader", "UPDATE river_leader SET expires_at = now() - interval '1 hour'"} {
+		d.exec(t, left)
+		var got health.Report
+		p.expect(t, "GET", "/health", "", "", 200, &got)
+		if got.Status != "healthy" {
+			t.Errorf("%s: /health says %+v", left, got)
+		}
+		awaitQuery(t, d, "SELECT count(*) FROM river_leader WHERE expires_at > now()", 1)
+	}
+
 	expected := len(files(t, "up"))
 	d.setVersion(t, expected, true)
 	p.await(t, 503, change(healthy, func(r *health.Report) { r.Status, r.Migrations = "unhealthy", "unknown" }))

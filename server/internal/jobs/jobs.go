@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,8 +22,9 @@ const (
 	expireBatch    = 1000
 	// Between attempts to start River while the database or River's tables are not there yet.
 	startInterval = time.Second
-	// A leader that was killed is missed by its successor for up to 15 s: no reason for an alarm yet.
-	leaderGrace = "30 seconds"
+	// A leader that was killed is missed by its successor for up to 15 s, one that resigned for up to 6 s where the
+	// successor does not hear of it: no reason for an alarm yet.
+	leaderGrace = 30 * time.Second
 	// What cancelled jobs are given to return.
 	hardStopTimeout = 5 * time.Second
 )
@@ -81,6 +83,28 @@ type Runner struct {
 	client  *river.Client[pgx.Tx]
 	needs   int // the version of River's tables that this River works with
 	started atomic.Bool
+	lease   lease
+}
+
+// lease is until when some client leads, as far as was seen. A leader that resigns takes its row with it (the other slot
+// that stops, say), and a restored database has the row of long ago: neither means that nobody has led since.
+type lease struct {
+	mu    sync.Mutex
+	until time.Time
+}
+
+// held takes what the table says (nil: nobody leads), and tells whether somebody led until a moment ago. A lease that is
+// longer than the grace is of another clock: the database was moved to another host.
+func (l *lease) held(until *time.Time, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.until.After(now.Add(leaderGrace)) {
+		l.until = time.Time{}
+	}
+	if until != nil && until.After(l.until) {
+		l.until = *until
+	}
+	return l.until.After(now.Add(-leaderGrace))
 }
 
 // New prepares the client and touches no database.
@@ -163,12 +187,12 @@ func (r *Runner) Check(ctx context.Context, db *pgxpool.Pool) error {
 	if !r.started.Load() {
 		return errors.New("River has not been started yet")
 	}
-	var led bool
-	err := db.QueryRow(ctx, "SELECT coalesce(max(expires_at) > now() - $1::text::interval, false) FROM river_leader", leaderGrace).Scan(&led)
-	if err != nil {
+	var until *time.Time
+	var now time.Time
+	if err := db.QueryRow(ctx, "SELECT max(expires_at), now() FROM river_leader").Scan(&until, &now); err != nil {
 		return err
 	}
-	if !led {
+	if !r.lease.held(until, now) {
 		return errors.New("no River client leads")
 	}
 	return nil
