@@ -1,5 +1,5 @@
 import { parseDocument } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { snapshotFormats } from "../ops/snapshot-format.ts";
 import { keysAt, problemsOf, type Problem } from "./problems.ts";
 

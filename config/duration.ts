@@ -1,5 +1,5 @@
 import ms, { type StringValue } from "ms";
-import { z } from "zod";
+import * as z from "zod";
 
 /** A time such as `30s`, `5m` or `1h`, as people write it; at most `longest`. */
 export function duration(longest: StringValue) {

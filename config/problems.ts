@@ -1,5 +1,5 @@
 import leven from "leven";
-import type { z } from "zod";
+import type * as z from "zod";
 
 /** One thing that is wrong with what the operator wrote. */
 export interface Problem {

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { Rollout } from "../ops/contract.ts";
 import { duration, milliseconds } from "./duration.ts";
 

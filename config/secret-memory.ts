@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { environmentNames, type EnvironmentName } from "./environments.ts";
 import { strengthInBits } from "./secret-strength.ts";
 

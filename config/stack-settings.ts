@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { standbyModes } from "../ops/contract.ts";
 import { environmentNames } from "./environments.ts";
 import { duration } from "./duration.ts";

@@ -2,7 +2,7 @@
  * What the client says to its step on stdin: a header line, the payload (a tar of migrations), then, if need be, answers
  * to what the step has asked, and a line that tells it to stop and why. The end of stdin means that the client is gone, `kill -9` included: the step stops.
  */
-import { z } from "zod";
+import * as z from "zod";
 
 const headerSchema = z.strictObject({ payload: z.number().int().nonnegative() });
 const stopSchema = z.strictObject({ stop: z.strictObject({ message: z.string(), hint: z.string().optional(), interrupted: z.boolean().optional() }) });

@@ -6,7 +6,7 @@
  *
  * Every step is idempotent: run twice with the same request, it converges on the same state.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { snapshotFormats } from "./snapshot-format.ts";
 
 /** Raised when a request's shape changes in a way that an older `ops` image would misread. */

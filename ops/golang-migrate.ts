@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { execa } from "execa";
-import { z } from "zod";
+import * as z from "zod";
 import { connectionEnvironment, type Connection } from "./connection.ts";
 import type { StepContext } from "./context.ts";
 import type { StepRequest } from "./contract.ts";

@@ -1,5 +1,5 @@
 /** What a server's health endpoint says, in either of its two shapes, and what that means for the gate. */
-import { z } from "zod";
+import * as z from "zod";
 import type { Release } from "./contract.ts";
 import { shortCommit } from "./deployment-id.ts";
 

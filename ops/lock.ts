@@ -1,5 +1,5 @@
 /** A lock between steps on one host. The kernel drops it with the process that holds it: nothing stale stays behind. */
-import { execa } from "execa";
+import { spawn } from "node:child_process";
 import { StepError } from "./errors.ts";
 
 export interface LockOptions {
@@ -16,28 +16,35 @@ export interface LockOptions {
  */
 export async function withFileLock<T>(options: LockOptions, use: () => Promise<T>): Promise<T> {
   const { file, waitSeconds, signal, onWait } = options;
-  const holder = execa("flock", ["--exclusive", "--wait", String(waitSeconds), file, "sh", "-c", "echo held; cat"], {
-    stdin: "pipe",
-    reject: false,
-    buffer: false,
-    cancelSignal: signal,
+  // Node's own: every step takes a lock, and would wait for execa to load.
+  const holder = spawn("flock", ["--exclusive", "--wait", String(waitSeconds), file, "sh", "-c", "echo held; cat"], {
+    stdio: ["pipe", "pipe", "inherit"],
     env: { PATH: process.env["PATH"] },
-    extendEnv: false,
+    signal,
   });
+  // Its end is what counts: it could not be started, was stopped by the signal, or has let go.
+  const ended = new Promise<number | Error | null>((resolve) => {
+    holder.once("close", resolve);
+    holder.on("error", (error) => { if (holder.pid === undefined) resolve(error); });
+  });
+  holder.stdin.on("error", () => undefined);
   const waiting = onWait === undefined ? undefined : setTimeout(onWait, 500);
   const held = await new Promise<boolean>((resolve) => {
     holder.stdout.once("data", () => { resolve(true); });
-    void holder.then(() => { resolve(false); });
+    void ended.then(() => { resolve(false); });
   });
   clearTimeout(waiting);
   if (!held) {
     signal.throwIfAborted();
+    const outcome = await ended;
+    // flock's own code for a lock that somebody else holds.
+    if (outcome !== 1) throw new StepError(`${file} can't be locked: ${outcome instanceof Error ? outcome.message : `flock ended with exit code ${outcome}`}`);
     throw new StepError(`${file} is locked by another step, still after ${waitSeconds} s`, { hint: "docker ps --filter label=org.togather.part=step" });
   }
   try {
     return await use();
   } finally {
     holder.stdin.end();
-    await holder;
+    await ended;
   }
 }

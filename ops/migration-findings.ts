@@ -1,5 +1,5 @@
 /** What the lint has found in a release's migrations, as it reaches the step that applies them. */
-import { z } from "zod";
+import * as z from "zod";
 import type { StepLog } from "./context.ts";
 import { StepError } from "./errors.ts";
 

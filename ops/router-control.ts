@@ -1,6 +1,6 @@
 /** nginx's memory, through its unix socket. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { z } from "zod";
+import * as z from "zod";
 import { slotNameSchema, type SlotName } from "./contract.ts";
 import { messageOf, StepError } from "./errors.ts";
 import { ask } from "./http.ts";

@@ -1,5 +1,5 @@
 /** What the router has counted of a slot's requests. */
-import { z } from "zod";
+import * as z from "zod";
 
 const slotCountersSchema = z.object({
   requests: z.record(z.string(), z.number()),

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
-import { z } from "zod";
+import * as z from "zod";
 import type { CommandContext } from "./context.ts";
 import { releaseSchema, type StepRequest } from "./contract.ts";
 import { messageOf, StepError } from "./errors.ts";

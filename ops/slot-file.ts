@@ -1,7 +1,7 @@
 /** state/slot.json of the router's volume: the slot that nginx comes up on. */
 import { readFile, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { releaseSchema, slotNameSchema, type Release, type SlotName } from "./contract.ts";
 import { messageOf, StepError } from "./errors.ts";
 import { syncDirectory, writeFileAtomically } from "./files.ts";

@@ -1,7 +1,7 @@
 /** Snapshots on disk: names, manifests, and which of them go. */
 import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import type { StepContext } from "./context.ts";
 import { syncDirectory, writeFileAtomically } from "./files.ts";
 import { withFileLock } from "./lock.ts";

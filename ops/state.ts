@@ -5,7 +5,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { releaseSchema, slotNameSchema } from "./contract.ts";
 import { messageOf, StepError } from "./errors.ts";
 import { appendLine, writeFileAtomically } from "./files.ts";

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { z } from "zod";
+import * as z from "zod";
 import { duration, milliseconds } from "../../config/duration.ts";
 import { otherSlot } from "../../config/plan.ts";
 import { publicUrl } from "../../config/public-url.ts";

@@ -3,7 +3,7 @@ import { homedir, hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { z } from "zod";
+import * as z from "zod";
 import { hostLockHolder } from "../../ops/client/host-lock.ts";
 
 /** One of the lock files that a backend of files or objects keeps for a stack. It has no lifetime: who is killed leaves it. */

@@ -1,5 +1,5 @@
 import semver from "semver";
-import { z } from "zod";
+import * as z from "zod";
 import { environmentRules } from "../../config/environments.ts";
 import { tryDocker } from "../../ops/client/docker.ts";
 import { dockerEnvironment } from "../../ops/client/host-lock.ts";

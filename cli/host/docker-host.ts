@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { z } from "zod";
+import * as z from "zod";
 import { dockerProblem, isMissing, withoutSecrets } from "../../ops/client/docker.ts";
 import { bundledImageTag } from "../../ops/image.ts";
 import { Failure } from "../failure.ts";

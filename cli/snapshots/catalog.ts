@@ -1,7 +1,7 @@
 /** The snapshots that a Docker host keeps. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { extensionPattern } from "../../ops/snapshot-format.ts";
 import { manifestSchema, type Manifest } from "../../ops/snapshots.ts";
 import { Failure } from "../failure.ts";

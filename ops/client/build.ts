@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { execa } from "execa";
 import { pipeline } from "node:stream/promises";
-import { z } from "zod";
+import * as z from "zod";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { StepError } from "../errors.ts";

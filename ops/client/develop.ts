@@ -1,7 +1,7 @@
 /** `develop`, on the operator's machine: waits for the server of a development container, and shows what it says meanwhile. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
-import { z } from "zod";
+import * as z from "zod";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { StepError } from "../errors.ts";

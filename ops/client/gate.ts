@@ -1,7 +1,7 @@
 /** Watches the slot's container while the gate asks it: one that exits has failed, whatever comes after. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
-import { z } from "zod";
+import * as z from "zod";
 import type { Stop } from "../channel.ts";
 import type { StepContext } from "../context.ts";
 import type { StepRequest } from "../contract.ts";

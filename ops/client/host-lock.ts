@@ -12,7 +12,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
-import { z } from "zod";
+import * as z from "zod";
 import { releaseSchema, SECRET_VARIABLES, slotNameSchema } from "../contract.ts";
 import { StepError } from "../errors.ts";
 import { deployedBy } from "./deployed-by.ts";

@@ -2,7 +2,7 @@
  * What a run of Pulumi that was killed has left in the state of its stack, read from `pulumi stack export`: the operations
  * of which nobody knows whether they were done.
  */
-import { z } from "zod";
+import * as z from "zod";
 
 const resourceSchema = z.looseObject({
   urn: z.string(),

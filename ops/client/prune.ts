@@ -2,7 +2,7 @@
  * `prune`, on the operator's machine: removes images of earlier releases from the Docker host. It never fails a deployment,
  * which is over by then: what can't be removed stays, and the log says why.
  */
-import { z } from "zod";
+import * as z from "zod";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { messageOf } from "../errors.ts";

@@ -1,7 +1,7 @@
 /** Whether the router's container, of which there is one for both slots, would be replaced: the one thing that interrupts traffic. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { z } from "zod";
+import * as z from "zod";
 import { bundledImageTag } from "../image.ts";
 import { dockerEnvironment } from "./host-lock.ts";
 

@@ -2,7 +2,7 @@
  * The release that serves, started once more against another database, for as long as the step asks it: from the image and with
  * the environment of its own container, hardened like that, published nowhere.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { withDatabaseName } from "../connection.ts";
 import type { StepContext } from "../context.ts";
 import type { StepRequest } from "../contract.ts";

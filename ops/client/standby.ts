@@ -2,7 +2,7 @@
  * `standby`, on the operator's machine: the slot that does not serve is kept running, or drained and stopped. Its open requests
  * are counted by the router, who alone knows of all of them.
  */
-import { z } from "zod";
+import * as z from "zod";
 import type { StepContext } from "../context.ts";
 import { releaseSchema, slotNames, slotNameSchema, type SlotName, type StepRequest, type StepResult } from "../contract.ts";
 import { StepError } from "../errors.ts";

@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { execa } from "execa";
-import { z } from "zod";
+import * as z from "zod";
 
 /** Theirs that ours replace, with the tables a file makes taken into account. */
 const ours = [
