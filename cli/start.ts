@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import type { SlotName } from "../ops/contract.ts";
+import { seconds } from "../ops/units.ts";
 import { thisMachine, type Machine } from "../toolchain/machine.ts";
 import { fail } from "../toolchain/problem.ts";
 import { localSteps, project, setUp } from "../toolchain/setup.ts";
@@ -72,7 +73,7 @@ async function start({ dryRun }: { dryRun: boolean }): Promise<number> {
   const outputs = await pulumi.outputs();
   const urls = [outputs.url, outputs.httpsUrl].filter((url) => url !== undefined);
   const checked = await Promise.all(urls.map(check));
-  console.log(`\n${summary(outputs, checked, project)}\n\nDone in ${((Date.now() - begin) / 1000).toFixed(1)} s.`);
+  console.log(`\n${summary(outputs, checked, project)}\n\nDone in ${seconds(Date.now() - begin)}.`);
   return checked.every(({ healthy }) => healthy) ? 0 : 1;
 }
 

@@ -10,6 +10,7 @@ import type { StepRequest, StepResult } from "../contract.ts";
 import { StepError } from "../errors.ts";
 import { projectDirectory } from "../image.ts";
 import { networkVariables } from "../network-variables.ts";
+import { seconds } from "../units.ts";
 import { commitArchive, findCommit, newestChange, treeArchive, type Archive } from "./archive.ts";
 import { keepNewestStages } from "./build-stages.ts";
 import { dockerProblem, isMissing, lastLines, tryDocker, withoutSecrets } from "./docker.ts";
@@ -161,7 +162,7 @@ export async function build(request: Request, context: StepContext): Promise<Ste
     if (image === undefined) throw new StepError(`docker build succeeded, but the engine has no image ${tag}`);
     await keepNewestStages(tag, request.dockerfile, run.output, log, signal);
     const durationMs = Math.round(performance.now() - started);
-    log.info(`built ${tag} in ${(durationMs / 1000).toFixed(1)} s`);
+    log.info(`built ${tag} in ${seconds(durationMs)}`);
     return { tag, imageId: image.imageId, built: true, durationMs };
   } finally {
     await source.remove?.();

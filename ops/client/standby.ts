@@ -7,6 +7,7 @@ import type { StepContext } from "../context.ts";
 import { releaseSchema, slotNames, slotNameSchema, type SlotName, type StepRequest, type StepResult } from "../contract.ts";
 import { StepError } from "../errors.ts";
 import { isServed } from "../slot-file.ts";
+import { seconds } from "../units.ts";
 import { containerState, docker, lastLines, tryDocker } from "./docker.ts";
 
 type Request = StepRequest<"standby">;
@@ -87,6 +88,6 @@ export async function run(request: Request, context: StepContext): Promise<StepR
   }
   const { stopped, open } = await stop(request, idle, context);
   const durationMs = Math.round(performance.now() - started);
-  if (stopped) context.log.info(`standby: ${idle.slot} is drained and stopped after ${(durationMs / 1000).toFixed(1)} s`);
+  if (stopped) context.log.info(`standby: ${idle.slot} is drained and stopped after ${seconds(durationMs)}`);
   return { started: [], stopped: stopped ? idle.slot : null, open, durationMs };
 }

@@ -6,6 +6,7 @@ import { gateCheckNames, type StepRequest, type StepResult } from "../contract.t
 import { messageOf, StepError } from "../errors.ts";
 import { allPass, judge, type HttpObservation, type SqlObservation, type Verdicts } from "../gate-checks.ts";
 import { connect, describeDatabase, readSchemaVersion } from "../sql.ts";
+import { seconds } from "../units.ts";
 
 /** Between two polls of a server that is starting. */
 const pollMs = 250;
@@ -117,7 +118,7 @@ export async function run(request: StepRequest<"gate">, context: StepContext): P
       wrong = wrongRelease ? wrong + 1 : 0;
       if (counted >= retries || wrong >= wrongReleases) {
         const lines = gateCheckNames.map((name) => `  ${name.padEnd(10)} ${verdicts[name].status === "fail" ? "FAILED" : "passed"}  ${verdicts[name].detail}`);
-        throw new StepError(`${slot} did not pass the gate after ${attempts} attempts in ${(durationMs / 1000).toFixed(1)} s; traffic stays where it is:\n${lines.join("\n")}`, {
+        throw new StepError(`${slot} did not pass the gate after ${attempts} attempts in ${seconds(durationMs)}; traffic stays where it is:\n${lines.join("\n")}`, {
           hint: wrong >= wrongReleases ? `docker inspect ${containerName}: the container doesn't run the image of ${release.version}` : `docker logs ${containerName}`,
         });
       }

@@ -13,6 +13,7 @@ import { RouterControl } from "../router-control.ts";
 import { between, together, type Sample } from "../sample.ts";
 import { isServed, readSlotFile, restoreSlotFile, writeSlotFile } from "../slot-file.ts";
 import { confirm, healthProblem, openWitness } from "../through-router.ts";
+import { seconds } from "../units.ts";
 import { watchRelease } from "../watch.ts";
 
 /** Connections that are open through the router before the switch, and as many new ones after it: each must have moved. */
@@ -78,8 +79,8 @@ export async function run(request: StepRequest<"switch">, context: StepContext):
       await watchRelease({ what: `${to} with all requests`, durationMs: rollout.bakeMs, slot: to, other: from, control, before, ask: () => askTarget(request, { limitMs: watchAnswerMs }), log, signal });
     }
   } catch (error) {
-    const seconds = ((performance.now() - confirmedAt) / 1000).toFixed(1);
-    throw await sendBack(change, signal.aborted ? signal.reason : error, `${to} (${release.version}) served for ${seconds} s`, request);
+    const lasted = seconds(performance.now() - confirmedAt);
+    throw await sendBack(change, signal.aborted ? signal.reason : error, `${to} (${release.version}) served for ${lasted}`, request);
   }
   // Only now has it proved itself.
   await writeSlotFile(stateFile, { ...state, served: { ...served, [to]: release } });
@@ -110,9 +111,9 @@ async function tryOut(change: Change, request: StepRequest<"switch">, { log, sig
     return before;
   } catch (error) {
     const cause: unknown = signal.aborted ? signal.reason : error;
-    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    const lasted = seconds(performance.now() - started);
     const ended = await control.endCanary().then(() => `all traffic goes to ${from} again`, (failure: unknown) => `the router could not be told (${messageOf(failure)}): its share lapses within 30 s`);
-    throw new RolledBackError(`${to} (${release.version}) got up to ${percent} % of the requests for ${seconds} s, and ${ended}: ${messageOf(cause)}. ${from} serves`, { hint: slotLogs(request), cause });
+    throw new RolledBackError(`${to} (${release.version}) got up to ${percent} % of the requests for ${lasted}, and ${ended}: ${messageOf(cause)}. ${from} serves`, { hint: slotLogs(request), cause });
   }
 }
 

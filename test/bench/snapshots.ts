@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { bundledImageTag } from "../../ops/image.ts";
 import { snapshotFormats, type SnapshotFormat } from "../../ops/snapshot-format.ts";
 import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
+import { formatBytes, seconds } from "../../ops/units.ts";
 import { median, type Comparison } from "./report.ts";
 
 /** Counted dumps of each kind, in turn. */
@@ -60,7 +61,7 @@ class Database {
     await harness.sql("CREATE EXTENSION postgis; CREATE EXTENSION vector", "live");
     for (const [index, statement] of tables.entries()) {
       const { ms } = await timed(() => harness.sql(statement, "live"));
-      if (ms > 1_000) progress(`statement ${index + 1} of ${tables.length} of the generated database took ${(ms / 1000).toFixed(1)} s`);
+      if (ms > 1_000) progress(`statement ${index + 1} of ${tables.length} of the generated database took ${seconds(ms)}`);
     }
     await harness.sql("VACUUM ANALYZE", "live");
     await harness.sql("CHECKPOINT");
@@ -101,7 +102,7 @@ export async function benchSnapshots(progress: (line: string) => void): Promise<
   const { harness } = database;
   try {
     progress("generating a database of 1 GB");
-    progress(`it has ${((await database.setUp(progress)) / 1024 ** 2).toFixed(0)} MB`);
+    progress(`it has ${formatBytes(await database.setUp(progress))}`);
     const dumped = new Map<"pg_dump" | SnapshotFormat, number[]>();
     const last = new Map<SnapshotFormat, { file: string; bytes: number; sha256: string }>();
     const note = (kind: "pg_dump" | SnapshotFormat, ms: number): void => {
@@ -110,18 +111,18 @@ export async function benchSnapshots(progress: (line: string) => void): Promise<
     for (let run = 1; run <= runs; run++) {
       const plain = await timed(() => database.shell("pg_dump live | gzip > /backups/baseline.sql.gz"));
       note("pg_dump", plain.ms);
-      progress(`run ${run} of ${runs}: pg_dump | gzip ${(plain.ms / 1000).toFixed(1)} s`);
+      progress(`run ${run} of ${runs}: pg_dump | gzip ${seconds(plain.ms)}`);
       for (const format of snapshotFormats) {
         const { ms, value } = await timed(() => database.snapshot(format));
         note(format, ms);
         last.set(format, value);
-        progress(`run ${run} of ${runs}: ${format} ${(ms / 1000).toFixed(1)} s, ${(value.bytes / 1024 ** 2).toFixed(0)} MB`);
+        progress(`run ${run} of ${runs}: ${format} ${seconds(ms)}, ${formatBytes(value.bytes)}`);
       }
     }
     const baselineBytes = (await stat(join(harness.backups, "baseline.sql.gz"))).size;
     const restore = await timed(() => database.shell("createdb restored; gunzip -c /backups/baseline.sql.gz | psql -qX -v ON_ERROR_STOP=1 -d restored > /dev/null"));
     await harness.sql("DROP DATABASE restored");
-    progress(`gunzip | psql ${(restore.ms / 1000).toFixed(1)} s`);
+    progress(`gunzip | psql ${seconds(restore.ms)}`);
     const comparisons: Comparison[] = [];
     const baseline = median(dumped.get("pg_dump") ?? []);
     for (const format of snapshotFormats) {
@@ -130,9 +131,9 @@ export async function benchSnapshots(progress: (line: string) => void): Promise<
       const ours = median(dumped.get(format) ?? []);
       const ratio = 1 / targets[format];
       comparisons.push({ name: `snapshot ${format} against pg_dump \\| gzip`, unit: "ms", ours, baseline, target: `<= ${ratio.toFixed(2)} (${targets[format]} times as fast)`, met: ours / baseline <= ratio });
-      comparisons.push({ name: `size of snapshot ${format}`, unit: "kB", ours: snapshot.bytes / 1024, baseline: baselineBytes / 1024, target: `<= ${largestSize}`, met: snapshot.bytes / baselineBytes <= largestSize });
+      comparisons.push({ name: `size of snapshot ${format}`, unit: "kB", ours: snapshot.bytes / 1e3, baseline: baselineBytes / 1e3, target: `<= ${largestSize}`, met: snapshot.bytes / baselineBytes <= largestSize });
       const proof = await timed(() => database.verify(snapshot));
-      progress(`proof of ${format} ${(proof.ms / 1000).toFixed(1)} s`);
+      progress(`proof of ${format} ${seconds(proof.ms)}`);
       comparisons.push({ name: `proof of snapshot ${format} against gunzip \\| psql`, unit: "ms", ours: proof.ms, baseline: restore.ms, target: `<= ${slowestProof}`, met: proof.ms / restore.ms <= slowestProof });
     }
     return comparisons;
