@@ -1,6 +1,7 @@
 /** A lock between steps on one host. The kernel drops it with the process that holds it: nothing stale stays behind. */
 import { spawn } from "node:child_process";
 import { StepError } from "./errors.ts";
+import { endOf } from "./programs.ts";
 
 export interface LockOptions {
   file: string;
@@ -22,11 +23,7 @@ export async function withFileLock<T>(options: LockOptions, use: () => Promise<T
     env: { PATH: process.env["PATH"] },
     signal,
   });
-  // Its end is what counts: it could not be started, was stopped by the signal, or has let go.
-  const ended = new Promise<number | Error | null>((resolve) => {
-    holder.once("close", resolve);
-    holder.on("error", (error) => { if (holder.pid === undefined) resolve(error); });
-  });
+  const ended = endOf(holder);
   holder.stdin.on("error", () => undefined);
   const waiting = onWait === undefined ? undefined : setTimeout(onWait, 500);
   const held = await new Promise<boolean>((resolve) => {
@@ -36,9 +33,9 @@ export async function withFileLock<T>(options: LockOptions, use: () => Promise<T
   clearTimeout(waiting);
   if (!held) {
     signal.throwIfAborted();
-    const outcome = await ended;
+    const { exitCode, error } = await ended;
     // flock's own code for a lock that somebody else holds.
-    if (outcome !== 1) throw new StepError(`${file} can't be locked: ${outcome instanceof Error ? outcome.message : `flock ended with exit code ${outcome}`}`);
+    if (exitCode !== 1) throw new StepError(`${file} can't be locked: ${error?.message ?? `flock ended with exit code ${exitCode}`}`);
     throw new StepError(`${file} is locked by another step, still after ${waitSeconds} s`, { hint: "docker ps --filter label=org.togather.part=step" });
   }
   try {

@@ -15,6 +15,7 @@ import type { Writable } from "node:stream";
 import * as z from "zod";
 import { releaseSchema, SECRET_VARIABLES, slotNameSchema } from "../contract.ts";
 import { StepError } from "../errors.ts";
+import { endOf } from "../programs.ts";
 import { deployedBy } from "./deployed-by.ts";
 
 /** What every Dockerfile of this project starts from; has bash and flock. */
@@ -141,10 +142,7 @@ export async function takeHostLock(request: HostLockRequest): Promise<HostLockRe
   const { stdin, stdout, stderr } = client;
   // It may end at any time; its exit tells.
   stdin.on("error", () => undefined);
-  const gone = new Promise<{ code: number | null; error?: Error }>((resolve) => {
-    client.once("error", (error) => { resolve({ code: null, error }); });
-    client.once("close", (code) => { resolve({ code }); });
-  });
+  const gone = endOf(client);
   let said = "";
   const held = new Promise<"held">((resolve) => {
     stdout.setEncoding("utf8").on("data", (text: string) => {
@@ -164,7 +162,7 @@ export async function takeHostLock(request: HostLockRequest): Promise<HostLockRe
   clearTimeout(slow);
   if (outcome !== "held") {
     stdin.destroy();
-    if (outcome.code !== 0 || !said.startsWith("busy\n")) throw await lockProblem(complained, outcome.error, request.name);
+    if (outcome.exitCode !== 0 || !said.startsWith("busy\n")) throw await lockProblem(complained, outcome.error, request.name);
     return { held: false, forced: request.force, holder: readHolder(said.slice("busy\n".length)) };
   }
   const heartbeatMs = ((request.silenceSeconds ?? defaultSilenceSeconds) * 1000) / 12;
@@ -235,10 +233,7 @@ export async function hostLockHolder(name: string, host: string): Promise<LockHo
   });
   let said = "";
   client.stdout.setEncoding("utf8").on("data", (text: string) => { said += text; });
-  await new Promise((resolve) => {
-    client.once("error", resolve);
-    client.once("close", resolve);
-  });
+  await endOf(client);
   return readHolder(said);
 }
 

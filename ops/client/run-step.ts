@@ -6,6 +6,7 @@ import type { StepContext } from "../context.ts";
 import { SECRET_VARIABLES, type StepName } from "../contract.ts";
 import { messageOf, StepError } from "../errors.ts";
 import { bundledImageDigest, bundledImageTag } from "../image.ts";
+import { endOf } from "../programs.ts";
 import type { Redactor } from "../redact.ts";
 import { dockerProblem, tryDocker, withoutSecrets } from "./docker.ts";
 import { onLines } from "./lines.ts";
@@ -102,10 +103,7 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
   }
   // Node's own: every step would wait for execa to load, longer than for its container.
   const child = spawn("docker", runArguments(run, containerName, image, Object.keys(environment)), { env: { ...withoutSecrets(context.env), ...environment }, stdio: "pipe" });
-  const ended = new Promise<{ exitCode: number | null; error?: Error }>((resolve) => {
-    child.once("error", (error) => { resolve({ exitCode: null, error }); });
-    child.once("close", (exitCode) => { resolve({ exitCode }); });
-  });
+  const ended = endOf(child);
   const dockerSaid: string[] = [];
   const stderr = onLines(child.stderr, (line) => {
     if (/^docker: |^(See|Run) 'docker run --help'|^$/.test(line)) dockerSaid.push(line.replace(/^docker: /, ""));
