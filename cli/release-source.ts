@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Release } from "../ops/contract.ts";
 import { Problem } from "../toolchain/problem.ts";
 import { run } from "../toolchain/run.ts";
+import { versionOf } from "./deploy/version-of.ts";
 
 /** What a release of the bundled server is made of, relative to the project. */
 const SOURCES = ["server", "migrations"];
@@ -26,8 +27,7 @@ async function fromGit(project: string): Promise<ReleaseSource> {
     return stdout;
   };
   const commit = await ask("rev-parse", "HEAD");
-  // A tag may be named like a path; a version is also part of an image's name.
-  const version = (await ask("describe", "--tags", "--always")).replaceAll(/[^\w.+-]/g, "-");
+  const version = await versionOf(git, commit);
   const uncommitted = await ask("status", "--porcelain", "--", ...SOURCES);
   return {
     release: { version, commit },

@@ -27,7 +27,7 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
     .summary("put a commit or an image into the idle slot, and move traffic there")
     .description("Writes a release into the idle slot of Pulumi.<stack>.yaml, flips activeSlot, and deploys. What serves goes on serving until the new release has passed its gate.")
     .argument("[ref]", "commit, tag or branch of togather:source.repository (HEAD unless given), or an image: name@sha256:…")
-    .option("--version <version>", "what to call it; `git describe --tags --always` unless given")
+    .option("--version <version>", "what to call it; the tag that was typed, or `git describe --tags --always`, unless given")
     .option("--no-switch", "fill the idle slot, through its gate, and leave traffic where it is: to look at the release first")
     .action(async (reference: string | undefined, _options, command: Command) => {
       const options = command.optsWithGlobals<ReleaseOptions>();

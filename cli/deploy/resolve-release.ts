@@ -3,6 +3,7 @@ import type { ReleaseSetting, StackSettings } from "../../config/stack-settings.
 import { run } from "../../toolchain/run.ts";
 import { Failure } from "../failure.ts";
 import { invocation } from "../output.ts";
+import { asVersion, commitOf, otherCommitOf, typedTag, versionOf, type Git } from "./version-of.ts";
 
 /** A release that somebody asked for, and what they should know about it. */
 export interface ResolvedRelease {
@@ -27,25 +28,50 @@ export function resolveImage(reference: string, version: string | undefined): Re
   return { release: { version: checkedVersion(known), image: reference } };
 }
 
+/** @throws {Failure} where a name means two commits: git would take one of them and only warn. */
+async function refuseTwoMeanings(git: Git, wanted: string, commit: string, shown: string): Promise<void> {
+  const meanings: { what: string; commit: string; reference: string }[] = [];
+  for (const [what, reference] of [["tag", `refs/tags/${wanted}`], ["branch", `refs/heads/${wanted}`]] as const) {
+    const found = await commitOf(git, reference);
+    if (found !== undefined) meanings.push({ what, commit: found, reference });
+  }
+  if (meanings.length > 0 && /^[0-9a-f]{4,40}$/.test(wanted)) {
+    const objects = await git("rev-parse", `--disambiguate=${wanted}`);
+    for (const hash of objects.stdout.split("\n").filter((line) => line !== "")) {
+      const found = await commitOf(git, hash);
+      // Not the annotated tag itself, which is an object with a hash of its own.
+      if (found === hash) meanings.push({ what: "commit", commit: hash, reference: hash });
+    }
+  }
+  if (meanings.every((meaning) => meaning.commit === commit)) return;
+  const list = meanings.map((meaning) => `the ${meaning.what} ${meaning.commit.slice(0, 12)}`).join(" and ");
+  throw new Failure("config", `${wanted} is two things in ${shown}: ${list}`, meanings.map(({ reference }) => invocation(`release ${reference}`)).join(", or "));
+}
+
 /** A commit, tag or branch of the source repository, as a full commit and a version. */
 export async function resolveCommit(source: StackSettings["source"], project: string, reference: string | undefined, version: string | undefined): Promise<ResolvedRelease> {
   const repository = resolve(project, source.repository);
-  const git = (...args: string[]) => run("git", args, { cwd: repository, env: process.env });
+  const git: Git = (...args) => run("git", args, { cwd: repository, env: process.env });
   const inside = await git("rev-parse", "--git-dir");
   if (!inside.ok) throw new Failure("config", `togather:source.repository (${source.repository}) is no git repository: ${inside.output}`, "clone it there, or release an image: release name@sha256:…");
   const wanted = reference ?? "HEAD";
-  const found = await git("rev-parse", "--verify", "--quiet", "--end-of-options", `${wanted}^{commit}`);
-  if (!found.ok || !/^[0-9a-f]{40}$/.test(found.stdout)) {
-    throw new Failure("config", `${wanted} is no commit, tag or branch of ${source.repository === "." ? "this repository" : source.repository}`, `git -C ${source.repository} fetch --tags, if it is a newer one; git -C ${source.repository} log --oneline shows those that are there`);
+  const commit = await commitOf(git, wanted);
+  const shown = source.repository === "." ? "this repository" : source.repository;
+  if (commit === undefined) {
+    const clean = wanted.replace(/-dirty$/, "");
+    const fix = clean === wanted
+      ? `git -C ${source.repository} fetch --tags, if it is a newer one; git -C ${source.repository} log --oneline shows those that are there`
+      : `${invocation(`release ${clean}`)}: what was not committed is in no release`;
+    throw new Failure("config", `${wanted} is no commit, tag or branch of ${shown}`, fix);
   }
-  const commit = found.stdout;
-  let known = version;
-  if (known === undefined) {
-    const described = await git("describe", "--tags", "--always", commit);
-    // A tag may be named like a path; a version is also part of an image's labels and of paths.
-    known = described.ok ? described.stdout.replaceAll(/[^\w.+-]/g, "-") : commit.slice(0, 7);
-  }
+  await refuseTwoMeanings(git, wanted, commit, shown);
+  const tag = reference === undefined ? undefined : await typedTag(git, reference);
+  const known = version ?? (tag?.commit === commit ? asVersion(tag.name) : await versionOf(git, commit));
   const release = { version: checkedVersion(known), commit };
+  const other = version === undefined ? undefined : await otherCommitOf(git, version, commit);
+  if (other !== undefined) {
+    throw new Failure("config", `--version ${known} is ${other.reference === known ? "" : `${other.reference}, `}commit ${other.commit.slice(0, 7)} of ${shown}, and ${wanted} is ${commit.slice(0, 7)}`, `${invocation(`release ${other.reference}`)} releases that one; for ${wanted}, leave out --version or give it a name of its own`);
+  }
   if (reference !== undefined) return { release };
   const changed = await git("status", "--porcelain", "--", ...source.paths);
   return changed.stdout === "" ? { release } : { release, warning: `${source.paths.join(", ")}: there are changes that are not committed; ${commit.slice(0, 7)} is released without them.` };
