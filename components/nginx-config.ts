@@ -35,6 +35,8 @@ export function renderNginxFiles(options: NginxOptions): Record<string, string> 
     greenAddress: checkAddress("green", slots.green),
     tls,
     redirect: redirectToHttpsPort === undefined ? false : { httpsPort: redirectToHttpsPort === 443 ? "" : `:${checkNumber("redirectToHttpsPort", redirectToHttpsPort)}` },
+    // Where it is redirected, a server of its own answers it.
+    plainHttp: redirectToHttpsPort === undefined,
     rateLimit: rateLimit && {
       requestsPerSecond: checkNumber("rateLimit.requestsPerSecond", rateLimit.requestsPerSecond),
       burst: checkNumber("rateLimit.burst", rateLimit.burst),

@@ -5,14 +5,15 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startLoad } from "./load.ts";
 import { TestStack } from "./stack.ts";
 
-// One deployment lives through its life in order: each test starts from what the one before left.
-describe("a deployment", () => {
+// One deployment lives through its life in order: each test starts from what the one before left. It is production, with
+// HTTPS, its redirect and every check that production has by default: what a user types first.
+describe("a deployment of production", () => {
   let stack: TestStack;
   let v1: { version: string; commit: string };
   let v2: { version: string; commit: string };
 
   beforeAll(async () => {
-    stack = await TestStack.create();
+    stack = await TestStack.create("production");
     v1 = await stack.commit("v1.0.0");
     stack.set({ slots: { blue: v1 }, activeSlot: "blue" });
   });
@@ -20,10 +21,8 @@ describe("a deployment", () => {
     await stack.remove();
   });
 
-  async function health(): Promise<{ slot: string | null; body: Record<string, unknown> }> {
-    const response = await fetch(stack.url("/health"));
-    return { slot: response.headers.get("x-togather-slot"), body: (await response.json()) as Record<string, unknown> };
-  }
+  const health = () => stack.secureGet("/health");
+  const startSecureLoad = () => startLoad(stack.ports.https, 4, 20, true);
 
   it("is previewed without touching anything", async () => {
     const preview = await stack.run("preview");
@@ -41,6 +40,13 @@ describe("a deployment", () => {
     expect(await stack.output("activeSlot")).toBe("blue");
   });
 
+  it("sends plain HTTP to HTTPS, in no slot's name", async () => {
+    const plain = await fetch(stack.url("/health?a=b"), { redirect: "manual" });
+    expect(plain.status).toBe(308);
+    expect(plain.headers.get("location")).toBe(`https://127.0.0.1:${stack.ports.https}/health?a=b`);
+    expect(plain.headers.get("x-togather-slot")).toBeNull();
+  });
+
   it("has nothing to do the second time", async () => {
     const up = await stack.run("up");
     expect(up.ok, up.output).toBe(true);
@@ -51,7 +57,7 @@ describe("a deployment", () => {
     expect((await stack.run("preview")).output).not.toContain("INTERRUPTS");
     const { http, https } = stack.ports;
     stack.set({ ports: { http: http + 10_000, https } });
-    expect((await stack.run("preview")).output).toContain(`INTERRUPTS: the router's container is replaced (it listens on 127.0.0.1:${http}, and is to listen on 127.0.0.1:${http + 10_000})`);
+    expect((await stack.run("preview")).output).toContain(`INTERRUPTS: the router's container is replaced (it listens on 127.0.0.1:${http} and 127.0.0.1:${https}, and is to listen on 127.0.0.1:${https} and 127.0.0.1:${http + 10_000})`);
     stack.set({ ports: { http, https } });
   });
 
@@ -60,7 +66,7 @@ describe("a deployment", () => {
     expect(backups.filter((file) => /^togather_.*_\d{8}_\d{6}\.sql\.gz$/.test(file))).toHaveLength(1);
     expect(backups.filter((file) => file.endsWith(".partial"))).toEqual([]);
     const state = JSON.parse(readFileSync(String(await stack.output("stateFile")), "utf8")) as Record<string, unknown>;
-    expect(state).toMatchObject({ environment: "staging", active_slot: "blue", version: "v1.0.0", git_commit: v1.commit });
+    expect(state).toMatchObject({ environment: "production", active_slot: "blue", version: "v1.0.0", git_commit: v1.commit });
     expect(state["deployment_id"]).toMatch(new RegExp(`^\\d{8}_\\d{6}_${v1.commit.slice(0, 7)}$`));
     const levels = readFileSync(String(await stack.output("logFile")), "utf8").trim().split("\n").map((line) => (JSON.parse(line) as { level: string }).level);
     expect(levels).toContain("SUCCESS");
@@ -78,7 +84,7 @@ describe("a deployment", () => {
     v2 = await stack.commit("v2.0.0");
     const before = await stack.containers();
     stack.set({ slots: { blue: v1, green: v2 }, activeSlot: "green" });
-    const load = startLoad(stack.ports.http);
+    const load = startSecureLoad();
     const up = await stack.run("up");
     const report = await load.stop();
     expect(up.ok, up.output).toBe(true);
@@ -95,7 +101,7 @@ describe("a deployment", () => {
   it("rolls back by flipping: three resources, no container touched, nothing lost", async () => {
     const before = await stack.containers();
     stack.set({ activeSlot: "blue" });
-    const load = startLoad(stack.ports.http);
+    const load = startSecureLoad();
     const up = await stack.run("up");
     const report = await load.stop();
     expect(up.ok, up.output).toBe(true);
@@ -144,7 +150,7 @@ describe("a deployment", () => {
     stack.edit("server/main.go", "func main() {", 'func main() {\n\tprintln("refusing to start, on purpose")\n\tif true {\n\t\tpanic("broken release")\n\t}');
     const broken = await stack.commit("v3.0.0");
     stack.set({ slots: { blue: v1, green: broken }, activeSlot: "green" });
-    const load = startLoad(stack.ports.http);
+    const load = startSecureLoad();
     const up = await stack.run("up");
     const report = await load.stop();
     expect(up.ok).toBe(false);
@@ -177,13 +183,23 @@ describe("a deployment", () => {
     for (const canary of Object.values<string>({ ...stack.canaries })) expect(everywhere.includes(canary)).toBe(false);
   });
 
-  it("goes without leaving anything but its backups", async () => {
+  it("keeps its data when somebody destroys it by one command", async () => {
+    const destroy = await stack.run("destroy");
+    expect(destroy.ok).toBe(false);
+    expect(destroy.output).toMatch(/database-database" cannot be deleted\s+because it is protected/);
+    const { stdout } = await execa("docker", ["volume", "ls", "--quiet", "--filter", `name=togather-${stack.name}-db-data`]);
+    expect(stdout).toBe(`togather-${stack.name}-db-data`);
+  });
+
+  it("goes without leaving anything but its data and backups", async () => {
+    await stack.pulumi(["state", "unprotect", "--all", "--yes", "--stack", stack.name]);
     const destroy = await stack.run("destroy");
     expect(destroy.ok, destroy.output).toBe(true);
     expect(await stack.containers()).toEqual(new Map());
     const { stdout: networks } = await execa("docker", ["network", "ls", "--filter", `name=togather-${stack.name}`, "--format", "{{.Name}}"]);
     const { stdout: volumes } = await execa("docker", ["volume", "ls", "--filter", `name=togather-${stack.name}`, "--format", "{{.Name}}"]);
-    expect([networks, volumes]).toEqual(["", ""]);
+    // The database's volume stays on disk even when Pulumi forgets it.
+    expect([networks, volumes]).toEqual(["", `togather-${stack.name}-db-data`]);
     expect(readdirSync(join(stack.directory, ".togather/backups")).length).toBeGreaterThan(0);
   });
 });

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { Agent, request } from "node:http";
+import { Agent as HttpAgent, request as httpRequest } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 
 /** What a client saw while it ran. */
 export interface LoadReport {
@@ -13,9 +14,12 @@ export interface LoadReport {
 /**
  * A few clients that POST events over keep-alive connections and never retry, until stopped. Only ever at 127.0.0.1.
  * @param pauseMs think time of each client.
+ * @param secure over HTTPS, by a certificate that nobody has to know.
  */
-export function startLoad(port: number, clients = 4, pauseMs = 20): { stop: () => Promise<LoadReport> } {
-  const agent = new Agent({ keepAlive: true, maxSockets: clients });
+export function startLoad(port: number, clients = 4, pauseMs = 20, secure = false): { stop: () => Promise<LoadReport> } {
+  const request = secure ? httpsRequest : httpRequest;
+  const options = { keepAlive: true, maxSockets: clients };
+  const agent = secure ? new HttpsAgent({ ...options, rejectUnauthorized: false }) : new HttpAgent(options);
   const report: LoadReport = { acknowledged: [], lost: [], slots: [] };
   let running = true;
   const post = (id: string): Promise<void> =>

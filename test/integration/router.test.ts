@@ -438,7 +438,15 @@ describe("router", () => {
     const plain = await ask("/path?query=1", { headers: { host: `localhost:${port}` } });
     expect(plain).toMatchObject({ status: 308, headers: { location: `https://localhost:${tlsPort}/path?query=1` } });
     expect(plain.headers["strict-transport-security"]).toBeUndefined();
-    expect(await switchTo("blue")).toMatchObject({ from: "green", to: "blue" });
+    // The redirect is the router's own: no slot is named, and none is counted.
+    expect(plain.headers["x-togather-slot"]).toBeUndefined();
+    const counted = await inRouter("curl", "--silent", "--unix-socket", "/router/run/control.sock", "http://router/counters");
+    for (let i = 0; i < 5; i++) await ask("/path");
+    await sleep(1_500);
+    expect(await inRouter("curl", "--silent", "--unix-socket", "/router/run/control.sock", "http://router/counters")).toBe(counted);
+    // What production does by default: the health endpoint is asked once more, after the switch, by HTTPS.
+    const checks = [{ path: "/health", status: 200 }];
+    expect(await switchTo("blue", { release: { ...releases.blue, commit: `${releases.blue.commit.slice(0, -1)}0` }, checks })).toMatchObject({ from: "green", to: "blue" });
     expect((await ask("/headers", { secure: true })).headers["x-togather-slot"]).toBe("blue");
     expect((await inRouter("find", "/router/conf", "-mindepth", "1", "-maxdepth", "1", "-type", "d")).split("\n")).toHaveLength(3);
   });

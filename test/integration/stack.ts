@@ -1,10 +1,14 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import type { IncomingMessage } from "node:http";
+import { get } from "node:https";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { text } from "node:stream/consumers";
 import { execa } from "execa";
 import { parseDocument } from "yaml";
 import { freePorts } from "../../cli/free-port.ts";
+import { certificatePair } from "../unit/certificate-pair.ts";
 import type { ListedSnapshot } from "../../cli/snapshots/catalog.ts";
 import type { Manifest } from "../../ops/snapshots.ts";
 
@@ -61,8 +65,11 @@ export class TestStack {
     this.canaries = { JWT_SECRET: canary(), ADMIN_API_KEY: canary(), DATABASE_PASSWORD: canary() };
   }
 
-  /** Makes the copy, its first commit, certificate and stack. Nothing runs yet. */
-  static async create(): Promise<TestStack> {
+  /**
+   * Makes the copy, its first commit and stack. Nothing runs yet.
+   * @param environment whose default rules it has; production's wants a certificate, and gets one.
+   */
+  static async create(environment: "production" | "staging" = "staging"): Promise<TestStack> {
     const name = `test-${randomBytes(4).toString("hex")}`;
     // A path with a space, as on many people's machines.
     const directory = join(mkdtempSync(join(tmpdir(), "togather-test-")), "a project");
@@ -84,7 +91,7 @@ export class TestStack {
     await stack.commit("v1");
     await stack.pulumi(["stack", "init", name]);
     stack.set({
-      environment: "staging",
+      environment,
       name,
       listenAddress: "127.0.0.1",
       ports: { http: ports.http, https: ports.https },
@@ -95,7 +102,18 @@ export class TestStack {
       deployment: stack.deployment(),
     });
     stack.writeSecrets();
+    if (environment === "production") await stack.serveHttps();
     return stack;
+  }
+
+  /** Sets a certificate of the stack's own. */
+  private async serveHttps(): Promise<void> {
+    const { certificate, key } = await certificatePair();
+    const files = { certificateFile: ".togather/tls/certificate.pem", keyFile: ".togather/tls/key.pem" };
+    mkdirSync(join(this.directory, ".togather/tls"), { recursive: true });
+    writeFileSync(join(this.directory, files.certificateFile), certificate);
+    writeFileSync(join(this.directory, files.keyFile), key, { mode: 0o600 });
+    this.set({ tls: files });
   }
 
   /** Writes the secrets file from the canaries and what else the test has. */
@@ -234,6 +252,17 @@ export class TestStack {
   /** URL of the router. */
   url(path: string): string {
     return `http://127.0.0.1:${this.ports.http}${path}`;
+  }
+
+  /** What the public gets over HTTPS. The certificate is the test's own: nobody has to know it. */
+  async secureGet(path: string): Promise<{ status: number; slot: string | undefined; body: Record<string, unknown> }> {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const where = { host: "127.0.0.1", port: this.ports.https, path, rejectUnauthorized: false };
+      get(where, resolve).once("error", reject);
+    });
+    const slot = response.headers["x-togather-slot"];
+    const body = JSON.parse(await text(response)) as Record<string, unknown>;
+    return { status: response.statusCode ?? 0, slot: slot === undefined ? undefined : String(slot), body };
   }
 
   /** Removes everything of this deployment, by name, whatever state it is in. */
