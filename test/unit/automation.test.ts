@@ -10,6 +10,7 @@ const page = readFileSync(join(project, "docs/automation.md"), "utf8");
 const text = /```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? "";
 
 interface Workflow {
+  concurrency: { group: string; "cancel-in-progress": string };
   jobs: Record<string, { env: Record<string, string>; steps: { run?: string; if?: string }[] }>;
 }
 
@@ -35,7 +36,15 @@ describe("the workflow in docs/automation.md", () => {
   it("hands on every secret that a stack with the bundled database needs, and only from the secrets of the repository", () => {
     const { env } = workflow.jobs["deploy"] ?? { env: {} };
     expect(Object.keys(env)).toEqual(expect.arrayContaining(bundledSecrets.map((key) => secretNames[key])));
+    // Without a certificate production is refused.
+    expect(Object.keys(env)).toEqual(expect.arrayContaining(["TLS_CERTIFICATE", "TLS_KEY"]));
     for (const value of Object.values(env)) expect(value).toMatch(/^\$\{\{ secrets\.[A-Z_]+ \}\}$/);
+  });
+
+  it("lets no pull request's run take the place of a deployment that waits", () => {
+    // GitHub keeps one waiting run in a group.
+    expect(workflow.concurrency.group).toBe("${{ github.event_name == 'push' && 'production' || github.ref }}");
+    expect(workflow.concurrency["cancel-in-progress"]).toBe("${{ github.event_name != 'push' }}");
   });
 
   it("only looks on a pull request", () => {

@@ -381,3 +381,35 @@ describe("copies of snapshots", () => {
     expect(problems(copied(over), { ...secrets, SNAPSHOT_COPY_KEY_ID: "id", SNAPSHOT_COPY_SECRET: "secret" })).toEqual([expect.stringContaining(expected)]);
   });
 });
+
+describe("a certificate from the environment", () => {
+  const production = { ...staging, environment: "production" };
+
+  it("needs no file, and wins over the files of the stack", async () => {
+    const { certificate, key } = await certificatePair();
+    const environment = { ...secrets, TLS_CERTIFICATE: certificate, TLS_KEY: key };
+    expect(load(production, environment).tls).toEqual({ certificate, key });
+    expect(load({ ...production, tls: { certificateFile: "none.pem", keyFile: "none.pem" } }, environment).tls).toEqual({ certificate, key });
+    // As everybody's environment may have it.
+    expect(load(inDevelopment, environment).tls).toBeUndefined();
+  });
+
+  it("may be in the secrets file, with its line breaks", async () => {
+    const { certificate, key } = await certificatePair();
+    writeFileSync(join(directory, ".env.production"), `TLS_CERTIFICATE="${certificate.trim()}"\nTLS_KEY='${key.trim()}'\n`, { mode: 0o600 });
+    expect(load(production).tls).toEqual({ certificate: certificate.trim(), key: key.trim() });
+  });
+
+  it("is refused without its key, with another's, and when line breaks are lost", async () => {
+    const { certificate, key } = await certificatePair();
+    const other = await certificatePair();
+    const found = (tls: NodeJS.ProcessEnv): string => problems(production, { ...secrets, ...tls }).join("\n");
+    expect(found({ TLS_CERTIFICATE: certificate })).toMatch(/^TLS_KEY: is missing, but TLS_CERTIFICATE is set/);
+    expect(found({ TLS_KEY: key })).toMatch(/^TLS_CERTIFICATE: is missing, but TLS_KEY is set/);
+    expect(found({ TLS_CERTIFICATE: certificate, TLS_KEY: other.key })).toMatch(/^togather:tls: certificate and key don't belong together/);
+    const flat = found({ TLS_CERTIFICATE: certificate.replaceAll("\n", " "), TLS_KEY: key.replaceAll("\n", "\\n") });
+    expect(flat).toMatch(/environment variable TLS_CERTIFICATE: is no PEM text with a CERTIFICATE/);
+    expect(flat).toMatch(/environment variable TLS_KEY: is no PEM text with a PRIVATE KEY/);
+    expect(flat).not.toContain(key.split("\n")[1]);
+  });
+});
