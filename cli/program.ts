@@ -18,9 +18,10 @@ import { upCommand } from "./commands/up.ts";
 import { withCommonOptions } from "./context.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { asFailure } from "./failure.ts";
+import { longOptions, refuseTakenOptions } from "./npm-options.ts";
 
-/** The program; tests look at its commands without running them. */
-export function togather(end: (code: number) => void): Command {
+/** The program; tests look at its commands without running them. @param environment in which npm leaves what it has taken. */
+export function togather(end: (code: number) => void, environment: NodeJS.ProcessEnv = process.env): Command {
   const { version } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as { version: string };
   const program = withCommonOptions(new Command("togather"))
     .description("Releases a Togather server blue-green: without losing a request or a row.")
@@ -30,6 +31,7 @@ export function togather(end: (code: number) => void): Command {
     .showSuggestionAfterError()
     .configureOutput({ outputError: (text, write) => { write(`${text.trimEnd()}\n  → togather --help\n`); } })
     .addHelpText("after", `\nExit codes:\n${Object.values(exitCodes).map(({ code, meaning }) => `  ${String(code).padStart(3)}  ${meaning}`).join("\n")}\n\ndocs/cli.md says more.`)
+    .hook("preAction", (_program, command) => { refuseTakenOptions("togather", longOptions(command), environment); })
     .exitOverride();
   upCommand(program, end);
   releaseCommand(program, end);

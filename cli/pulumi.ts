@@ -1,15 +1,24 @@
 // `npm run pulumi -- ARGS`: the same Pulumi with the same environment as `npm start` uses.
 import { foreground } from "../toolchain/foreground.mjs";
 import { thisMachine } from "../toolchain/machine.ts";
-import { fail } from "../toolchain/problem.ts";
+import { Failure } from "./failure.ts";
+import { refuseTakenOptions } from "./npm-options.ts";
+import { fail, Problem } from "../toolchain/problem.ts";
 import { pulumi } from "../toolchain/pulumi.ts";
 import { project, pulumiCommand, setUp } from "../toolchain/setup.ts";
 
+/** Options of Pulumi's that change what is done or to which stack, and that `npm run` keeps where no -- stands before them. */
+const pulumiOptions = [
+  "stack", "skip-preview", "preview-only", "refresh", "run-program", "target", "target-dependents", "replace", "exclude", "exclude-protected",
+  "continue-on-error", "config", "config-file", "secret", "path", "remove", "preserve-config", "clear-pending-creates", "diff", "json", "all",
+];
+
 try {
+  refuseTakenOptions("pulumi", pulumiOptions);
   const machine = thisMachine();
   await setUp([pulumi(machine, project)], { quiet: true });
   const { installation, env } = await pulumiCommand(machine);
   process.exitCode = await foreground(installation.command, process.argv.slice(2), { cwd: project, env });
 } catch (error) {
-  fail(error);
+  fail(error instanceof Failure ? new Problem(`${error.message}\n  → ${error.fix ?? ""}`) : error);
 }

@@ -1,6 +1,9 @@
 // `togather`: what an operator types. The program in index.ts does the work; this edits the stack file, runs Pulumi and
 // shows what comes of it.
+import { outliveReaders } from "./closed-pipe.ts";
 import { showError, togather } from "./program.ts";
+
+outliveReaders();
 
 try {
   await togather((code) => { process.exitCode = code; }).parseAsync();
