@@ -57,7 +57,9 @@ describe("a deployment of production", () => {
     expect((await stack.run("preview")).output).not.toContain("INTERRUPTS");
     const { http, https } = stack.ports;
     stack.set({ ports: { http: http + 10_000, https } });
-    expect((await stack.run("preview")).output).toContain(`INTERRUPTS: the router's container is replaced (it listens on 127.0.0.1:${http} and 127.0.0.1:${https}, and is to listen on 127.0.0.1:${https} and 127.0.0.1:${http + 10_000})`);
+    const listening = (...ports: number[]): string => ports.map((port) => `127.0.0.1:${port}`).sort().join(" and ");
+    const what = `it listens on ${listening(http, https)}, and is to listen on ${listening(http + 10_000, https)}`;
+    expect((await stack.run("preview")).output).toContain(`INTERRUPTS: the router's container is replaced (${what})`);
     stack.set({ ports: { http, https } });
   });
 
