@@ -55,12 +55,15 @@ export class StackFile {
   readonly stack: string;
   readonly #project: string;
   readonly #document: Document;
+  /** How its editor writes a file's beginning and the end of a line. */
+  readonly #style: { mark: string; lineEnd: string };
 
-  private constructor(project: string, stack: string, name: string, document: Document) {
+  private constructor(project: string, stack: string, name: string, document: Document, style: { mark: string; lineEnd: string }) {
     this.#project = project;
     this.stack = stack;
     this.name = name;
     this.#document = document;
+    this.#style = style;
   }
 
   /** @throws {Failure} when there is no such file, or it is not YAML. */
@@ -73,15 +76,18 @@ export class StackFile {
       const meant = nearest(stack, known) ?? known.find((one) => one.startsWith(stack));
       throw new Failure("config", `there is no ${name}; stacks with a file: ${known.join(", ")}`, meant === undefined ? `write ${name}: docs/operations.md begins with one` : `--stack ${meant}`);
     }
-    const document = parseDocument(readFileSync(file, "utf8"));
+    const text = readFileSync(file, "utf8");
+    const style = { mark: text.startsWith("\uFEFF") ? "\uFEFF" : "", lineEnd: text.includes("\r\n") ? "\r\n" : "\n" };
+    const document = parseDocument(text.slice(style.mark.length).replaceAll("\r\n", "\n"));
     const [error] = document.errors;
     if (error) throw new Failure("config", `${name} is not YAML: ${error.message}`, "correct it; nothing was changed");
-    return new StackFile(project, stack, name, document);
+    return new StackFile(project, stack, name, document, style);
   }
 
   /** The file as it would be written. */
   get text(): string {
-    return this.#document.toString({ lineWidth: 0 });
+    const { mark, lineEnd } = this.#style;
+    return mark + this.#document.toString({ lineWidth: 0 }).replaceAll("\n", lineEnd);
   }
 
   /** Whether Pulumi has made a stack for this file somewhere: it notes there how its secrets are encrypted. */
@@ -196,6 +202,6 @@ export class StackFile {
 
   /** The same file, to be changed for one run. */
   copy(): StackFile {
-    return new StackFile(this.#project, this.stack, this.name, this.#document.clone());
+    return new StackFile(this.#project, this.stack, this.name, this.#document.clone(), this.#style);
   }
 }

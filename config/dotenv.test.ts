@@ -55,4 +55,10 @@ describe("a secrets file", () => {
     expect(problems.map(({ where }) => where)).toEqual([".env: A", ".env: E"]);
     expect(problems[0]).toMatchObject({ what: "has a # outside of quotes, where the value would end", fix: "put the value in single quotes: A='…'" });
   });
+
+  it("with a quote that is never closed is refused", () => {
+    const { problems } = read([`A='abc`, `B="it's"`, `C='say "x"'`, `D='"x'`, `export E="abc'`, "F=`x", "G=abc'"]);
+    expect(problems.map(({ where }) => where)).toEqual([".env: A", ".env: E", ".env: F"]);
+    expect(problems[0]).toMatchObject({ what: "begins with a quote that is never closed, which would be part of the value", fix: "close it: A='…'" });
+  });
 });

@@ -23,3 +23,11 @@ export function cutValues(text: string): string[] {
   // A line of a longer value may look like one, too.
   return [...text.matchAll(unquoted)].flatMap(([, name = "", kept]) => (values[name] === kept ? [name] : []));
 }
+
+/** Names of values whose quote is never closed: dotenv takes the quote as part of the value, without a word. */
+export function unclosedValues(text: string): string[] {
+  const values = parse(text);
+  const quoted = /^[^\S\n]*(?:export[^\S\n]+)?([\w.-]+)[^\S\n]*=[^\S\n]*(['"`])/gm;
+  // A value that begins with another quote than its line has it inside of that one: it is meant.
+  return [...text.matchAll(quoted)].flatMap(([, name = "", quote = ""]) => (values[name]?.startsWith(quote) === true ? [name] : []));
+}

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { parse } from "dotenv";
-import { cutValues } from "./dotenv.ts";
+import { cutValues, unclosedValues } from "./dotenv.ts";
 import type { EnvironmentName } from "./environments.ts";
 import type { Problem } from "./problems.ts";
 import type { SecretMemory } from "./secret-memory.ts";
@@ -81,6 +81,9 @@ export function readSecretsFile(path: string, shownAs: string): { file: SecretSo
   const text = readFileSync(path, "utf8");
   for (const name of cutValues(text)) {
     problems.push({ where: `${shownAs}: ${name}`, what: "has a # outside of quotes, where the value would end", fix: `put the value in single quotes: ${name}='…'` });
+  }
+  for (const name of unclosedValues(text)) {
+    problems.push({ where: `${shownAs}: ${name}`, what: "begins with a quote that is never closed, which would be part of the value", fix: `close it: ${name}='…'` });
   }
   return { file: { path: shownAs, values: parse(text) }, problems };
 }

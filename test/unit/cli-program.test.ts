@@ -127,6 +127,16 @@ describe("errors", () => {
     expect(stderr).not.toMatch(/\bat .*\.ts:\d+/);
     expect(JSON.parse(stdout)).toEqual({ ok: false, ending: "config", exitCode: 2, errors: ["there is no such thing"], fix: "make one" });
   });
+  it("of arguments are a document for machines too", async () => {
+    for (const args of [["relase"], ["release", "--dryrun"], ["history", "--limit", "0"], ["release", "a", "b"], ["rollback", "--to"]]) {
+      const { error } = await parse(...args);
+      let stdout = "";
+      const write = vi.spyOn(process.stdout, "write").mockImplementation((text) => Boolean((stdout += String(text))));
+      expect(showError(error, true)).toBe(2);
+      write.mockRestore();
+      expect(JSON.parse(stdout), args.join(" ")).toEqual({ ok: false, ending: "config", exitCode: 2, errors: [expect.stringMatching(/^(?!error)\w/)], fix: "togather --help" });
+    }
+  });
 });
 
 describe("the output", () => {

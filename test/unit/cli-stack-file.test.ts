@@ -34,6 +34,14 @@ config:
 `;
 
 describe("a stack file", () => {
+  it("keeps the line ends and the byte order mark of its editor", () => {
+    const windows = `\uFEFF${handWritten.replaceAll("\n", "\r\n")}`;
+    const stack = open(windows);
+    stack.setActiveSlot("green");
+    stack.save();
+    expect(readFileSync(file(), "utf8")).toBe(windows.replace("activeSlot: blue", "activeSlot: green"));
+  });
+
   it("gets a release and keeps every comment, blank line and style", () => {
     const stack = open(handWritten);
     stack.setSlot("green", v14);
