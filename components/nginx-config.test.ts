@@ -35,7 +35,7 @@ describe("renderNginxFiles", () => {
   });
 
   it("says nothing of TLS without TLS", () => {
-    expect(directives(render()).filter((line) => /ssl|tls|hsts|8443|Strict/i.test(line))).toEqual([]);
+    expect(directives(render()).filter((line) => /ssl|tls|hsts|8443|Strict/i.test(line) && !line.startsWith("proxy_set_header"))).toEqual([]);
   });
 
   it("serves HTTPS with TLS 1.2 at least, and promises it to browsers", () => {
@@ -50,6 +50,20 @@ describe("renderNginxFiles", () => {
     expect(render({ tls: true, redirectToHttpsPort: 443 })).toContain("return 308 https://$host$request_uri;");
     expect(render({ tls: true, redirectToHttpsPort: 8443 })).toContain("return 308 https://$host:8443$request_uri;");
     expect(() => render({ redirectToHttpsPort: 443 })).toThrow("needs tls");
+  });
+
+  it("redirects by a server of its own, which knows nothing of slots", () => {
+    const text = render({ tls: true, redirectToHttpsPort: 443 });
+    const servers = text.split(/^ {2}server \{$/m).slice(1);
+    expect(servers.filter((server) => server.includes("listen 8080")).map((server) => directives(server).filter((line) => /return 308|slot|access_log/.test(line)))).toEqual([
+      ["access_log /dev/stdout json_router buffer=4k flush=1s;", "return 308 https://$host$request_uri;"],
+    ]);
+    expect(directives(render({ tls: true })).filter((line) => line.startsWith("listen 8"))).toEqual(["listen 8080 backlog=4096;", "listen 8443 ssl backlog=4096;"]);
+  });
+
+  it("keeps idle connections to slots for less than the usual servers do", () => {
+    expect(directives(render()).filter((line) => line.startsWith("keepalive_timeout"))).toEqual(["keepalive_timeout 4s;", "keepalive_timeout 4s;", "keepalive_timeout 75s;"]);
+    expect(directives(render({ idleSeconds: 60 })).filter((line) => line === "keepalive_timeout 60s;")).toHaveLength(2);
   });
 
   it("limits rates only when told to, and never on the control socket", () => {

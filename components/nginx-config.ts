@@ -20,6 +20,11 @@ export interface NginxOptions {
   readSeconds?: number;
   /** Largest request body, in MB. Default: 32. */
   maxBodyMegabytes?: number;
+  /**
+   * Seconds that an idle connection to a slot is kept. Has to be less than the server keeps it: a request on a connection
+   * that is just being closed is a 502. Default: 4, less than Node's 5 and the 10 of a Go server with a ReadTimeout of that.
+   */
+  idleSeconds?: number;
 }
 
 const directory = join(import.meta.dirname, "nginx");
@@ -28,7 +33,8 @@ type Values = Record<string, string | number | boolean | undefined | Record<stri
 
 /** The files of the router's configuration directory, by name. `ops router` adds digest.conf and tls/. */
 export function renderNginxFiles(options: NginxOptions): Record<string, string> {
-  const { slots, tls, redirectToHttpsPort, rateLimit, drainSeconds = 30, connectSeconds = 3, readSeconds = 120, maxBodyMegabytes = 32 } = options;
+  const { slots, tls, redirectToHttpsPort, rateLimit } = options;
+  const { drainSeconds = 30, connectSeconds = 3, readSeconds = 120, maxBodyMegabytes = 32, idleSeconds = 4 } = options;
   if (redirectToHttpsPort !== undefined && !tls) throw new Error("redirectToHttpsPort needs tls: there is nothing to redirect to");
   const values: Values = {
     blueAddress: checkAddress("blue", slots.blue),
@@ -45,6 +51,7 @@ export function renderNginxFiles(options: NginxOptions): Record<string, string> 
     connectSeconds: checkNumber("connectSeconds", connectSeconds),
     readSeconds: checkNumber("readSeconds", readSeconds),
     maxBodyMegabytes: checkNumber("maxBodyMegabytes", maxBodyMegabytes),
+    idleSeconds: checkNumber("idleSeconds", idleSeconds),
   };
   return {
     "nginx.conf": renderTemplate(readFileSync(join(directory, "nginx.conf.template"), "utf8"), values),

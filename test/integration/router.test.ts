@@ -344,6 +344,14 @@ describe("router", () => {
     expect(claims["x-forwarded-for"]).toBe(plain["x-forwarded-for"]);
     expect(claims["x-forwarded-for"]).not.toContain("1.2.3.4");
     expect(claims["upgrade"]).toBeUndefined();
+    // Each is what some framework believes about the caller's address, scheme, host or path.
+    const believed = [
+      ...["forwarded", "true-client-ip", "cf-connecting-ip", "x-client-ip", "x-cluster-client-ip", "fastly-client-ip", "fly-client-ip", "client-ip"],
+      ...["x-forwarded-port", "x-forwarded-ssl", "x-forwarded-scheme", "x-forwarded-protocol", "x-url-scheme", "front-end-https"],
+      ...["x-original-url", "x-original-uri", "x-rewrite-url", "x-forwarded-prefix", "x-forwarded-uri", "x-original-host", "x-host", "proxy"],
+    ];
+    const told = JSON.parse((await ask("/headers", { headers: { ...Object.fromEntries(believed.map((header) => [header, "claimed"])), "x-own": "claimed" } })).body) as Record<string, string>;
+    expect(Object.keys(told).filter((header) => told[header] === "claimed")).toEqual(["x-own"]);
   });
 
   it("streams events as they come, and carries WebSockets", async () => {
