@@ -1,6 +1,6 @@
 import pg from "pg";
 import { describe, expect, it } from "vitest";
-import { clientConfig, connectionEnvironment, parseDatabaseUrl } from "./connection.ts";
+import { clientConfig, connectionEnvironment, normalizeDatabaseUrl, parseDatabaseUrl, withDatabaseName } from "./connection.ts";
 import { StepError } from "./errors.ts";
 
 const odd = "% @ / : ? # $ ' \" \\ & = + ; , \n \t ü 日本 {} [] | ^ ` ~ *";
@@ -43,6 +43,11 @@ describe("parseDatabaseUrl", () => {
     ["postgresql://u:hunter2@h/d?host=a,b", "several hosts"],
     ["postgresql://u:hunter2@h/d?sslmode=maybe", "sslmode=maybe"],
     ["postgresql://u:hunter2@h:99999/d", "URL"],
+    ["postgresql://u:hunter2@h/d?database=e", "database="],
+    ["postgresql://u:hunter2@h/d?service=live", "service="],
+    ["postgresql://u:hunter2@h/d?hostaddr=10.0.0.1", "hostaddr="],
+    ["postgresql://u:hunter2@h/d?dbname=a&dbname=b", "dbname= more than once"],
+    ["postgresql://u:hunter2@h/d?hunter2=a&hunter2=b", "more than once"],
   ])("refuses %s without showing the password", (text, message) => {
     const error = ((): unknown => {
       try {
@@ -78,5 +83,25 @@ describe("what programs are given", () => {
   it("keeps pg away from the machine's own settings", () => {
     const client = new pg.Client(clientConfig(parseDatabaseUrl("postgresql://u@h/d?sslmode=disable"), "x"));
     expect(client).toMatchObject({ host: "h", port: 5432, user: "u", database: "d" });
+  });
+});
+
+describe("a URL of another database", () => {
+  it.each([
+    ["postgresql://u:p@h:1/live?dbname=live", "postgresql://u:p@h:1/scratch"],
+    ["postgresql://u:p@h:1/live?dbname=live&sslmode=disable", "postgresql://u:p@h:1/scratch?sslmode=disable"],
+    ["postgresql://u:p@h:1/?sslmode=disable&DBNAME=live&port=5", "postgresql://u:p@h:1/scratch?sslmode=disable&port=5"],
+    ["postgresql://u:p@h:1/live?db%6Eame=live&x=1", "postgresql://u:p@h:1/scratch?x=1"],
+    ["postgresql://u:p@h:1?database=live", "postgresql://u:p@h:1/scratch"],
+    ["postgresql://u:p@/live?host=/var/run&dbname=live", "postgresql://u:p@/scratch?host=/var/run"],
+    ["postgresql://u:p@h/live?search_path=dbname", "postgresql://u:p@h/scratch?search_path=dbname"],
+  ])("%s", (url, expected) => {
+    expect(withDatabaseName(url, "scratch")).toBe(expected);
+    expect(new URL(expected.replace("@/", "@h/")).searchParams.has("dbname")).toBe(false);
+  });
+
+  it("is named in the path alone, where all look for it", () => {
+    expect(normalizeDatabaseUrl("postgres://u:p@h/?dbname=live%20x&sslmode=disable")).toBe("postgresql://u:p@h/live%20x?sslmode=disable");
+    expect(normalizeDatabaseUrl("postgres://u:p@h/other?dbname=live")).toBe("postgresql://u:p@h/live");
   });
 });

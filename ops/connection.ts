@@ -21,8 +21,18 @@ export interface Connection {
   options: string;
 }
 
-/** The same URL with another database of the same server. */
+/** Parameters that name a database, to libpq and pgx or to pgx alone. They win over the path there, and are nothing to node's `pg`. */
+const namesDatabase = (parameter: string): boolean => [...new URLSearchParams(parameter).keys()].some((name) => /^(dbname|database)$/i.test(name));
+
+/** The same URL with another database of the same server, whoever reads it. */
 export function withDatabaseName(url: string, database: string): string {
+  const at = url.indexOf("?");
+  if (at === -1) return withPath(url, database);
+  const query = url.slice(at + 1).split("&").filter((parameter) => !namesDatabase(parameter)).join("&");
+  return withPath(url.slice(0, at), database) + (query === "" ? "" : `?${query}`);
+}
+
+function withPath(url: string, database: string): string {
   // Not by the URL parser, which wants a host: PostgreSQL's URLs may leave it out.
   return url.replace(/^(\w+:\/\/[^/?#]*)(?:\/[^?#]*)?/, (_, server: string) => `${server}/${encodeURIComponent(database)}`);
 }
@@ -92,6 +102,17 @@ export function parseDatabaseUrl(text: string | undefined, variable = "DATABASE_
   }
 }
 
+/** Parameters that not all of libpq, pgx and node's pg know, by which they would reach different databases; and what says the same to all. */
+const ambiguous: ReadonlyMap<string, string> = new Map([
+  ["database", "name the database in the path: postgresql://user:password@host:5432/database"],
+  ["hostaddr", "name the address as the host"],
+  ["service", "name host, user and database in the URL"],
+  ["servicefile", "name host, user and database in the URL"],
+]);
+
+/** A parameter's name in a message: what is no such name may be a piece of a password. */
+const shownParameter = (name: string): string => (/^[a-z_]{1,40}$/.test(name) ? `${name}=` : "of an odd name");
+
 function parse(text: string | undefined): Connection {
   if (text === undefined || text === "") throw broken("is not set");
   if (!/^postgres(ql)?:\/\//i.test(text)) throw broken("is no PostgreSQL URL: it doesn't begin with postgresql://");
@@ -101,6 +122,12 @@ function parse(text: string | undefined): Connection {
   if (url.username === "" && url.search.includes("@")) throw broken("contains a ? that is not encoded");
 
   const parameters = url.searchParams;
+  for (const name of new Set(parameters.keys())) {
+    // libpq takes the last, pgx and node's pg the first.
+    if (parameters.getAll(name).length > 1) throw broken(`has the parameter ${shownParameter(name)} more than once`, "leave one of them");
+    const better = ambiguous.get(name);
+    if (better !== undefined) throw broken(`has the parameter ${name}=, which some programs read and others don't`, `leave it out, and ${better}`);
+  }
   const host = parameters.get("host") ?? decoded(url.hostname === noHost ? "" : url.hostname, "host").replace(/^\[(.*)\]$/, "$1");
   if (host === "") throw broken("names no host");
   if (host.includes(",")) throw broken("names several hosts; this needs one");
@@ -151,9 +178,11 @@ export function formatDatabaseUrl({ host, port, user, password, database, parame
  * @throws {StepError} as `parseDatabaseUrl`.
  */
 export function normalizeDatabaseUrl(text: string, variable = "DATABASE_URL"): string {
-  parseDatabaseUrl(text, variable);
-  const { href } = readUrl(text);
-  return href.replace(noHost, "").replace(/^postgres:/i, "postgresql:");
+  const { database } = parseDatabaseUrl(text, variable);
+  const { href, searchParams } = readUrl(text);
+  const normalized = href.replace(noHost, "").replace(/^postgres:/i, "postgresql:");
+  // Dots alone can't stand in a path.
+  return searchParams.has("dbname") && !/^\.{1,2}$/.test(database) ? withDatabaseName(normalized, database) : normalized;
 }
 
 /** How the connection reaches programs, libpq's and Go's: by environment, so that it is on no command line. */
