@@ -3,21 +3,54 @@ import pg from "pg";
 import { parseDatabaseUrl, type Connection } from "./connection.ts";
 import type { StepContext } from "./context.ts";
 import { messageOf } from "./errors.ts";
-import { withDatabase } from "./sql.ts";
+import { connect as connectTo, ownSchemas, withDatabase } from "./sql.ts";
 
 export interface DatabaseServer {
   client: pg.Client;
   /** Of `client`. */
   connection: Connection;
   superuser: boolean;
+  /** As `server_version_num` has it: 170004. */
+  version: number;
   createDatabases: boolean;
   /** The database that the servers use: DATABASE_URL's. */
   live: string;
+  /** Where the owner's role looks for tables in the live database, as SQL has it; undefined where that database is gone or lets it in no more. */
+  searchPath: string | undefined;
   /** Whether `client` is connected to another database than that one. */
   apart: boolean;
 }
 
 const applicationName = "togather-restore";
+
+/** As DATABASE_URL's role, with the settings of role, database and URL: another role has others. */
+async function ownersSearchPath({ env, signal }: Pick<StepContext, "env" | "signal">): Promise<string | undefined> {
+  // The database or the role is gone, or lets nobody in: a restore is what mends that.
+  const isGone = (error: unknown): boolean => error instanceof Error && error.cause instanceof Error && "code" in error.cause && /^(3D000|28...|42501|53300|55000)$/.test(String(error.cause.code));
+  return withDatabase({ url: env["DATABASE_URL"], applicationName, signal }, async (client) => {
+    const { rows } = await client.query<{ path: string | null }>("SELECT string_agg(quote_ident(name), ', ') AS path FROM unnest(current_schemas(false)) AS name");
+    return rows[0]?.path ?? "";
+  }).catch((error: unknown) => {
+    if (isGone(error)) return undefined;
+    throw error;
+  });
+}
+
+/**
+ * Connects to a database of the server, the live one or one that was or will be it, and looks for tables where the servers do.
+ * Where nobody knows that any more, in all schemas.
+ */
+export async function connectAsOwnerLooks({ connection, searchPath }: DatabaseServer, database: string, application: string): Promise<pg.Client> {
+  const client = await connectTo({ ...connection, database }, application);
+  const everywhere = `(SELECT coalesce(string_agg(quote_ident(nspname), ', ' ORDER BY nspname <> 'public', nspname), '') FROM pg_catalog.pg_namespace WHERE oid IN ${ownSchemas})`;
+  try {
+    await client.query(`SELECT pg_catalog.set_config('search_path', coalesce($1, ${everywhere}), false)`, [searchPath ?? null]);
+  } catch (error) {
+    await client.end().catch(() => undefined);
+    throw error;
+  }
+  return client;
+}
 
 /**
  * Connects as DATABASE_ADMIN_URL, or, where there is none, as DATABASE_URL's role to the server's own `postgres`,
@@ -26,13 +59,14 @@ const applicationName = "togather-restore";
 export async function withDatabaseServer<T>({ env, signal }: Pick<StepContext, "env" | "signal">, use: (server: DatabaseServer) => Promise<T>): Promise<T> {
   const own = parseDatabaseUrl(env["DATABASE_URL"]);
   const admin = env["DATABASE_ADMIN_URL"];
+  const searchPath = await ownersSearchPath({ env, signal });
   const session = { reached: false };
   const connect = (url: string | undefined, database?: string): Promise<T> =>
     withDatabase({ url, database, applicationName, signal }, async (client, connection) => {
-      const { rows } = await client.query<{ superuser: boolean; creates: boolean }>("SELECT rolsuper AS superuser, rolcreatedb AS creates FROM pg_roles WHERE rolname = current_user");
+      const { rows } = await client.query<{ superuser: boolean; creates: boolean; version: number }>("SELECT rolsuper AS superuser, rolcreatedb AS creates, current_setting('server_version_num')::int AS version FROM pg_roles WHERE rolname = current_user");
       const [role] = rows;
       session.reached = true;
-      return use({ client, connection, superuser: role?.superuser === true, createDatabases: role?.superuser === true || role?.creates === true, live: own.database, apart: connection.database !== own.database });
+      return use({ client, connection, superuser: role?.superuser === true, version: role?.version ?? 0, createDatabases: role?.superuser === true || role?.creates === true, live: own.database, searchPath, apart: connection.database !== own.database });
     });
   if (admin !== undefined && admin !== "") return connect(admin);
   try {
@@ -72,8 +106,8 @@ export async function freeSpace({ client, superuser }: DatabaseServer): Promise<
 
 /** `CREATE DATABASE` with encoding, locale and owner of another one. */
 export async function createDatabaseLike({ client, connection, superuser }: DatabaseServer, model: string, name: string): Promise<void> {
-  const { rows } = await client.query<{ owner: string; encoding: string; provider: string; collate: string | null; ctype: string | null; locale: string | null }>(
-    `SELECT pg_get_userbyid(datdba) AS owner, pg_encoding_to_char(encoding) AS encoding, datlocprovider::text AS provider, datcollate AS collate, datctype AS ctype,
+  const { rows } = await client.query<{ owner: string; encoding: string; provider: string | null; collate: string | null; ctype: string | null; locale: string | null }>(
+    `SELECT pg_get_userbyid(datdba) AS owner, pg_encoding_to_char(encoding) AS encoding, to_jsonb(d) ->> 'datlocprovider' AS provider, datcollate AS collate, datctype AS ctype,
             coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale
        FROM pg_database d WHERE datname = $1`,
     [model],
@@ -87,7 +121,8 @@ export async function createDatabaseLike({ client, connection, superuser }: Data
     if (like.ctype !== null) options.push(`LC_CTYPE ${pg.escapeLiteral(like.ctype)}`);
     if (like.provider === "b") options.push("LOCALE_PROVIDER builtin", `BUILTIN_LOCALE ${pg.escapeLiteral(like.locale ?? "C.UTF-8")}`);
     else if (like.provider === "i") options.push("LOCALE_PROVIDER icu", `ICU_LOCALE ${pg.escapeLiteral(like.locale ?? "und")}`);
-    else options.push("LOCALE_PROVIDER libc");
+    // Before 15 there is no other one, and no word for it.
+    else if (like.provider !== null) options.push("LOCALE_PROVIDER libc");
   }
   await client.query(`CREATE DATABASE ${pg.escapeIdentifier(name)} ${options.join(" ")}`);
   // What the application's role can read is its own database.

@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
-import { skipBytes, withoutSuperuserStatements } from "./dump-filter.ts";
+import { skipBytes, withoutNewerSettings, withoutSuperuserStatements } from "./dump-filter.ts";
 
 /** Through a filter, cut into pieces of so many bytes. */
 async function through(filter: NodeJS.ReadWriteStream, text: string, size: number): Promise<string> {
@@ -38,5 +38,15 @@ describe("skipBytes", () => {
   it.each([1, 3, 100])("leaves out the beginning, in pieces of %i bytes", async (size) => {
     expect(await through(skipBytes(10), "0123456789abcdef", size)).toBe("abcdef");
     expect(await through(skipBytes(0), "abc", size)).toBe("abc");
+  });
+});
+
+describe("withoutNewerSettings", () => {
+  const preamble = (setting: string): string => `--\n-- PostgreSQL database dump\n--\n\nSET statement_timeout = 0;\n${setting}SET client_encoding = 'UTF8';\n`;
+  const rows = `COPY public.t (x) FROM stdin;\ngr\u00f6\u00dfer\n${"x".repeat(9000)}\nSET transaction_timeout = 0;\n\\.\n`;
+  it.each([1, 7, 64, 8192, 100_000])("leaves out what an older server does not know, and no row, in pieces of %i bytes", async (size) => {
+    expect(await through(withoutNewerSettings(), preamble("SET transaction_timeout = 0;\n") + rows, size)).toBe(preamble("") + rows);
+    expect(await through(withoutNewerSettings(), preamble("SET transaction_timeout = 0;\n"), size)).toBe(preamble(""));
+    expect(await through(withoutNewerSettings(), preamble(""), size)).toBe(preamble(""));
   });
 });

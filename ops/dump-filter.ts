@@ -57,3 +57,38 @@ export function withoutSuperuserStatements(): Transform {
     },
   });
 }
+
+/** Settings stand at a dump's beginning; what looks like one later is somebody's row. */
+const settingsBytes = 8192;
+const newerSetting = /^SET transaction_timeout = 0;\r?\n/m;
+
+/** Whether a server knows all that the pg_dump of this project sets at a dump's beginning. */
+export const knowsSettings = (serverVersion: number): boolean => serverVersion >= 170_000;
+
+/**
+ * Leaves out the setting that pg_dump and pg_restore of 17 write and servers before 17 don't know. 0, which it is set to, means no limit, as it is without.
+ */
+export function withoutNewerSettings(): Transform {
+  let head: Buffer | undefined = Buffer.alloc(0);
+  // latin1 keeps each byte as it is.
+  const filtered = (bytes: Buffer): Buffer => Buffer.from(bytes.toString("latin1").replace(newerSetting, ""), "latin1");
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      if (head === undefined) {
+        done(null, chunk);
+        return;
+      }
+      head = Buffer.concat([head, chunk]);
+      if (head.length < settingsBytes) {
+        done();
+        return;
+      }
+      const out = head;
+      head = undefined;
+      done(null, Buffer.concat([filtered(out.subarray(0, settingsBytes)), out.subarray(settingsBytes)]));
+    },
+    flush(done) {
+      done(null, head === undefined ? undefined : filtered(head));
+    },
+  });
+}

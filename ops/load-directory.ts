@@ -2,9 +2,11 @@
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { execa } from "execa";
 import { connectionEnvironment, type Connection } from "./connection.ts";
 import type { StepContext } from "./context.ts";
+import { knowsSettings, withoutNewerSettings } from "./dump-filter.ts";
 import { failureOf, succeed } from "./programs.ts";
 import type { Manifest } from "./snapshots.ts";
 import { seconds } from "./units.ts";
@@ -17,6 +19,8 @@ const noRowsBytes = 64;
 export interface LoadTarget {
   connection: Connection;
   superuser: boolean;
+  /** As `server_version_num` has it: 170004. */
+  serverVersion: number;
 }
 
 /** Whether a table's packed data are no rows. */
@@ -42,8 +46,40 @@ async function allowedList(directory: string, list: string, context: StepContext
   return kept.join("\n");
 }
 
+/**
+ * What pg_restore would do, as SQL and by psql: it sets what servers before 17 don't know, and there is no option that keeps it from that. One process
+ * instead of several.
+ */
+async function loadAsText(directory: string, args: readonly string[], connection: Connection, { env, signal }: StepContext): Promise<void> {
+  const stop = new AbortController();
+  const options = { extendEnv: false, cancelSignal: AbortSignal.any([signal, stop.signal]), reject: false } as const;
+  const environment = { PATH: env["PATH"], LANG: "C.UTF-8" };
+  const writing = execa("pg_restore", ["--format=directory", "--file=-", ...args, directory], { ...options, env: environment, stdin: "ignore", buffer: { stdout: false } });
+  const psql = execa("psql", ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--file=-"], {
+    ...options,
+    env: { ...environment, ...connectionEnvironment(connection, "togather-restore", ["-c synchronous_commit=off"]) },
+    stdin: "pipe",
+    stdout: "ignore",
+  });
+  // psql gets its end of input only when pg_restore has succeeded: statements that were cut off are none.
+  const feeding = pipeline(writing.stdout, withoutNewerSettings(), psql.stdin, { end: false }).catch(() => undefined).then(async () => {
+    const broken = await failureOf(writing, "pg_restore");
+    if (broken === undefined) psql.stdin.end();
+    else stop.abort();
+    return broken;
+  });
+  const failure = await failureOf(psql, "restoring");
+  if (failure !== undefined) stop.abort();
+  const broken = await feeding;
+  signal.throwIfAborted();
+  // Whichever fails first ends the other one: a psql that exits by itself has found the cause.
+  if (failure !== undefined && psql.exitCode !== null) throw failure;
+  const cause = broken ?? failure;
+  if (cause !== undefined) throw cause;
+}
+
 /** Restores without the roles, which are the whole server's. @throws {StepError} with what pg_restore said. */
-export async function loadDirectory(directory: string, manifest: Manifest, { connection, superuser }: LoadTarget, context: StepContext): Promise<void> {
+export async function loadDirectory(directory: string, manifest: Manifest, { connection, superuser, serverVersion }: LoadTarget, context: StepContext): Promise<void> {
   const { log, signal } = context;
   const options = { extendEnv: false, cancelSignal: signal, reject: false, stdin: "ignore" } as const;
   const environment = { PATH: context.env["PATH"], LANG: "C.UTF-8" };
@@ -58,6 +94,10 @@ export async function loadDirectory(directory: string, manifest: Manifest, { con
       const list = join(scratch, "list");
       await writeFile(list, await allowedList(directory, (await listing).stdout, context));
       args.push(`--use-list=${list}`);
+    }
+    if (!knowsSettings(serverVersion)) {
+      await loadAsText(directory, args, connection, context);
+      return;
     }
     const restoring = execa("pg_restore", ["--format=directory", `--jobs=${availableParallelism()}`, "--exit-on-error", "--no-password", `--dbname=${connection.database}`, ...args, directory], {
       ...options,

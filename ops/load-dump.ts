@@ -5,7 +5,7 @@ import { pipeline } from "node:stream/promises";
 import { execa } from "execa";
 import { connectionEnvironment } from "./connection.ts";
 import type { StepContext } from "./context.ts";
-import { skipBytes, withoutSuperuserStatements } from "./dump-filter.ts";
+import { knowsSettings, skipBytes, withoutNewerSettings, withoutSuperuserStatements } from "./dump-filter.ts";
 import { loadDirectory, type LoadTarget } from "./load-directory.ts";
 import { failureOf } from "./programs.ts";
 import type { Manifest } from "./snapshots.ts";
@@ -50,7 +50,7 @@ async function loadFile(path: string, manifest: Manifest, target: LoadTarget, co
     await withUnpacking(manifest, { ...context, signal: AbortSignal.any([signal, stop.signal]) }, async ({ input, output, failure: unpackingFailure }) => {
       const parts = [
         pipeline(createReadStream(path), input),
-        pipeline(output, skipBytes(manifest.roles_bytes), counting, target.superuser ? new PassThrough() : withoutSuperuserStatements(), psql.stdin),
+        pipeline(output, skipBytes(manifest.roles_bytes), counting, knowsSettings(target.serverVersion) ? new PassThrough() : withoutNewerSettings(), target.superuser ? new PassThrough() : withoutSuperuserStatements(), psql.stdin),
       ].map((part) => part.catch(() => undefined));
       const failure = await failureOf(psql, "restoring");
       if (failure !== undefined) stop.abort();

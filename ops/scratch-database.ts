@@ -3,11 +3,10 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { StepContext } from "./context.ts";
 import { differences, readContents, type Contents } from "./database-contents.ts";
-import { createDatabaseLike, dropDatabase, freeSpace, missingRight, type DatabaseServer } from "./database-server.ts";
+import { connectAsOwnerLooks, createDatabaseLike, dropDatabase, freeSpace, missingRight, type DatabaseServer } from "./database-server.ts";
 import { messageOf, StepError } from "./errors.ts";
 import { loadDump } from "./load-dump.ts";
 import type { Manifest } from "./snapshots.ts";
-import { connect } from "./sql.ts";
 import { formatBytes } from "./units.ts";
 import { canRead, identityHint } from "./unpack.ts";
 
@@ -51,12 +50,12 @@ export async function withRestored<T>(server: DatabaseServer, { deployment, mani
   await createDatabaseLike(server, server.live, database);
   try {
     const connection = { ...server.connection, database };
-    await loadDump(join(context.paths.backups, manifest.file), manifest, { connection, superuser: server.superuser }, context).catch((error: unknown) => {
+    await loadDump(join(context.paths.backups, manifest.file), manifest, { connection, superuser: server.superuser, serverVersion: server.version }, context).catch((error: unknown) => {
       const denied = /permission denied to create extension "(.*?)"/.exec(messageOf(error));
       if (denied === null) throw error;
       throw new NotAllowed(`a snapshot can't be restored beside the live database: role ${connection.user} may not create the extension ${denied[1] ?? ""}`, { hint: "DATABASE_ADMIN_URL of a role that may; or make the extension trusted on the database server" });
     });
-    const client = await connect(connection, "togather-restore");
+    const client = await connectAsOwnerLooks(server, database, "togather-restore");
     let contents: Contents;
     try {
       contents = await readContents(client);

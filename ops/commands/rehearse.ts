@@ -3,7 +3,7 @@ import type { CommandContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { copyDatabaseAttributes } from "../database-attributes.ts";
 import { rowsOf } from "../database-contents.ts";
-import { withDatabaseServer, type DatabaseServer } from "../database-server.ts";
+import { connectAsOwnerLooks, withDatabaseServer, type DatabaseServer } from "../database-server.ts";
 import { StepError } from "../errors.ts";
 import { withMigrationFiles, type MigrationFiles } from "../golang-migrate.ts";
 import type { MigrationFile } from "../migrations.ts";
@@ -12,7 +12,7 @@ import { NotAllowed, withRestored } from "../scratch-database.ts";
 import { askServingRelease, silenceJobs } from "../serving-release.ts";
 import { asTaken, checkedSnapshot, hasExpired } from "../snapshot-file.ts";
 import { noteVerified, withSnapshotLock } from "../snapshots.ts";
-import { connect, readSchemaVersion, withDatabase } from "../sql.ts";
+import { readSchemaVersion, withDatabase } from "../sql.ts";
 import { seconds } from "../units.ts";
 
 /** Runs the files on the scratch database, and asks the release that serves whether it works on the result. */
@@ -27,7 +27,7 @@ async function tryOut(
   // The roles that migrate and serve may connect to their own database; now to this one as well.
   await copyDatabaseAttributes(server, server.live, database);
   const connection = { ...parseDatabaseUrl(env["DATABASE_URL"]), database };
-  const watcher = await connect({ ...server.connection, database }, "togather-rehearsal-watch");
+  const watcher = await connectAsOwnerLooks(server, database, "togather-rehearsal-watch");
   try {
     const rehearsed = await rehearse({ request, files, todo, connection, url: withDatabaseName(env["DATABASE_URL"] ?? "", database), watcher }, context);
     if (serving === null) return { files: rehearsed, serving: null };

