@@ -16,6 +16,7 @@ const MODULES = [
   { directory: "toolchain", databaseVariable: "TEST_POSTGRES_URL", database: "toolchain" },
   { directory: "toolchain/docker", databaseVariable: "TEST_POSTGRES_URL", database: "docker" },
   { directory: "images/ops/river-migrate", databaseVariable: "TEST_DATABASE_URL", database: "river" },
+  { directory: "test/workflows", databaseVariable: "TEST_DATABASE_URL", database: "workflows" },
 ];
 type Module = (typeof MODULES)[number];
 

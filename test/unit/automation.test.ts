@@ -19,6 +19,10 @@ describe("the workflow in docs/automation.md", () => {
   const commands = Object.values(workflow.jobs).flatMap(({ steps }) => steps.flatMap(({ run }) => run?.split("\n") ?? []));
   const ours = commands.filter((line) => line.startsWith("npm run "));
 
+  it("is the one that stands in the project", () => {
+    expect(readFileSync(join(project, ".github/workflows/production.yml"), "utf8")).toBe(text);
+  });
+
   it("calls commands that there are, with options that they have", async () => {
     expect(ours).toHaveLength(2);
     const { scripts } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as { scripts: Record<string, string> };
