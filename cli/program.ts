@@ -4,7 +4,9 @@ import { styleText } from "node:util";
 import { Command, CommanderError } from "commander";
 import { createRedactor } from "../ops/redact.ts";
 import { project } from "../toolchain/setup.ts";
+import { adoptCommand } from "./commands/adopt.ts";
 import { doctorCommand } from "./commands/doctor.ts";
+import { envCommand } from "./commands/env.ts";
 import { historyCommand } from "./commands/history.ts";
 import { lintCommand } from "./commands/lint.ts";
 import { logsCommand } from "./commands/logs.ts";
@@ -44,6 +46,8 @@ export function togather(end: (code: number) => void, environment: NodeJS.Proces
   lintCommand(program, end);
   doctorCommand(program, end);
   unlockCommand(program, end);
+  adoptCommand(program, end);
+  envCommand(program, end);
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());
   return program;
 }

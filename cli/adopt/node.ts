@@ -1,0 +1,20 @@
+import type { EnvironmentName } from "../../config/environments.ts";
+import type { SlotName } from "../../ops/contract.ts";
+
+/** What a node that deploy.sh made calls its parts. */
+export interface NodeNames {
+  /** Container of its PostgreSQL. */
+  database: string;
+  /** Containers of its slots. */
+  slots: Record<SlotName, string>;
+  /** On the Docker host. */
+  environmentFile: string;
+  caddyfile: string;
+}
+
+export const deployShNode = (environment: EnvironmentName): NodeNames => ({
+  database: "togather-db",
+  slots: { blue: "togather-server-blue", green: "togather-server-green" },
+  environmentFile: `/opt/togather/.env.${environment}`,
+  caddyfile: "/etc/caddy/Caddyfile",
+});

@@ -1,0 +1,19 @@
+import { resolve } from "node:path";
+import type { PlainSettings } from "../stack-file.ts";
+import { run } from "../../toolchain/run.ts";
+
+/** Where the server's repository has the template of its environment file. */
+export const templatePath = (environment: string): string => `deploy/config/environments/.env.${environment}.example`;
+
+/** What the checked-out commit of the server's repository says about its environment; undefined for what it hasn't. */
+export async function serverEnvironment({ source, environment }: Pick<PlainSettings, "source" | "environment">, project: string): Promise<{ template: string | undefined; read: ReadonlySet<string> | undefined }> {
+  const git = (...args: string[]) => run("git", ["-C", resolve(project, source.repository), ...args], { env: process.env });
+  const [template, literals] = await Promise.all([
+    git("show", `HEAD:./${templatePath(environment)}`),
+    git("grep", "--no-color", "--no-line-number", "--no-column", "-hoE", '["`][A-Z][A-Z0-9_]+["`]', "HEAD", "--", "*.go", ":(exclude)*_test.go"),
+  ]);
+  return {
+    template: template.ok ? template.stdout : undefined,
+    read: literals.ok ? new Set(literals.stdout.split("\n").map((literal) => literal.slice(1, -1))) : undefined,
+  };
+}
