@@ -9,7 +9,7 @@ export const templatePath = (environment: string): string => `deploy/config/envi
 export async function serverEnvironment({ source, environment }: Pick<PlainSettings, "source" | "environment">, project: string): Promise<{ template: string | undefined; read: ReadonlySet<string> | undefined }> {
   const git = (...args: string[]) => run("git", ["-C", resolve(project, source.repository), ...args], { env: process.env });
   const [template, literals] = await Promise.all([
-    git("show", `HEAD:./${templatePath(environment)}`),
+    git("cat-file", "blob", `HEAD:./${templatePath(environment)}`),
     git("grep", "--no-color", "--no-line-number", "--no-column", "-hoE", '["`][A-Z][A-Z0-9_]+["`]', "HEAD", "--", "*.go", ":(exclude)*_test.go"),
   ]);
   return {
