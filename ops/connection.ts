@@ -239,6 +239,9 @@ export function clientConfig(connection: Connection, applicationName: string): C
     password: connection.password ?? ((): string => ""),
     application_name: applicationName,
     connectionTimeoutMillis: 10_000,
+    // A session that holds a lock or a snapshot says nothing for as long as a dump takes: networks forget such connections.
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 30_000,
     ssl: sslOf(connection),
     ...(connection.options === "" ? {} : { options: connection.options }),
   };

@@ -15,6 +15,12 @@ const progressMs = 2_000;
 /** A table's file without rows is shorter when it is packed. */
 const noRowsBytes = 64;
 
+/**
+ * The server's options for a session that loads. Nobody reads the database before it is whole, and the rename that follows is flushed with all before
+ * it; and such a session waits while a dump is unpacked, or others make their part.
+ */
+export const loadOptions = ["-c synchronous_commit=off", "-c idle_session_timeout=0"];
+
 /** The empty database that a dump is loaded into. */
 export interface LoadTarget {
   connection: Connection;
@@ -55,9 +61,9 @@ async function loadAsText(directory: string, args: readonly string[], connection
   const options = { extendEnv: false, cancelSignal: AbortSignal.any([signal, stop.signal]), reject: false } as const;
   const environment = { PATH: env["PATH"], LANG: "C.UTF-8" };
   const writing = execa("pg_restore", ["--format=directory", "--file=-", ...args, directory], { ...options, env: environment, stdin: "ignore", buffer: { stdout: false } });
-  const psql = execa("psql", ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--file=-"], {
+  const psql = execa("psql", ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose", "--file=-"], {
     ...options,
-    env: { ...environment, ...connectionEnvironment(connection, "togather-restore", ["-c synchronous_commit=off"]) },
+    env: { ...environment, ...connectionEnvironment(connection, "togather-restore", loadOptions) },
     stdin: "pipe",
     stdout: "ignore",
   });
@@ -101,8 +107,7 @@ export async function loadDirectory(directory: string, manifest: Manifest, { con
     }
     const restoring = execa("pg_restore", ["--format=directory", `--jobs=${availableParallelism()}`, "--exit-on-error", "--no-password", `--dbname=${connection.database}`, ...args, directory], {
       ...options,
-      // Nobody reads it before it is whole, and the rename that follows is flushed with all before it.
-      env: { ...environment, ...connectionEnvironment(connection, "togather-restore", ["-c synchronous_commit=off"]) },
+      env: { ...environment, ...connectionEnvironment(connection, "togather-restore", loadOptions) },
       stdout: "ignore",
     });
     const failure = await failureOf(restoring, "restoring");

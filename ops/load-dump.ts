@@ -6,7 +6,7 @@ import { execa } from "execa";
 import { connectionEnvironment } from "./connection.ts";
 import type { StepContext } from "./context.ts";
 import { knowsSettings, skipBytes, withoutNewerSettings, withoutSuperuserStatements } from "./dump-filter.ts";
-import { loadDirectory, type LoadTarget } from "./load-directory.ts";
+import { loadDirectory, loadOptions, type LoadTarget } from "./load-directory.ts";
 import { failureOf } from "./programs.ts";
 import type { Manifest } from "./snapshots.ts";
 import { transferProgress } from "./units.ts";
@@ -28,10 +28,9 @@ async function loadFile(path: string, manifest: Manifest, target: LoadTarget, co
   const environment = { PATH: context.env["PATH"], LANG: "C.UTF-8" };
   const stop = new AbortController();
   const program = { extendEnv: false, cancelSignal: AbortSignal.any([signal, stop.signal]), reject: false, stdin: "pipe" } as const;
-  const psql = execa("psql", ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--file=-"], {
+  const psql = execa("psql", ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose", "--file=-"], {
     ...program,
-    // Nobody reads it before it is whole, and the rename that follows is flushed with all before it.
-    env: { ...environment, ...connectionEnvironment(target.connection, "togather-restore", ["-c synchronous_commit=off"]) },
+    env: { ...environment, ...connectionEnvironment(target.connection, "togather-restore", loadOptions) },
     stdout: "ignore",
   });
   let bytes = 0;

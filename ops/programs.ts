@@ -17,12 +17,19 @@ export function endOf(child: ChildProcess): Promise<Ending> {
   });
 }
 
-/** How a program that failed ended, and the end of what it said. */
+/** What a program said, cut down to what tells why: PostgreSQL's error with its details, which may be many lines, or else the end. */
+function lastWords(stderr: string): string {
+  const lines = stderr.trim().split("\n").filter((line) => !line.startsWith("LOCATION: "));
+  const at = lines.findIndex((line) => /(?:^|\s)(?:(?:ERROR|FATAL): |\p{Lu}+: +[0-9A-Z]{5}: )/u.test(line));
+  return (at === -1 ? lines.slice(-5) : lines.slice(at, at + 8)).join("\n");
+}
+
+/** How a program that failed ended, and why as far as it said so. */
 export async function failureOf(program: ResultPromise, what: string): Promise<StepError | undefined> {
   const result = await program;
   if (!result.failed) return undefined;
   const end = result.signal === undefined ? (result.exitCode === undefined ? messageOf(result) : `exit code ${result.exitCode}`) : `killed by ${result.signal}`;
-  const said = typeof result.stderr === "string" ? result.stderr.trim().split("\n").slice(-5).join("\n") : "";
+  const said = typeof result.stderr === "string" ? lastWords(result.stderr) : "";
   return new StepError(`${what} failed (${end})${said === "" ? "" : `: ${said}`}`);
 }
 

@@ -1,6 +1,7 @@
 /** A database on the same server for as long as it takes to restore a snapshot and look at it. */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import pg from "pg";
 import type { StepContext } from "./context.ts";
 import { differences, readContents, type Contents } from "./database-contents.ts";
 import { connectAsOwnerLooks, createDatabaseLike, dropDatabase, freeSpace, missingRight, type DatabaseServer } from "./database-server.ts";
@@ -24,6 +25,23 @@ async function dropLeftovers(server: DatabaseServer, deployment: string, { log }
     log.info(`restore: ${name} was left by a run that was killed, dropped`);
     await dropDatabase(server, name);
   }
+}
+
+/**
+ * What the server would not let a role do, in its words; undefined when something else was wrong. psql tells the SQLSTATE (42501: insufficient
+ * privilege), pg_restore the words alone.
+ */
+export function deniedBy(message: string, role: string): NotAllowed | undefined {
+  // The first error, in whatever language the server speaks.
+  const [, sqlState, said = ""] = /^(?:.*? )?\p{Lu}+: +(?:([0-9A-Z]{5}): )?(.*)/mu.exec(message) ?? [];
+  const denied = sqlState === undefined ? /^(permission denied|must be (superuser|owner|member|able to SET ROLE)|must have )/.test(said) : sqlState === "42501";
+  if (!denied) return undefined;
+  const beside = "a snapshot can't be restored beside the live database";
+  const [, extension] = /^permission denied to create extension "(.*?)"/.exec(said) ?? [];
+  if (extension !== undefined) return new NotAllowed(`${beside}: role ${role} may not create the extension ${extension}`, { hint: "DATABASE_ADMIN_URL of a role that may; or make the extension trusted on the database server" });
+  const [, other] = /^must be (?:a )?(?:member of role|able to SET ROLE) "(.*)"/.exec(said) ?? [];
+  const grant = other === undefined ? "DATABASE_ADMIN_URL of a role that may: a superuser, or the administrator that the managed database came with" : `GRANT ${pg.escapeIdentifier(other)} TO ${pg.escapeIdentifier(role)}; on the database server, or DATABASE_ADMIN_URL of a role that has it`;
+  return new NotAllowed(`${beside}: role ${role} may not do what it takes: ${said}`, { hint: grant });
 }
 
 async function checkFreeSpace(server: DatabaseServer, manifest: Manifest): Promise<void> {
@@ -51,9 +69,7 @@ export async function withRestored<T>(server: DatabaseServer, { deployment, mani
   try {
     const connection = { ...server.connection, database };
     await loadDump(join(context.paths.backups, manifest.file), manifest, { connection, superuser: server.superuser, serverVersion: server.version }, context).catch((error: unknown) => {
-      const denied = /permission denied to create extension "(.*?)"/.exec(messageOf(error));
-      if (denied === null) throw error;
-      throw new NotAllowed(`a snapshot can't be restored beside the live database: role ${connection.user} may not create the extension ${denied[1] ?? ""}`, { hint: "DATABASE_ADMIN_URL of a role that may; or make the extension trusted on the database server" });
+      throw deniedBy(messageOf(error), connection.user) ?? error;
     });
     const client = await connectAsOwnerLooks(server, database, "togather-restore");
     let contents: Contents;

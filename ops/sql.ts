@@ -13,6 +13,8 @@ export async function connect(connection: Connection, applicationName: string): 
     client.on("error", () => undefined);
     try {
       await client.connect();
+      // Nor may the server end it meanwhile. Asked for, since PostgreSQL before 14 has no such setting.
+      await client.query("SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'idle_session_timeout'");
     } catch (error) {
       void client.end().catch(() => undefined);
       throw error;

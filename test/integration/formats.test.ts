@@ -89,6 +89,49 @@ describe.each([
     await harness.sql("DROP DATABASE byhand");
   });
 
+  it("that takes more rights than the role has says which, hard only where a proof is demanded", async () => {
+    await harness.sql("CREATE DATABASE barred OWNER owner");
+    await harness.sql("CREATE ROLE third; SET ROLE owner; CREATE TABLE notes (t text); RESET ROLE; CREATE TABLE others (t text); ALTER TABLE others OWNER TO third; GRANT SELECT ON others TO owner", "barred");
+    await harness.sql("ALTER ROLE owner CREATEDB");
+    const own = { DATABASE_URL: owner("barred"), SNAPSHOT_IDENTITY: identity.secret };
+    const barred = async (what: RegExp, grant: string): Promise<void> => {
+      const taken = await harness.run("snapshot", request, own);
+      expect(taken.exitCode, taken.stderr).toBe(0);
+      const proof = { ...choice(basename(taken.result.file)), sha256: taken.result.sha256 };
+      const strict = await harness.run("verify", { ...proof, required: true }, own);
+      expect(strict.exitCode).not.toBe(0);
+      expect(strict.stderr).toMatch(what);
+      expect(strict.stderr).toContain(grant);
+      const lenient = await harness.run("verify", { ...proof, required: false }, own);
+      expect(lenient.exitCode, lenient.stderr).toBe(0);
+      expect(lenient.result.verified).toBe(false);
+      expect(lenient.result.reason).toMatch(what);
+      await rm(join(harness.backups, basename(taken.result.file)), { recursive: true });
+      await rm(join(harness.backups, manifestName(basename(taken.result.file))));
+    };
+    await barred(/role owner may not do what it takes: must be .*"third"/, 'GRANT "third" TO "owner"');
+    await harness.sql("DROP TABLE others; CREATE PUBLICATION everything FOR ALL TABLES", "barred");
+    await barred(/role owner may not do what it takes: must be superuser to create FOR ALL TABLES publication/, "DATABASE_ADMIN_URL of a role that may");
+    await harness.sql("ALTER ROLE owner NOCREATEDB");
+    await harness.sql("DROP DATABASE barred");
+    await harness.sql("DROP ROLE third");
+    expect(await databases()).toEqual(["live"]);
+  });
+
+  it("is taken and proved by a role whose idle sessions and long transactions the server ends", async () => {
+    const limits = ["idle_session_timeout = '300ms'", "idle_in_transaction_session_timeout = '300ms'", "transaction_timeout = '1s'"];
+    for (const limit of limits) await harness.sql(`ALTER ROLE owner SET ${limit}`);
+    await harness.sql("ALTER ROLE postgres SET idle_session_timeout = '300ms'");
+    const taken = await harness.run("snapshot", request, live);
+    expect(taken.exitCode, taken.stderr).toBe(0);
+    const { exitCode, stderr } = await harness.run("verify", { ...choice(basename(taken.result.file)), sha256: taken.result.sha256, required: true }, live);
+    await harness.sql("ALTER ROLE owner RESET ALL");
+    await harness.sql("ALTER ROLE postgres RESET ALL");
+    expect(exitCode, stderr).toBe(0);
+    await rm(join(harness.backups, basename(taken.result.file)), { recursive: true });
+    await rm(join(harness.backups, manifestName(basename(taken.result.file))));
+  });
+
   it("is proved by a restore, as the superuser and as an owner who is none", async () => {
     const { sha256 } = await manifestOf(file);
     const proved = await harness.run("verify", { ...choice(file), sha256, required: true }, live);
