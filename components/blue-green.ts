@@ -15,7 +15,7 @@ import { Rehearsal } from "./rehearsal.ts";
 import { plainRelease, plainReleases } from "./releases.ts";
 import { Router } from "./router.ts";
 import { serverSecrets } from "./server-secrets.ts";
-import { refuseChangeInPlace, staysInPlace } from "./serving.ts";
+import { refuseChangeInPlace, routerToMove, staysInPlace } from "./serving.ts";
 import { Slot } from "./slot.ts";
 import { Snapshot } from "./snapshot.ts";
 import { SnapshotCopy } from "./snapshot-copy.ts";
@@ -31,7 +31,7 @@ import { otherSlot } from "../config/plan.ts";
 import { snapshotRules } from "../config/snapshot-rules.ts";
 import { orRunError } from "../config/run-error.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
-import type { Serving } from "../ops/client/serving-slot.ts";
+import type { HostNow } from "../ops/client/serving-slot.ts";
 
 /** What a blue-green stack tells: `pulumi stack output`. */
 export interface BlueGreenOutputs {
@@ -61,13 +61,13 @@ export interface BlueGreenOutputs {
 
 /**
  * Declares two slots behind a router, and which of them serves.
- * @param now what takes requests, as `askServing` tells.
+ * @param now what is there, as `askServing` tells.
  */
-export async function blueGreen(settings: Settings, interrupted: Interrupted, now: Promise<Serving | undefined>): Promise<BlueGreenOutputs> {
+export async function blueGreen(settings: Settings, interrupted: Interrupted, now: Promise<HostNow>): Promise<BlueGreenOutputs> {
   const { activeSlot, addresses, deployment, name, rules, slots, source, tls } = settings;
-  const asked = now.then((last) => {
-    orRunError(() => { refuseChangeInPlace(settings, last); });
-    return last;
+  const asked = now.then(({ serving }) => {
+    orRunError(() => { refuseChangeInPlace(settings, serving); });
+    return serving;
   });
   // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
   if (!pulumi.runtime.isDryRun()) await removeInterrupted(settings, await asked, interrupted);
@@ -103,6 +103,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   );
 
   const last = await asked;
+  const found = routerToMove(settings, await now);
 
   const { verify, rehearse, servingCheck } = snapshotRules(deployment.database, rules);
   // Only where something is encrypted: a step has no secret that it doesn't need.
@@ -190,7 +191,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   const ready = settings.standby === "stopped" ? new Waking("waking", { slot: target }) : target;
   const traffic = new Switch(
     "switch",
-    { context, networkName, router, activeSlot, release, slotAddress: target.address, healthPath: source.healthPath, checks: postSwitchChecks(settings), rollout: rolloutOf(settings.rollout) },
+    { context, networkName, router, activeSlot, release, slotAddress: target.address, healthPath: source.healthPath, checks: postSwitchChecks(settings), rollout: rolloutOf(settings.rollout), found },
     { dependsOn: [ready, router, begin] },
   );
   const { deploymentId } = begin;
@@ -201,7 +202,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   );
 
   const idle = otherSlot(activeSlot);
-  new Standby("standby", { context, mode: settings.standby, idle: { slot: idle, release: slots[idle], containerId: declared.get(idle)?.containerId }, drainMs: milliseconds(settings.drainTimeout) }, { dependsOn: [record] });
+  new Standby("standby", { context, mode: settings.standby, idle: { slot: idle, release: slots[idle], containerId: declared.get(idle)?.containerId }, drainMs: milliseconds(settings.drainTimeout), found }, { dependsOn: [record] });
   new ImageRetention("image-retention", { context, releases: Object.values(slots), bundled: [ops, nginxImage], retention: deployment.images.retention }, { dependsOn: [record] });
   for (const begin of afterwards) begin([record]);
 

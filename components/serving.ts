@@ -1,7 +1,7 @@
 import { SettingsError } from "../config/problems.ts";
 import type { Settings } from "../config/load.ts";
 import { toRunError } from "../config/run-error.ts";
-import { servingSlot, type Serving } from "../ops/client/serving-slot.ts";
+import { lookAtHost, type HostNow, type Serving } from "../ops/client/serving-slot.ts";
 import { plainRelease } from "./releases.ts";
 
 /** Whether the settings leave a slot as it serves now: its release, and the port on which the router finds it. */
@@ -39,13 +39,21 @@ export function refuseChangeInPlace(settings: Settings, serving: Serving | undef
 }
 
 /**
+ * What a step that moves traffic is to know beside its request: how the router is, where that is not as it is wanted.
+ * Undefined where it is: then there is nothing to do, whatever was found before.
+ */
+export function routerToMove({ activeSlot }: Pick<Settings, "activeSlot">, { router }: HostNow): string | undefined {
+  return router === undefined || (router.slot === activeSlot && router.agrees) ? undefined : router.mark;
+}
+
+/**
  * What takes requests now, as the Docker host tells. Not the stack's own outputs: they are what was true when a run last
  * ended well.
  * @throws {RunError} when the host doesn't answer.
  */
-export async function askServing({ name, host }: Pick<Settings, "name" | "host">): Promise<Serving | undefined> {
+export async function askServing({ name, host }: Pick<Settings, "name" | "host">): Promise<HostNow> {
   try {
-    return await servingSlot(name, host);
+    return await lookAtHost(name, host);
   } catch (error) {
     throw toRunError(error);
   }

@@ -14,6 +14,8 @@ export interface StandbyArgs {
   idle: { slot: SlotName; release: SlotRelease | undefined; containerId: pulumi.Output<string> | undefined };
   /** How long its open requests are waited for, in ms. */
   drainMs: number;
+  /** How the router is, where it was not on the slot that is to serve. */
+  found: string | undefined;
 }
 
 /** The slot that does not serve, brought to what it is to be once the deployment is recorded: kept running, or drained and stopped. */
@@ -22,10 +24,10 @@ export class Standby extends pulumi.ComponentResource {
 
   constructor(name: string, args: StandbyArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Standby", name, {}, opts);
-    const { context, mode, idle, drainMs } = args;
+    const { context, mode, idle, drainMs, found } = args;
     const stopped = { slot: idle.slot, release: idle.release === undefined ? null : plainRelease(idle.release), containerId: idle.containerId ?? null };
     const request = { ...context.common, mode, idle: mode === "running" ? null : pulumi.output(stopped), drainMs };
-    const step = declareStep(`${name}-slot`, "standby", request, context.step, { parent: this, dependsOn: opts?.dependsOn });
+    const step = declareStep(`${name}-slot`, "standby", request, mode === "running" ? context.step : { ...context.step, found }, { parent: this, dependsOn: opts?.dependsOn });
     this.result = step.result;
     this.registerOutputs({ stopped: this.result.apply(({ stopped }) => stopped) });
   }

@@ -19,7 +19,16 @@ export interface StepEnvironment {
   host: string;
   /** Secrets by environment variable, never part of the request. */
   secrets?: Record<string, pulumi.Input<string>>;
+  /**
+   * What was found on the host that is not as it is wanted: the step runs because of it, though its request is the one of
+   * its last success. Undefined: nothing to do, and what an earlier run found stays in the state, so that its end is no change.
+   * A property that is left out could not do that: it would be a difference again once all is well.
+   */
+  found?: string | undefined;
 }
+
+/** Carries `found`. No step reads it. */
+const foundVariable = "TOGATHER_FOUND";
 
 /**
  * Declares a step. It has no `delete`: a snapshot, a migration or a switch is not undone when it leaves the program.
@@ -33,6 +42,7 @@ export function declareStep<S extends StepName>(
   options: pulumi.CustomResourceOptions,
 ): Step<S> {
   const secrets = Object.fromEntries(Object.entries(environment.secrets ?? {}).map(([name, value]) => [name, pulumi.secret(value)]));
+  const watched = "found" in environment;
   const resource = new command.local.Command(
     resourceName,
     {
@@ -40,11 +50,12 @@ export function declareStep<S extends StepName>(
       environment: {
         TOGATHER_REQUEST: pulumi.jsonStringify(request),
         ...(environment.host === "" ? {} : { DOCKER_HOST: environment.host }),
+        ...(environment.found === undefined ? {} : { [foundVariable]: environment.found }),
         ...secrets,
       },
       logging: command.local.Logging.Stderr,
     },
-    options,
+    environment.found === undefined && watched ? { ...options, ignoreChanges: [`environment.${foundVariable}`] } : options,
   );
   // A step's result never holds a secret (its client redacts), though its environment does.
   const result = pulumi.unsecret(resource.stdout).apply((text) => JSON.parse(text) as StepResult<S>);

@@ -20,6 +20,8 @@ export interface SwitchArgs {
   checks: EndpointCheck[];
   /** How traffic moves to a new release. */
   rollout: Rollout;
+  /** How the router is, where it is not on the active slot. */
+  found: string | undefined;
 }
 
 /** Which slot serves: one atomic write, confirmed through the router; undone when it can't be confirmed, or when the release does not hold up. */
@@ -46,7 +48,7 @@ export class Switch extends pulumi.ComponentResource {
         checks: args.checks,
         rollout: args.rollout,
       },
-      step,
+      { ...step, found: args.found },
       { parent: this, dependsOn: opts?.dependsOn },
     );
     this.result = change.result;

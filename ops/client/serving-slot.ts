@@ -1,6 +1,6 @@
 /**
- * Which slot takes requests, asked of the deployment itself: the router's state file, and the labels of the slot's container.
- * Two short Docker calls at once; it works the same with an engine behind ssh, and whether or not the router runs.
+ * Which slot takes requests, asked of the deployment itself: nginx's memory, the router's state file, and the labels of the
+ * slots' containers. Two short Docker calls at once; it works the same with an engine behind ssh, and whether or not the router runs.
  */
 import { execFile } from "node:child_process";
 import type { Release, SlotName } from "../contract.ts";
@@ -17,6 +17,24 @@ export interface Serving {
   held?: Partial<Record<SlotName, Release>>;
   /** The release of each slot that took over all traffic and kept it. */
   served?: Partial<Record<SlotName, Release>> | undefined;
+}
+
+/** The router, as it is at this moment. */
+export interface RouterNow {
+  /** Where it sends requests: by nginx's memory, or, where nginx does not answer, by the file that it starts from. */
+  slot: SlotName | undefined;
+  /** Both say the same; where nginx does not answer, there is only one. */
+  agrees: boolean;
+  /** Memory, file and the time at which the file was written: another text after each switch. */
+  mark: string;
+}
+
+/** What a deployment's Docker host tells. */
+export interface HostNow {
+  /** What takes requests; undefined before the first switch, and where the serving slot's container is gone. */
+  serving: Serving | undefined;
+  /** Undefined where there is no router. */
+  router: RouterNow | undefined;
 }
 
 /** Labels of a slot's container: which release it runs, and on which port. */
@@ -47,6 +65,10 @@ async function failure({ problem = "", cause }: Answer): Promise<Error> {
   return dockerProblem(problem, cause);
 }
 
+/** Prints nginx's own answer, when its state file was written, and the file: a line, a line, and the rest. */
+const askRouter = `curl --silent --max-time 2 --unix-socket /router/run/control.sock http://router/slot | tr -d '\\n'; echo
+stat -c %y /router/state/slot.json 2>/dev/null || echo; cat /router/state/slot.json 2>/dev/null || true`;
+
 /** The content of the one file in a tar, as `docker cp` writes it: a header of 512 bytes, the size in octal digits at 124. */
 export function fileInTar(tar: Buffer): string {
   const size = parseInt(tar.subarray(124, 136).toString("latin1").replace(/\0.*$/, ""), 8);
@@ -64,27 +86,43 @@ function readState(text: string): Pick<Serving, "slot" | "served"> | undefined {
   }
 }
 
-/**
- * What takes requests on the Docker host at this moment. Undefined before the first switch, and where the router or the
- * serving slot's container is gone: then nothing is served that a change could interrupt.
- * @throws {StepError} when the Docker host doesn't answer.
- */
-export async function servingSlot(name: string, host: string): Promise<Serving | undefined> {
+interface RouterState {
+  /** nginx's memory; undefined where it does not answer, or has none. */
+  memory: SlotName | undefined;
+  file: Pick<Serving, "slot" | "served"> | undefined;
+  written: string;
+}
+
+/** @throws {StepError} when the Docker host doesn't answer. */
+async function routerState(container: string, host: string): Promise<RouterState | undefined> {
+  const asked = await docker(["exec", container, "sh", "-c", askRouter], host);
+  if (asked.problem === undefined) {
+    const [answer = "", written = "", ...file] = asked.stdout.toString().split("\n");
+    return { memory: readState(answer)?.slot, file: readState(file.join("\n")), written };
+  }
+  // It does not run: the file is what it would start from.
+  const copied = await docker(["cp", `${container}:/router/state/slot.json`, "-"], host);
+  if (copied.problem === undefined) return { memory: undefined, file: readState(fileInTar(copied.stdout)), written: copied.stdout.subarray(136, 147).toString("latin1") };
+  if (/could not find the file/i.test(copied.problem)) return { memory: undefined, file: undefined, written: "" };
+  if (/no such container/i.test(copied.problem)) return undefined;
+  throw await failure(copied);
+}
+
+/** What the Docker host tells at this moment. @throws {StepError} when it doesn't answer. */
+export async function lookAtHost(name: string, host: string): Promise<HostNow> {
   const [state, containers] = await Promise.all([
-    docker(["cp", `togather-${name}-router:/router/state/slot.json`, "-"], host),
+    routerState(`togather-${name}-router`, host),
     docker(
       ["ps", "--all", `--filter=label=org.togather.name=${name}`, `--format={{.Label "org.togather.part"}} {{.Label "${releaseLabels.version}"}} {{.Label "${releaseLabels.commit}"}} {{.Label "${releaseLabels.port}"}}`],
       host,
     ),
   ]);
   if (containers.problem !== undefined) throw await failure(containers);
-  if (state.problem !== undefined) {
-    if (/no such container|could not find the file/i.test(state.problem)) return undefined;
-    throw await failure(state);
-  }
-  const now = readState(fileInTar(state.stdout));
-  if (now === undefined) return undefined;
-  const { slot, served } = now;
+  if (state === undefined) return { serving: undefined, router: undefined };
+  const { memory, file, written } = state;
+  const slot = memory ?? file?.slot;
+  const router = { slot, agrees: memory === undefined || memory === file?.slot, mark: `${memory ?? "no slot"} in nginx, ${file?.slot ?? "no slot"} on disk since ${written}` };
+  if (slot === undefined) return { serving: undefined, router };
   const held: Partial<Record<SlotName, Release>> = {};
   let port: number | undefined;
   for (const line of containers.stdout.toString().split("\n")) {
@@ -95,5 +133,14 @@ export async function servingSlot(name: string, host: string): Promise<Serving |
     if (name === slot && listens !== "") port = Number(listens);
   }
   const release = held[slot];
-  return release && { slot, release, port, held, served };
+  return { serving: release && { slot, release, port, held, served: file?.served }, router };
+}
+
+/**
+ * What takes requests on the Docker host at this moment. Undefined before the first switch, and where the router or the
+ * serving slot's container is gone: then nothing is served that a change could interrupt.
+ * @throws {StepError} when the Docker host doesn't answer.
+ */
+export async function servingSlot(name: string, host: string): Promise<Serving | undefined> {
+  return (await lookAtHost(name, host)).serving;
 }

@@ -137,6 +137,31 @@ describe("a flip", () => {
     expect(names).toContain("green-slot-container");
   });
 
+  it("moves a router back that is not on the active slot, though its request is the same, and changes nothing once it is", async () => {
+    const variable = "TOGATHER_FOUND";
+    const greenServes: Serving = { slot: "green", release: releases.v2 };
+    const found = (graph: Graph, name: string): unknown => (graph.get(name).inputs["environment"] as Record<string, unknown>)[variable];
+    const well = await runProgram(released, greenServes);
+    expect(found(well, "switch-traffic")).toBeUndefined();
+    // What an earlier run has found stays in the state.
+    expect(well.get("switch-traffic").options.ignoreChanges).toEqual([`environment.${variable}`]);
+    const routers = [
+      { slot: "blue", agrees: true, mark: "both" },
+      { slot: "green", agrees: false, mark: "the file alone" },
+      { slot: undefined, agrees: true, mark: "neither" },
+    ] as const;
+    for (const router of routers) {
+      const off = await runProgram(released, router.slot === "blue" ? blueServes : greenServes, router);
+      expect(found(off, "switch-traffic")).toBe(router.mark);
+      expect(off.get("switch-traffic").options.ignoreChanges).toEqual([]);
+      expect(off.request("switch-traffic")).toEqual(well.request("switch-traffic"));
+      expect(changed(well, off)).toEqual(["switch-traffic"]);
+    }
+    // A slot that is to go has to be drained first.
+    const removed = await runProgram({ ...released, standby: "removed" }, blueServes);
+    expect(found(removed, "standby-slot")).toBe("blue in nginx, blue on disk since now");
+  });
+
   it("says what serves from the switch's result, not from the config", async () => {
     const { outputs } = await runProgram(released, blueServes);
     expect(outputs["serving"]).toEqual({ slot: "green", release: releases.v2 });

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { vi } from "vitest";
-import type { Serving } from "../../ops/client/serving-slot.ts";
+import type { HostNow, Serving } from "../../ops/client/serving-slot.ts";
 
 /** A resource that the program registered, with its inputs as the engine would see them. */
 export interface Registered {
@@ -72,10 +72,12 @@ interface Monitor {
  * Runs the program with Pulumi's mocks and returns what it registered.
  * @param config the stack's config under `togather:`.
  * @param last what the Docker host says serves.
+ * @param router what it says of the router; in agreement with `last` unless given.
  */
-export async function runProgram(config: Record<string, unknown>, last?: Serving): Promise<Graph> {
+export async function runProgram(config: Record<string, unknown>, last?: Serving, router?: HostNow["router"]): Promise<Graph> {
+  const now: HostNow = { serving: last, router: router ?? (last && { slot: last.slot, agrees: true, mark: `${last.slot} in nginx, ${last.slot} on disk since now` }) };
   vi.resetModules();
-  vi.doMock(import("../../ops/client/serving-slot.ts"), async (original) => ({ ...(await original()), servingSlot: () => Promise.resolve(last) }));
+  vi.doMock(import("../../ops/client/serving-slot.ts"), async (original) => ({ ...(await original()), lookAtHost: () => Promise.resolve(now) }));
   vi.doMock(import("../../config/secret-memory.ts"), async (original) => {
     const { SecretMemory } = await original();
     // One that forgets, since the canaries are in use in all environments, and that measures nothing.
