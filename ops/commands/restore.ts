@@ -42,6 +42,14 @@ async function createMissingRoles({ client }: DatabaseServer, manifest: Manifest
   if (names.length > 0) log.warn(`restore: the server had no role ${names.join(", ")} any more; made again, without a password`);
 }
 
+/** Under which the live database stays. Names have whole seconds: a second restore within one takes the next. */
+async function freeReplacedName(server: DatabaseServer, live: string): Promise<string> {
+  for (let time = Date.now(); ; time += 1_000) {
+    const name = replacedName(live, timestampOf(new Date(time)));
+    if (!(await exists(server, name))) return name;
+  }
+}
+
 async function analyze(server: DatabaseServer, database: string): Promise<void> {
   const client = await connect({ ...server.connection, database }, "togather-restore");
   try {
@@ -81,7 +89,7 @@ export async function run(request: Request, context: StepContext): Promise<Resul
         if (there) await copyDatabaseAttributes(server, live, restored);
         else await server.client.query(`GRANT CONNECT, TEMPORARY ON DATABASE ${pg.escapeIdentifier(restored)} TO PUBLIC`);
         signal.throwIfAborted();
-        const replaced = there ? replacedName(live, timestampOf(new Date())) : undefined;
+        const replaced = there ? await freeReplacedName(server, live) : undefined;
         log.info(`restore: ${restored} has all ${rows} rows; it takes the place of ${live} now`);
         const swapMs = Math.round(await swapDatabases(server, { live, restored, replaced }));
         log.success(`restore: ${live} is ${file}, in ${seconds(performance.now() - started)}; connections waited ${swapMs} ms${replaced === undefined ? "" : `. What it was before is kept as ${replaced}`}`);
