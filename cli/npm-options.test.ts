@@ -29,7 +29,7 @@ describe("options that npm has taken for itself", () => {
     const command = called.reduce((at, word) => at.commands.find((one) => one.name() === word) ?? at, program);
     command.action(() => { ran = true; });
     const args = command.registeredArguments.filter((argument) => argument.required).map(() => "x");
-    await expect(program.parseAsync([...called, ...args], { from: "user" })).rejects.toThrow(`npm took --${long.replace(/^--(no-)?/, "")} for itself`);
+    await expect(program.parseAsync([...called, ...args], { from: "user" })).rejects.toThrow(`npm took ${long} for itself`);
     expect(ran).toBe(false);
   });
 });

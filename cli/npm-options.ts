@@ -1,14 +1,14 @@
 import type { Command } from "commander";
 import { Failure } from "./failure.ts";
 
-/** What npm calls an option that it has taken for itself: `--dry-run` arrives as `npm_config_dry_run`. */
-const npmName = (option: string): string => `npm_config_${option.replaceAll("-", "_")}`;
+/** What npm calls an option that it has taken for itself: `--dry-run` arrives as `npm_config_dry_run`, `--no-switch` as an empty `npm_config_switch`. */
+const npmName = (option: string): string => `npm_config_${option.replace(/^no-/, "").replaceAll("-", "_")}`;
 
 /** Options that many machines set for npm itself (CI above all). Without them nothing more is done: a question is asked, or a lock is respected. */
 const harmless = ["yes", "force"];
 
 /** Those of these options that npm has taken: `npm run NAME COMMAND --stack x` hands none of them on without a `--` before. */
-export function takenByNpm(options: readonly string[], environment: NodeJS.ProcessEnv): string[] {
+function takenByNpm(options: readonly string[], environment: NodeJS.ProcessEnv): string[] {
   return [...new Set(options)].filter((option) => !harmless.includes(option) && environment[npmName(option)] !== undefined);
 }
 
@@ -31,9 +31,9 @@ export function refuseTakenOptions(script: string, options: readonly string[], e
   );
 }
 
-/** The long names of all options that a command has, its parents' included; `--no-switch` is npm's `switch`. */
+/** The long names of all options that a command has, its parents' included. */
 export function longOptions(command: Command): string[] {
   const names: string[] = [];
-  for (let at: Command | null = command; at !== null; at = at.parent) names.push(...at.options.map((option) => option.long?.replace(/^--(no-)?/, "") ?? ""));
+  for (let at: Command | null = command; at !== null; at = at.parent) names.push(...at.options.map((option) => option.long?.replace(/^--/, "") ?? ""));
   return names.filter((name) => name !== "");
 }

@@ -8,9 +8,10 @@ import { environmentRules, type EnvironmentName, type EnvironmentRules, type Sev
 import { keysAt, problemsOf, SettingsError, type Problem } from "./problems.ts";
 import { SecretMemory } from "./secret-memory.ts";
 import { checkDatabaseUrl } from "./database-access.ts";
-import { placeholderProblems, readSecretsFile, resolveSecrets, reusedSecrets, weakSecrets, type OwnSecret, type SecretSources } from "./secrets.ts";
+import { placeholderProblems, readSecretsFile, resolveSecrets, reusedSecrets, secretsFileOf, weakSecrets, type OwnSecret } from "./secrets.ts";
 import { snapshotRules } from "./snapshot-rules.ts";
 import { secretKeys, stackSettingsSchema, type ReleaseSetting, type StackSettings } from "./stack-settings.ts";
+import { readTls, tlsNames, type TlsPair } from "./tls.ts";
 
 /** What a slot is to run, and where it comes from. */
 export interface SlotRelease extends Release {
@@ -61,8 +62,7 @@ export interface Settings extends Omit<StackSettings, "name" | "slots" | "tls" |
   slots: Partial<Record<SlotName, SlotRelease>>;
   network: PrivateNetwork;
   addresses: Addresses;
-  /** PEM texts. */
-  tls: { certificate: string; key: string } | undefined;
+  tls: TlsPair | undefined;
   deployment: DeploymentFile;
   database: DatabaseSettings;
   /** What reads encrypted snapshots. */
@@ -127,50 +127,6 @@ export function parseConfig(sources: Pick<SettingsSources, "config">): { value?:
     ),
   };
 }
-
-function readPem(projectDirectory: string, key: string, file: string, label: string): { text: string; problems: Problem[] } {
-  const path = resolve(projectDirectory, file);
-  const where = `togather:tls.${key}`;
-  if (!existsSync(path)) return { text: "", problems: [{ where, what: `${file} does not exist, expected a PEM file` }] };
-  const text = readFileSync(path, "utf8");
-  return { text, problems: isPem(text, label) ? [] : [{ where, what: `${file} is no PEM file with a ${label}` }] };
-}
-
-/** The certificate and its key as PEM texts, for machines without files of their own, such as CI. */
-const tlsNames = { certificate: "TLS_CERTIFICATE", key: "TLS_KEY" } as const;
-const pemLabels = { certificate: "CERTIFICATE", key: "PRIVATE KEY" } as const;
-
-/** The certificate and its key: as texts from the environment or the secrets file, which win as every secret does, or from togather:tls. */
-function readTls(
-  { tls }: StackSettings,
-  { blueGreen }: EnvironmentRules,
-  { environment, file }: Pick<SecretSources, "environment" | "file">,
-  projectDirectory: string,
-): { value: Settings["tls"]; problems: Problem[] } {
-  const found = (name: string): { text: string; where: string } | undefined => {
-    const [fromEnvironment, fromFile] = [environment[name] ?? "", file?.values[name] ?? ""];
-    if (fromEnvironment !== "") return { text: fromEnvironment, where: `environment variable ${name}` };
-    return fromFile === "" ? undefined : { text: fromFile, where: `${file?.path ?? ""}: ${name}` };
-  };
-  const texts = { certificate: found(tlsNames.certificate), key: found(tlsNames.key) };
-  // Where nothing serves HTTPS, a variable that is there for another stack is nobody's mistake.
-  if (blueGreen && (texts.certificate !== undefined || texts.key !== undefined)) {
-    const problems = (["certificate", "key"] as const).flatMap((part): Problem[] => {
-      const { text, where } = texts[part] ?? {};
-      const other = tlsNames[part === "key" ? "certificate" : "key"];
-      if (text === undefined || where === undefined) return [{ where: tlsNames[part], what: `is missing, but ${other} is set: a certificate needs its key`, fix: `set both in the environment or the secrets file, or unset ${other}` }];
-      const fix = `${tlsNames[part]} is the text of the PEM file, with its line breaks`;
-      return isPem(text, pemLabels[part]) ? [] : [{ where, what: `is no PEM text with a ${pemLabels[part]}`, fix }];
-    });
-    return { value: { certificate: texts.certificate?.text ?? "", key: texts.key?.text ?? "" }, problems };
-  }
-  if (tls === undefined) return { value: undefined, problems: [] };
-  const certificate = readPem(projectDirectory, "certificateFile", tls.certificateFile, pemLabels.certificate);
-  const key = readPem(projectDirectory, "keyFile", tls.keyFile, pemLabels.key);
-  return { value: { certificate: certificate.text, key: key.text }, problems: [...certificate.problems, ...key.problems] };
-}
-
-const isPem = (text: string, label: string): boolean => new RegExp(`-----BEGIN [A-Z ]*${label}-----\\r?\\n`).test(text);
 
 /** Variables of the server that the deployment sets itself, and that therefore nobody else may. */
 export function reservedVariables({ portVariable }: Pick<StackSettings["source"], "portVariable">): string[] {
@@ -272,7 +228,7 @@ export function loadSettings(sources: SettingsSources): Settings {
     else if (severity === "warn") warnings.push(`${problem.where}: ${problem.what}`);
   };
 
-  const secretsFile = stack.secretsFile === "" ? `.env.${stack.environment}` : stack.secretsFile;
+  const secretsFile = secretsFileOf(stack);
   const file = readSecretsFile(resolve(sources.projectDirectory, secretsFile), secretsFile);
   const { value: found, problems: missing } = resolveSecrets({ environment: sources.environment, file: file.file, config: stack }, { database: stack.database.mode, snapshotCopy: rules.blueGreen && (deployment.value?.database.snapshot_copy ?? null) !== null, server: stack.source.secrets });
   problems.push(...file.problems, ...missing, ...serverProblems(stack), ...databaseProblems(stack));
@@ -321,7 +277,7 @@ export function loadSettings(sources: SettingsSources): Settings {
     });
   }
 
-  const { value: tls, problems: tlsProblems } = readTls(stack, rules, { environment: sources.environment, file: file.file }, sources.projectDirectory);
+  const { value: tls, problems: tlsProblems } = readTls(stack, { environment: sources.environment, file: file.file }, sources.projectDirectory);
   problems.push(...tlsProblems);
   if (tls === undefined) {
     broken(rules.https, {

@@ -67,6 +67,10 @@ export interface SecretSources {
   config: Pick<StackSettings, SecretKey | "secrets">;
 }
 
+/** The secrets file's path, as the operator knows it. */
+export const secretsFileOf = ({ secretsFile, environment }: Pick<StackSettings, "secretsFile" | "environment">): string =>
+  secretsFile === "" ? `.env.${environment}` : secretsFile;
+
 /**
  * Reads a secrets file in dotenv syntax. A missing file is no problem (undefined); one that others can read is.
  * @param shownAs its path in messages.
@@ -88,12 +92,16 @@ export function readSecretsFile(path: string, shownAs: string): { file: SecretSo
   return { file: { path: shownAs, values: parse(text) }, problems };
 }
 
-/** The first place that has a secret. */
-function find(sources: SecretSources, name: string, key: string, inConfig: string | undefined): Pick<FoundSecret, "from" | "value"> | undefined {
+/** The first place that has a secret. @param config its key in the stack's config and what stands there; none where it can't. */
+export function findSecret(
+  { environment, file }: Pick<SecretSources, "environment" | "file">,
+  name: string,
+  config?: { key: string; value: string | undefined },
+): Pick<FoundSecret, "from" | "value"> | undefined {
   const candidates = [
-    { from: `environment variable ${name}`, value: sources.environment[name] ?? "" },
-    { from: `${sources.file?.path ?? ""}: ${name}`, value: sources.file?.values[name] ?? "" },
-    { from: `togather:${key}`, value: inConfig ?? "" },
+    { from: `environment variable ${name}`, value: environment[name] ?? "" },
+    { from: `${file?.path ?? ""}: ${name}`, value: file?.values[name] ?? "" },
+    { from: `togather:${config?.key ?? ""}`, value: config?.value ?? "" },
   ];
   return candidates.find(({ value }) => value !== "");
 }
@@ -110,7 +118,7 @@ export function resolveSecrets(sources: SecretSources, wanted: { database: "bund
     const name = secretNames[key];
     const { example, ...least } = requirements[key];
     const set = `pulumi config set --secret togather:${key} "${example}"`;
-    const found = find(sources, name, key, sources.config[key]);
+    const found = findSecret(sources, name, { key, value: sources.config[key] });
     if (found !== undefined) return { name, ...found, ...least, fix: found.from.startsWith("togather:") ? set : `put a new one there, such as ${example}` };
     if (required) problems.push({ where: `togather:${key}`, what: missing(name), fix: set });
     return undefined;
@@ -130,7 +138,7 @@ export function resolveSecrets(sources: SecretSources, wanted: { database: "bund
   };
   for (const name of wanted.server) {
     const key = `secrets.${name}`;
-    const found = find(sources, name, key, sources.config.secrets[name]);
+    const found = findSecret(sources, name, { key, value: sources.config.secrets[name] });
     const fix = `pulumi config set --secret --path togather:${key}`;
     if (found === undefined) problems.push({ where: `togather:${key}`, what: missing(name), fix });
     else value.server[name] = { name, ...found, fix };

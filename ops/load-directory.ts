@@ -19,7 +19,19 @@ const noRowsBytes = 64;
  * The server's options for a session that loads. Nobody reads the database before it is whole, and the rename that follows is flushed with all before
  * it; and such a session waits while a dump is unpacked, or others make their part.
  */
-export const loadOptions = ["-c synchronous_commit=off", "-c idle_session_timeout=0"];
+const loadOptions = ["-c synchronous_commit=off", "-c idle_session_timeout=0"];
+
+/** psql as it reads a dump from its stdin: it stops at the first error, and tells its SQLSTATE. */
+export function loadingPsql(connection: Connection, { env, signal }: Pick<StepContext, "env" | "signal">) {
+  return execa("psql", ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose", "--file=-"], {
+    extendEnv: false,
+    cancelSignal: signal,
+    reject: false,
+    env: { PATH: env["PATH"], LANG: "C.UTF-8", ...connectionEnvironment(connection, "togather-restore", loadOptions) },
+    stdin: "pipe",
+    stdout: "ignore",
+  });
+}
 
 /** The empty database that a dump is loaded into. */
 export interface LoadTarget {
@@ -58,15 +70,10 @@ async function allowedList(directory: string, list: string, context: StepContext
  */
 async function loadAsText(directory: string, args: readonly string[], connection: Connection, { env, signal }: StepContext): Promise<void> {
   const stop = new AbortController();
-  const options = { extendEnv: false, cancelSignal: AbortSignal.any([signal, stop.signal]), reject: false } as const;
+  const cancelSignal = AbortSignal.any([signal, stop.signal]);
   const environment = { PATH: env["PATH"], LANG: "C.UTF-8" };
-  const writing = execa("pg_restore", ["--format=directory", "--file=-", ...args, directory], { ...options, env: environment, stdin: "ignore", buffer: { stdout: false } });
-  const psql = execa("psql", ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose", "--file=-"], {
-    ...options,
-    env: { ...environment, ...connectionEnvironment(connection, "togather-restore", loadOptions) },
-    stdin: "pipe",
-    stdout: "ignore",
-  });
+  const writing = execa("pg_restore", ["--format=directory", "--file=-", ...args, directory], { extendEnv: false, cancelSignal, reject: false, env: environment, stdin: "ignore", buffer: { stdout: false } });
+  const psql = loadingPsql(connection, { env, signal: cancelSignal });
   // psql gets its end of input only when pg_restore has succeeded: statements that were cut off are none.
   const feeding = pipeline(writing.stdout, withoutNewerSettings(), psql.stdin, { end: false }).catch(() => undefined).then(async () => {
     const broken = await failureOf(writing, "pg_restore");

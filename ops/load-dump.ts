@@ -2,11 +2,9 @@
 import { createReadStream } from "node:fs";
 import { PassThrough, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { execa } from "execa";
-import { connectionEnvironment } from "./connection.ts";
 import type { StepContext } from "./context.ts";
 import { knowsSettings, skipBytes, withoutNewerSettings, withoutSuperuserStatements } from "./dump-filter.ts";
-import { loadDirectory, loadOptions, type LoadTarget } from "./load-directory.ts";
+import { loadDirectory, loadingPsql, type LoadTarget } from "./load-directory.ts";
 import { failureOf } from "./programs.ts";
 import type { Manifest } from "./snapshots.ts";
 import { transferProgress } from "./units.ts";
@@ -25,14 +23,9 @@ export async function loadDump(path: string, manifest: Manifest, target: LoadTar
 
 async function loadFile(path: string, manifest: Manifest, target: LoadTarget, context: StepContext): Promise<void> {
   const { log, signal } = context;
-  const environment = { PATH: context.env["PATH"], LANG: "C.UTF-8" };
   const stop = new AbortController();
-  const program = { extendEnv: false, cancelSignal: AbortSignal.any([signal, stop.signal]), reject: false, stdin: "pipe" } as const;
-  const psql = execa("psql", ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose", "--file=-"], {
-    ...program,
-    env: { ...environment, ...connectionEnvironment(target.connection, "togather-restore", loadOptions) },
-    stdout: "ignore",
-  });
+  const stoppable = { ...context, signal: AbortSignal.any([signal, stop.signal]) };
+  const psql = loadingPsql(target.connection, stoppable);
   let bytes = 0;
   const started = performance.now();
   const counting = new Transform({
@@ -46,7 +39,7 @@ async function loadFile(path: string, manifest: Manifest, target: LoadTarget, co
     log.info(all ? "restore: all rows are in, indexes and constraints are being made" : `restore: ${transferProgress(bytes, manifest.plain_bytes, performance.now() - started)}`);
   }, progressMs);
   try {
-    await withUnpacking(manifest, { ...context, signal: AbortSignal.any([signal, stop.signal]) }, async ({ input, output, failure: unpackingFailure }) => {
+    await withUnpacking(manifest, stoppable, async ({ input, output, failure: unpackingFailure }) => {
       const parts = [
         pipeline(createReadStream(path), input),
         pipeline(output, skipBytes(manifest.roles_bytes), counting, knowsSettings(target.serverVersion) ? new PassThrough() : withoutNewerSettings(), target.superuser ? new PassThrough() : withoutSuperuserStatements(), psql.stdin),

@@ -7,9 +7,7 @@ import { lookAtNode } from "../adopt/look.ts";
 import { deployShNode } from "../adopt/node.ts";
 import { serverEnvironment, templatePath } from "../adopt/server-source.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
-import { findingsText } from "../doctor/doctor.ts";
-import { countFindings } from "../doctor/finding.ts";
-import { exitCodes } from "../exit-codes.ts";
+import { showFindings } from "../doctor/doctor.ts";
 import { Failure } from "../failure.ts";
 import { invocation } from "../output.ts";
 
@@ -29,9 +27,6 @@ export function adoptCommand(program: Command, end: (code: number) => void): voi
         ...nodeFindings(node, settings),
         ...(audit === undefined ? [] : auditFindings(audit, node.names.environmentFile, server.template === undefined ? undefined : templatePath(settings.environment))),
       ];
-      const well = findings.every(({ status }) => status !== "fail");
-      const ending = well ? exitCodes.ok : exitCodes.config;
-      output.result({ ok: well, exitCode: ending.code, findings, serving: node.serving ?? null, audit: audit ?? null }, () => `${findingsText(findings)}\n${countFindings(findings)}. Nothing was changed.`);
-      end(ending.code);
+      end(showFindings(output, findings, { more: { serving: node.serving ?? null, audit: audit ?? null }, closing: ". Nothing was changed." }));
     });
 }

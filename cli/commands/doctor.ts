@@ -2,9 +2,7 @@ import type { Command } from "commander";
 import { project } from "../../toolchain/setup.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
 import { PulumiStack } from "../deploy/pulumi-stack.ts";
-import { examine, findingsText } from "../doctor/doctor.ts";
-import { countFindings } from "../doctor/finding.ts";
-import { exitCodes } from "../exit-codes.ts";
+import { examine, showFindings } from "../doctor/doctor.ts";
 
 export function doctorCommand(program: Command, end: (code: number) => void): void {
   withCommonOptions(program.command("doctor"))
@@ -14,9 +12,6 @@ export function doctorCommand(program: Command, end: (code: number) => void): vo
       const options = command.optsWithGlobals<CommonOptions>();
       const { file, settings, output } = await readContext(options);
       const findings = await examine({ settings, pulumi: await PulumiStack.open(file.stack) }, project);
-      const well = findings.every(({ status }) => status !== "fail");
-      const ending = well ? exitCodes.ok : exitCodes.config;
-      output.result({ ok: well, exitCode: ending.code, findings }, () => `${findingsText(findings)}\n${countFindings(findings)}`);
-      end(ending.code);
+      end(showFindings(output, findings));
     });
 }

@@ -7,9 +7,7 @@ import { ForeignHost } from "../adopt/host.ts";
 import { deployShNode } from "../adopt/node.ts";
 import { serverEnvironment, templatePath } from "../adopt/server-source.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
-import { findingsText } from "../doctor/doctor.ts";
-import { countFindings } from "../doctor/finding.ts";
-import { exitCodes } from "../exit-codes.ts";
+import { showFindings } from "../doctor/doctor.ts";
 import { Failure } from "../failure.ts";
 import { invocation } from "../output.ts";
 import type { PlainSettings } from "../stack-file.ts";
@@ -45,9 +43,6 @@ export function envCommand(program: Command, end: (code: number) => void): void 
       const template = options.template === undefined ? server.template : readLocal(options.template);
       const audit = auditEnvironment(file.text, { ...server, template, source: settings.source });
       const findings = auditFindings(audit, file.name, template === undefined ? undefined : (options.template ?? templatePath(settings.environment)));
-      const well = findings.every(({ status }) => status !== "fail");
-      const ending = well ? exitCodes.ok : exitCodes.config;
-      output.result({ ok: well, exitCode: ending.code, findings, audit }, () => `${findingsText(findings)}\n${countFindings(findings)}`);
-      end(ending.code);
+      end(showFindings(output, findings, { more: { audit } }));
     });
 }

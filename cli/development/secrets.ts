@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { environmentRules } from "../../config/environments.ts";
-import { secretNames, type bundledSecrets } from "../../config/secrets.ts";
+import { secretNames, secretsFileOf, type bundledSecrets } from "../../config/secrets.ts";
 import { ensureSecrets } from "../local-secrets.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 
@@ -16,7 +16,7 @@ export function ensureDevelopmentSecrets(
   environment: NodeJS.ProcessEnv,
 ): { names: string[]; file: string } | undefined {
   if (environmentRules[settings.environment].blueGreen || settings.database.mode === "external") return undefined;
-  const shownAs = settings.secretsFile === "" ? `.env.${settings.environment}` : settings.secretsFile;
+  const shownAs = secretsFileOf(settings);
   const isGiven = (key: (typeof bundledSecrets)[number]): boolean => Boolean(environment[secretNames[key]]) || file.has(key);
   const names = ensureSecrets(join(project, shownAs), { isGiven, comment: "Made by togather up for development on this machine. Never commit it." });
   return names.length === 0 ? undefined : { names, file: shownAs };

@@ -1,8 +1,9 @@
 import { styleText } from "node:util";
 import type { DeployContext } from "../context.ts";
-import { columns } from "../output.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { columns, type Output } from "../output.ts";
 import { databaseFindings } from "./database.ts";
-import { fail, type Finding } from "./finding.ts";
+import { countFindings, fail, type Finding } from "./finding.ts";
 import { hostFindings } from "./host.ts";
 import { pulumiFindings } from "./pulumi.ts";
 import { examineSettings, tlsFindings } from "./settings.ts";
@@ -39,4 +40,12 @@ export function findingsText(findings: readonly Finding[]): string {
   return findings
     .flatMap(({ expected, fix }, index) => [lines[index] ?? "", ...(expected === undefined ? [] : [`        expected: ${expected}`]), ...(fix === undefined ? [] : [`        → ${fix}`])])
     .join("\n");
+}
+
+/** Shows what a command that only looks has found. @returns its exit code: a warning is no failure. */
+export function showFindings(output: Output, findings: readonly Finding[], { more = {}, closing = "" }: { more?: object; closing?: string } = {}): number {
+  const well = findings.every(({ status }) => status !== "fail");
+  const { code } = well ? exitCodes.ok : exitCodes.config;
+  output.result({ ok: well, exitCode: code, findings, ...more }, () => `${findingsText(findings)}\n${countFindings(findings)}${closing}`);
+  return code;
 }

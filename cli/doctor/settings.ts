@@ -1,9 +1,9 @@
 import { resolve } from "node:path";
-import { existsSync, readFileSync } from "node:fs";
 import { certificateProblems, describeCertificate } from "../../config/certificate.ts";
 import { loadSettings, type Settings } from "../../config/load.ts";
 import { SettingsError, type Problem } from "../../config/problems.ts";
-import { secretNames } from "../../config/secrets.ts";
+import { readSecretsFile, secretNames, secretsFileOf } from "../../config/secrets.ts";
+import { readTls, tlsNames } from "../../config/tls.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 
@@ -16,7 +16,7 @@ export interface DecryptedConfig {
 const isAboutSecret = ({ where }: Problem): boolean =>
   Object.entries(secretNames).some(([key, name]) => where.includes(key) || where.includes(name)) || /^\.env|^togather:secrets/.test(where);
 /** The certificate has a check of its own. */
-const isAboutTls = ({ where }: Problem): boolean => where.startsWith("togather:tls.");
+const isAboutTls = ({ where }: Problem): boolean => where.startsWith("togather:tls.") || Object.values(tlsNames).some((name) => where.endsWith(name));
 
 /** All settings as a deployment reads them: the stack file, deployment.yml and the secrets; and what is wrong with them. */
 export function examineSettings(config: DecryptedConfig | string, project: string): { settings: Settings | undefined; findings: Finding[] } {
@@ -30,7 +30,7 @@ export function examineSettings(config: DecryptedConfig | string, project: strin
     ({ problems } = error);
   }
   const finding = (check: string, { where, what, fix }: Problem): Finding => ({ check, status: "fail", found: `${where}: ${what}`, ...(fix === undefined ? {} : { fix }) });
-  const secrets = problems.filter(isAboutSecret);
+  const secrets = problems.filter((problem) => isAboutSecret(problem) && !isAboutTls(problem));
   const others = problems.filter((problem) => !isAboutSecret(problem) && !isAboutTls(problem));
   const findings = [
     ...(others.length === 0 ? [ok("settings", "valid")] : others.map((problem) => finding("settings", problem))),
@@ -40,14 +40,15 @@ export function examineSettings(config: DecryptedConfig | string, project: strin
   return { settings, findings };
 }
 
-/** Certificate and key. */
-export function tlsFindings({ tls }: Pick<PlainSettings, "tls">, project: string): Finding[] {
-  if (tls === undefined) return [];
-  const files = [tls.certificateFile, tls.keyFile].map((file) => resolve(project, file));
-  const missing = files.find((file) => !existsSync(file));
-  if (missing !== undefined) return [fail("tls", `${missing} does not exist`, "a PEM file", "togather:tls.certificateFile and .keyFile name files on this machine")];
-  const [certificate = "", key = ""] = files.map((file) => readFileSync(file, "utf8"));
-  const problems = certificateProblems({ certificate, key });
-  if (problems.length === 0) return [ok("tls", describeCertificate(certificate))];
+/** Certificate and key, from where a deployment takes them. */
+export function tlsFindings(settings: Pick<PlainSettings, "tls" | "environment" | "secretsFile">, project: string, environment = process.env): Finding[] {
+  const { file } = readSecretsFile(resolve(project, secretsFileOf(settings)), secretsFileOf(settings));
+  const { value: pair, problems: unread } = readTls(settings, { environment, file }, project);
+  const files = `togather:tls.certificateFile and .keyFile name files on this machine, or ${tlsNames.certificate} and ${tlsNames.key} have their texts`;
+  const [first] = unread;
+  if (first !== undefined) return [fail("tls", `${first.where}: ${first.what}`, "a certificate and its key, PEM", first.fix ?? files)];
+  if (pair === undefined) return [];
+  const problems = certificateProblems(pair);
+  if (problems.length === 0) return [ok("tls", describeCertificate(pair.certificate))];
   return problems.map(({ severity, what, fix }) => (severity === "broken" || what.includes("expired") ? fail : warn)("tls", what, "a pair that is valid for two more weeks", fix));
 }

@@ -60,17 +60,23 @@ describe("the doctor", () => {
 
   it("looks at certificate and key", async () => {
     const tls = { certificateFile: "c.pem", keyFile: "k.pem" };
-    expect(tlsFindings({ tls: undefined }, directory)).toEqual([]);
-    expect(tlsFindings({ tls }, directory)).toMatchObject([{ status: "fail", found: expect.stringContaining("does not exist") as string }]);
+    const stack = { environment: "staging", secretsFile: "" } as const;
+    expect(tlsFindings({ ...stack, tls: undefined }, directory)).toEqual([]);
+    expect(tlsFindings({ ...stack, tls }, directory)).toMatchObject([{ status: "fail", found: expect.stringContaining("does not exist") as string }]);
     const check = async (days: Parameters<typeof certificatePair>[0]): Promise<string[]> => {
       const { certificate, key } = await certificatePair(days);
       writeFileSync(join(directory, "c.pem"), certificate);
       writeFileSync(join(directory, "k.pem"), key);
-      return statuses(tlsFindings({ tls }, directory));
+      return statuses(tlsFindings({ ...stack, tls }, directory));
     };
     expect(await check({})).toEqual(["tls: ok"]);
     expect(await check({ until: 5 })).toEqual(["tls: warn"]);
     expect(await check({ from: -5, until: -1 })).toEqual(["tls: fail"]);
+    // As a CI machine has it, which has no files: what the deployment takes is what is looked at.
+    const { certificate, key } = await certificatePair({ until: 5 });
+    const elsewhere = { ...stack, tls: { certificateFile: "none.pem", keyFile: "none.pem" } };
+    expect(statuses(tlsFindings(elsewhere, directory, { TLS_CERTIFICATE: certificate, TLS_KEY: key }))).toEqual(["tls: warn"]);
+    expect(statuses(tlsFindings({ ...stack, tls: undefined }, directory, { TLS_CERTIFICATE: certificate }))).toEqual(["tls: fail"]);
   });
 
   it("looks for the commits of the slots, and at what is not committed", async () => {

@@ -1,0 +1,64 @@
+import { existsSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { environmentRules } from "./environments.ts";
+import type { Problem } from "./problems.ts";
+import { findSecret, type SecretSources } from "./secrets.ts";
+import type { StackSettings } from "./stack-settings.ts";
+
+/** A certificate, with its chain, and its key: PEM texts. */
+export interface TlsPair {
+  certificate: string;
+  key: string;
+}
+
+/** The PEM texts by themselves, in the environment or the secrets file: for machines without files of their own, such as CI. */
+export const tlsNames = { certificate: "TLS_CERTIFICATE", key: "TLS_KEY" } as const;
+const parts = ["certificate", "key"] as const;
+const labels = { certificate: "CERTIFICATE", key: "PRIVATE KEY" } as const;
+
+const isPem = (text: string, part: keyof TlsPair): boolean =>
+  new RegExp(`-----BEGIN [A-Z ]*${labels[part]}-----\\r?\\n`).test(text);
+
+/** A file of `togather:tls`. */
+function readFile(projectDirectory: string, part: keyof TlsPair, file: string): { text: string; problems: Problem[] } {
+  const path = resolve(projectDirectory, file);
+  const where = `togather:tls.${part}File`;
+  if (!existsSync(path)) return { text: "", problems: [{ where, what: `${file} does not exist, expected a PEM file` }] };
+  const text = readFileSync(path, "utf8");
+  const problem = { where, what: `${file} is no PEM file with a ${labels[part]}` };
+  return { text, problems: isPem(text, part) ? [] : [problem] };
+}
+
+/** A text where its variable is. */
+function readVariable(sources: TlsSources, part: keyof TlsPair): { text: string; problems: Problem[] } {
+  const name = tlsNames[part];
+  const other = tlsNames[part === "key" ? "certificate" : "key"];
+  const found = findSecret(sources, name);
+  if (found === undefined) {
+    const fix = `set both in the environment or the secrets file, or unset ${other}`;
+    return { text: "", problems: [{ where: name, what: `is missing, but ${other} is set: a certificate needs its key`, fix }] };
+  }
+  const fix = `${name} is the text of the PEM file, with its line breaks`;
+  const problem = { where: found.from, what: `is no PEM text with a ${labels[part]}`, fix };
+  return { text: found.value, problems: isPem(found.value, part) ? [] : [problem] };
+}
+
+type TlsSources = Pick<SecretSources, "environment" | "file">;
+
+/**
+ * The certificate and its key: as texts from the environment or the secrets file, which win as every secret does, or the
+ * files of `togather:tls`. Undefined where there are none. Whether they are any good is for `certificateProblems`.
+ */
+export function readTls(
+  { tls, environment }: Pick<StackSettings, "tls" | "environment">,
+  sources: TlsSources,
+  projectDirectory: string,
+): { value: TlsPair | undefined; problems: Problem[] } {
+  // Where nothing serves HTTPS, a variable that is there for another stack is nobody's mistake.
+  const byVariable = environmentRules[environment].blueGreen && parts.some((part) => findSecret(sources, tlsNames[part]) !== undefined);
+  if (!byVariable && tls === undefined) return { value: undefined, problems: [] };
+  const [certificate, key] = parts.map((part) =>
+    byVariable || tls === undefined ? readVariable(sources, part) : readFile(projectDirectory, part, tls[`${part}File`]),
+  ) as [ReturnType<typeof readFile>, ReturnType<typeof readFile>];
+  return { value: { certificate: certificate.text, key: key.text }, problems: [...certificate.problems, ...key.problems] };
+}
