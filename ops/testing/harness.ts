@@ -1,9 +1,10 @@
 /** For integration tests: a network, a PostgreSQL and a state directory of one's own, and steps run as Pulumi runs them. */
 import { randomBytes } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { execa, type ResultPromise } from "execa";
 import type { StepName, StepRequest, StepResult } from "../contract.ts";
 import { bundledImageDigest, bundledImageTag, projectDirectory, type BundledImage } from "../image.ts";
@@ -135,8 +136,16 @@ export class Harness {
 
   /** Command lines of all processes on this machine, those in containers too. */
   async commandLines(): Promise<string> {
-    const lines: string[] = [];
-    for (const pid of await readdir("/proc")) if (/^\d+$/.test(pid)) lines.push(await readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => ""));
+    // Others get their turn between two looks; a look itself is in one piece, and so over before a short process is.
+    await setImmediate();
+    const lines = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "latin1");
+      } catch {
+        // It has ended meanwhile.
+        return "";
+      }
+    });
     return lines.join("\n");
   }
 
