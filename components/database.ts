@@ -3,6 +3,7 @@ import * as docker from "@pulumi/docker";
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 import { formatDatabaseUrl } from "../ops/connection.ts";
+import { extensionTableRights } from "../ops/extension-table-rights.ts";
 import { containerLabels, containerLogging } from "./host.ts";
 
 export interface DatabaseArgs {
@@ -25,6 +26,8 @@ export interface DatabaseArgs {
 
 const databaseName = "togather";
 const port = 5432;
+/** Tables of extensions in which servers keep rows of their own. They are the superuser's, who makes the extension. */
+const extensionTables: Readonly<Partial<Record<string, readonly string[]>>> = { postgis: ["spatial_ref_sys"] };
 
 export function databaseContainer(name: string): string {
   return `togather-${name}-db`;
@@ -100,11 +103,19 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
     );
     const ready: pulumi.Resource[] = [database];
     for (const extension of args.extensions) {
+      const made = new postgresql.Extension(
+        `${name}-extension-${extension}`,
+        { name: extension, database: database.name },
+        { ...within, retainOnDelete: args.protectData },
+      );
+      ready.push(made);
+      const tables = extensionTables[extension];
+      if (tables === undefined) continue;
       ready.push(
-        new postgresql.Extension(
-          `${name}-extension-${extension}`,
-          { name: extension, database: database.name },
-          { ...within, retainOnDelete: args.protectData },
+        new postgresql.Grant(
+          `${name}-owner-${extension}`,
+          { role: owner.name, database: database.name, schema: "public", objectType: "table", objects: [...tables], privileges: [...extensionTableRights] },
+          { ...within, dependsOn: [container, made] },
         ),
       );
     }

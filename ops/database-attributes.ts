@@ -1,6 +1,8 @@
 /** What belongs to a database and is in no dump of its contents: rights, settings, limits, its comment. */
 import pg from "pg";
 import type { DatabaseServer } from "./database-server.ts";
+import { copyExtensionRights } from "./extension-tables.ts";
+import { connect } from "./sql.ts";
 
 const id = pg.escapeIdentifier;
 const text = pg.escapeLiteral;
@@ -13,7 +15,8 @@ function setting(entry: string): string {
 }
 
 /** Gives a database what another one has. */
-export async function copyDatabaseAttributes({ client, superuser }: DatabaseServer, from: string, to: string): Promise<void> {
+export async function copyDatabaseAttributes(server: DatabaseServer, from: string, to: string): Promise<void> {
+  const { client, superuser } = server;
   const target = `DATABASE ${id(to)}`;
   const { rows } = await client.query<{ limit: number; comment: string | null; has_acl: boolean }>(
     "SELECT datconnlimit AS limit, shobj_description(oid, 'pg_database') AS comment, datacl IS NOT NULL AS has_acl FROM pg_database WHERE datname = $1",
@@ -38,4 +41,20 @@ export async function copyDatabaseAttributes({ client, superuser }: DatabaseServ
   // Only a superuser may set something for another role.
   for (const { role, entry } of settings) if (role === null || superuser) statements.push(role === null ? `ALTER ${target} ${setting(entry)}` : `ALTER ROLE ${id(role)} IN ${target} ${setting(entry)}`);
   for (const statement of statements) await client.query(statement);
+  // An extension's tables are a superuser's, and so is what they are open to.
+  if (superuser) await openExtensionTables(server, from, to);
+}
+
+async function openExtensionTables({ connection }: DatabaseServer, from: string, to: string): Promise<void> {
+  const clients: pg.Client[] = [];
+  const open = async (database: string): Promise<pg.Client> => {
+    const client = await connect({ ...connection, database }, "togather-restore");
+    clients.push(client);
+    return client;
+  };
+  try {
+    await copyExtensionRights(await open(from), await open(to));
+  } finally {
+    await Promise.all(clients.map((one) => one.end().catch(() => undefined)));
+  }
 }

@@ -1,9 +1,10 @@
 /** Pending migrations, run on a copy of the data first: whether they work there, how long they take, and what they lock, rewrite and add. */
 import type pg from "pg";
-import type { Connection } from "./connection.ts";
+import { parseDatabaseUrl, type Connection } from "./connection.ts";
 import type { StepContext } from "./context.ts";
 import type { StepRequest, StepResult } from "./contract.ts";
 import { StepError } from "./errors.ts";
+import { refusedExtensionTable } from "./extension-tables.ts";
 import { migrateRiver, migrateUp, type MigrationFiles } from "./golang-migrate.ts";
 import { waiting, watchLocks } from "./lock-watch.ts";
 import { describeFailure, failedLine, type MigrationFile } from "./migrations.ts";
@@ -61,9 +62,10 @@ async function rehearseFile(rehearsal: Rehearsal, file: MigrationFile, context: 
   if (value.failed || schema.dirty || schema.version !== file.version) {
     const { message } = describeFailure(value.stderr);
     const line = failedLine(value.stderr);
+    const refused = await refusedExtensionTable(watcher, { role: connection.user, database: parseDatabaseUrl(context.env["DATABASE_URL"]).database, message });
     throw new StepError(
       `migration ${file.file}${line === undefined ? "" : `, line ${line}`} (file ${todo.indexOf(file) + 1} of ${todo.length}) fails on a copy of the data: ${message}. The database itself was not touched; what serves goes on`,
-      { hint: "correct the file, commit it and release that commit" },
+      { hint: refused ?? "correct the file, commit it and release that commit" },
     );
   }
   const after = await storage(watcher);

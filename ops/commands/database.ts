@@ -4,6 +4,7 @@ import type { Connection } from "../connection.ts";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { StepError } from "../errors.ts";
+import { closedExtensionTables, grantOnTables } from "../extension-tables.ts";
 import { describeDatabase, withDatabase } from "../sql.ts";
 
 /** The oldest server that PostgreSQL's own developers still mend. */
@@ -22,18 +23,22 @@ interface Seen {
   schema: string | null;
   standby: boolean;
   extensions: string[];
+  /** golang-migrate has been here. */
+  migrated: boolean;
+  /** Tables of the wanted extensions into which the role may not write. */
+  closed: string[];
 }
 
-async function look(client: pg.Client): Promise<Seen> {
+async function look(client: pg.Client, wanted: readonly string[]): Promise<Seen> {
   const { rows } = await client.query<Seen>(`
     SELECT pg_postmaster_start_time()::text AS server, current_database() AS database, current_setting('server_version') AS version,
            current_setting('server_version_num')::int / 10000 AS major, current_user::text AS role,
            (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
            current_schema()::text AS schema, coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS creates,
-           pg_is_in_recovery() AS standby, (SELECT coalesce(array_agg(extname::text), '{}') FROM pg_extension) AS extensions`);
+           pg_is_in_recovery() AS standby, to_regclass('schema_migrations') IS NOT NULL AS migrated, (SELECT coalesce(array_agg(extname::text), '{}') FROM pg_extension) AS extensions`);
   const row = rows[0];
   if (row === undefined) throw new StepError("the database told nothing about itself");
-  return row;
+  return { ...row, closed: await closedExtensionTables(client, row.role, wanted) };
 }
 
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
@@ -63,6 +68,11 @@ function ownerProblems(owner: Seen, extensions: readonly string[], dump: number)
   return problems;
 }
 
+/** Migrations that add rows to an extension's table would be refused. */
+function closedProblem({ role, database, closed }: Seen): { what: string; fix: string } {
+  return { what: `the role ${role} may not write to ${closed.join(", ")}, of an extension`, fix: `as a superuser of ${database}: ${grantOnTables(closed, role)}` };
+}
+
 function superuserProblem({ role }: Seen): { what: string; fix: string } {
   return {
     what: `the server's role ${role} is a SUPERUSER: whoever gets into the server could do anything to the database and its machine`,
@@ -75,7 +85,7 @@ export async function run(request: StepRequest<"database">, context: StepContext
   const { log, signal, env } = context;
   const started = performance.now();
   const ask = (variable: "DATABASE_URL" | "MIGRATION_DATABASE_URL"): Promise<{ seen: Seen; connection: Connection }> =>
-    withDatabase({ url: env[variable], variable, applicationName: "togather-database", signal }, async (client, connection) => ({ seen: await look(client), connection }));
+    withDatabase({ url: env[variable], variable, applicationName: "togather-database", signal }, async (client, connection) => ({ seen: await look(client, request.extensions), connection }));
   const app = await ask("DATABASE_URL");
   const owner = env["MIGRATION_DATABASE_URL"] === env["DATABASE_URL"] ? app : await ask("MIGRATION_DATABASE_URL");
   if (owner.seen.server !== app.seen.server || owner.seen.database !== app.seen.database) {
@@ -84,6 +94,12 @@ export async function run(request: StepRequest<"database">, context: StepContext
     });
   }
   const problems = ownerProblems(owner.seen, request.extensions, await dumpMajor(context));
+  if (owner.seen.closed.length > 0 && !owner.seen.standby) {
+    const { what, fix } = closedProblem(owner.seen);
+    // Where migrations have run without, a server may well never need it.
+    if (!owner.seen.migrated) problems.push({ what, fix: `${fix} (or leave the extension out of togather:database.extensions)` });
+    else log.warn(`database: ${what}; a migration that does will be refused`, { hint: fix });
+  }
   if (app.seen.superuser && request.superuser === "error") problems.push(superuserProblem(app.seen));
   if (app.seen.superuser && request.superuser === "warn") log.warn(superuserProblem(app.seen).what);
   if (problems.length > 0) {

@@ -6,6 +6,7 @@ import type { Connection } from "../connection.ts";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { StepError } from "../errors.ts";
+import { refusedExtensionTable } from "../extension-tables.ts";
 import { migrateRiver, migrateUp, withMigrationFiles, type MigrationFiles } from "../golang-migrate.ts";
 import { reviewFindings } from "../migration-findings.ts";
 import { takeMigrationLock } from "../migration-lock.ts";
@@ -82,7 +83,9 @@ async function explainFailure(run: Run, stderr: string, before: SchemaVersion): 
     else await client.query("UPDATE schema_migrations SET version = $1, dirty = false WHERE version = $2 AND dirty", [previous, after.version]);
     const kept = todo.indexOf(failed);
     const what = `migration ${place} failed: ${message}. It was rolled back as a whole; the schema is at version ${previous ?? "none"} and clean${kept === 0 ? "" : `, with ${kept} new ${kept === 1 ? "file" : "files"} applied`}.`;
-    throw sqlState === lockNotAvailable ? new LockNotHad(what, { hint: lockHint }) : new StepError(what, { hint: "correct the file, commit it and release that commit" });
+    if (sqlState === lockNotAvailable) throw new LockNotHad(what, { hint: lockHint });
+    const refused = await refusedExtensionTable(client, { role: connection.user, database: connection.database, message });
+    throw new StepError(what, { hint: refused ?? "correct the file, commit it and release that commit" });
   }
   const invalid = await invalidIndexes(client);
   const why = sqlState === undefined ? "the connection ended before the server could tell" : "it holds statements that are no part of a transaction";

@@ -14,6 +14,8 @@ describe("a deployment of production", () => {
 
   beforeAll(async () => {
     stack = await TestStack.create("production");
+    // As servers do for images of PostGIS without its rows: into a table that is the extension's.
+    stack.addMigration("000005_spatial_reference", addReference(4326), "SELECT 1;");
     v1 = await stack.commit("v1.0.0");
     stack.set({ slots: { blue: v1 }, activeSlot: "blue" });
   });
@@ -21,6 +23,7 @@ describe("a deployment of production", () => {
     await stack.remove();
   });
 
+  const addReference = (srid: number): string => `INSERT INTO spatial_ref_sys (srid, auth_name, auth_srid, srtext, proj4text) VALUES (${srid}, 'own', ${srid}, '', '') ON CONFLICT DO NOTHING;`;
   const health = () => stack.secureGet("/health");
   const startSecureLoad = () => startLoad(stack.ports.https, 4, 20, true);
 
@@ -83,6 +86,8 @@ describe("a deployment of production", () => {
 
   it("releases into the idle slot under load, and loses nothing", async () => {
     stack.edit("server/main.go", "package main", "package main // second release");
+    // On a restore of the snapshot first: there too it may.
+    stack.addMigration("000006_own_reference", addReference(990001), "DELETE FROM spatial_ref_sys WHERE srid = 990001;");
     v2 = await stack.commit("v2.0.0");
     const before = await stack.containers();
     stack.set({ slots: { blue: v1, green: v2 }, activeSlot: "green" });
@@ -98,6 +103,8 @@ describe("a deployment of production", () => {
     const after = await stack.containers();
     for (const [name, id] of before) expect(after.get(name), name).toBe(id);
     expect((await health()).body).toMatchObject({ version: "v2.0.0", status: "healthy" });
+    expect(await stack.query("select string_agg(auth_name, ',' order by srid desc) from spatial_ref_sys where srid in (4326, 990001)")).toBe("own,EPSG");
+    expect(await stack.query("select relacl from pg_class where relname = 'spatial_ref_sys'")).toMatch(/=r\/postgres.*togather_owner=arwd\/postgres/);
   });
 
   it("rolls back by flipping: three resources, no container touched, nothing lost", async () => {

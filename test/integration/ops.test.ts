@@ -276,6 +276,36 @@ describe("migrate", () => {
     expect(corrected.result).toMatchObject({ from: 2, to: 4, applied: ["3_c.up.sql", "4_d.up.sql"] });
   });
 
+  it("is told what opens an extension's table, before anything changes where nothing has run yet, and where a file fails", async () => {
+    await harness.sql("CREATE ROLE mapper LOGIN PASSWORD 'mapper-password'");
+    await harness.sql("CREATE DATABASE maps OWNER mapper");
+    await harness.sql("CREATE EXTENSION postgis", "maps");
+    const url = harness.url("maps", { name: "mapper", password: "mapper-password" });
+    const database = (extensions: string[]): ReturnType<typeof run<"database">> => run("database", { release, extensions, superuser: "warn" }, { DATABASE_URL: url, MIGRATION_DATABASE_URL: url });
+    const grant = 'as a superuser of maps: GRANT SELECT, INSERT, UPDATE, DELETE ON public.spatial_ref_sys TO "mapper";';
+    const looked = await database(["postgis"]);
+    expect([looked.exitCode, looked.stderr]).toEqual([1, expect.stringContaining("the role mapper may not write to public.spatial_ref_sys, of an extension. Nothing was changed")]);
+    expect(looked.stderr).toContain(`${grant} (or leave the extension out of togather:database.extensions)`);
+    expect((await database([])).exitCode).toBe(0);
+
+    const own = { "1_a.up.sql": "CREATE TABLE a (id int);" };
+    const more = { ...own, "2_place.up.sql": "INSERT INTO spatial_ref_sys (srid, auth_name, auth_srid, srtext, proj4text) VALUES (990001, 'own', 1, '', '') ON CONFLICT DO NOTHING;" };
+    expect((await migrate(own, url)).exitCode).toBe(0);
+    const refused = await migrate(more, url);
+    expect(refused.stderr).toMatch(/2_place\.up\.sql.* failed: ERROR: permission denied for table spatial_ref_sys/);
+    expect(refused.stderr).toContain('as a superuser of the database maps: GRANT SELECT, INSERT, UPDATE, DELETE ON public.spatial_ref_sys TO "mapper"; then the same again');
+    expect(refused.stderr).not.toContain("correct the file");
+    // What has migrated without goes on.
+    const warned = await database(["postgis"]);
+    expect([warned.exitCode, warned.stderr]).toEqual([0, expect.stringMatching(/WARN .*may not write to public\.spatial_ref_sys/)]);
+
+    await harness.sql(grant.slice(grant.indexOf("GRANT")), "maps");
+    const opened = await database(["postgis"]);
+    expect([opened.exitCode, opened.stderr]).toEqual([0, expect.not.stringContaining("spatial_ref_sys")]);
+    expect((await migrate(more, url)).result).toMatchObject({ to: 2 });
+    expect(await harness.sql("SELECT count(*) FROM spatial_ref_sys WHERE srid = 990001", "maps")).toBe("1");
+  });
+
   it("leaves the very first file's failure as an empty schema", async () => {
     const url = await harness.database("firstfails");
     const { stderr } = await migrate({ "1_a.up.sql": "CREATE TABLE a (); SELECT 1/0;" }, url);

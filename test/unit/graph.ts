@@ -104,6 +104,7 @@ export async function runProgram(config: Record<string, unknown>, last?: Serving
           case "postgresql:index/role:Role":
           case "postgresql:index/database:Database":
           case "postgresql:index/extension:Extension":
+          case "postgresql:index/grant:Grant":
           case "postgresql:index/defaultPrivileges:DefaultPrivileges":
           case "pulumi:providers:docker":
           case "pulumi:providers:postgresql":
