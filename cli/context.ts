@@ -1,7 +1,9 @@
 import { Option, type Command } from "commander";
 import { project } from "../toolchain/setup.ts";
+import { servingSlot } from "../ops/client/serving-slot.ts";
 import { PulumiStack, selectedStack } from "./deploy/pulumi-stack.ts";
 import type { Before } from "../config/plan.ts";
+import { isDevelopment } from "./development/refuse.ts";
 import { Failure } from "./failure.ts";
 import { Output } from "./output.ts";
 import { StackFile, type PlainSettings } from "./stack-file.ts";
@@ -53,11 +55,22 @@ export async function readContext(options: CommonOptions): Promise<ReadContext> 
   return { file, settings: file.settings(), output };
 }
 
+/**
+ * What a deployment starts from: what the last one has left, and what serves by the router's own answer, which may be another
+ * slot since. A host that does not answer is the run's own error.
+ */
+async function beforeNow(pulumi: PulumiStack, settings: PlainSettings): ReturnType<PulumiStack["before"]> {
+  const [before, now] = await Promise.all([pulumi.before(), isDevelopment(settings) ? undefined : servingSlot(settings.name, settings.host).catch(() => undefined)]);
+  if (now === undefined || before.outputs === undefined) return before;
+  const { slot, release } = now;
+  return { ...before, serving: { slot, release }, slots: { ...before.slots, [slot]: release } };
+}
+
 /** Reads what the last deployment has left. Makes nothing: see `ready`. */
 export async function deployContext(options: DeployOptions): Promise<DeployContext> {
   const read = await readContext(options);
   const pulumi = await PulumiStack.open(read.file.stack);
-  const before = await pulumi.before();
+  const before = await beforeNow(pulumi, read.settings);
   return { ...read, pulumi, before, exists: before.outputs !== undefined };
 }
 

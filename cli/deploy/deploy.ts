@@ -11,7 +11,7 @@ import { isDevelopment } from "../development/refuse.ts";
 import { examine, findingsText } from "../doctor/doctor.ts";
 import { countFindings, type Finding } from "../doctor/finding.ts";
 import { exitCodes, type Ending } from "../exit-codes.ts";
-import { look } from "../host/look.ts";
+import { look, type HostReport } from "../host/look.ts";
 import { columns, invocation, type Output } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import { areStale, describeLock, heldText, isLocked, locksIn } from "./backend-lock.ts";
@@ -153,6 +153,18 @@ async function servingNow(settings: PlainSettings, before: Before): Promise<{ se
   }
 }
 
+/** What is wrong with what serves after a run that had no traffic to move, by the router's own answer; undefined when it is as the run says. */
+export function unlikeRouter({ router }: Pick<HostReport, "router">, wanted: SlotName, name: string): string | undefined {
+  if (router.state !== "running") return `nothing serves: the router's container ${router.state === undefined ? "is not there" : `is ${router.state}`}`;
+  if (router.slot === undefined) return `nothing serves: the router has no slot to send requests to (${router.health?.detail ?? "no answer"})`;
+  if (router.slot !== wanted) return `the router sends requests to ${router.slot}, not to ${wanted}`;
+  const { health } = router;
+  if (health === undefined || health.status === "no answer" || (health.status === "unhealthy" && health.version === undefined)) {
+    return `the router sends requests to ${wanted}, which does not answer (${health?.detail ?? "no answer"}): docker logs togather-${name}-${wanted}`;
+  }
+  return undefined;
+}
+
 /** What can be done after a failure. */
 function wayOut(deployment: Deployment, settings: PlainSettings, ending: Ending, deploymentId: string | undefined): string[] {
   const { file, before } = deployment;
@@ -169,6 +181,11 @@ function wayOut(deployment: Deployment, settings: PlainSettings, ending: Ending,
     `${file.name} says what is wanted: ${wanted}.`,
     columns(commands.map(([command, what]) => [`  → ${command}`, what])),
   ];
+}
+
+/** What can be done when all was done, and the router does not answer so. */
+function stillOff(stack: string): string[] {
+  return [columns([[`  → ${invocation(`status --stack ${stack}`)}`, "shows what is down"], [`  → ${invocation(`up --stack ${stack}`)}`, "looks again at what is to serve"]])];
 }
 
 /** What can be done after traffic was sent back: the file says again what serves, and the release stays in its slot to be looked at. */
@@ -264,15 +281,19 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const badly = findings.filter(({ status }) => status !== "ok");
   if (findings.length > 0) output.say(`Checks: ${countFindings(findings)}${badly.length === 0 ? "" : `\n${findingsText(badly)}`}`);
   const foreseen = end.ok && badly.some(({ status }) => status === "fail");
-  const ending = foreseen ? "config" : endingOf(end, tracker);
+  const runEnding = foreseen ? "config" : endingOf(end, tracker);
   const { failed, diagnostics } = tracker;
   const errors = [errorText(failed?.errors ?? []), errorText(diagnostics.errors), failed || diagnostics.errors.length > 0 ? "" : isLocked(end.said) ? heldText(locksIn(end.said), invocation(`unlock --force --stack ${file.stack}`)) : errorText([end.said])].filter((text) => text !== "" && !end.ok).map((text) => redactor.text(text));
   const warnings = [...new Set(diagnostics.warnings)].map((warning) => redactor.text(warning));
   warnings.forEach((warning) => { output.warn(warning); });
   const outputs: StackOutputs | undefined = end.ok && !dryRun ? await pulumi.outputs() : undefined;
+  const ran = (wanted: string): boolean => tracker.phases.some(({ phase }) => phase === wanted);
+  // A switch has asked the router itself.
+  const report = outputs === undefined || isDevelopment(settings) || (ran("switch") && ran("record")) ? undefined : await look(settings);
+  const unlike = report === undefined || ran("switch") ? undefined : unlikeRouter(report, settings.activeSlot, settings.name);
+  if (unlike !== undefined) errors.push(unlike);
   // Pulumi has no reason to record again what it has recorded.
-  if (outputs !== undefined && !isDevelopment(settings) && !tracker.phases.some(({ phase }) => phase === "record")) {
-    const report = await look(settings);
+  if (outputs !== undefined && report !== undefined && !ran("record")) {
     const request = isStateLost(report) ? recordOf(settings, report, outputs) : undefined;
     if (request !== undefined) {
       await rebuildState(request, settings.host);
@@ -281,13 +302,14 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   }
   // Where traffic was sent back to is known for sure, and by nobody better than the router.
   const now = end.ok || dryRun ? { sentence: "", serving: outputs?.serving ?? before.serving } : await servingNow(settings, before);
+  const ending = unlike === undefined ? runEnding : "other";
   const putRight = ending === "rolledBack" && now.serving !== undefined && now.serving.slot !== settings.activeSlot;
   if (putRight && now.serving !== undefined) {
     file.setActiveSlot(now.serving.slot);
     file.save();
   }
   const result: DeploymentResult = {
-    ok: end.ok && !foreseen,
+    ok: end.ok && !foreseen && unlike === undefined,
     ending,
     exitCode: exitCodes[ending].code,
     dryRun,
@@ -295,7 +317,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
     ...(dryRun ? { migrations: migrations ?? null, checks: findings } : {}),
     // A run that had nothing to do belongs to the deployment before it.
     deploymentId: dryRun ? undefined : (tracker.deploymentId ?? outputs?.deploymentId),
-    serving: now.serving,
+    serving: unlike === undefined ? now.serving : report?.router.slot && { slot: report.router.slot },
     url: outputs?.httpsUrl ?? outputs?.url,
     phases: tracker.phases.map(({ phase, subject, status, startedAt, endedAt, detail }) => ({ phase, subject, status, durationMs: (endedAt ?? startedAt) - startedAt, detail })),
     changes: end.changes,
@@ -304,12 +326,13 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
     warnings,
   };
   output.result(result, () => {
+    if (unlike !== undefined) return ["", `FAILED: ${unlike}.`, ...stillOff(file.stack)].join("\n");
     if (end.ok) return dryRun ? previewText(result, tracker) : isDevelopment(settings) ? developmentSuccess(result, settings.name, started) : successText(result, outputs, started);
     const headline = ending === "interrupted" ? `INTERRUPTED after ${seconds(Date.now() - started)}.` : failed ? `FAILED: ${failed.phase}${failed.subject === "" ? "" : ` ${failed.subject}`}, after ${seconds(Date.now() - started)}.` : "FAILED.";
     if (dryRun) return [headline, ...errors].join("\n");
     return ["", headline, ...errors, "", now.sentence, ...(putRight ? afterRollback(file, settings.activeSlot, now.serving?.slot, tracker.deploymentId) : wayOut(deployment, settings, ending, tracker.deploymentId))].join("\n");
   });
-  if (output.json && !end.ok) process.stderr.write(`${errors.join("\n")}\n${now.sentence}\n`);
+  if (output.json && (!end.ok || unlike !== undefined)) process.stderr.write(`${errors.join("\n")}\n${now.sentence}\n`);
   return exitCodes[ending].code;
 }
 

@@ -67,4 +67,26 @@ describe("a host that is not what Pulumi's state says", () => {
     const again = await stack.run("up");
     expect(Object.keys(again.changes), again.output).toEqual(["unchanged"]);
   });
+
+  it("is taken as it is by a rollback: it goes by what serves", async () => {
+    await move("blue", { memory: true, file: true });
+    const { code, stdout, stderr } = await stack.togather("rollback");
+    expect(code, stderr).toBe(0);
+    expect(stdout).toContain("blue goes on serving v1.0.0");
+    expect([await serving(), await fileSlot()]).toEqual(["blue", "blue"]);
+    expect((await stack.togather("status")).stdout).toContain("No drift");
+  });
+
+  it("keeps what serves until traffic has moved, also where the other slot is to be removed", async () => {
+    await move("green", { memory: true, file: true });
+    stack.set({ standby: "removed" });
+    const load = startLoad(stack.ports.http);
+    const up = await stack.togather("up");
+    const report = await load.stop();
+    expect(up.code, up.stderr).toBe(0);
+    expect(report.lost).toEqual([]);
+    expect(report.slots).toEqual(["green", "blue"]);
+    expect(await serving()).toBe("blue");
+    expect([...(await stack.containers()).keys()]).not.toContain(container("green"));
+  });
 });
