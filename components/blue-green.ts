@@ -15,7 +15,7 @@ import { Rehearsal } from "./rehearsal.ts";
 import { plainRelease, plainReleases } from "./releases.ts";
 import { Router } from "./router.ts";
 import { serverSecrets } from "./server-secrets.ts";
-import { refuseChangeInPlace, routerToMove, staysInPlace } from "./serving.ts";
+import { refuseChangeInPlace, routerToMove, staysInPlace, whatIsDown } from "./serving.ts";
 import { Slot } from "./slot.ts";
 import { Snapshot } from "./snapshot.ts";
 import { SnapshotCopy } from "./snapshot-copy.ts";
@@ -31,7 +31,8 @@ import { otherSlot } from "../config/plan.ts";
 import { snapshotRules } from "../config/snapshot-rules.ts";
 import { orRunError } from "../config/run-error.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
-import type { HostNow } from "../ops/client/serving-slot.ts";
+import type { HostNow, Part } from "../ops/client/serving-slot.ts";
+import { startStopped } from "../ops/client/start-stopped.ts";
 
 /** What a blue-green stack tells: `pulumi stack output`. */
 export interface BlueGreenOutputs {
@@ -70,7 +71,11 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
     return serving;
   });
   // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
-  if (!pulumi.runtime.isDryRun()) await removeInterrupted(settings, await asked, interrupted);
+  if (!pulumi.runtime.isDryRun()) {
+    await removeInterrupted(settings, await asked, interrupted);
+    const down = whatIsDown(settings, await now);
+    if (down.length > 0) await startStopped(settings.host, down, (sentence, failed) => (failed ? pulumi.log.error(sentence) : pulumi.log.warn(sentence)));
+  }
   sayPlan(settings, asked);
 
   const context = hostContext(settings);
@@ -103,7 +108,15 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   );
 
   const last = await asked;
-  const found = routerToMove(settings, await now);
+  const down = whatIsDown(settings, await now);
+  if (pulumi.runtime.isDryRun()) for (const { container, state } of down) void pulumi.log.warn(`${container} is ${state}: pulumi up starts it again.`);
+  /** Another text each time: what was down once may be down again. */
+  const wasDown = (part: Part): string | undefined => {
+    const found = down.find((one) => one.part === part);
+    return found && `${found.state} at ${new Date().toISOString()}`;
+  };
+  // A switch asks the router, whatever moves: so that what is said to serve is what has answered.
+  const found = routerToMove(settings, await now) ?? wasDown("router") ?? wasDown(activeSlot);
 
   const { verify, rehearse, servingCheck } = snapshotRules(deployment.database, rules);
   // Only where something is encrypted: a step has no secret that it doesn't need.
@@ -178,6 +191,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
         // The one that is to serve has another gate before the switch, which starts it.
         whenStopped: settings.standby === "stopped" ? "pass" : "start",
         serving: last?.slot === slot && staysInPlace(settings, last),
+        found: wasDown(slot) ?? wasDown("database"),
       },
       { ...onHost, dependsOn: migration === undefined ? [image, ops, ...check] : [migration] },
     );

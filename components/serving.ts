@@ -1,7 +1,10 @@
+import { slotNames } from "../ops/contract.ts";
 import { SettingsError } from "../config/problems.ts";
 import type { Settings } from "../config/load.ts";
 import { toRunError } from "../config/run-error.ts";
 import { lookAtHost, type HostNow, type Serving } from "../ops/client/serving-slot.ts";
+import type { Stopped } from "../ops/client/start-stopped.ts";
+import { stoppedAmong } from "../ops/client/start-stopped.ts";
 import { plainRelease } from "./releases.ts";
 
 /** Whether the settings leave a slot as it serves now: its release, and the port on which the router finds it. */
@@ -44,6 +47,15 @@ export function refuseChangeInPlace(settings: Settings, serving: Serving | undef
  */
 export function routerToMove({ activeSlot }: Pick<Settings, "activeSlot">, { router }: HostNow): string | undefined {
   return router === undefined || (router.slot === activeSlot && router.agrees) ? undefined : router.mark;
+}
+
+/**
+ * The containers that are to run and were stopped. A slot that does not serve is one of them only where it is to be kept running;
+ * one that is to serve from now on is its gate's.
+ */
+export function whatIsDown({ name, slots, standby, database }: Pick<Settings, "name" | "slots" | "standby" | "database">, { router, states }: HostNow): Stopped[] {
+  const slotsToRun = slotNames.filter((slot) => slots[slot] !== undefined && (slot === router?.slot || standby === "running"));
+  return stoppedAmong(name, states, [...(database.mode === "bundled" ? (["database"] as const) : []), ...slotsToRun, "router"]);
 }
 
 /**

@@ -42,6 +42,8 @@ export interface SlotArgs {
    * another log level): replacing it would be an outage. The change reaches it when it is idle.
    */
   serving: boolean;
+  /** How its container was, where it was to run and did not: it is gated again then. */
+  found: string | undefined;
 }
 
 /** Seconds between SIGTERM and SIGKILL: the server drains for 30 s. */
@@ -115,6 +117,7 @@ export class Slot extends pulumi.ComponentResource {
       },
       environment: {
         ...step,
+        found: args.found,
         secrets: {
           DATABASE_URL: args.gateDatabaseUrl,
           // A server that does not stay up may print what it was given: the gate shows its last words without.

@@ -29,12 +29,18 @@ export interface RouterNow {
   mark: string;
 }
 
+/** Containers of a blue-green deployment, by their label org.togather.part. */
+const parts = ["database", "router", ...slotNames] as const;
+export type Part = (typeof parts)[number];
+
 /** What a deployment's Docker host tells. */
 export interface HostNow {
   /** What takes requests; undefined before the first switch, and where the serving slot's container is gone. */
   serving: Serving | undefined;
   /** Undefined where there is no router. */
   router: RouterNow | undefined;
+  /** How each container is, in Docker's words; without those that are not there. */
+  states: Partial<Record<Part, string>>;
 }
 
 /** Labels of a slot's container: which release it runs, and on which port. */
@@ -113,27 +119,32 @@ export async function lookAtHost(name: string, host: string): Promise<HostNow> {
   const [state, containers] = await Promise.all([
     routerState(`togather-${name}-router`, host),
     docker(
-      ["ps", "--all", `--filter=label=org.togather.name=${name}`, `--format={{.Label "org.togather.part"}} {{.Label "${releaseLabels.version}"}} {{.Label "${releaseLabels.commit}"}} {{.Label "${releaseLabels.port}"}}`],
+      ["ps", "--all", `--filter=label=org.togather.name=${name}`, `--format={{.State}} {{.Label "org.togather.part"}} {{.Label "${releaseLabels.version}"}} {{.Label "${releaseLabels.commit}"}} {{.Label "${releaseLabels.port}"}}`],
       host,
     ),
   ]);
   if (containers.problem !== undefined) throw await failure(containers);
-  if (state === undefined) return { serving: undefined, router: undefined };
+  const lines = containers.stdout.toString().split("\n").map((line) => line.split(" "));
+  const states: HostNow["states"] = {};
+  for (const [status = "", label] of lines) {
+    const part = parts.find((one) => one === label);
+    if (part !== undefined) states[part] = status;
+  }
+  if (state === undefined) return { serving: undefined, router: undefined, states };
   const { memory, file, written } = state;
   const slot = memory ?? file?.slot;
   const router = { slot, agrees: memory === undefined || memory === file?.slot, mark: `${memory ?? "no slot"} in nginx, ${file?.slot ?? "no slot"} on disk since ${written}` };
-  if (slot === undefined) return { serving: undefined, router };
+  if (slot === undefined) return { serving: undefined, router, states };
   const held: Partial<Record<SlotName, Release>> = {};
   let port: number | undefined;
-  for (const line of containers.stdout.toString().split("\n")) {
-    const [part, version, commit, listens = ""] = line.split(" ");
+  for (const [, part, version, commit, listens = ""] of lines) {
     const name = slotNames.find((one) => one === part);
     if (name === undefined || version === undefined || commit === undefined || commit === "") continue;
     held[name] = { version, commit };
     if (name === slot && listens !== "") port = Number(listens);
   }
   const release = held[slot];
-  return { serving: release && { slot, release, port, held, served: file?.served }, router };
+  return { serving: release && { slot, release, port, held, served: file?.served }, router, states };
 }
 
 /**

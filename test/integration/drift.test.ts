@@ -68,6 +68,23 @@ describe("a host that is not what Pulumi's state says", () => {
     expect(Object.keys(again.changes), again.output).toEqual(["unchanged"]);
   });
 
+  it("is started again by one up, in order, and gated: all that was stopped", async () => {
+    const before = await stack.containers();
+    const parts = ["router", "green", "blue", "db"];
+    await execa("docker", ["stop", "--time", "5", ...parts.map(container)]);
+    const preview = await stack.run("preview");
+    for (const part of parts) expect(preview.output).toContain(`${container(part)} is exited: pulumi up starts it again`);
+    const up = await stack.togather("up");
+    expect(up.code, `${up.stdout}\n${up.stderr}`).toBe(0);
+    for (const part of parts) expect(up.stderr).toContain(`${container(part)} was exited, and is started again`);
+    expect(up.stdout).toMatch(/^gate green +ok/m);
+    expect(up.stdout).toMatch(/^green serves v2\.0\.0/m);
+    expect(await serving()).toBe("green");
+    expect(await stack.containers()).toEqual(before);
+    const again = await stack.togather("up");
+    expect([again.code, again.stdout]).toEqual([0, expect.stringMatching(/^Nothing to do: green serves/m)]);
+  });
+
   it("is taken as it is by a rollback: it goes by what serves", async () => {
     await move("blue", { memory: true, file: true });
     const { code, stdout, stderr } = await stack.togather("rollback");

@@ -167,6 +167,23 @@ describe("a flip", () => {
     expect(found(removed, "standby-slot")).toBe("blue in nginx, blue on disk since now");
   });
 
+  it("gates and confirms again what was stopped and is to run, and nothing else", async () => {
+    const found = (graph: Graph, name: string): boolean => "TOGATHER_FOUND" in (graph.get(name).inputs["environment"] as Record<string, unknown>);
+    const steps = ["blue-slot-gate", "green-slot-gate", "switch-traffic"];
+    const again = async (config: Record<string, unknown>, states: Partial<Record<"database" | "blue" | "green" | "router", string>>): Promise<string[]> => {
+      const graph = await runProgram({ ...released, ...config }, { slot: "green", release: releases.v2 }, undefined, states);
+      return steps.filter((name) => found(graph, name));
+    };
+    const running = { database: "running", blue: "running", green: "running", router: "running" };
+    expect(await again({}, running)).toEqual([]);
+    expect(await again({}, { ...running, green: "restarting" })).toEqual([]);
+    expect(await again({}, { ...running, green: "exited" })).toEqual(["green-slot-gate", "switch-traffic"]);
+    expect(await again({}, { ...running, blue: "exited" })).toEqual(["blue-slot-gate"]);
+    expect(await again({ standby: "stopped" }, { ...running, blue: "exited" })).toEqual([]);
+    expect(await again({}, { ...running, router: "paused" })).toEqual(["switch-traffic"]);
+    expect(await again({}, { ...running, database: "exited" })).toEqual(["blue-slot-gate", "green-slot-gate"]);
+  });
+
   it("says what serves from the switch's result, not from the config", async () => {
     const { outputs } = await runProgram(released, blueServes);
     expect(outputs["serving"]).toEqual({ slot: "green", release: releases.v2 });

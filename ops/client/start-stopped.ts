@@ -1,0 +1,39 @@
+/** Containers of a deployment that were stopped, started again: nothing in Pulumi's state says that they don't run. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Part } from "./serving-slot.ts";
+import { lastLines, tryDocker, withoutSecrets } from "./docker.ts";
+import { dockerEnvironment } from "./host-lock.ts";
+
+/** A container that is to run, and how it is instead. */
+export interface Stopped {
+  part: Part;
+  container: string;
+  /** As Docker calls it: `exited`, `created`, `paused`, `dead`. */
+  state: string;
+}
+
+/** Each waits for those before it: the servers for their database, and the router for what it sends requests to. */
+const order: readonly Part[] = ["database", "blue", "green", "router"];
+/** Longest wait for the database, in ms. */
+const databaseMs = 60_000;
+
+/** The containers that are to run and don't, in the order in which they are started. One that restarts by itself is not among them. */
+export function stoppedAmong(name: string, states: Partial<Record<Part, string>>, wanted: readonly Part[]): Stopped[] {
+  return order.flatMap((part) => {
+    const state = states[part];
+    if (!wanted.includes(part) || state === undefined || state === "running" || state === "restarting" || state === "removing") return [];
+    return [{ part, container: `togather-${name}-${part === "database" ? "db" : part}`, state }];
+  });
+}
+
+/** Starts them, one after the other. Tells of each in a sentence, also of one that can't be started: what depends on it says so. */
+export async function startStopped(host: string, stopped: readonly Stopped[], say: (sentence: string, failed: boolean) => Promise<unknown>): Promise<void> {
+  const docker = (...args: string[]) => tryDocker(args, undefined, withoutSecrets(dockerEnvironment(host)));
+  for (const { part, container, state } of stopped) {
+    const { ok, stderr } = await docker(state === "paused" ? "unpause" : "start", container);
+    await say(ok ? `${container} was ${state}, and is started again.` : `${container} is ${state}, and can't be started: ${lastLines(stderr, 2)}`, !ok);
+    if (!ok || part !== "database") continue;
+    const deadline = Date.now() + databaseMs;
+    while (!(await docker("exec", container, "pg_isready", "--quiet", "--host=127.0.0.1", "--port=5432")).ok && Date.now() < deadline) await sleep(250);
+  }
+}
