@@ -103,6 +103,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
       ports: settings.ports,
       tls: tls === undefined ? undefined : { certificate: tls.certificate, key: pulumi.secret(tls.key) },
       redirectToHttps: rules.redirectToHttps,
+      closedPaths: settings.router.closedPaths,
     },
     onHost,
   );

@@ -66,6 +66,12 @@ describe("renderNginxFiles", () => {
     expect(directives(render({ idleSeconds: 60 })).filter((line) => line === "keepalive_timeout 60s;")).toHaveLength(2);
   });
 
+  it("closes paths, with what is below them, by itself", () => {
+    expect(render()).not.toContain("closed to the public");
+    expect(directives(render({ closedPaths: ["/metrics", "/debug/pprof", "/a.b"] }))).toContain('location ~ "^(/metrics|/debug/pprof|/a\\.b)(/|$)" {');
+    for (const path of ["/", "metrics", "/metrics/", "/a b", '/"', "/(a)", "/a;", "/..", "/$host"]) expect(() => render({ closedPaths: [path] })).toThrow("closedPaths must be paths");
+  });
+
   it("limits rates only when told to, and never on the control socket", () => {
     expect(render()).not.toContain("limit_req");
     const limited = render({ rateLimit: { requestsPerSecond: 20, burst: 40 } });

@@ -25,7 +25,12 @@ export interface NginxOptions {
    * that is just being closed is a 502. Default: 4, less than Node's 5 and the 10 of a Go server with a ReadTimeout of that.
    */
   idleSeconds?: number;
+  /** Paths that the router answers with 404 by itself, with all below them, such as /metrics. Default: none. */
+  closedPaths?: readonly string[];
 }
+
+/** What can be closed: a path of plain characters, without a slash at its end. */
+const closedPath = /^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$/;
 
 const directory = join(import.meta.dirname, "nginx");
 /** False and undefined leave a section out, a record gives it values of its own. */
@@ -34,7 +39,7 @@ type Values = Record<string, string | number | boolean | undefined | Record<stri
 /** The files of the router's configuration directory, by name. `ops router` adds digest.conf and tls/. */
 export function renderNginxFiles(options: NginxOptions): Record<string, string> {
   const { slots, tls, redirectToHttpsPort, rateLimit } = options;
-  const { drainSeconds = 30, connectSeconds = 3, readSeconds = 120, maxBodyMegabytes = 32, idleSeconds = 4 } = options;
+  const { drainSeconds = 30, connectSeconds = 3, readSeconds = 120, maxBodyMegabytes = 32, idleSeconds = 4, closedPaths = [] } = options;
   if (redirectToHttpsPort !== undefined && !tls) throw new Error("redirectToHttpsPort needs tls: there is nothing to redirect to");
   const values: Values = {
     blueAddress: checkAddress("blue", slots.blue),
@@ -43,6 +48,7 @@ export function renderNginxFiles(options: NginxOptions): Record<string, string> 
     redirect: redirectToHttpsPort === undefined ? false : { httpsPort: redirectToHttpsPort === 443 ? "" : `:${checkNumber("redirectToHttpsPort", redirectToHttpsPort)}` },
     // Where it is redirected, a server of its own answers it.
     plainHttp: redirectToHttpsPort === undefined,
+    closed: closedPaths.length > 0 && { pattern: `"^(${closedPaths.map(checkPath).join("|")})(/|$)"` },
     rateLimit: rateLimit && {
       requestsPerSecond: checkNumber("rateLimit.requestsPerSecond", rateLimit.requestsPerSecond),
       burst: checkNumber("rateLimit.burst", rateLimit.burst),
@@ -90,6 +96,12 @@ function checkAddress(slot: SlotName, address: string): string {
     throw new Error(`${slot} must be an IPv4 address and a port, such as 10.213.3.10:8080; got "${address}"`);
   }
   return address;
+}
+
+/** A path as a part of a regular expression that nginx reads. */
+function checkPath(path: string): string {
+  if (!closedPath.test(path)) throw new Error(`closedPaths must be paths such as /metrics; got "${path}"`);
+  return path.replaceAll(".", "\\.");
 }
 
 function checkNumber(name: string, value: number): number {

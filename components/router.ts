@@ -19,6 +19,8 @@ export interface RouterArgs {
   tls: { certificate: string; key: pulumi.Output<string> } | undefined;
   /** With TLS, plain HTTP is only told where HTTPS is. */
   redirectToHttps: boolean;
+  /** Paths that the router answers with 404 by itself, with all below them. */
+  closedPaths: readonly string[];
 }
 
 /** Ports on which nginx listens in its container. */
@@ -52,6 +54,7 @@ export class Router extends pulumi.ComponentResource {
         files: renderNginxFiles({
           slots: args.slots,
           tls: args.tls !== undefined,
+          closedPaths: args.closedPaths,
           redirectToHttpsPort: args.redirectToHttps && args.tls !== undefined ? args.ports.https : undefined,
         }),
       },

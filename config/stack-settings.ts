@@ -53,6 +53,13 @@ export const stackSettingsSchema = z.strictObject({
   listenAddress: z.union([z.literal(""), z.ipv4(), z.ipv6()]).default(""),
   /** Public ports of the router. */
   ports: z.strictObject({ http: port.default(80), https: port.default(443) }).prefault({}),
+  /** What the router does by itself. */
+  router: z
+    .strictObject({
+      /** Paths that are not for the public, with all below them: answered with 404. Not that of the health endpoint. */
+      closedPaths: z.array(z.string().regex(/^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$/, "expected a path such as /metrics")).default(["/metrics"]),
+    })
+    .prefault({}),
   /** Ports of the slots on the host's loopback, for people: the reference's 8080 and 8081. */
   slotPorts: z.strictObject({ blue: port.default(8080), green: port.default(8081) }).prefault({}),
   /** Port of the bundled database on the host's loopback. */

@@ -459,6 +459,16 @@ describe("router", () => {
     expect((await inRouter("find", "/router/conf", "-mindepth", "1", "-maxdepth", "1", "-type", "d")).split("\n")).toHaveLength(3);
   });
 
+  it("answers closed paths by itself, however they are written", async () => {
+    await configure({ closedPaths: ["/metrics"] });
+    for (const path of ["/metrics", "/metrics/", "/metrics/x", "/metrics?x=1", "//metrics", "/%6detrics", "/x/../metrics", "/./metrics", "/metrics%2fx"]) {
+      const closed = await ask(path);
+      expect([path, closed.status, closed.headers["x-togather-slot"], (JSON.parse(closed.body) as { error?: string }).error]).toEqual([path, 404, undefined, "not_found"]);
+    }
+    for (const path of ["/metricsx", "/x/metrics"]) expect((await ask(path)).headers["x-togather-slot"]).toBe("blue");
+    expect((await ask("/health")).status).toBe(200);
+  });
+
   it("limits rates where it is told to", async () => {
     await configure({ rateLimit: { requestsPerSecond: 1, burst: 2 } });
     const answers = await Promise.all(Array.from({ length: 6 }, () => ask("/headers")));
