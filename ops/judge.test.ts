@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { judge, wilson } from "./judge.ts";
+import { betaShare, expectedErrors, judge, wilson } from "./judge.ts";
 import { between, together, type Sample } from "./sample.ts";
 
 const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
@@ -16,8 +16,39 @@ describe("a release, judged by the router's counters", () => {
   it("fails when a fifth of its requests fail, as soon as enough are known", () => {
     expect(judge(sample(19, 19), sample(1000))).toBeUndefined();
     expect(judge(sample(20, 2), sample(1000))).toBeUndefined();
-    expect(judge(sample(30, 6), sample(1000))).toBe("6 of 30 requests failed (20 %, where 0 % of 1000 before would be usual)");
-    expect(judge(sample(20, 20), sample(0))).toMatch(/^20 of 20 requests failed \(100 %, where 1\.0 % at most would be usual\)/);
+    expect(judge(sample(30, 6), sample(1000))).toBe("6 of 30 requests failed (20 %, where 0 % of 1000 failed before and up to 1.1 % would pass)");
+    expect(judge(sample(20, 20), sample(0))).toMatch(/^20 of 20 requests failed \(100 %, where none are known from before and up to 6\.2 % would pass\)/);
+  });
+
+  it.each([
+    // What is known of the one before, from nothing to much.
+    [[200, 50], [0, 0], "back"], [[200, 50], [19, 0], "back"], [[200, 50], [21, 0], "back"], [[1000, 300], [19, 0], "back"], [[1000, 300], [21, 0], "back"],
+    [[100, 15], [100, 0], "back"], [[1000, 100], [0, 0], "back"], [[1000, 50], [1000, 0], "back"], [[1000, 30], [100_000, 0], "back"],
+    // A few errors, by chance as likely as not.
+    [[20, 1], [21, 0], "passes"], [[20, 2], [0, 0], "passes"], [[100, 5], [21, 0], "passes"], [[1000, 20], [21, 0], "passes"],
+    // The same share of errors in both.
+    [[100, 10], [100, 10], "passes"], [[1000, 50], [20, 1], "passes"], [[1000, 300], [20, 6], "passes"], [[1000, 500], [1000, 500], "passes"], [[100_000, 1000], [100_000, 1000], "passes"],
+    // Fewer errors than before.
+    [[1000, 10], [1000, 100], "passes"], [[1000, 0], [0, 0], "passes"],
+  ] as const)("%j requests and errors after %j: %s", (now, before, verdict) => {
+    expect(judge(sample(now[0], now[1]), sample(before[0], before[1])) === undefined ? "passes" : "back").toBe(verdict);
+  });
+
+  it("knows more of the one before the more it sees", () => {
+    const expected = [0, 10, 19, 20, 21, 50, 100, 1000, 10_000, 1_000_000].map((requests) => expectedErrors({ requests, errors: 0 }));
+    expect(expected).toEqual([...expected].sort((a, b) => b - a));
+    expect(expected[0]).toBeLessThan(0.1);
+    // With many requests it is their share.
+    expect(expectedErrors({ requests: 1_000_000, errors: 50_000 })).toBeCloseTo(0.05, 2);
+    expect(expectedErrors({ requests: 30, errors: 30 })).toBeLessThan(1);
+  });
+
+  it("computes a beta distribution's shares", () => {
+    // Uniform; x^2; symmetric; and of a binomial: 1 - P(no error of 10 at 20 %).
+    expect(betaShare(0.3, 1, 1)).toBeCloseTo(0.3, 9);
+    expect(betaShare(0.3, 2, 1)).toBeCloseTo(0.09, 9);
+    expect(betaShare(0.5, 700, 700)).toBeCloseTo(0.5, 9);
+    expect(betaShare(0.2, 1, 10)).toBeCloseTo(1 - 0.8 ** 10, 9);
   });
 
   it("passes with as many errors as the one before, and with a few more", () => {

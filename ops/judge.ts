@@ -3,14 +3,21 @@ import { answered, slowerThan, type Sample } from "./sample.ts";
 
 /** Fewer requests than these say nothing. */
 export const minimumRequests = 20;
-/** Share of errors that is taken for a release about which too little is known. */
-const usualErrors = 0.01;
+/**
+ * What is taken for granted about the errors of any release before, worth as many requests as these: 1 % of them. Without it, no
+ * error of a few requests would leave room for a third of errors; with more requests it soon counts for nothing.
+ */
+const usual = { requests: 20, errors: 0.2 };
+/** So sure it is that the release before had no larger share of errors than it is compared by. */
+const sureOfBefore = 0.95;
 /** So much more than before is no failure, however sure it is. */
 const toleratedErrors = 0.01;
 /** So many times as many slow answers as before are a failure; of a release before, at least 5 % are slow by definition. */
 const slowTimes = 3;
 const slowShare = 0.05;
-/** One-sided 99.9 %: the question is asked again and again while a release is watched. */
+/** One-sided: the question is asked again and again while a release is watched. */
+const sureOfErrors = 0.999;
+/** The same for what is nearly normally distributed. */
 const z = 3.09;
 
 /** Wilson's score interval of a share, as 99.9 % sure bounds on either side. */
@@ -23,6 +30,60 @@ export function wilson(count: number, total: number): { lower: number; upper: nu
   return { lower: Math.max(0, (centre - reach) / scale), upper: Math.min(1, (centre + reach) / scale) };
 }
 
+/** Logarithm of the gamma function of a positive number (Lanczos). */
+function logGamma(x: number): number {
+  const coefficients = [76.1800917294715, -86.5053203294168, 24.01409824083091, -1.231739572450155, 1.208650973866179e-3, -5.395239384953e-6];
+  const series = coefficients.reduce((total, coefficient, i) => total + coefficient / (x + 1 + i), 1.000000000190015);
+  return (x + 0.5) * Math.log(x + 5.5) - (x + 5.5) + Math.log((Math.sqrt(2 * Math.PI) * series) / x);
+}
+
+/** Share of a beta distribution up to x: the regularized incomplete beta function, by its continued fraction (Lentz). */
+export function betaShare(x: number, a: number, b: number): number {
+  if (x <= 0 || x >= 1) return x <= 0 ? 0 : 1;
+  // Where it converges fast.
+  if (x > (a + 1) / (a + b + 2)) return 1 - betaShare(1 - x, b, a);
+  const front = Math.exp(logGamma(a + b) - logGamma(a) - logGamma(b) + a * Math.log(x) + b * Math.log1p(-x)) / a;
+  const never0 = (value: number): number => (Math.abs(value) < 1e-300 ? 1e-300 : value);
+  let c = 1;
+  let d = 1 / never0(1 - ((a + b) * x) / (a + 1));
+  let fraction = d;
+  for (let m = 1; m <= 10_000; m++) {
+    const even = (m * (b - m) * x) / ((a + 2 * m - 1) * (a + 2 * m));
+    d = 1 / never0(1 + even * d);
+    c = never0(1 + even / c);
+    fraction *= d * c;
+    const odd = (-(a + m) * (a + b + m) * x) / ((a + 2 * m) * (a + 2 * m + 1));
+    d = 1 / never0(1 + odd * d);
+    c = never0(1 + odd / c);
+    fraction *= d * c;
+    if (Math.abs(d * c - 1) < 1e-10) break;
+  }
+  return front * fraction;
+}
+
+/** Where a beta distribution has this share of it below, from 0 to 1. */
+function betaQuantile(share: number, a: number, b: number): number {
+  let [low, high] = [0, 1];
+  for (let step = 0; step < 40; step++) {
+    const middle = (low + high) / 2;
+    if (betaShare(middle, a, b) < share) low = middle;
+    else high = middle;
+  }
+  return (low + high) / 2;
+}
+
+type Errors = Pick<Sample, "requests" | "errors">;
+
+/** The largest share of errors that the release before can be expected to have, from 0 to 1: the less is known, the more of it is what is usual. */
+export function expectedErrors({ requests, errors }: Errors): number {
+  return betaQuantile(sureOfBefore, errors + usual.errors, requests - errors + usual.requests - usual.errors);
+}
+
+/** The share of errors that a release surely has at least, from 0 to 1 (Clopper and Pearson, exact for few requests too). */
+export function sureErrors({ requests, errors }: Errors): number {
+  return errors === 0 ? 0 : betaQuantile(1 - sureOfErrors, errors, requests - errors + 1);
+}
+
 const percent = (share: number): string => `${(share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 
 /**
@@ -31,11 +92,10 @@ const percent = (share: number): string => `${(share * 100).toFixed(share > 0 &&
  */
 export function judge(now: Sample, before: Sample): string | undefined {
   if (now.requests < minimumRequests) return undefined;
-  const known = before.requests >= minimumRequests;
-  const expected = known ? wilson(before.errors, before.requests).upper : usualErrors;
-  if (wilson(now.errors, now.requests).lower > expected + toleratedErrors) {
-    const usual = known ? `${percent(before.errors / before.requests)} of ${before.requests} before` : `${percent(usualErrors)} at most`;
-    return `${now.errors} of ${now.requests} requests failed (${percent(now.errors / now.requests)}, where ${usual} would be usual)`;
+  const expected = expectedErrors(before) + toleratedErrors;
+  if (sureErrors(now) > expected) {
+    const earlier = before.requests === 0 ? "none are known from before" : `${percent(before.errors / before.requests)} of ${before.requests} failed before`;
+    return `${now.errors} of ${now.requests} requests failed (${percent(now.errors / now.requests)}, where ${earlier} and up to ${percent(expected)} would pass)`;
   }
   return slowness(now, before);
 }

@@ -4,13 +4,14 @@ import { join } from "node:path";
 import { thisMachine } from "../../toolchain/machine.ts";
 import { fail, Problem } from "../../toolchain/problem.ts";
 import { localSteps, pulumiCommand, setUp } from "../../toolchain/setup.ts";
+import { benchJudge } from "./judge.ts";
 import { benchPreview } from "./preview.ts";
 import { benchRollback } from "./rollback.ts";
 import { markdownTable, type Comparison } from "./report.ts";
 import { benchSnapshots } from "./snapshots.ts";
 import { benchTraffic } from "./traffic/traffic.ts";
 
-const benches: Partial<Record<string, (progress: (line: string) => void) => Promise<Comparison[]>>> = { preview: benchPreview, rollback: benchRollback, snapshots: benchSnapshots, traffic: benchTraffic };
+const benches: Partial<Record<string, (progress: (line: string) => void) => Promise<Comparison[]>>> = { judge: benchJudge, preview: benchPreview, rollback: benchRollback, snapshots: benchSnapshots, traffic: benchTraffic };
 
 async function main(names: readonly string[]): Promise<void> {
   const machine = thisMachine();
