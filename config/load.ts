@@ -289,6 +289,15 @@ export function loadSettings(sources: SettingsSources): Settings {
     for (const { severity, what, fix } of certificateProblems(tls)) broken(severity === "broken" ? "error" : "warn", { where: "togather:tls", what, fix });
   }
 
+  const closed = stack.router.closedPaths.find((path) => stack.source.healthPath === path || stack.source.healthPath.startsWith(`${path}/`));
+  if (closed !== undefined) {
+    problems.push({
+      where: "togather:router.closedPaths",
+      what: `${closed} is closed, and the health endpoint ${stack.source.healthPath} with it, which is asked through the router after each switch`,
+      fix: `leave out ${closed}, or set togather:source.healthPath to another path`,
+    });
+  }
+
   const ports = new Map<number, string>();
   for (const [key, port] of [
     ["ports.http", stack.ports.http],
