@@ -24,7 +24,9 @@ import { Switch } from "./switch.ts";
 import { Verification } from "./verification.ts";
 import type { Settings, SlotRelease } from "../config/load.ts";
 import { postSwitchChecks } from "../config/post-switch.ts";
-import { publicUrl } from "../config/public-url.ts";
+import { deploymentValues } from "../config/deployment-values.ts";
+import { fillInAll } from "../config/placeholders.ts";
+import { primaryUrl, publicUrl } from "../config/public-url.ts";
 import { rolloutOf } from "../config/rollout.ts";
 import { milliseconds } from "../config/duration.ts";
 import { otherSlot } from "../config/plan.ts";
@@ -81,6 +83,9 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   const context = hostContext(settings);
   const onHost = { providers: [dockerProvider(settings)] };
   const secrets = serverSecrets(settings);
+  const known = deploymentValues(settings);
+  // The rest of what stands in build arguments is known only when the image is built.
+  const buildArguments = fillInAll(source.buildArguments, known, ["version", "commit", "created"]);
 
   // What both slots share: the private network, the program that does the steps, the database, the router.
   const { networkName } = new Network("network", { name, ...settings.network }, onHost);
@@ -159,7 +164,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
     const { extensions, mode } = settings.database;
     const check =
       mode === "external" ? [new DatabaseCheck(`${slot}-database`, { ...data, appUrl: database.appUrl, extensions, superuser: rules.unprivilegedRole }, { dependsOn: [begin] })] : [];
-    const image = new ServerImage(`${slot}-image`, { context, release, source }, { ...onHost, dependsOn: [begin] });
+    const image = new ServerImage(`${slot}-image`, { context, release, source: { ...source, buildArguments } }, { ...onHost, dependsOn: [begin] });
     const { backup_location: backupLocation, snapshot_retention: retention, snapshot_keep_verified: keepVerified, snapshot_format: format, snapshot_recipients: recipients } = deployment.database;
     const snapshot = settings.skipMigrations
       ? undefined
@@ -181,7 +186,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
         port: source.port,
         loopbackPort: settings.slotPorts[slot],
         portVariable: source.portVariable,
-        environment: { ENVIRONMENT: settings.environment, [source.logLevelVariable]: rules.logLevel, ...source.environment },
+        environment: { ENVIRONMENT: settings.environment, [source.logLevelVariable]: rules.logLevel, ...fillInAll(source.environment, { ...known, slot, version: release.version, commit: plainRelease(release).commit }) },
         secrets: { ...secrets, DATABASE_URL: database.appUrl },
         databaseNetwork,
         knowsHost: mode === "external",
@@ -223,7 +228,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
 
   const serving = traffic.result.apply(({ to }) => ({ slot: to, release: plainRelease(release) }));
   return {
-    url: publicUrl(settings, "http"),
+    url: tls === undefined ? primaryUrl(settings) : publicUrl(settings, "http"),
     ...(tls === undefined ? {} : { httpsUrl: publicUrl(settings, "https") }),
     serving,
     activeSlot: serving.apply((now) => now.slot),

@@ -1,6 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Settings, SlotRelease } from "../config/load.ts";
-import { publicUrl } from "../config/public-url.ts";
+import { deploymentValues } from "../config/deployment-values.ts";
+import { fillInAll } from "../config/placeholders.ts";
+import { primaryUrl } from "../config/public-url.ts";
 import { migrationsRevision } from "../config/working-tree.ts";
 import { declareDatabase } from "./declare-database.ts";
 import { DevelopmentServer } from "./development-server.ts";
@@ -51,7 +53,7 @@ export async function development(settings: Settings, interrupted: Interrupted):
       source,
       listenAddress: settings.listenAddress,
       publicPort: settings.ports.http,
-      environment: { ENVIRONMENT: settings.environment, [source.logLevelVariable]: rules.logLevel, ...source.environment },
+      environment: { ENVIRONMENT: settings.environment, [source.logLevelVariable]: rules.logLevel, ...fillInAll(source.environment, deploymentValues(settings)) },
       secrets: { ...serverSecrets(settings), DATABASE_URL: database.appUrl },
       databaseNetwork,
       knowsHost: settings.database.mode === "external",
@@ -60,7 +62,7 @@ export async function development(settings: Settings, interrupted: Interrupted):
     { ...onHost, dependsOn: migration === undefined ? [ops] : [migration] },
   );
   return {
-    url: publicUrl(settings, "http"),
+    url: primaryUrl(settings),
     schemaVersion,
     databaseUrl: database.ownerUrl,
     ...(database.adminUrl === undefined ? {} : { databaseAdminUrl: database.adminUrl }),

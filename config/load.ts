@@ -5,6 +5,7 @@ import type { Release, SlotName } from "../ops/contract.ts";
 import { certificateProblems } from "./certificate.ts";
 import { parseDeploymentFile, type DeploymentFile } from "./deployment-file.ts";
 import { environmentRules, type EnvironmentName, type EnvironmentRules, type Severity } from "./environments.ts";
+import { unknownPlaceholders } from "./placeholders.ts";
 import { keysAt, problemsOf, SettingsError, type Problem } from "./problems.ts";
 import { SecretMemory } from "./secret-memory.ts";
 import { checkDatabaseUrl } from "./database-access.ts";
@@ -231,7 +232,7 @@ export function loadSettings(sources: SettingsSources): Settings {
   const secretsFile = secretsFileOf(stack);
   const file = readSecretsFile(resolve(sources.projectDirectory, secretsFile), secretsFile);
   const { value: found, problems: missing } = resolveSecrets({ environment: sources.environment, file: file.file, config: stack }, { database: stack.database.mode, snapshotCopy: rules.blueGreen && (deployment.value?.database.snapshot_copy ?? null) !== null, server: stack.source.secrets });
-  problems.push(...file.problems, ...missing, ...serverProblems(stack), ...databaseProblems(stack));
+  problems.push(...file.problems, ...missing, ...serverProblems(stack), ...unknownPlaceholders(stack), ...databaseProblems(stack));
   const url = found.databaseUrl && checkDatabaseUrl(found.databaseUrl);
   const migrationUrl = found.migrationDatabaseUrl && checkDatabaseUrl(found.migrationDatabaseUrl);
   const adminUrl = found.databaseAdminUrl && checkDatabaseUrl(found.databaseAdminUrl);
@@ -296,6 +297,10 @@ export function loadSettings(sources: SettingsSources): Settings {
       what: `${closed} is closed, and the health endpoint ${stack.source.healthPath} with it, which is asked through the router after each switch`,
       fix: `leave out ${closed}, or set togather:source.healthPath to another path`,
     });
+  }
+
+  if (/^http:/i.test(stack.publicUrl)) {
+    broken(rules.https, { where: "togather:publicUrl", what: `${stack.publicUrl} is plain HTTP, and ${stack.environment} serves HTTPS`, fix: `pulumi config set togather:publicUrl ${stack.publicUrl.replace(/^http:/i, "https:")}` });
   }
 
   const ports = new Map<number, string>();

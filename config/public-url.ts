@@ -5,13 +5,23 @@ function machineOf(host: string): string {
   return /^(ssh|tcp):/.test(host) ? new URL(host).hostname : "localhost";
 }
 
+type Reached = Pick<Settings, "host" | "listenAddress" | "ports" | "publicUrl">;
+
 /**
- * Where people reach the router, as far as its settings tell: a listener on all addresses by the Docker host's name, one
- * on its loopback as localhost.
+ * Where people reach the router. Unless `togather:publicUrl` says it, as far as its settings tell: a listener on all addresses by the
+ * Docker host's name, one on its loopback as localhost.
  */
-export function publicUrl({ host: dockerHost, listenAddress, ports }: Pick<Settings, "host" | "listenAddress" | "ports">, scheme: "http" | "https"): string {
+export function publicUrl({ host: dockerHost, listenAddress, ports, publicUrl: told }: Reached, scheme: "http" | "https"): string {
+  if (told !== "" && new URL(told).protocol === `${scheme}:`) return new URL(told).origin;
   const address = listenAddress.includes(":") ? `[${listenAddress}]` : listenAddress;
-  const host = ["", "0.0.0.0", "::"].includes(listenAddress) ? machineOf(dockerHost) : ["127.0.0.1", "::1"].includes(listenAddress) ? "localhost" : address;
+  const reached = ["", "0.0.0.0", "::"].includes(listenAddress) ? machineOf(dockerHost) : ["127.0.0.1", "::1"].includes(listenAddress) ? "localhost" : address;
+  const host = told === "" ? reached : new URL(told).hostname;
   const usual = { http: 80, https: 443 }[scheme];
   return `${scheme}://${host}${ports[scheme] === usual ? "" : `:${ports[scheme]}`}`;
+}
+
+/** The one that people are told: what is set, otherwise HTTPS where it is served. */
+export function primaryUrl(settings: Reached & { tls?: unknown }): string {
+  if (settings.publicUrl !== "") return new URL(settings.publicUrl).origin;
+  return publicUrl(settings, settings.tls === undefined ? "http" : "https");
 }

@@ -6,6 +6,11 @@ import { rolloutSchema } from "./rollout.ts";
 
 /** Name of an environment variable. */
 const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected the name of an environment variable, such as SERVER_PORT");
+/** `https://host` or `http://host:port`, and nothing more; or empty. */
+function isOrigin(text: string): boolean {
+  if (text === "") return true;
+  return /^https?:\/\//i.test(text) && URL.canParse(text) && new URL(text).origin === text.toLowerCase().replace(/\/$/, "");
+}
 const port = z.int().min(1).max(65535);
 const slotName = z.enum(["blue", "green"]);
 
@@ -51,6 +56,11 @@ export const stackSettingsSchema = z.strictObject({
     .default(""),
   /** Address on which the router (in development the server) listens; the environment's when empty: see environments.ts. */
   listenAddress: z.union([z.literal(""), z.ipv4(), z.ipv6()]).default(""),
+  /** By which visitors reach the server, such as https://events.example.org; empty where nothing but its settings tells. */
+  publicUrl: z
+    .string()
+    .refine(isOrigin, "expected a URL without a path, such as https://events.example.org")
+    .default(""),
   /** Public ports of the router. */
   ports: z.strictObject({ http: port.default(80), https: port.default(443) }).prefault({}),
   /** What the router does by itself. */
@@ -93,7 +103,7 @@ export const stackSettingsSchema = z.strictObject({
       /** Paths of a commit that go into the image's build context. */
       paths: z.array(z.string().min(1)).min(1).default(["server", "migrations"]),
       dockerfile: z.string().min(1).default("server/Dockerfile"),
-      /** Build arguments beside VERSION, COMMIT and CREATED. `{version}`, `{commit}` and `{created}` stand for the release's. No secrets. */
+      /** Build arguments beside VERSION, COMMIT and CREATED, with placeholders (placeholders.ts). No secrets. */
       buildArguments: z.record(variableName, z.string()).default({}),
       /** golang-migrate files: path in the repository, or in the image of a release by digest. */
       migrations: z.string().default("migrations"),
@@ -103,7 +113,7 @@ export const stackSettingsSchema = z.strictObject({
       portVariable: variableName.default("PORT"),
       /** Variable by which the server is told its log level. */
       logLevelVariable: variableName.default("LOG_LEVEL"),
-      /** Variables of the server beside those that the deployment sets. */
+      /** Variables of the server beside those that the deployment sets, with placeholders (placeholders.ts). */
       environment: z.record(variableName, z.string()).default({}),
       /** Names of the server's own secrets: looked up like the others, in the config under `secrets`. */
       secrets: z.array(variableName).default([]),

@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import * as z from "zod";
 import { duration, milliseconds } from "../../config/duration.ts";
 import { otherSlot } from "../../config/plan.ts";
-import { publicUrl } from "../../config/public-url.ts";
+import { primaryUrl } from "../../config/public-url.ts";
 import { tryDocker } from "../../ops/client/docker.ts";
 import { dockerEnvironment } from "../../ops/client/host-lock.ts";
 import { slotNames, type SlotName } from "../../ops/contract.ts";
@@ -52,7 +52,7 @@ export function previewUrlCommand(program: Command): void {
         throw new Failure("other", `${slot} ${container === undefined ? "has no container" : `is ${container.state}`}: there is nothing to look at`, invocation(`release REF --no-switch --stack ${file.stack}`));
       }
       const { token, expires } = await askRouter(settings, { slot, seconds: Math.floor(milliseconds(options.for) / 1000), version: release?.version });
-      const base = publicUrl(settings, settings.tls === undefined ? "http" : "https");
+      const base = primaryUrl(settings);
       const document = { stack: file.stack, slot, release: release ?? null, url: `${base}/_togather/preview?token=${token}`, header: { name: "X-Togather-Preview", value: token }, expires: new Date(expires * 1000).toISOString() };
       output.result(document, () =>
         [

@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 import type { Command } from "commander";
-import { publicUrl } from "../../config/public-url.ts";
+import { primaryUrl } from "../../config/public-url.ts";
 import { slotNames, type SlotName } from "../../ops/contract.ts";
 import { readContext, withCommonOptions, type CommonOptions, type ReadContext } from "../context.ts";
 import { describeRelease } from "../../config/plan.ts";
@@ -53,7 +53,7 @@ function text({ file, settings }: ReadContext, report: HostReport, drift: readon
     return [slot, one.container === undefined ? "" : serves(slot), one.release === undefined ? "-" : describeRelease(one.release), containerText(one), healthText(one.health)];
   });
   return [
-    `${file.stack}: ${publicUrl(settings, settings.tls === undefined ? "http" : "https")}${settings.host === "" ? "" : ` on ${settings.host}`}`,
+    `${file.stack}: ${primaryUrl(settings)}${settings.host === "" ? "" : ` on ${settings.host}`}`,
     servingLine(report),
     "",
     columns([["SLOT", "", "RELEASE", "CONTAINER", "HEALTH"], ...rows]),

@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import { publicUrl } from "../../config/public-url.ts";
+import { primaryUrl } from "../../config/public-url.ts";
 import { hostLockHolder, type LockHolder } from "../../ops/client/host-lock.ts";
 import { DockerHost, NotOnHost } from "../host/docker-host.ts";
 import { healthOf, type Health } from "../host/look.ts";
@@ -19,7 +19,7 @@ export interface DevelopmentReport {
 }
 
 /** Looks at the container and asks its server. Changes nothing. */
-export async function lookAtDevelopment(settings: Pick<PlainSettings, "name" | "host" | "source" | "listenAddress" | "ports">): Promise<DevelopmentReport> {
+export async function lookAtDevelopment(settings: Pick<PlainSettings, "name" | "host" | "source" | "listenAddress" | "ports" | "publicUrl">): Promise<DevelopmentReport> {
   const { name, source } = settings;
   const host = new DockerHost(settings.host);
   const containerName = `togather-${name}-dev`;
@@ -36,7 +36,7 @@ export async function lookAtDevelopment(settings: Pick<PlainSettings, "name" | "
     health = answer?.servers["dev"] && healthOf(answer.servers["dev"]);
   }
   return {
-    url: publicUrl(settings, "http"),
+    url: primaryUrl(settings),
     containerName,
     container: container && {
       state: container.State.Status,

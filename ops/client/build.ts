@@ -85,7 +85,8 @@ function buildArguments(request: Request, source: BuildSource, env: NodeJS.Proce
   };
   const values: Record<string, string> = release === undefined ? {} : { VERSION: release.version, COMMIT: release.commit, CREATED: source.created };
   for (const [name, value] of Object.entries(request.arguments ?? {})) {
-    values[name] = value.replace(/\{(version|commit|created)\}/g, (_, part: string) => values[part.toUpperCase()] ?? "");
+    // Behind a backslash it stands for itself.
+    values[name] = value.replace(/(\\?)\{(version|commit|created)\}/g, (text, escaped: string, part: string) => (escaped === "" ? (values[part.toUpperCase()] ?? "") : text.slice(1)));
   }
   return [
     ...["build", "--force-rm", `--tag=${tag}`, `--file=${dockerfile}`],
@@ -160,6 +161,8 @@ export async function build(request: Request, context: StepContext): Promise<Ste
     if (!run.ok) throw buildProblem(tag, run.output);
     const image = await findImage(tag, signal);
     if (image === undefined) throw new StepError(`docker build succeeded, but the engine has no image ${tag}`);
+    // One of another deployment on this host, told otherwise, may have taken the tag at that moment.
+    if (image.label !== source.label) throw new StepError(`another deployment on this Docker host has built ${tag} with other arguments meanwhile`, { hint: "the same again" });
     await keepNewestStages(tag, request.dockerfile, run.output, log, signal);
     const durationMs = Math.round(performance.now() - started);
     log.info(`built ${tag} in ${seconds(durationMs)}`);

@@ -517,7 +517,7 @@ describe("build", () => {
     const repository = join(scratch, "repository");
     await mkdir(join(repository, "app"), { recursive: true });
     const git = (...args: string[]): Promise<{ stdout: string }> => execa("git", ["-C", repository, "-c", "user.name=t", "-c", "user.email=t@example.org", ...args], { env: { GIT_COMMITTER_DATE: "2026-01-28T15:30:22+01:00" } });
-    await writeFile(join(repository, "app", "Dockerfile"), "FROM scratch\nARG VERSION\nARG COMMIT\nARG CREATED\nCOPY app /app\nLABEL args=$VERSION/$COMMIT/$CREATED\n");
+    await writeFile(join(repository, "app", "Dockerfile"), "FROM scratch\nARG VERSION\nARG COMMIT\nARG CREATED\nARG TOLD\nCOPY app /app\nLABEL args=$VERSION/$COMMIT/$CREATED told=$TOLD\n");
     await writeFile(join(repository, "app", "kept"), "committed");
     await git("init", "--quiet");
     await git("add", ".");
@@ -545,6 +545,11 @@ describe("build", () => {
     // As new again for whoever prunes.
     expect(await taggedAt()).not.toBe(before);
     expect((await run("build", { ...request, release: { version: "v1.0.1", commit } })).result.built).toBe(true);
+    // What is told otherwise is another image of the same commit.
+    const told = { ...request, arguments: { TOLD: "{version}:\\{version}:{created}:events.example.org" } };
+    expect((await run("build", told)).result).toMatchObject({ tag, built: true });
+    expect(await docker("image", "inspect", "--format", "{{.Config.Labels.told}}", tag)).toBe("v1.0.0:{version}:2026-01-28T14:30:22Z:events.example.org");
+    expect((await run("build", told)).result.built).toBe(false);
 
     const container = await docker("create", tag, "none");
     const listing = await execa("sh", ["-c", `docker cp ${container}:/app - | tar -xO app/kept`]);

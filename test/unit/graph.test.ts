@@ -362,8 +362,32 @@ describe("another server", () => {
     expect(envs.filter((text) => /^(PORT|LOG_LEVEL)=/.test(text))).toEqual([]);
     expect(ports).toEqual([{ internal: 9000, external: 8080, ip: "127.0.0.1" }]);
     expect(JSON.stringify(graph.resources.map(({ name, wire }) => (/^blue-slot-(container|gate)$/.test(name) ? "" : wire)))).not.toContain("canary-smtp");
+    // What nobody else is asked for stays as it was.
+    expect(graph.get("blue-slot-container").inputs).toMatchObject({ readOnly: true, tmpfs: { "/tmp": "rw,noexec,nosuid,size=64m" } });
     // For the gate to leave out of what it shows of the server.
     expect(graph.get("blue-slot-gate").inputs["environment"]).toMatchObject({ SERVER_SECRETS: expect.stringContaining('"canary-smtp"') as string });
+  });
+});
+
+describe("what only the deployment knows", () => {
+  const source = { buildArguments: { DOMAIN: "{publicHost}", GIT_COMMIT: "{commit}", LITERAL: "\\{slot} \\{commit}" }, environment: { TRUSTED: "{routerAddress}/32", URL: "{publicUrl}", NAME: "{slot} {version} {commit}", NET: "{subnet}", JSON: '{"a":"{{b}}"}' } };
+  const told = { ...released, source, subnet: "10.9.8.0/24", publicUrl: "https://events.example.org:8443" };
+
+  it("reaches each slot by its settings", async () => {
+    const graph = await runProgram(told, blueServes);
+    const { envs } = graph.get("green-slot-container").inputs as { envs: string[] };
+    expect(envs).toEqual(expect.arrayContaining(["TRUSTED=10.9.8.2/32", "URL=https://events.example.org:8443", `NAME=green ${releases.v2.version} ${releases.v2.commit}`, "NET=10.9.8.0/24", 'JSON={"a":"{{b}}"}']));
+    expect(graph.get("router-container").inputs["networksAdvanced"]).toEqual([expect.objectContaining({ ipv4Address: "10.9.8.2" })]);
+    // The release's are known where it is built.
+    expect(graph.request("green-image-build")["arguments"]).toEqual({ DOMAIN: "events.example.org:8443", GIT_COMMIT: "{commit}", LITERAL: "{slot} \\{commit}" });
+    expect(graph.outputs).toMatchObject({ url: "https://events.example.org:8443" });
+  });
+
+  it("changes the idle slot only, and what serves stays as it is", async () => {
+    const [before, after] = [await runProgram(told, blueServes), await runProgram({ ...told, publicUrl: "https://other.example.org" }, blueServes)];
+    expect(changed(before, after)).toEqual(["blue-image-build", "blue-slot-container", "green-image-build", "green-slot-container"]);
+    expect(after.get("blue-slot-container").options.ignoreChanges).toEqual(expect.arrayContaining(["envs", "image"]));
+    expect(after.get("green-slot-container").options.ignoreChanges).toEqual([]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { publicUrl } from "../../config/public-url.ts";
+import { primaryUrl, publicUrl } from "../../config/public-url.ts";
 
 const ports = { http: 80, https: 8443 };
 
@@ -13,10 +13,17 @@ describe("the public URL", () => {
     ["ssh://deploy@events.example.org", "127.0.0.1", "http://localhost"],
     ["unix:///run/user/1000/docker.sock", "0.0.0.0", "http://localhost"],
   ])("of a router behind %j that listens on %s is %s", (host, listenAddress, url) => {
-    expect(publicUrl({ host, listenAddress, ports }, "http")).toBe(url);
+    expect(publicUrl({ host, listenAddress, ports, publicUrl: "" }, "http")).toBe(url);
   });
 
   it("has the port where it is not the scheme's own", () => {
-    expect(publicUrl({ host: "", listenAddress: "0.0.0.0", ports }, "https")).toBe("https://localhost:8443");
+    expect(publicUrl({ host: "", listenAddress: "0.0.0.0", ports, publicUrl: "" }, "https")).toBe("https://localhost:8443");
+  });
+
+  it("is what it is set to, whatever is in front of the router", () => {
+    const told = { host: "", listenAddress: "127.0.0.1", ports, publicUrl: "https://Events.example.org/" };
+    expect([publicUrl(told, "https"), publicUrl(told, "http"), primaryUrl(told)]).toEqual(["https://events.example.org", "http://events.example.org", "https://events.example.org"]);
+    expect(primaryUrl({ ...told, publicUrl: "" })).toBe("http://localhost");
+    expect(primaryUrl({ ...told, publicUrl: "", tls: {} })).toBe("https://localhost:8443");
   });
 });

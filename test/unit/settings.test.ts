@@ -310,9 +310,36 @@ describe("another server", () => {
     [{ source: { portVariable: "SERVER_PORT", environment: { SERVER_PORT: "1" } } }, "togather:source.environment.SERVER_PORT: SERVER_PORT is set by the deployment itself"],
     [{ source: { environment: { "a b": "x" } } }, "togather:source.environment.a b: "],
     [{ source: { environment: { TOKEN: "x" }, secrets: ["TOKEN"] }, secrets: { TOKEN: "y" } }, "togather:source.environment.TOKEN: is in togather:source.secrets too"],
+    [{ source: { environment: { A: "{publicUrl}" } } }, "togather:source.environment.A: {publicUrl} is not known, since togather:publicUrl is not set -> pulumi config set togather:publicUrl"],
+    [{ source: { environment: { A: "{routeraddress}/32" } } }, "togather:source.environment.A: nothing is known as {routeraddress} -> did you mean {routerAddress}? Known here: {"],
+    [{ source: { environment: { A: "{name}" } } }, "nothing is known as {name} -> Known here: {publicUrl}, {publicHost}, {subnet}, {routerAddress}, {slot}, {version}, {commit}; \\{name} stands for the text itself"],
+    [{ source: { environment: { A: "${slott}" } } }, "did you mean {slot}?"],
+    [{ source: { environment: { A: "{created}" } } }, "{created} is not known here: it is known in togather:source.buildArguments"],
+    [{ source: { buildArguments: { A: "{slot}" } } }, "togather:source.buildArguments.A: {slot} is not known here: both slots run the same image; it is known in togather:source.environment"],
+    [{ publicUrl: "events.example.org" }, "togather:publicUrl: expected a URL without a path, such as https://events.example.org"],
+    [{ publicUrl: "https://events.example.org/path" }, "togather:publicUrl: expected a URL without a path"],
+    [{ publicUrl: "https://user@events.example.org" }, "togather:publicUrl: expected a URL without a path"],
     [{ source: { portvariable: "X" } }, "togather:source.portvariable: is not a setting -> did you mean portVariable?"],
   ])("%j", (change, expected) => {
     expect(problems({ ...staging, ...change })).toEqual([expect.stringContaining(expected)]);
+  });
+});
+
+describe("placeholders", () => {
+  it("need what they stand for: in development a server has no slot, and a URL of its own", () => {
+    const told = { ...inDevelopment, source: { ...inDevelopment.source, environment: { A: "{publicUrl} {subnet}" } } };
+    expect(load(told).source.environment).toEqual({ A: "{publicUrl} {subnet}" });
+    expect(problems({ ...told, source: { ...told.source, environment: { A: "{slot} {version}", B: "{routerAddress}" } } })).toEqual([
+      expect.stringContaining("environment.A: {slot} is not known here: development has no slots"),
+      expect.stringContaining("environment.A: {version} is not known here: development has no releases"),
+      expect.stringContaining("environment.B: {routerAddress} is not known here: development has no router"),
+    ]);
+  });
+
+  it("tell a public URL without HTTPS in production", () => {
+    expect(problems({ ...staging, environment: "production", publicUrl: "http://events.example.org" })).toContainEqual(
+      "togather:publicUrl: http://events.example.org is plain HTTP, and production serves HTTPS -> pulumi config set togather:publicUrl https://events.example.org",
+    );
   });
 });
 
