@@ -7,6 +7,7 @@ import { Failure } from "../failure.ts";
 import { entriesOf, type Entry } from "../host/entries.ts";
 import { look } from "../host/look.ts";
 import { invocation } from "../output.ts";
+import { otherSlot } from "../../config/plan.ts";
 import { rollBackWithDatabase } from "../snapshots/rollback.ts";
 
 interface RollbackOptions extends DeployOptions {
@@ -40,8 +41,11 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
       const history = entriesOf(report);
       const target = options.to === undefined ? undefined : find(history, options.to, file.stack);
       const rollback = rollbackTarget(settings, before, file.stack, { target, history, served: report.router.persisted?.served });
-      output.say(`Rolling back: ${rollback.sentence}.`);
-      if (options.restoreDatabase !== undefined) {
+      const { done } = rollback;
+      // With its database a rollback ends with the emptied slot.
+      const over = done !== undefined && settings.slots[otherSlot(rollback.activeSlot)] === undefined;
+      output.say(done === undefined ? `Rolling back: ${rollback.sentence}.` : `No release to roll back: ${rollback.sentence}.${over ? "" : `\n  → to go forward to it again: ${invocation(`rollback --to ${done.id} --stack ${file.stack}`)}`}`);
+      if (options.restoreDatabase !== undefined && !over) {
         const chosen = options.restoreDatabase === true ? undefined : options.restoreDatabase;
         end(await rollBackWithDatabase({ context, rollback, chosen, dryRun: options.dryRun === true, yes: options.yes === true, force: options.force === true }));
         return;

@@ -12,6 +12,8 @@ export interface Rollback {
   restore: { slot: SlotName; release: ReleaseSetting | undefined } | undefined;
   /** What it comes to. */
   sentence: string;
+  /** A rollback before this one gave up this release, and nothing has served since but what serves now: there is nothing to do. */
+  done?: Release & { /** Of its deployment. */ id: string };
 }
 
 /** A release of the outputs as a setting; an image is recorded by its digest alone, without its name. */
@@ -48,6 +50,28 @@ function neverServed(slot: SlotName, release: Release, { history = [], served = 
   return deployments.length > 0 || Object.keys(served).length > 0;
 }
 
+type Served = Release & { slot: SlotName; id: string };
+
+/** The release that was given up for what serves: traffic went back to the slot that had it before. Undefined where something else has served since. */
+function givenUpFor(serving: NonNullable<Before["serving"]>, history: readonly Entry[]): Served | undefined {
+  const served = history
+    .flatMap(({ id, status, slot, version, commit, endedAt }) => (status === "succeeded" && slot !== undefined && version !== undefined && commit !== undefined && endedAt !== undefined ? [{ id, slot, version, commit, endedAt }] : []))
+    .sort((a, b) => (a.endedAt < b.endedAt ? -1 : 1));
+  const isSame = (a: Served | undefined, b: Release & { slot: SlotName }): boolean => a?.slot === b.slot && isSameRelease(a, b);
+  let now: Served | undefined;
+  let before: Served | undefined;
+  let givenUp: Served | undefined;
+  for (const next of served) {
+    // A deployment that left traffic where it was.
+    if (isSame(now, next)) continue;
+    if (isSame(before, next)) [now, before, givenUp] = [next, undefined, now];
+    // Into the slot that served, by force.
+    else if (now?.slot === next.slot) now = next;
+    else [now, before, givenUp] = [next, now, undefined];
+  }
+  return isSame(now, { slot: serving.slot, ...serving.release }) ? givenUp : undefined;
+}
+
 /** Where a rollback goes. @throws {Failure} when there is nothing to go back to. */
 export function rollbackTarget(settings: Pick<StackSettings, "activeSlot" | "slots">, before: Before, stack: string, { target, history, served }: RollbackChoice = {}): Rollback {
   const { serving, slots } = before;
@@ -62,6 +86,10 @@ export function rollbackTarget(settings: Pick<StackSettings, "activeSlot" | "slo
   if (target === undefined) {
     // After a release from which traffic was sent back, the file's slot is right again, and its release still in the other one.
     if (pending || (setting !== undefined && !intact)) return giveUp(settings, { ...before, serving });
+    const last = givenUpFor(serving, history ?? []);
+    if (last?.slot === idle && (held === undefined || isSameRelease(last, held))) {
+      return { activeSlot: serving.slot, restore: undefined, sentence: `${serving.slot} serves ${describeRelease(serving.release)} since ${describeRelease(last)} was given up`, done: last };
+    }
     if (held !== undefined && neverServed(idle, held, { history, served })) {
       throw new Failure("config", `${idle} holds ${describeRelease(held)}, which never served well: its deployment failed or was rolled back, or traffic was not moved to it`, `${invocation(`release REF --stack ${stack}`)}, with a release of ${invocation(`history --stack ${stack}`)}`);
     }

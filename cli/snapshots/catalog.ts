@@ -3,9 +3,12 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
 import { extensionPattern } from "../../ops/snapshot-format.ts";
+import { isSameRelease } from "../../config/plan.ts";
+import type { Release } from "../../ops/contract.ts";
 import { manifestSchema, type Manifest } from "../../ops/snapshots.ts";
 import { Failure } from "../failure.ts";
 import { DockerHost, NotOnHost } from "../host/docker-host.ts";
+import type { Entry } from "../host/entries.ts";
 import { invocation } from "../output.ts";
 import type { PlainSettings } from "../stack-file.ts";
 
@@ -57,11 +60,34 @@ export function findSnapshot(snapshots: readonly ListedSnapshot[], id: string, l
   throw new Failure("config", one === undefined ? `there is no snapshot ${id}` : `${id} is the beginning of ${found.length} snapshots`, invocation(listing));
 }
 
+/** What a rollback goes back to, and from what. */
+export interface WayBack {
+  target: Release;
+  givenUp: Release;
+  /** The schema version that the target's own migrations end with; null without any, undefined where that is not known. */
+  needs: number | null | undefined;
+  /** The host's deployments, in any order. */
+  history: readonly Pick<Entry, "status" | "version" | "commit" | "startedAt" | "endedAt">[];
+}
+
 /**
- * The snapshot from before a release's migrations: the newest one whose schema is older than what the release needs, or,
- * where it had none to run, the newest one.
+ * The snapshot with the database as the target had it: the newest one with its schema, whichever release it was taken before (a
+ * first attempt at one may have run the migrations already), from after the target's first success and from before its successor's.
+ * The schema is that of the first deployment's snapshot since the target took over, which may be ahead of its own migrations after
+ * a rollback; where that deployment took none, it is what the target needs.
  */
-export function snapshotBefore(snapshots: readonly ListedSnapshot[], commit: string, needs: number | null | undefined): ListedSnapshot | undefined {
-  const own = snapshots.filter(({ manifest }) => manifest !== undefined && manifest.before_commit === commit);
-  return own.find(({ manifest }) => needs !== null && needs !== undefined && (manifest?.migration_version ?? 0) < needs) ?? own[0];
+export function snapshotBefore(snapshots: readonly ListedSnapshot[], { target, givenUp, needs, history }: WayBack): ListedSnapshot | undefined {
+  const began = history.map(({ startedAt }) => startedAt).sort();
+  const tookOver = (release: Release): string[] =>
+    history.flatMap(({ status, version = "", commit = "", endedAt }) => (status === "succeeded" && endedAt !== undefined && isSameRelease({ version, commit }, release) ? [endedAt] : [])).sort();
+  const served = tookOver(target);
+  const from = served[0] ?? "";
+  const last = served.at(-1) ?? "";
+  const until = tookOver(givenUp).find((time) => time >= last) ?? "~";
+  // The newest first. A schema that a failed file has left dirty is nothing that a release had.
+  const possible = snapshots.flatMap((snapshot) => (snapshot.manifest === undefined || snapshot.manifest.migration_dirty ? [] : [{ snapshot, time: snapshot.manifest.time, schema: snapshot.manifest.migration_version }]));
+  const [first, second = "~"] = last === "" ? [] : began.filter((time) => time > last);
+  const seen = first === undefined ? undefined : possible.findLast(({ time }) => time >= first && time < second);
+  const schema = seen === undefined ? needs : seen.schema;
+  return schema === undefined ? undefined : possible.find((one) => one.schema === schema && one.time > from && one.time < until)?.snapshot;
 }

@@ -6,6 +6,7 @@ import { describeRelease, otherSlot, plainRelease } from "../../config/plan.ts";
 import type { Rollback } from "../deploy/rollback-target.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { Failure } from "../failure.ts";
+import { entriesOf } from "../host/entries.ts";
 import { look } from "../host/look.ts";
 import { invocation, Output } from "../output.ts";
 import { StackFile } from "../stack-file.ts";
@@ -43,29 +44,39 @@ export async function rollBackWithDatabase({ context: given, rollback, chosen, d
   let context: DeployContext = { ...given, output };
   const { file, settings, before, pulumi } = context;
   const on = `--stack ${file.stack}`;
+  // Traffic is where it is to be.
   const goesOn = rollback.activeSlot === before.serving?.slot;
+  // Where a release failed, its slot holds again what it held before.
+  const empties = !goesOn || rollback.done !== undefined;
   const givenUpSlot = otherSlot(rollback.activeSlot);
   const pending = settings.slots[givenUpSlot];
-  const givenUp = goesOn ? pending && plainRelease(pending) : before.serving?.release;
+  const givenUp = rollback.done ?? (goesOn ? pending && plainRelease(pending) : before.serving?.release);
   // The release that serves goes on, and nothing is put right in the other slot.
-  if (goesOn && rollback.restore === undefined) throw new Failure("config", `${rollback.sentence}: no release is given up, so there are no migrations to undo`, invocation(`snapshots restore ID ${on}`));
+  if (goesOn && rollback.done === undefined && rollback.restore === undefined) throw new Failure("config", `${rollback.sentence}: no release is given up, so there are no migrations to undo`, invocation(`snapshots restore ID ${on}`));
   if (givenUp === undefined) throw new Failure("config", `${givenUpSlot} holds no release, so there is none to give up with its database`, invocation(`snapshots restore ID ${on}`));
 
+  const target = goesOn ? before.serving?.release : before.slots[rollback.activeSlot];
+  if (target === undefined) throw new Failure("config", `${rollback.activeSlot} holds no release to go back to`, invocation(`history ${on}`));
   const { secrets, schemaVersions } = await databaseSecrets(pulumi);
   const snapshots = await listSnapshots(settings);
-  const snapshot = chosen === undefined ? snapshotBefore(snapshots, givenUp.commit, schemaVersions[givenUpSlot]) : findSnapshot(snapshots, chosen, `snapshots list ${on}`);
-  if (snapshot === undefined) throw new Failure("config", `there is no snapshot from before the migrations of ${describeRelease(givenUp)}`, `${invocation(`snapshots list ${on}`)}, then --restore-database ID`);
+  const needs = schemaVersions[rollback.activeSlot];
+  const snapshot = chosen === undefined ? snapshotBefore(snapshots, { target, givenUp, needs, history: entriesOf(await look(settings)) }) : findSnapshot(snapshots, chosen, `snapshots list ${on}`);
+  if (snapshot === undefined) throw new Failure("config", `there is no snapshot of the database as ${describeRelease(target)} had it, from before the migrations of ${describeRelease(givenUp)}${needs === undefined || needs === null ? "" : ` (schema version ${needs})`}. Nothing was changed.`, `${invocation(`snapshots list ${on}`)}, then --restore-database ID`);
   const job = (): RestoreJob => ({ context, snapshot, options: { yes, foreign: false, force }, schemaChecked: true });
 
   const found = await withHostLock({ settings, stack: file.stack, before, output, force, why: `rollback with ${snapshot.id}` }, (signal) => assess(job(), secrets, signal));
-  const needs = schemaVersions[rollback.activeSlot];
   if (needs !== undefined && needs !== null && needs > (found.schema.snapshot ?? 0)) {
     throw new Failure("config", `${rollback.activeSlot} needs schema version ${needs}, the snapshot ${snapshot.id} has ${found.schema.snapshot ?? "none"}. Nothing was changed.`, invocation(`snapshots list ${on}`));
+  }
+  // Cut short between traffic and the database, it goes on with the database; after its end there is nothing that a second one undoes.
+  if (rollback.done !== undefined && found.schema.now === found.schema.snapshot) {
+    given.output.result({ ok: true, dryRun, snapshot: snapshot.id, restored: null }, () => `Nothing to do: the database has schema version ${found.schema.now ?? "none"}, as ${describeRelease(target)} had it. To put back its data all the same:\n  → ${invocation(`snapshots restore ${snapshot.id} ${on}`)}`);
+    return exitCodes.ok.code;
   }
   output.say(lossText(found));
   const { slots } = await look(settings);
   const trafficFirst = goesOn || slots[rollback.activeSlot].health?.status === "healthy";
-  output.say(`${trafficFirst ? "First traffic, then the database" : "First the database, then traffic, since the older release is not healthy with the schema as it is"}${goesOn ? "" : `; then ${givenUpSlot} is emptied`}.`);
+  output.say(`${trafficFirst ? "First traffic, then the database" : "First the database, then traffic, since the older release is not healthy with the schema as it is"}${empties ? `; then ${givenUpSlot} is emptied` : ""}.`);
   if (dryRun) {
     given.output.result({ ok: true, dryRun: true, snapshot: snapshot.id, trafficFirst, ...found }, () => "Nothing was changed.");
     return exitCodes.ok.code;
@@ -95,15 +106,14 @@ export async function rollBackWithDatabase({ context: given, rollback, chosen, d
   };
 
   let code: number = exitCodes.ok.code;
-  if (trafficFirst) code = await flip();
+  if (trafficFirst && rollback.done === undefined) code = await flip();
   if (code !== 0) {
     output.say("The database was not touched.");
     return code;
   }
   const restored = await swap();
   if (!trafficFirst) code = await flip();
-  // Where a release failed, its slot holds again what it held before.
-  if (code === 0 && !goesOn) code = await run((stack) => { stack.setSlot(givenUpSlot, undefined); });
+  if (code === 0 && empties) code = await run((stack) => { stack.setSlot(givenUpSlot, undefined); });
   given.output.result({ ok: code === 0, exitCode: code, snapshot: snapshot.id, restored, deployments: output.results }, () =>
     [
       `The database is ${snapshot.id} now: ${restored.rows} rows${restored.health === undefined ? "" : `; what serves is ${restored.health.status}`}.`,

@@ -100,6 +100,17 @@ describe("the recovery story", () => {
     expect(JSON.parse((await health()).body)).toMatchObject({ jobs: "operational" });
   });
 
+  it("goes no further back when it is run again", async () => {
+    const before = await stack.query("SELECT oid FROM pg_database WHERE datname = 'togather'");
+    for (const options of [["--restore-database", "--yes"], []]) {
+      const { code, stdout, stderr } = await stack.togather("rollback", ...options);
+      expect(code, `${stdout}\n${stderr}`).toBe(0);
+      expect(stdout).toMatch(/No release to roll back: blue serves v1\.0\.0 .* since v2\.0\.0 .* was given up/);
+    }
+    expect(await stack.query("SELECT oid FROM pg_database WHERE datname = 'togather'")).toBe(before);
+    expect((await health()).slot).toBe("blue");
+  });
+
   it("leaves Pulumi nothing to do", () => expectNothingToDo(stack));
 
   it("restores a snapshot under what serves, and drops what it replaced", async () => {

@@ -124,6 +124,33 @@ describe("a rollback", () => {
     expect(rollbackTarget({ ...settled, activeSlot: "green" }, blueServes, "production")).toMatchObject({ activeSlot: "blue", restore: undefined });
   });
 
+  it("that was done already has nothing to do, until something else serves or a deployment is named", () => {
+    // v1.2.0 in green was followed by v1.3.2 in blue, which was given up: green serves again.
+    const before: Before = { serving: { slot: "green", release: v12 }, slots: { blue: v13, green: v12 } };
+    const file = { activeSlot: "green" as const, slots: { blue: v13, green: v12 } };
+    const at = (release: typeof v12, slot: "blue" | "green", day: number): Entry => ({ ...entry(release), id: `d${day}`, slot, endedAt: `2026-01-0${day}` });
+    const history = [at(v12, "green", 4), at(v12, "green", 3), at(v13, "blue", 2), at(v12, "green", 1)];
+    expect(rollbackTarget(file, before, "production", { history })).toMatchObject({ activeSlot: "green", restore: undefined, done: { ...v13, id: "d2" }, sentence: "green serves v1.2.0 (0000111) since v1.3.2 (9f8e7d6) was given up" });
+    expect(rollbackTarget(file, before, "production", { history, target: history[2] })).toMatchObject({ activeSlot: "blue", restore: undefined });
+    // With its database, the slot that was given up is empty at the end.
+    const emptied: Before = { ...before, slots: { green: v12 } };
+    expect(rollbackTarget({ ...file, slots: { green: v12 } }, emptied, "production", { history })).toMatchObject({ done: v13 });
+    // Forward again on purpose, and now back.
+    const forward: Before = { serving: { slot: "blue", release: v13 }, slots: before.slots };
+    expect(rollbackTarget({ ...file, activeSlot: "blue" }, forward, "production", { history: [at(v13, "blue", 5), ...history] })).toMatchObject({ activeSlot: "green" });
+    // The next release.
+    const next: Before = { serving: { slot: "blue", release: v14 }, slots: { blue: v14, green: v12 } };
+    const released = { activeSlot: "blue" as const, slots: { blue: v14, green: v12 } };
+    expect(rollbackTarget(released, next, "production", { history: [at(v14, "blue", 5), ...history] })).toMatchObject({ activeSlot: "green" });
+    const back: Before = { serving: { slot: "green", release: v12 }, slots: next.slots };
+    expect(rollbackTarget({ ...released, activeSlot: "green" }, back, "production", { history: [at(v12, "green", 6), at(v14, "blue", 5), ...history] })).toMatchObject({ done: { ...v14, id: "d5" } });
+    // The same release in both slots, with other settings.
+    const same: Before = { serving: { slot: "blue", release: v12 }, slots: { blue: v12, green: v12 } };
+    const twice = { activeSlot: "blue" as const, slots: { blue: v12, green: v12 } };
+    expect(rollbackTarget(twice, same, "production", { history: [at(v12, "blue", 2), at(v12, "green", 1)] })).toMatchObject({ activeSlot: "green" });
+    expect(rollbackTarget({ ...twice, activeSlot: "green" }, { ...same, serving: { slot: "green", release: v12 } }, "production", { history: [at(v12, "green", 3), at(v12, "blue", 2), at(v12, "green", 1)] }).done).toMatchObject(v12);
+  });
+
   it("goes to a deployment whose release is in the other slot", () => {
     expect(rollbackTarget(settled, blueServes, "production", { target: entry(v12) })).toMatchObject({ activeSlot: "green", restore: undefined });
     // What the other slot held is put back when the file has something else by now.

@@ -1,22 +1,51 @@
 import { describe, expect, it } from "vitest";
-import { findSnapshot, snapshotBefore, type ListedSnapshot } from "../../cli/snapshots/catalog.ts";
+import type { Entry } from "../../cli/host/entries.ts";
+import { findSnapshot, snapshotBefore, type ListedSnapshot, type WayBack } from "../../cli/snapshots/catalog.ts";
 import { lossText } from "../../cli/snapshots/restore.ts";
+import type { Release } from "../../ops/contract.ts";
 import type { Manifest } from "../../ops/snapshots.ts";
 
-function listed(id: string, commit: string, schema: number | null): ListedSnapshot {
-  return { id, file: `togather_a_${id}.sql.gz`, bytes: 1, manifest: { before_commit: commit, migration_version: schema } as Manifest };
+function listed(id: string, commit: string, schema: number | null, dirty = false): ListedSnapshot {
+  return { id, file: `togather_a_${id}.sql.gz`, bytes: 1, manifest: { time: day(id.slice(6, 8)), before_commit: commit, migration_version: schema, migration_dirty: dirty } as Manifest };
 }
+const day = (text: string, hour = "00"): string => `2026-01-${text}T${hour}:00:00.000Z`;
 
-describe("the snapshot from before a release's migrations", () => {
-  const snapshots = [listed("20260104_000000", "v2", 5), listed("20260103_000000", "v2", 4), listed("20260102_000000", "v1", 4), listed("20260101_000000", "v2", 3)];
-  it("is the newest that lacks them", () => {
-    expect(snapshotBefore(snapshots, "v2", 5)?.id).toBe("20260103_000000");
+describe("the snapshot of the database as a release had it", () => {
+  const [v1, v2, v3] = [1, 2, 3].map((n) => ({ version: `v${n}`, commit: `v${n}` })) as [Release, Release, Release];
+  /** A deployment of an hour, on a day. */
+  const deployed = (on: string, release: Release, status: Entry["status"] = "succeeded"): WayBack["history"][number] => ({ status, ...release, startedAt: day(on), endedAt: day(on, "01") });
+  const id = (snapshots: ListedSnapshot[], way: Partial<WayBack>): string | undefined => snapshotBefore(snapshots, { target: v1, givenUp: v2, needs: 4, history: [], ...way })?.id.slice(6, 8);
+
+  it("is the newest one with its schema", () => {
+    expect(id([listed("20260103_000000", "v2", 4), listed("20260102_000000", "v1", 3)], { history: [deployed("03", v2), deployed("02", v1)] })).toBe("03");
+    // Where the history is lost, too.
+    expect(id([listed("20260103_000000", "v2", 4), listed("20260102_000000", "v1", 3)], {})).toBe("03");
   });
-  it("is the newest of the release where there were none to run, or nobody knows", () => {
-    expect(snapshotBefore(snapshots, "v2", null)?.id).toBe("20260104_000000");
-    expect(snapshotBefore(snapshots, "v1", 4)?.id).toBe("20260102_000000");
-    expect(snapshotBefore(snapshots, "v3", 6)).toBeUndefined();
-    expect(snapshotBefore([{ ...listed("20260101_000000", "v1", 1), manifest: undefined }], "v1", 1)).toBeUndefined();
+  it("is that of an attempt that failed, where the one that succeeded found its migrations applied", () => {
+    const fixed = { version: "v2.0.1", commit: "v2.0.1" };
+    const snapshots = [listed("20260104_000000", "v2.0.1", 5), listed("20260103_000000", "v2", 4), listed("20260102_000000", "v1", 3)];
+    const history = [deployed("04", fixed), deployed("03", v2, "failed"), deployed("02", v1)];
+    expect(id(snapshots, { givenUp: fixed, history })).toBe("03");
+    expect(id(snapshots, { givenUp: fixed })).toBe("03");
+    // Expired, or left dirty by a migration that failed: none is better than a wrong one.
+    expect(id(snapshots.filter(({ id }) => id !== "20260103_000000"), { givenUp: fixed, history })).toBeUndefined();
+    expect(id([listed("20260104_000000", "v2.0.1", 4, true)], { givenUp: fixed, history })).toBeUndefined();
+  });
+  it("has the schema that a rollback before has left ahead", () => {
+    const snapshots = [listed("20260105_000000", "v3", 5), listed("20260103_000000", "v2", 4), listed("20260102_000000", "v1", 3)];
+    expect(id(snapshots, { givenUp: v3, history: [deployed("05", v3), deployed("04", v1), deployed("03", v2), deployed("02", v1)] })).toBe("05");
+  });
+  it("is none from before the target served, and none that its successor has written into", () => {
+    const history = [deployed("03", v2), deployed("02", v1)];
+    expect(id([listed("20260101_000000", "v0", 4)], { history })).toBeUndefined();
+    // A hotfix without a snapshot, between two releases that need the same schema.
+    expect(id([listed("20260103_000000", "v2", 4), listed("20260102_000000", "v1", 4)], { target: v2, givenUp: v3, history: [deployed("04", v3), ...history] })).toBeUndefined();
+    expect(id([listed("20260104_000000", "v1", 4), listed("20260103_000000", "v2", 4)], { history: [deployed("04", v3, "failed"), ...history] })).toBe("03");
+  });
+  it("is none where nobody knows the schema, or there is no manifest", () => {
+    expect(id([listed("20260103_000000", "v2", 4)], { needs: undefined })).toBeUndefined();
+    expect(id([{ ...listed("20260103_000000", "v2", 4), manifest: undefined }], {})).toBeUndefined();
+    expect(id([listed("20260103_000000", "v2", null)], { needs: null })).toBe("03");
   });
 });
 
