@@ -85,22 +85,34 @@ function cliPid(): number | undefined {
 /**
  * Runs in the container with the host's /tmp at /host. Says "held", or "busy" and what the lock file holds.
  * The file is opened without O_CREAT: in /tmp the kernel may forbid that for another user's file, even to root.
- * Who removes the file removes no lock: a new one at the same path counts only if it still is the one that was locked.
+ * Who removes the file removes no lock: once a second its holder looks whether it still stands there, and locks what stands there
+ * instead. A file in which nobody has left a name may be such a one: who wants it waits until a holder would have taken it.
  */
 const script = `
 file=/host/togather-deploy-$1.lock holder=$2 force=$3 silence=$4 wait=$5
 note() { printf '%s\\n' "$1" | dd of="$file" conv=nocreat,notrunc oflag=append status=none; }
+own() { truncate --no-create --size=0 "$file" && note "$holder"; }
+stays() {
+  [ /proc/$$/fd/9 -ef "$file" ] && return
+  [ -e "$file" ] || : > "$file"
+  exec 8< "$file" && flock --exclusive --nonblock 8 && [ /proc/$$/fd/8 -ef "$file" ] && own && exec 9<&8 8<&-
+}
 while :; do
   [ -e "$file" ] || : > "$file" || exit 3
+  [ -s "$file" ] || sleep 2
+  [ -e "$file" ] || continue
   exec 9< "$file" || exit 3
   flock --exclusive --wait "$wait" 9 || break
   [ /proc/$$/fd/9 -ef "$file" ] || continue
-  truncate --no-create --size=0 "$file" && note "$holder" || exit 3
+  own || exit 3
   echo held
-  # read ends with 1 at the end of stdin, with more than 128 after its time limit.
-  while :; do IFS= read -r -t "$silence" _ || { ended=$?; break; }; done
-  [ "$ended" -gt 128 ] && why=lost || why=released
-  note "{\\"$why\\":\\"$(date -u +%FT%TZ)\\"}"
+  silent=0 why=lost
+  while [ "$silent" -lt "$silence" ] && stays; do
+    # It ends with 1 at the end of stdin, with more than 128 after its time limit.
+    IFS= read -r -t 1 _ && ended=0 || ended=$?
+    case $ended in 0) silent=0 ;; 1) why=released; break ;; *) silent=$((silent + 1)) ;; esac
+  done
+  [ /proc/$$/fd/9 -ef "$file" ] && note "{\\"$why\\":\\"$(date -u +%FT%TZ)\\"}"
   exit
 done
 echo busy

@@ -126,6 +126,20 @@ describe("the lock on the Docker host", () => {
     expect(await onHost(`tail -n 1 ${lockFile(name)}`)).toMatch(/^\{"lost":"\d{4}-.*Z"\}$/);
   });
 
+  it("is freed by nobody who removes its file", async () => {
+    const first = await deploy();
+    await onHost(`rm ${lockFile(name)}`);
+    const [second, third] = await Promise.all([deploy(), deploy()]);
+    for (const { result } of [second, third]) expect(result).toMatchObject({ held: false, holder: { pid: first.pid } });
+    expect(JSON.parse(await onHost(`cat ${lockFile(name)}`))).toMatchObject({ pid: first.pid });
+    // By another one in its place, too.
+    await onHost(`rm ${lockFile(name)} && touch ${lockFile(name)}`);
+    expect((await deploy()).result).toMatchObject({ held: false, holder: { pid: first.pid } });
+    first.kill();
+    engine.end();
+    await until("the lock is free", () => isFree(name), 5);
+  });
+
   it("respects an flock by hand, and works on another user's file", async () => {
     await onHost(`touch ${lockFile(name)} && chown 1000:1000 ${lockFile(name)}`);
     const hand = execa("docker", ["run", "--rm", "--interactive", "--user=1000", "--volume=/tmp:/tmp", "debian:trixie-slim", "flock", lockFile(name), "bash", "-c", "echo held; read"], { reject: false });
