@@ -15,6 +15,7 @@ import { look, type HostReport } from "../host/look.ts";
 import { columns, invocation, type Output } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import { areStale, describeLock, heldText, isLocked, locksIn } from "./backend-lock.ts";
+import { saysTooLong } from "./long-output.ts";
 import { endings, PhaseTracker, type Interruption } from "./phases.ts";
 import { rolloutWords } from "../../config/rollout.ts";
 import { describeRelease, planSentences, plainRelease, releasedSlot, type Before, type Serving } from "../../config/plan.ts";
@@ -269,6 +270,13 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
         tracker.diagnostics.warnings.push(`Removed Pulumi's lock of ${locks.map(describeLock).join(", ")}: that process is gone, and nobody deploys on the Docker host.`);
         end = await attempt();
       }
+    }
+    const saidTooLong = [end.said, ...tracker.diagnostics.errors, ...(tracker.failed?.errors ?? [])].some(saysTooLong);
+    const shortened = !end.ok && !dryRun && saidTooLong ? await pulumi.shortenOutput() : [];
+    if (shortened.length > 0) {
+      progress.say(`Pulumi's state held more output of ${shortened.join(", ")} than a program can be started with. It is taken out; the deployments' logs have it. Once more:`);
+      tracker.retry();
+      end = await attempt();
     }
     if (end.ok && !dryRun && tracker.clearedPending()) await pulumi.clearPending();
   } finally {

@@ -192,6 +192,15 @@ export class PhaseTracker {
     this.#interrupted = true;
   }
 
+  /** What failed is about to be done again: it is forgotten. */
+  retry(): void {
+    for (const phase of this.phases.filter(({ status }) => status === "failed")) {
+      this.phases.splice(this.phases.indexOf(phase), 1);
+      this.#byKey.delete(`${phase.phase} ${phase.subject}`);
+    }
+    this.diagnostics.errors = [];
+  }
+
   /**
    * Whether Pulumi has warned of operations that a killed run has left pending. A run that ended well has made up for them,
    * so that the warning goes.

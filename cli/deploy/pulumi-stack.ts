@@ -1,4 +1,7 @@
 import { spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { readInterruptedState, type InterruptedState } from "../../ops/client/pending-operations.ts";
 import { onLines } from "../../ops/client/lines.ts";
 import type { Release, SlotName } from "../../ops/contract.ts";
@@ -11,6 +14,7 @@ import { project, pulumiCommand, setUp } from "../../toolchain/setup.ts";
 import { Failure } from "../failure.ts";
 import type { DecryptedConfig } from "../doctor/settings.ts";
 import type { StackFile } from "../stack-file.ts";
+import { longOutput, withoutLongOutput } from "./long-output.ts";
 import { backendDirectory, locksOf, removeLocks, type BackendLock } from "./backend-lock.ts";
 import type { Before, Serving } from "../../config/plan.ts";
 import type { EngineEvent, PulumiCommand } from "@pulumi/pulumi/automation/index.js";
@@ -213,8 +217,31 @@ export class PulumiStack {
 
   /** What a killed run has left in the state; undefined when the backend has no such stack. */
   async interrupted(): Promise<InterruptedState | undefined> {
+    const exported = await this.exported();
+    return exported === undefined ? undefined : readInterruptedState(exported);
+  }
+
+  /** Takes out of the state what keeps steps from being started again: see long-output.ts. Returns their names. */
+  async shortenOutput(): Promise<string[]> {
+    const exported = await this.exported();
+    const names = exported === undefined ? [] : longOutput(exported);
+    if (exported === undefined || names.length === 0) return [];
+    const directory = await mkdtemp(join(tmpdir(), "togather-state-"));
+    try {
+      const file = join(directory, "state.json");
+      await writeFile(file, withoutLongOutput(exported), { mode: 0o600 });
+      const { ok, output } = await this.#run("stack", "import", "--file", file, "--stack", this.name);
+      if (!ok) throw new Failure("other", `Pulumi can't write the state of ${this.name}:\n${tail(output)}`, `pulumi stack export --stack ${this.name}, take out the "stderr" of ${names.join(", ")}, and pulumi stack import`);
+      return names;
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  }
+
+  /** The state as `pulumi stack export` prints it, secrets encrypted; undefined when the backend has no such stack. */
+  async exported(): Promise<string | undefined> {
     const asked = await this.#run("stack", "export", "--stack", this.name);
-    if (asked.ok) return readInterruptedState(asked.stdout);
+    if (asked.ok) return asked.stdout;
     if (/no stack named/.test(asked.output)) return undefined;
     throw new Failure("config", `Pulumi can't read the stack ${this.name}:\n${tail(asked.output)}`);
   }

@@ -1,10 +1,11 @@
 import semver from "semver";
 import { findHalfMade } from "../../ops/client/half-made.ts";
 import { hostLockHolder, lockFile } from "../../ops/client/host-lock.ts";
-import { resourceName } from "../../ops/client/pending-operations.ts";
+import { readInterruptedState, resourceName } from "../../ops/client/pending-operations.ts";
 import { missingPlugins, userPulumiHome } from "../../toolchain/pulumi-official.ts";
 import { installedVersions } from "../../toolchain/versions.ts";
 import { describeLock, holderOf } from "../deploy/backend-lock.ts";
+import { longOutput } from "../deploy/long-output.ts";
 import type { PulumiStack } from "../deploy/pulumi-stack.ts";
 import { Failure } from "../failure.ts";
 import { invocation } from "../output.ts";
@@ -31,19 +32,31 @@ export async function pulumiFindings(pulumi: PulumiStack, { name, host }: Pick<P
     holder === undefined ? ok("lock of the host", `${lockFile(name)} is free`) : warn("lock of the host", `held by ${holder.held_by} (pid ${holder.pid}) since ${holder.since}`, "free: nobody deploys", "wait until that deployment has ended"),
   );
   if (backend === undefined) return [...findings, fail("backend", "Pulumi can't reach the backend that it is logged in to", "a backend", "pulumi login, or PULUMI_BACKEND_URL")];
-  let state: Awaited<ReturnType<PulumiStack["interrupted"]>>;
+  let exported: string | undefined;
   try {
-    state = await pulumi.interrupted();
+    exported = await pulumi.exported();
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     return [...findings, fail("backend", error.message, "a state that can be read", "pulumi stack export")];
   }
+  const state = exported === undefined ? undefined : readInterruptedState(exported);
   findings.push(state === undefined ? warn("backend", `${backend} has no stack ${pulumi.name}`, "the stack", `the first deployment makes it, unless it is in another backend: pulumi login`) : ok("backend", `${backend} has ${pulumi.name}, ${state.ids.size} resources`));
   for (const lock of locks ?? []) {
     const left = holderOf(lock) === "gone";
     findings.push(warn("lock of the backend", `${left ? "left by" : "held by"} ${describeLock(lock)}`, "free", left ? `the next deployment removes it; or ${unlock}` : `wait until it has ended; ${unlock} says more`));
   }
   if (locks?.length === 0) findings.push(ok("lock of the backend", "free"));
+  const long = exported === undefined ? [] : longOutput(exported);
+  if (long.length > 0) {
+    findings.push(
+      warn(
+        "output of steps",
+        `the state holds so much output of ${long.join(", ")} that Linux starts no program with it ("argument list too long")`,
+        "100,000 bytes at most for each step",
+        `${invocation(`up --stack ${pulumi.name}`)}, like release and rollback, takes it out as soon as such a step has to run; pulumi up alone can't`,
+      ),
+    );
+  }
   const pending = state?.pending ?? [];
   if (state !== undefined && pending.length > 0) {
     const made = await findHalfMade({ name, host, serving: undefined }, state);

@@ -5,14 +5,14 @@ import { contract, type StepName, type StepRequest, type StepResult } from "../c
 import { messageOf, StepError } from "../errors.ts";
 import { createRedactor } from "../redact.ts";
 import { runStep, StepFailed, type StepRun } from "./run-step.ts";
+import { createShown } from "./shown.ts";
 
 const redactor = createRedactor(process.env);
 /** How long a step may take to stop by itself. */
 const stopMs = 10_000;
 
-function show(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
+const shown = createShown((text) => process.stderr.write(text));
+const show = shown.line;
 
 function isStep(name: string): name is StepName {
   return Object.hasOwn(contract, name);
@@ -65,7 +65,7 @@ function namespaceOf(step: StepName, request: StepRequest<StepName>): string | u
 }
 
 async function runInContainer(step: StepName, request: StepRequest<StepName>, context: StepContext): Promise<unknown> {
-  const run: StepRun = { step, request: request as StepRun["request"], context, redactor, stopMs, joins: namespaceOf(step, request) };
+  const run: StepRun = { step, request: request as StepRun["request"], context, redactor, show, stopMs, joins: namespaceOf(step, request) };
   switch (step) {
     case "gate": {
       const { seeToStopped, watchContainer } = await import("./gate.ts");
@@ -108,6 +108,12 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
 
 /** Runs the step that the command line names; returns the exit code. */
 export async function main(): Promise<number> {
+  const exitCode = await runNamedStep();
+  shown.end(exitCode !== 0);
+  return exitCode;
+}
+
+async function runNamedStep(): Promise<number> {
   const signal = abortOnSignals();
   try {
     const step = process.argv[2] ?? "";

@@ -31,6 +31,8 @@ export interface StepRun {
   request: ContainerRequest;
   context: StepContext;
   redactor: Redactor;
+  /** Shows a line of what the step says, within bounds. */
+  show: (line: string) => void;
   /** The migrations' tar. */
   payload?: Buffer;
   /** Environment beside the request and the secrets. */
@@ -107,7 +109,7 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
   const dockerSaid: string[] = [];
   const stderr = onLines(child.stderr, (line) => {
     if (/^docker: |^(See|Run) 'docker run --help'|^$/.test(line)) dockerSaid.push(line.replace(/^docker: /, ""));
-    else process.stderr.write(`${redactor.text(line)}\n`);
+    else run.show(redactor.text(line));
   });
   // Questions come before the result, one at a time.
   let said = "";

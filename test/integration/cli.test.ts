@@ -113,11 +113,23 @@ describe("togather", () => {
     expect((await stack.containers()).has(`togather-${stack.name}-green`)).toBe(false);
   });
 
+  it("goes on where the state holds more output of steps than a program can be started with", async () => {
+    const talked = JSON.parse(await stack.state()) as { deployment: { resources: { type: string; urn: string; outputs: Record<string, unknown> }[] } };
+    const steps = talked.deployment.resources.filter(({ type, urn }) => type === "command:local:Command" && /::(switch-traffic|record-step|begin-step|record|begin)$/.test(urn));
+    expect(steps.map(({ urn }) => urn)).toContainEqual(expect.stringContaining("switch-traffic"));
+    for (const { outputs } of steps) outputs["stderr"] = "x".repeat(140_000);
+    writeFileSync(join(stack.directory, "state.json"), JSON.stringify(talked));
+    await stack.pulumi(["stack", "import", "--file", "state.json", "--stack", stack.name]);
+    rmSync(join(stack.directory, "state.json"));
+    expect((await stack.togather("doctor")).stdout).toMatch(/WARN +output of steps +the state holds so much output of .*switch-traffic/);
+  });
+
   it("releases what may serve, and rolls it back by a deployment's id", async () => {
     // The same commit under another name: what is built is there already.
     const released = await json("release", "v1.0.0", "--version", "v1.0.1");
     const v3 = { version: "v1.0.1", commit: v1.commit };
     expect(released).toMatchObject({ ok: true, exitCode: 0, serving: { slot: "green", release: v3 } });
+    expect(await stack.state()).not.toContain("x".repeat(1000));
     const [newest, ...older] = JSON.parse((await stack.togather("history", "--json")).stdout) as { id: string; status: string; version: string }[];
     expect(newest).toMatchObject({ id: released["deploymentId"], status: "succeeded", version: "v1.0.1" });
     expect(older.map(({ status, version }) => `${version} ${status}`)).toEqual(["v1.0.0 succeeded", "v2.0.0 failed", "v1.0.0 succeeded"]);
