@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { lstat, readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
+import { gitEnvironment, neutralGit } from "../ops/client/git.ts";
 import type { Release } from "../ops/contract.ts";
 import { Problem } from "../toolchain/problem.ts";
 import { run } from "../toolchain/run.ts";
@@ -20,7 +21,7 @@ export interface ReleaseSource {
 }
 
 async function fromGit(project: string): Promise<ReleaseSource> {
-  const git = (...args: string[]) => run("git", args, { cwd: project, env: process.env });
+  const git = (...args: string[]) => run("git", [...neutralGit, ...args], { cwd: project, env: gitEnvironment(process.env) });
   const ask = async (...args: string[]) => {
     const { ok, stdout, output } = await git(...args);
     if (!ok) throw new Problem(`Git can't say which commit this is:\n  ${output}`);

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import type { PlainSettings } from "../stack-file.ts";
+import { gitEnvironment, neutralGit } from "../../ops/client/git.ts";
 import { run } from "../../toolchain/run.ts";
 
 /** Where the server's repository has the template of its environment file. */
@@ -7,7 +8,7 @@ export const templatePath = (environment: string): string => `deploy/config/envi
 
 /** What the checked-out commit of the server's repository says about its environment; undefined for what it hasn't. */
 export async function serverEnvironment({ source, environment }: Pick<PlainSettings, "source" | "environment">, project: string): Promise<{ template: string | undefined; read: ReadonlySet<string> | undefined }> {
-  const git = (...args: string[]) => run("git", ["-C", resolve(project, source.repository), ...args], { env: process.env });
+  const git = (...args: string[]) => run("git", [...neutralGit, "-C", resolve(project, source.repository), ...args], { env: gitEnvironment(process.env) });
   const [template, literals] = await Promise.all([
     git("cat-file", "blob", `HEAD:./${templatePath(environment)}`),
     git("grep", "--no-color", "--no-line-number", "--no-column", "-hoE", '["`][A-Z][A-Z0-9_]+["`]', "HEAD", "--", "*.go", ":(exclude)*_test.go"),

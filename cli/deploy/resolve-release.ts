@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import type { ReleaseSetting, StackSettings } from "../../config/stack-settings.ts";
+import { gitEnvironment, neutralGit } from "../../ops/client/git.ts";
 import { run } from "../../toolchain/run.ts";
 import { Failure } from "../failure.ts";
 import { invocation } from "../output.ts";
@@ -51,7 +52,7 @@ async function refuseTwoMeanings(git: Git, wanted: string, commit: string, shown
 /** A commit, tag or branch of the source repository, as a full commit and a version. */
 export async function resolveCommit(source: StackSettings["source"], project: string, reference: string | undefined, version: string | undefined): Promise<ResolvedRelease> {
   const repository = resolve(project, source.repository);
-  const git: Git = (...args) => run("git", args, { cwd: repository, env: process.env });
+  const git: Git = (...args) => run("git", [...neutralGit, ...args], { cwd: repository, env: gitEnvironment(process.env) });
   const inside = await git("rev-parse", "--git-dir");
   if (!inside.ok) throw new Failure("config", `togather:source.repository (${source.repository}) is no git repository: ${inside.output}`, "clone it there, or release an image: release name@sha256:…");
   const wanted = reference ?? "HEAD";

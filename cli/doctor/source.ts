@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { gitEnvironment, neutralGit } from "../../ops/client/git.ts";
 import { slotNames } from "../../ops/contract.ts";
 import { run } from "../../toolchain/run.ts";
 import { describeRelease, plainRelease } from "../../config/plan.ts";
@@ -8,7 +9,7 @@ import { fail, ok, warn, type Finding } from "./finding.ts";
 /** What the slots are built from: the commits are there, and nothing waits to be committed. */
 export async function sourceFindings({ slots, source }: Pick<PlainSettings, "slots" | "source">, project: string): Promise<Finding[]> {
   const repository = resolve(project, source.repository);
-  const git = (...args: string[]) => run("git", ["-C", repository, ...args], { env: process.env });
+  const git = (...args: string[]) => run("git", [...neutralGit, "-C", repository, ...args], { env: gitEnvironment(process.env) });
   const findings: Finding[] = [];
   let fromGit = false;
   for (const slot of slotNames) {

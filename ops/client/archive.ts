@@ -8,6 +8,7 @@ import { finished } from "node:stream/promises";
 import { create } from "tar";
 import { messageOf, StepError } from "../errors.ts";
 import { lastLines, withoutSecrets } from "./docker.ts";
+import { gitEnvironment, neutralGit } from "./git.ts";
 
 /** A tar that is being made. */
 export interface Archive {
@@ -17,7 +18,7 @@ export interface Archive {
 }
 
 const git = (repository: string, args: readonly string[]): Promise<{ ok: boolean; stdout: string; stderr: string }> =>
-  execa("git", ["-C", repository, ...args], { env: withoutSecrets(process.env), extendEnv: false, reject: false, stdin: "ignore" }).then(
+  execa("git", [...neutralGit, "-C", repository, ...args], { env: gitEnvironment(withoutSecrets(process.env)), extendEnv: false, reject: false, stdin: "ignore" }).then(
     ({ failed, stdout, stderr }) => ({ ok: !failed, stdout, stderr }),
   );
 
@@ -43,13 +44,10 @@ export async function findCommit(repository: string, commit: string): Promise<Co
   });
 }
 
-/**
- * The files of a commit: never those of the working tree. With the modes of a checkout (Git's own default would make them
- * writable by the group), so that a build from files without history finds the same layers in the cache.
- */
+/** The files of a commit: never those of the working tree. */
 export function commitArchive(repository: string, commit: string, paths: readonly string[]): Archive {
-  const child = execa("git", ["-C", repository, "-c", "tar.umask=0022", "archive", "--format=tar", commit, "--", ...paths], {
-    env: withoutSecrets(process.env),
+  const child = execa("git", [...neutralGit, "-C", repository, "archive", "--format=tar", commit, "--", ...paths], {
+    env: gitEnvironment(withoutSecrets(process.env)),
     extendEnv: false,
     reject: false,
     buffer: { stdout: false },

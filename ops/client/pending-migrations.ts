@@ -4,6 +4,7 @@ import { readdirSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { upFiles } from "../migrations.ts";
+import { gitEnvironment, neutralGit } from "./git.ts";
 
 /** Where a release's migrations are. */
 export interface MigrationSource {
@@ -19,7 +20,7 @@ export interface MigrationSource {
 async function fileNames({ repository, commit, path }: MigrationSource): Promise<string[] | undefined> {
   try {
     if (commit.startsWith("tree-")) return readdirSync(join(resolve(repository), path));
-    const { stdout } = await promisify(execFile)("git", ["-C", repository, "ls-tree", "--name-only", "-z", commit, "--", `${path}/`]);
+    const { stdout } = await promisify(execFile)("git", [...neutralGit, "-C", repository, "ls-tree", "--name-only", "-z", commit, "--", `${path}/`], { env: gitEnvironment(process.env) });
     // Git lists nothing where there is no such directory.
     return stdout === "" ? undefined : stdout.split("\0").map((file) => basename(file));
   } catch {
