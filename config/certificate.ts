@@ -1,9 +1,12 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
+import { rootCertificates } from "node:tls";
 
 /** What is wrong with a certificate and its key; a broken one can't be served, another one should be replaced. */
 export interface CertificateProblem {
   severity: "broken" | "soon";
   what: string;
+  /** A pair that is valid for long enough, unless it says something else. */
+  expected?: string;
   fix: string;
 }
 
@@ -39,7 +42,20 @@ export function certificateProblems({ certificate, key }: { certificate: string;
   if (now >= to) return [{ severity: "soon", what: `the certificate has expired on ${day(to)}`, fix: renew }];
   const days = Math.floor((to - now) / dayMs);
   if (days < expiryWarningDays) return [{ severity: "soon", what: `the certificate expires in ${days} days, on ${day(to)}`, fix: renew }];
-  return [];
+  return chainProblems(leaf, certificate);
+}
+
+/** A certificate whose issuer is no root, alone in its file: whoever has not met that issuer before can't check it. */
+function chainProblems(leaf: X509Certificate, file: string): CertificateProblem[] {
+  const isAlone = (file.match(/-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----/g) ?? []).length === 1;
+  if (!isAlone || leaf.issuer === leaf.subject || rootCertificates.some((root) => new X509Certificate(root).subject === leaf.issuer)) return [];
+  const issuer = /^CN=(.*)$/m.exec(leaf.issuer)?.[1] ?? leaf.issuer.replaceAll("\n", ", ");
+  return [{
+    severity: "soon",
+    what: `the file holds the server's certificate alone, without that of its issuer (${issuer}): browsers often find it elsewhere, most other clients refuse the connection`,
+    expected: "the certificates of its issuers behind it, the root's may be left out",
+    fix: "name the file with the whole chain (certbot: fullchain.pem, not cert.pem); where a root of your own has issued it, append that",
+  }];
 }
 
 /** `CN=events.example.org, until 2026-04-28`: which certificate it is. */

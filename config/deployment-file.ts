@@ -88,10 +88,13 @@ export type DeploymentFile = z.infer<typeof deploymentFileSchema>;
 type Tree = Record<string, unknown>;
 const isTree = (value: unknown): value is Tree => typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** `over` laid over `base`, key by key. */
-function merged(base: unknown, over: unknown): unknown {
-  if (!isTree(base) || !isTree(over)) return over ?? base;
-  return Object.fromEntries([...new Set([...Object.keys(base), ...Object.keys(over)])].map((key) => [key, merged(base[key], over[key])]));
+/** `over` laid over `base`, key by key. null takes away what `base` has, so that the default holds; for a whole section it is YAML's empty one. */
+function merged(base: unknown, over: unknown, depth = 0): unknown {
+  if (over === undefined) return base;
+  if (over === null) return depth > 1 ? undefined : base;
+  if (!isTree(over)) return over;
+  const under = isTree(base) ? base : {};
+  return Object.fromEntries([...new Set([...Object.keys(under), ...Object.keys(over)])].map((key) => [key, merged(under[key], over[key], depth + 1)]));
 }
 
 /**

@@ -50,5 +50,5 @@ export function tlsFindings(settings: Pick<PlainSettings, "tls" | "environment" 
   if (pair === undefined) return [];
   const problems = certificateProblems(pair);
   if (problems.length === 0) return [ok("tls", describeCertificate(pair.certificate))];
-  return problems.map(({ severity, what, fix }) => (severity === "broken" || what.includes("expired") ? fail : warn)("tls", what, "a pair that is valid for two more weeks", fix));
+  return problems.map(({ severity, what, expected, fix }) => (severity === "broken" || what.includes("expired") ? fail : warn)("tls", what, expected ?? "a pair that is valid for two more weeks", fix));
 }

@@ -1,9 +1,15 @@
 import { generate } from "selfsigned";
 
-/** A certificate of its own with its key, PEM texts. Days are from now. */
-export async function certificatePair({ from = -1, until = 90 }: { from?: number; until?: number } = {}): Promise<{ certificate: string; key: string }> {
+export interface Pair {
+  certificate: string;
+  key: string;
+}
+
+/** A certificate with its key, PEM texts: of its own, unless an issuer is named. Days are from now. */
+export async function certificatePair({ from = -1, until = 90, name = "events.example.org", issuer }: { from?: number; until?: number; name?: string; issuer?: Pair } = {}): Promise<Pair> {
   const day = 86_400_000;
-  const { cert, private: key } = await generate([{ name: "commonName", value: "events.example.org" }], {
+  const { cert, private: key } = await generate([{ name: "commonName", value: name }], {
+    ...(issuer === undefined ? {} : { ca: { cert: issuer.certificate, key: issuer.key } }),
     algorithm: "sha256",
     keyType: "ec",
     curve: "P-256",

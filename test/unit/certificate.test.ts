@@ -11,6 +11,16 @@ describe("a certificate", () => {
     expect(certificateProblems({ ...pair, certificate: `${pair.certificate}\n${(await certificatePair()).certificate}` })).toEqual([]);
   });
 
+  it("whose issuer is missing in its file is told", async () => {
+    const root = await certificatePair({ name: "A Root" });
+    const intermediate = await certificatePair({ name: "An Issuer", issuer: root });
+    const leaf = await certificatePair({ issuer: intermediate });
+    expect(certificateProblems(leaf)).toEqual([expect.objectContaining({ severity: "soon", what: expect.stringMatching(/^the file holds the server's certificate alone, without that of its issuer \(An Issuer\)/) as string })]);
+    expect(certificateProblems({ ...leaf, certificate: `${leaf.certificate}\n${intermediate.certificate}` })).toEqual([]);
+    // What is worse is said first.
+    expect(certificateProblems(await certificatePair({ issuer: intermediate, until: 5 }))).toEqual([expect.objectContaining({ what: expect.stringContaining("expires in") as string })]);
+  });
+
   it("with another's key, or none that can be read, is broken", async () => {
     const [pair, other] = await Promise.all([certificatePair(), certificatePair()]);
     expect(certificateProblems({ ...pair, key: other.key })).toEqual([expect.objectContaining({ severity: "broken", what: "certificate and key don't belong together" })]);
