@@ -9,7 +9,7 @@ import { unknownPlaceholders } from "./placeholders.ts";
 import { keysAt, problemsOf, SettingsError, type Problem } from "./problems.ts";
 import { SecretMemory } from "./secret-memory.ts";
 import { checkDatabaseUrl } from "./database-access.ts";
-import { placeholderProblems, readSecretsFile, resolveSecrets, reusedSecrets, secretsFileOf, weakSecrets, type OwnSecret } from "./secrets.ts";
+import { placeholderProblems, readSecretsFile, resolveSecrets, reusedSecrets, secretsFileOf, untrimmedSecrets, weakSecrets, type OwnSecret } from "./secrets.ts";
 import { snapshotRules } from "./snapshot-rules.ts";
 import { secretKeys, stackSettingsSchema, type ReleaseSetting, type StackSettings } from "./stack-settings.ts";
 import { readTls, tlsNames, type TlsPair } from "./tls.ts";
@@ -250,8 +250,11 @@ export function loadSettings(sources: SettingsSources): Settings {
     ...withPassword(found.databaseAdminUrl, adminUrl?.password),
   ];
   const memory = new SecretMemory(join(sources.projectDirectory, ".togather", "secrets"));
-  for (const problem of placeholderProblems([...own, ...Object.values(found.server)])) broken(rules.strongSecrets, problem);
+  for (const problem of placeholderProblems(own, Object.values(found.server))) broken(rules.strongSecrets, problem);
   for (const problem of weakSecrets(own, memory)) broken(rules.strongSecrets, problem);
+  const untrimmed = untrimmedSecrets(found);
+  problems.push(...untrimmed.refused);
+  for (const problem of untrimmed.suspect) broken("warn", problem);
   for (const problem of reusedSecrets(own, memory, stack.environment)) broken(rules.uniqueSecrets, problem);
 
   if (deployment.value !== undefined) problems.push(...encryptionProblems(deployment.value, rules, found.snapshotIdentity));

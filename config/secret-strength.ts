@@ -12,6 +12,15 @@ export function isPlaceholder(value: string): boolean {
   return placeholder.test(value);
 }
 
+/** The same for text that people have written, such as `Events <noreply@example.org>` or a URL: only by how it begins, or as a whole. */
+const placeholderText =
+  /^(please[-_ ])?(change|replace)[-_ ]?(me|this|it|with)|^your[-_]\S*$|^placeholder|^insert[-_ ]|^<[^<>@]+>$|^\$\{?\w+\}?$|^(todo|tbd|fixme)(?![a-z0-9])|^(example|sample|dummy|x{4,})$/i;
+
+/** Whether a value that need not be random is what a template has in its place. */
+export function isPlaceholderText(value: string): boolean {
+  return placeholderText.test(value.trim());
+}
+
 type Zxcvbn = InstanceType<typeof import("@zxcvbn-ts/core").ZxcvbnFactory>;
 let zxcvbn: Zxcvbn | undefined;
 

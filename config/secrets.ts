@@ -4,7 +4,7 @@ import { cutValues, unclosedValues } from "./dotenv.ts";
 import type { EnvironmentName } from "./environments.ts";
 import type { Problem } from "./problems.ts";
 import type { SecretMemory } from "./secret-memory.ts";
-import { isPlaceholder } from "./secret-strength.ts";
+import { isPlaceholder, isPlaceholderText } from "./secret-strength.ts";
 import type { StackSettings } from "./stack-settings.ts";
 
 /** A secret's name in the environment and secrets file, and its key in the stack's config. */
@@ -151,9 +151,29 @@ export function resolveSecrets(sources: SecretSources, wanted: { database: "bund
   return { value, problems };
 }
 
-/** Whether a secret stands where a template has its hint. */
-export function placeholderProblems(found: readonly FoundSecret[]): Problem[] {
-  return found.filter(({ value }) => isPlaceholder(value)).map(({ from, fix }) => ({ where: from, what: "is a placeholder, expected a secret of your own", fix }));
+/**
+ * Whether a secret stands where a template has its hint.
+ * @param own made at random, as `requirements` has it.
+ * @param server the server's own: passwords, but also addresses and URLs.
+ */
+export function placeholderProblems(own: readonly FoundSecret[], server: readonly FoundSecret[]): Problem[] {
+  const found = [...own.filter(({ value }) => isPlaceholder(value)), ...server.filter(({ value }) => isPlaceholderText(value))];
+  return found.map(({ from, fix }) => ({ where: from, what: "is a placeholder, expected a secret of your own", fix }));
+}
+
+/** Secrets with a line break or blanks around them, which whoever typed them did not mean: `refused` never work so, the others may. */
+export function untrimmedSecrets({ jwtSecret, adminApiKey, databasePassword, snapshotCopyKeyId, snapshotCopySecret, server }: ResolvedSecrets): Record<"refused" | "suspect", Problem[]> {
+  const problemsOf = (secrets: readonly (FoundSecret | undefined)[]): Problem[] =>
+    secrets.flatMap((secret) => {
+      if (secret === undefined || secret.value === secret.value.trim()) return [];
+      const what = `${/\n\s*$/.test(secret.value) ? "ends with a line break" : "has blanks around it"}, which would be part of the secret`;
+      return [{ where: secret.from, what, fix: `in a shell ${secret.name}="$(cat FILE)" leaves out the line break at the end` }];
+    });
+  return {
+    refused: problemsOf([adminApiKey, databasePassword, snapshotCopyKeyId, snapshotCopySecret]),
+    // The text of a key file has lines, and ends with one.
+    suspect: problemsOf([jwtSecret, ...Object.values(server).filter(({ value }) => !value.trim().includes("\n"))]),
+  };
 }
 
 /** Secrets that somebody could guess. */

@@ -109,6 +109,20 @@ describe("bad settings", () => {
     expect(problems({ ...staging, ...change }).join("\n")).toMatch(expected);
   });
 
+  it("of deployment.yml can be taken away by a stack", () => {
+    const copy = "snapshot_copy: { endpoint: https://s3.example.org, bucket: production, prefix: node/ }";
+    writeFileSync(join(directory, "deployment.yml"), `database:\n  ${copy}\n  snapshot_retention: 30\n`);
+    const withCopy = { ...secrets, SNAPSHOT_COPY_KEY_ID: "id", SNAPSHOT_COPY_SECRET: "secret" };
+    const databaseOf = (deployment: unknown) => load({ ...staging, deployment }, withCopy).deployment.database;
+    expect(databaseOf(undefined)).toMatchObject({ snapshot_copy: { bucket: "production", prefix: "node/" }, snapshot_retention: 30 });
+    expect(databaseOf({ database: { snapshot_copy: null } })).toMatchObject({ snapshot_copy: null, snapshot_retention: 30 });
+    expect(databaseOf({ database: { snapshot_copy: { bucket: "staging", prefix: null }, snapshot_retention: null } })).toMatchObject({ snapshot_copy: { bucket: "staging", prefix: "" }, snapshot_retention: 7 });
+    // An empty section of a file says nothing.
+    expect(databaseOf({ database: null })).toMatchObject({ snapshot_copy: { bucket: "production" } });
+    expect(problems({ ...staging, deployment: { database: { snapshot_copy: { bucket: null } } } }, withCopy)).toEqual([expect.stringMatching(/^togather:deployment\.database\.snapshot_copy\.bucket: /)]);
+    expect(problems({ ...staging, deployment: { database: { snapshot_copie: null } } }, withCopy)).toEqual([expect.stringMatching(/snapshot_copie: is not a setting -> did you mean snapshot_copy/)]);
+  });
+
   it("in deployment.yml are told by file and key", () => {
     writeFileSync(join(directory, "deployment.yml"), "deployment:\n  health_check_retrys: 3\ndatabase:\n  snapshot_retention: many\n");
     expect(problems(staging)).toEqual([
@@ -171,6 +185,33 @@ describe("secrets", () => {
     "that come from a template are refused: %s",
     (ADMIN_API_KEY) => {
       expect(problems(staging, { ...secrets, ADMIN_API_KEY })).toEqual([expect.stringMatching(/^environment variable ADMIN_API_KEY: is a placeholder/)]);
+    },
+  );
+
+  it("with a line break at the end, as $(cat) would have left out, are refused where they never work so", () => {
+    const found = problems(staging, { ...secrets, ADMIN_API_KEY: `${secrets.ADMIN_API_KEY}\n`, DATABASE_PASSWORD: ` ${secrets.DATABASE_PASSWORD}` });
+    expect(found).toEqual([
+      'environment variable ADMIN_API_KEY: ends with a line break, which would be part of the secret -> in a shell ADMIN_API_KEY="$(cat FILE)" leaves out the line break at the end',
+      expect.stringMatching(/^environment variable DATABASE_PASSWORD: has blanks around it/),
+    ]);
+    // A server that serves with it goes on.
+    expect(load(staging, { ...secrets, JWT_SECRET: `${secrets.JWT_SECRET}\r\n` }).warnings).toContainEqual(expect.stringMatching(/^environment variable JWT_SECRET: ends with a line break/));
+    const source = { secrets: ["SMTP_PASSWORD", "SIGNING_KEY"] };
+    const { warnings } = load({ ...staging, source }, { ...secrets, SMTP_PASSWORD: "abc\n", SIGNING_KEY: "-----BEGIN KEY-----\nabc\n-----END KEY-----\n" });
+    expect(warnings.filter((warning) => warning.includes("line break"))).toEqual([expect.stringMatching(/^environment variable SMTP_PASSWORD: /)]);
+  });
+
+  it.each(["Togather <noreply@example.net>", "https://hooks.example.org/T0/B1", "Your Events <events@node.example>", "<mailto:ops@example.org>", "dummy-relay:s3cr3t@mail.example.com", "p4ss<word>!"])(
+    "of the server that are no placeholders are taken: %s",
+    (EMAIL_FROM) => {
+      expect(load({ ...staging, source: { secrets: ["EMAIL_FROM"] } }, { ...secrets, EMAIL_FROM }).secrets.server).toEqual({ EMAIL_FROM });
+    },
+  );
+
+  it.each(["CHANGE_ME", "change-me-please", "replace-with-your-key", "your-smtp-password", "<the key>", "${SMTP_PASSWORD}", "TODO: ask", "xxxxxxxx", "example"])(
+    "of the server that come from a template are refused: %s",
+    (EMAIL_FROM) => {
+      expect(problems({ ...staging, source: { secrets: ["EMAIL_FROM"] } }, { ...secrets, EMAIL_FROM })).toEqual([expect.stringMatching(/^environment variable EMAIL_FROM: is a placeholder/)]);
     },
   );
 
