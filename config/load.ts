@@ -9,7 +9,7 @@ import { unknownPlaceholders } from "./placeholders.ts";
 import { keysAt, problemsOf, SettingsError, type Problem } from "./problems.ts";
 import { SecretMemory } from "./secret-memory.ts";
 import { checkDatabaseUrl } from "./database-access.ts";
-import { placeholderProblems, readSecretsFile, resolveSecrets, reusedSecrets, secretsFileOf, untrimmedSecrets, weakSecrets, type OwnSecret } from "./secrets.ts";
+import { isOwn, placeholderProblems, readSecretsFile, resolveSecrets, reusedSecrets, secretsFileOf, untrimmedSecrets, weakSecrets, type OwnSecret } from "./secrets.ts";
 import { snapshotRules } from "./snapshot-rules.ts";
 import { secretKeys, stackSettingsSchema, type ReleaseSetting, type StackSettings } from "./stack-settings.ts";
 import { readTls, tlsNames, type TlsPair } from "./tls.ts";
@@ -41,8 +41,9 @@ export interface PrivateNetwork {
 
 /** The values of a deployment's secrets. */
 export interface Secrets {
-  jwtSecret: string;
-  adminApiKey: string;
+  /** Undefined where the server doesn't read it. */
+  jwtSecret: string | undefined;
+  adminApiKey: string | undefined;
   /** The server's own, by variable. */
   server: Record<string, string>;
 }
@@ -130,8 +131,9 @@ export function parseConfig(sources: Pick<SettingsSources, "config">): { value?:
 }
 
 /** Variables of the server that the deployment sets itself, and that therefore nobody else may. */
-export function reservedVariables({ portVariable }: Pick<StackSettings["source"], "portVariable">): string[] {
-  return ["DATABASE_URL", "JWT_SECRET", "ADMIN_API_KEY", "SLOT", portVariable];
+export function reservedVariables({ portVariable, unreadSecrets }: Pick<StackSettings["source"], "portVariable" | "unreadSecrets">): string[] {
+  const unread: readonly string[] = unreadSecrets;
+  return ["DATABASE_URL", "JWT_SECRET", "ADMIN_API_KEY", "SLOT", portVariable].filter((name) => !unread.includes(name));
 }
 
 /** What is wrong with the server's own variables and secrets, taken together. */
@@ -141,6 +143,9 @@ function serverProblems({ source, secrets }: StackSettings): Problem[] {
   return [
     ...set.filter(({ name }) => reserved.includes(name)).map(({ name, key }) => ({ where: `togather:source.${key}`, what: `${name} is set by the deployment itself`, fix: "leave it out here" })),
     ...source.secrets.filter((name) => name in source.environment).map((name) => ({ where: `togather:source.environment.${name}`, what: "is in togather:source.secrets too", fix: "leave it out in one of them" })),
+    ...Object.keys(source.secretLengths)
+      .filter((name) => !source.secrets.includes(name))
+      .map((name) => ({ where: `togather:source.secretLengths.${name}`, what: "is not among togather:source.secrets", fix: `pulumi config set --path togather:source.secrets[${source.secrets.length}] ${name}` })),
     ...Object.keys(secrets)
       .filter((name) => !source.secrets.includes(name))
       .map((name) => ({ where: `togather:secrets.${name}`, what: "is not among togather:source.secrets, so that the server would not get it", fix: `pulumi config set --path togather:source.secrets[${source.secrets.length}] ${name}` })),
@@ -231,7 +236,7 @@ export function loadSettings(sources: SettingsSources): Settings {
 
   const secretsFile = secretsFileOf(stack);
   const file = readSecretsFile(resolve(sources.projectDirectory, secretsFile), secretsFile);
-  const { value: found, problems: missing } = resolveSecrets({ environment: sources.environment, file: file.file, config: stack }, { database: stack.database.mode, snapshotCopy: rules.blueGreen && (deployment.value?.database.snapshot_copy ?? null) !== null, server: stack.source.secrets });
+  const { value: found, problems: missing } = resolveSecrets({ environment: sources.environment, file: file.file, config: stack }, { database: stack.database.mode, snapshotCopy: rules.blueGreen && (deployment.value?.database.snapshot_copy ?? null) !== null, server: stack.source.secrets, lengths: stack.source.secretLengths, unread: stack.source.unreadSecrets });
   problems.push(...file.problems, ...missing, ...serverProblems(stack), ...unknownPlaceholders(stack), ...databaseProblems(stack));
   const url = found.databaseUrl && checkDatabaseUrl(found.databaseUrl);
   const migrationUrl = found.migrationDatabaseUrl && checkDatabaseUrl(found.migrationDatabaseUrl);
@@ -248,9 +253,10 @@ export function loadSettings(sources: SettingsSources): Settings {
     ...withPassword(found.databaseUrl, url?.password),
     ...withPassword(found.migrationDatabaseUrl, migrationUrl?.password),
     ...withPassword(found.databaseAdminUrl, adminUrl?.password),
+    ...Object.values(found.server).filter(isOwn),
   ];
   const memory = new SecretMemory(join(sources.projectDirectory, ".togather", "secrets"));
-  for (const problem of placeholderProblems(own, Object.values(found.server))) broken(rules.strongSecrets, problem);
+  for (const problem of placeholderProblems(own, Object.values(found.server).filter((secret) => !isOwn(secret)))) broken(rules.strongSecrets, problem);
   for (const problem of weakSecrets(own, memory)) broken(rules.strongSecrets, problem);
   const untrimmed = untrimmedSecrets(found);
   problems.push(...untrimmed.refused);
@@ -349,8 +355,8 @@ export function loadSettings(sources: SettingsSources): Settings {
     snapshotIdentity: found.snapshotIdentity?.value,
     snapshotCopyCredentials: found.snapshotCopyKeyId && found.snapshotCopySecret && { keyId: found.snapshotCopyKeyId.value, secret: found.snapshotCopySecret.value },
     secrets: {
-      jwtSecret: found.jwtSecret?.value ?? "",
-      adminApiKey: found.adminApiKey?.value ?? "",
+      jwtSecret: found.jwtSecret?.value,
+      adminApiKey: found.adminApiKey?.value,
       server: Object.fromEntries(Object.entries(found.server).map(([name, { value }]) => [name, value])),
     },
     warnings,

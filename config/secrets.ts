@@ -53,9 +53,12 @@ export interface OwnSecret extends FoundSecret {
   bits: number;
 }
 
+/** Whether it is one of which a length is asked, the deployment's or the server's. */
+export const isOwn = (secret: FoundSecret | OwnSecret): secret is OwnSecret => "characters" in secret;
+
 export interface ResolvedSecrets extends Record<SecretKey, OwnSecret | undefined> {
-  /** The server's own, by variable. */
-  server: Record<string, FoundSecret>;
+  /** The server's own, by variable. Those of which a length is asked have to be as good as ours. */
+  server: Record<string, FoundSecret | OwnSecret>;
 }
 
 /** Where secrets may come from, in the order in which they win. */
@@ -110,9 +113,10 @@ const missing = (name: string): string => `is missing; expected in the environme
 
 /**
  * Takes each secret from the first source that has it. Problems name the secret, never its value.
- * @param wanted what kind of database the deployment has, and the server's own secrets by variable.
+ * @param wanted what kind of database the deployment has, the server's own secrets by variable, how long some of them have to be, and which of
+ * every server's this one doesn't read.
  */
-export function resolveSecrets(sources: SecretSources, wanted: { database: "bundled" | "external"; snapshotCopy: boolean; server: readonly string[] }): { value: ResolvedSecrets; problems: Problem[] } {
+export function resolveSecrets(sources: SecretSources, wanted: { database: "bundled" | "external"; snapshotCopy: boolean; server: readonly string[]; lengths: Readonly<Record<string, number>>; unread: readonly string[] }): { value: ResolvedSecrets; problems: Problem[] } {
   const problems: Problem[] = [];
   const resolve = (key: SecretKey, required: boolean): OwnSecret | undefined => {
     const name = secretNames[key];
@@ -123,10 +127,11 @@ export function resolveSecrets(sources: SecretSources, wanted: { database: "bund
     if (required) problems.push({ where: `togather:${key}`, what: missing(name), fix: set });
     return undefined;
   };
+  const read = (key: "jwtSecret" | "adminApiKey"): OwnSecret | undefined => (wanted.unread.includes(secretNames[key]) ? undefined : resolve(key, true));
   const external = wanted.database === "external";
   const value: ResolvedSecrets = {
-    jwtSecret: resolve("jwtSecret", true),
-    adminApiKey: resolve("adminApiKey", true),
+    jwtSecret: read("jwtSecret"),
+    adminApiKey: read("adminApiKey"),
     databasePassword: external ? undefined : resolve("databasePassword", true),
     databaseUrl: external ? resolve("databaseUrl", true) : undefined,
     migrationDatabaseUrl: external ? resolve("migrationDatabaseUrl", false) : undefined,
@@ -139,14 +144,17 @@ export function resolveSecrets(sources: SecretSources, wanted: { database: "bund
   for (const name of wanted.server) {
     const key = `secrets.${name}`;
     const found = findSecret(sources, name, { key, value: sources.config.secrets[name] });
-    const fix = `pulumi config set --secret --path togather:${key}`;
+    const characters = wanted.lengths[name];
+    const fix = `pulumi config set --secret --path togather:${key}${characters === undefined ? "" : ` "$(openssl rand -hex ${Math.max(16, Math.ceil(characters / 2))})"`}`;
     if (found === undefined) problems.push({ where: `togather:${key}`, what: missing(name), fix });
-    else value.server[name] = { name, ...found, fix };
+    else if (characters === undefined) value.server[name] = { name, ...found, fix };
+    // Of a long one nobody may guess it either; a short one is what the server takes.
+    else value.server[name] = { name, ...found, fix, characters, bits: characters < 32 ? 0 : 80 };
   }
-  const { jwtSecret } = value;
-  if (jwtSecret !== undefined && Buffer.byteLength(jwtSecret.value) < jwtSecret.characters) {
+  for (const secret of [value.jwtSecret, ...Object.values(value.server)]) {
     // Whatever the environment: the server does not start with it.
-    problems.push({ where: jwtSecret.from, what: `has ${jwtSecret.value.length} characters, and the server takes none below ${jwtSecret.characters}`, fix: jwtSecret.fix });
+    if (secret === undefined || !isOwn(secret) || Buffer.byteLength(secret.value) >= secret.characters) continue;
+    problems.push({ where: secret.from, what: `has ${secret.value.length} characters, and the server takes none below ${secret.characters}`, fix: secret.fix });
   }
   return { value, problems };
 }

@@ -6,6 +6,9 @@ import { rolloutSchema } from "./rollout.ts";
 
 /** Name of an environment variable. */
 const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected the name of an environment variable, such as SERVER_PORT");
+/** What a server gets in secret beside its DATABASE_URL, unless it is told not to read it. */
+const serverSecretNames = ["JWT_SECRET", "ADMIN_API_KEY"] as const;
+
 /** `https://host` or `http://host:port`, and nothing more; or empty. */
 function isOrigin(text: string): boolean {
   if (text === "") return true;
@@ -117,6 +120,10 @@ export const stackSettingsSchema = z.strictObject({
       environment: z.record(variableName, z.string()).default({}),
       /** Names of the server's own secrets: looked up like the others, in the config under `secrets`. */
       secrets: z.array(variableName).default([]),
+      /** How many characters the server wants of one of these at least. */
+      secretLengths: z.record(variableName, z.int().min(1).max(1024)).default({}),
+      /** Secrets of every server that this one doesn't read: it isn't given them, and nobody is asked for them. */
+      unreadSecrets: z.array(z.enum(serverSecretNames, { error: (issue) => `expected JWT_SECRET or ADMIN_API_KEY, found ${JSON.stringify(issue.input)}` })).default([]),
       /** Directory of the Go module in the repository: where development builds. */
       module: z.string().default("server"),
       /** The server's main package in it, for development. */

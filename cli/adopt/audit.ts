@@ -33,7 +33,7 @@ export function auditEnvironment(file: string, { template, read, source }: { tem
   const names = Object.keys(values).sort();
   const expected = template === undefined ? undefined : new Set(Object.keys(parse(template)));
   const passwords = new Set(["JWT_SECRET", "ADMIN_API_KEY"]);
-  const reserved = new Set([...reservedVariables(source), "ENVIRONMENT"].filter((name) => !passwords.has(name)));
+  const reserved = new Set([...reservedVariables({ ...source, unreadSecrets: [] }), "ENVIRONMENT"].filter((name) => !passwords.has(name)));
   const database = (name: string): boolean => /^(POSTGRES_|PG)/.test(name);
   const free = names.filter((name) => !reserved.has(name) && !database(name));
   return {

@@ -351,6 +351,14 @@ describe("an external database", () => {
 });
 
 describe("another server", () => {
+  it("gets no secret that it doesn't read", async () => {
+    const { adminApiKey, ...given } = firstDeployment;
+    const graph = await runProgram({ ...given, source: { unreadSecrets: ["ADMIN_API_KEY"] } });
+    const { envs } = graph.get("blue-slot-container").inputs as { envs: string[] };
+    expect(envs.map((text) => text.slice(0, text.indexOf("=")))).toEqual(["ENVIRONMENT", "LOG_LEVEL", "SLOT", "PORT", "JWT_SECRET", "DATABASE_URL"]);
+    expect(adminApiKey).toBe(canaries.adminApiKey);
+  });
+
   it("is built and told as its source says", async () => {
     const source = { repository: "../server", paths: ["."], dockerfile: "deploy/Dockerfile", buildArguments: { GIT_COMMIT: "{commit}" }, migrations: "internal/migrations", port: 9000, portVariable: "SERVER_PORT", logLevelVariable: "LEVEL", environment: { CORS_ALLOWED_ORIGINS: "*", ENVIRONMENT: "prod" }, secrets: ["SMTP_PASSWORD"], healthPath: "/healthz", river: false };
     const graph = await runProgram({ ...firstDeployment, source, secrets: { SMTP_PASSWORD: "canary-smtp" } });

@@ -360,9 +360,36 @@ describe("another server", () => {
     [{ publicUrl: "events.example.org" }, "togather:publicUrl: expected a URL without a path, such as https://events.example.org"],
     [{ publicUrl: "https://events.example.org/path" }, "togather:publicUrl: expected a URL without a path"],
     [{ publicUrl: "https://user@events.example.org" }, "togather:publicUrl: expected a URL without a path"],
+    [{ source: { secrets: ["CSRF_KEY"], secretLengths: { CSRF_KEY: 32 } } }, 'togather:secrets.CSRF_KEY: is missing; expected in the environment (CSRF_KEY), the secrets file or the stack\'s config -> pulumi config set --secret --path togather:secrets.CSRF_KEY "$(openssl rand -hex 16)"'],
+    [{ source: { secretLengths: { CSRF_KEY: 32 } } }, "togather:source.secretLengths.CSRF_KEY: is not among togather:source.secrets -> pulumi config set --path togather:source.secrets[0] CSRF_KEY"],
+    [{ source: { unreadSecrets: ["DATABASE_URL"] } }, 'togather:source.unreadSecrets.0: expected JWT_SECRET or ADMIN_API_KEY, found "DATABASE_URL"'],
     [{ source: { portvariable: "X" } }, "togather:source.portvariable: is not a setting -> did you mean portVariable?"],
   ])("%j", (change, expected) => {
     expect(problems({ ...staging, ...change })).toEqual([expect.stringContaining(expected)]);
+  });
+});
+
+describe("a server's own rules for secrets", () => {
+  const { ADMIN_API_KEY, ...without } = secrets;
+
+  it("leave out what it doesn't read: nobody is asked for it, and it isn't given; all others are", () => {
+    const settings = load({ ...staging, source: { unreadSecrets: ["ADMIN_API_KEY"] } }, without);
+    expect(settings.secrets).toEqual({ jwtSecret: secrets.JWT_SECRET, adminApiKey: undefined, server: {} });
+    // One that is left over, whatever it is like, is no matter.
+    expect(load({ ...staging, source: { unreadSecrets: ["ADMIN_API_KEY"] } }, { ...secrets, ADMIN_API_KEY: "changeme" }).secrets.adminApiKey).toBeUndefined();
+    expect(problems(staging, without)).toEqual([expect.stringMatching(/^togather:adminApiKey: is missing/)]);
+    expect(problems({ ...staging, source: { unreadSecrets: ["ADMIN_API_KEY"] } }, {})).toEqual([expect.stringMatching(/^togather:jwtSecret: is missing/), expect.stringMatching(/^togather:databasePassword: is missing/)]);
+    // It is then a name as any other.
+    expect(load({ ...staging, source: { unreadSecrets: ["ADMIN_API_KEY"], secrets: ["ADMIN_API_KEY"] } }).secrets.server).toEqual({ ADMIN_API_KEY });
+  });
+
+  it("ask for a length, whatever the environment, and then for a secret that is as good as ours", () => {
+    const source = { secrets: ["CSRF_KEY", "PIN"], secretLengths: { CSRF_KEY: 32, PIN: 4 } };
+    const CSRF_KEY = strong();
+    expect(load({ ...staging, source }, { ...secrets, CSRF_KEY, PIN: "4711" }).secrets.server).toEqual({ CSRF_KEY, PIN: "4711" });
+    expect(problems({ ...inDevelopment, source: { ...inDevelopment.source, ...source } }, { ...secrets, CSRF_KEY: "short", PIN: "4711" })).toEqual([expect.stringMatching(/^environment variable CSRF_KEY: has 5 characters, and the server takes none below 32/)]);
+    expect(problems({ ...staging, source }, { ...secrets, CSRF_KEY: "a".repeat(32), PIN: "4711" })).toEqual([expect.stringMatching(/CSRF_KEY: is easy to guess/)]);
+    expect(load({ ...staging, source }, { ...secrets, CSRF_KEY: secrets.JWT_SECRET, PIN: "4711" }).warnings).toContain("environment variable CSRF_KEY: is the same as JWT_SECRET, expected a secret of its own");
   });
 });
 
