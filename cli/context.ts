@@ -1,10 +1,9 @@
 import { Option, type Command } from "commander";
 import { project } from "../toolchain/setup.ts";
 import { servingSlot } from "../ops/client/serving-slot.ts";
-import { PulumiStack, selectedStack } from "./deploy/pulumi-stack.ts";
+import { madeStack, PulumiStack, selectedStack } from "./deploy/pulumi-stack.ts";
 import type { Before } from "../config/plan.ts";
 import { isDevelopment } from "./development/refuse.ts";
-import { Failure } from "./failure.ts";
 import { Output } from "./output.ts";
 import { StackFile, type PlainSettings } from "./stack-file.ts";
 
@@ -74,16 +73,12 @@ export async function deployContext(options: DeployOptions): Promise<DeployConte
   return { ...read, pulumi, before, exists: before.outputs !== undefined };
 }
 
-/**
- * Makes the stack before its first deployment, once all that was asked for has turned out to make sense.
- * @throws {Failure} in a dry run, which makes none and has nothing to compare with.
- */
+/** Makes the stack before its first deployment, once all that was asked for has turned out to make sense. A preview needs one, too: an empty one. */
 export async function ready(context: DeployContext, options: DeployOptions): Promise<DeployContext> {
   const { exists, file, pulumi, output } = context;
   if (exists) return context;
-  if (options.dryRun === true) throw new Failure("config", `Pulumi has no stack ${file.stack} yet, so there is nothing to preview against`, `pulumi stack init ${file.stack}, or deploy without --dry-run, which makes it`);
   await pulumi.create(file);
-  output.say(`Made the stack ${file.stack}.`);
+  output.say(madeStack(file.stack, options.dryRun === true));
   // Pulumi has written to its file.
   const fresh = StackFile.open(project, file.stack);
   return { ...context, exists: true, file: fresh, settings: fresh.settings() };

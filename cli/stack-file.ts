@@ -43,6 +43,11 @@ function withoutEncrypted(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).flatMap(([key, inner]): [string, unknown][] => { const plain = withoutEncrypted(inner); return plain === undefined ? [] : [[key, plain]]; }));
 }
 
+/** Whether Pulumi keeps a part of a value encrypted. */
+function hasEncrypted(value: unknown): boolean {
+  return isMap(value) && (value.has("secure") || value.items.some((item) => hasEncrypted(item.value)));
+}
+
 /** Names of the stacks that have a file in the project. */
 export function stacksWithFile(project: string): string[] {
   return readdirSync(project).flatMap((file) => /^Pulumi\.(.+)\.yaml$/.exec(file)?.[1] ?? []);
@@ -113,6 +118,11 @@ export class StackFile {
         return [[key.slice(prefix.length), typeof plain === "string" ? plain : JSON.stringify(plain)]];
       }),
     );
+  }
+
+  /** The values in which nothing is encrypted, as Pulumi hands them to the program. */
+  get plainConfig(): Record<string, string> {
+    return Object.fromEntries(Object.entries(this.#config()).filter(([key]) => !hasEncrypted(this.#document.getIn(["config", `${prefix}${key}`]))));
   }
 
   /** @throws {SettingsError} with all that is wrong with the file itself. Secrets and other files are the program's to check. */

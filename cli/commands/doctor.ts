@@ -11,7 +11,7 @@ export function doctorCommand(program: Command, end: (code: number) => void): vo
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<CommonOptions>();
       const { file, settings, output } = await readContext(options);
-      const findings = await examine({ settings, pulumi: await PulumiStack.open(file.stack) }, project);
+      const findings = await examine({ file, settings, pulumi: await PulumiStack.open(file.stack) }, project);
       end(showFindings(output, findings));
     });
 }

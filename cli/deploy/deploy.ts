@@ -225,7 +225,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const settings = file.settings();
   const migrations = dryRun ? await migrationsOf(settings, before, pulumi) : undefined;
   const wanted = { activeSlot: settings.activeSlot, slots: settings.slots, rollout: settings.rollout, standby: settings.standby, skipMigrations: skipMigrations || settings.skipMigrations, force, migrations };
-  const examined = dryRun ? examine({ settings, pulumi }, project) : undefined;
+  const examined = dryRun ? examine({ file, settings, pulumi }, project) : undefined;
   const plan = isDevelopment(settings) ? ["one server runs the working tree, and is built again at every change"] : planSentences({ ...before, served: await servedBefore(settings) }, wanted);
   output.say(`${dryRun ? "Dry run" : "Deploying"} ${file.stack}: ${plan.join("; ")}`);
   if (!wanted.skipMigrations) for (const migration of migrations ?? []) output.say(`  ${migration}`);

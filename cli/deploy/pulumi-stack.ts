@@ -121,6 +121,11 @@ async function suppliedPulumi(): Promise<{ installation: Installation; env: Node
   return pulumiCommand(machine);
 }
 
+/** What is said where a command has made the stack, which nothing needed before. */
+export function madeStack(name: string, preview: boolean): string {
+  return `Made the stack ${name}${preview ? " in Pulumi's backend, empty, for the preview to compare with; nothing is deployed" : ""}.`;
+}
+
 /** A stack of this project, through the Pulumi CLI that the set-up has supplied. */
 export class PulumiStack {
   readonly name: string;
@@ -191,14 +196,16 @@ export class PulumiStack {
     return this.#installation;
   }
 
-  /** The stack's config under `togather:`, decrypted; why it can't be had, otherwise. */
-  async config(): Promise<DecryptedConfig | string> {
+  /** The stack's config under `togather:`, decrypted, with what the file says that is not saved yet; why it can't be had, otherwise. */
+  async config(file: Pick<StackFile, "plainConfig" | "belongsToAStack"> = { plainConfig: {}, belongsToAStack: true }): Promise<DecryptedConfig | string> {
     const { ok, stdout, output } = await this.#run("config", "--json", "--show-secrets", "--stack", this.name);
+    // Nothing is encrypted before there is a stack.
+    if (!ok && /no stack named/.test(output) && !file.belongsToAStack) return { values: file.plainConfig, encrypted: new Set() };
     if (!ok) return tail(output);
     const entries = Object.entries(JSON.parse(stdout) as Record<string, { value?: string; secret?: boolean }>)
       .filter(([key]) => key.startsWith("togather:"))
       .map(([key, entry]) => [key.slice("togather:".length), entry] as const);
-    return { values: Object.fromEntries(entries.map(([key, { value = "" }]) => [key, value])), encrypted: new Set(entries.flatMap(([key, { secret }]) => (secret === true ? [key] : []))) };
+    return { values: { ...Object.fromEntries(entries.map(([key, { value = "" }]) => [key, value])), ...file.plainConfig }, encrypted: new Set(entries.flatMap(([key, { secret }]) => (secret === true ? [key] : []))) };
   }
 
   /** The stack's locks, where the backend is one of files; undefined where nobody can be asked without taking one. */

@@ -19,8 +19,8 @@ async function guarded(check: string, find: () => Promise<Finding[]>): Promise<F
 }
 
 /** Runs every check there is, all at once; none of them changes anything on the host. In the order in which people mend things. */
-export async function examine({ settings, pulumi }: Pick<DeployContext, "settings" | "pulumi">, project: string): Promise<Finding[]> {
-  const asked = pulumi.config().then((config) => examineSettings(config, project));
+export async function examine({ file, settings, pulumi }: Pick<DeployContext, "file" | "settings" | "pulumi">, project: string): Promise<Finding[]> {
+  const asked = pulumi.config(file).then((config) => examineSettings(config, project));
   const groups = await Promise.all([
     guarded("docker", () => hostFindings(settings, settings.backupLocation)),
     guarded("pulumi", () => pulumiFindings(pulumi, settings, project)),

@@ -20,7 +20,7 @@ const isAboutTls = ({ where }: Problem): boolean => where.startsWith("togather:t
 
 /** All settings as a deployment reads them: the stack file, deployment.yml and the secrets; and what is wrong with them. */
 export function examineSettings(config: DecryptedConfig | string, project: string): { settings: Settings | undefined; findings: Finding[] } {
-  if (typeof config === "string") return { settings: undefined, findings: [fail("settings", config, "a config that Pulumi can decrypt", "set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to what the stack was made with")] };
+  if (typeof config === "string") return { settings: undefined, findings: [fail("settings", config, "a config that Pulumi can decrypt", /no stack named/.test(config) ? "pulumi login to the backend that has the stack" : "set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to what the stack was made with")] };
   let settings: Settings | undefined;
   let problems: readonly Problem[] = [];
   try {

@@ -141,6 +141,12 @@ describe("a stack file", () => {
     expect(() => open("config:\n  togather:enviroment: production\n").settings()).toThrow(/did you mean environment\?/);
   });
 
+  it("gives the values of a file that is not saved, without what Pulumi keeps encrypted", () => {
+    const file = open('config:\n  togather:environment: staging\n  togather:jwtSecret:\n    secure: v1:abc\n  togather:secrets: { CSRF_KEY: { secure: v1:def }, OTHER: plain }\n');
+    file.setSlot("blue", { version: "v1.0.0", commit: "0123abc" });
+    expect(file.plainConfig).toEqual({ environment: "staging", slots: '{"blue":{"version":"v1.0.0","commit":"0123abc"}}' });
+  });
+
   it("says whether Pulumi has made a stack for it", () => {
     expect(open(handWritten).belongsToAStack).toBe(true);
     expect(open("config: {}\n").belongsToAStack).toBe(false);
