@@ -186,6 +186,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
         port: source.port,
         loopbackPort: settings.slotPorts[slot],
         portVariable: source.portVariable,
+        container: source.container,
         environment: { ENVIRONMENT: settings.environment, [source.logLevelVariable]: rules.logLevel, ...fillInAll(source.environment, { ...known, slot, version: release.version, commit: plainRelease(release).commit }) },
         secrets: { ...secrets, DATABASE_URL: database.appUrl },
         databaseNetwork,

@@ -1,6 +1,8 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { SlotRelease } from "../config/load.ts";
+import { megabytes } from "../config/memory-size.ts";
+import type { StackSettings } from "../config/stack-settings.ts";
 import type { SlotName, StepRequest, StepResult } from "../ops/contract.ts";
 import { containerLabels, containerLogging, type HostContext } from "./host.ts";
 import { releaseLabels } from "../ops/client/serving-slot.ts";
@@ -21,6 +23,8 @@ export interface SlotArgs {
   loopbackPort: number;
   /** Plain environment of the server. */
   environment: Record<string, string>;
+  /** What it may write to. */
+  container: StackSettings["source"]["container"];
   /** Variable by which the server is told its port. */
   portVariable: string;
   /** Secret environment of the server. */
@@ -81,7 +85,12 @@ export class Slot extends pulumi.ComponentResource {
         ports: [{ internal: args.port, external: args.loopbackPort, ip: "127.0.0.1" }],
         restart: "unless-stopped",
         readOnly: true,
-        tmpfs: { "/tmp": "rw,noexec,nosuid,size=64m" },
+        tmpfs: {
+          "/tmp": `rw,noexec,nosuid,size=${args.container.tmpSize}`,
+          // Unlike /tmp's, the mode of a home in the image is for its user alone, and the new one would be root's.
+          ...(args.container.home === undefined ? {} : { [args.container.home]: `rw,noexec,nosuid,mode=1777,size=${args.container.tmpSize}` }),
+        },
+        ...(args.container.shmSize === undefined ? {} : { shmSize: megabytes(args.container.shmSize) }),
         capabilities: { drops: ["ALL"] },
         securityOpts: ["no-new-privileges:true"],
         init: true,
@@ -96,7 +105,7 @@ export class Slot extends pulumi.ComponentResource {
         parent: this,
         dependsOn: opts?.dependsOn,
         deleteBeforeReplace: true,
-        ignoreChanges: args.serving ? ["image", "envs", "labels", "networksAdvanced", "hosts", "ports", "tmpfs", "capabilities", "securityOpts", "logOpts"] : [],
+        ignoreChanges: args.serving ? ["image", "envs", "labels", "networksAdvanced", "hosts", "ports", "tmpfs", "shmSize", "capabilities", "securityOpts", "logOpts"] : [],
       },
     );
     this.gateStep = {

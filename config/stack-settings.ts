@@ -6,6 +6,9 @@ import { rolloutSchema } from "./rollout.ts";
 
 /** Name of an environment variable. */
 const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected the name of an environment variable, such as SERVER_PORT");
+/** So much memory: megabytes or gigabytes, as Docker writes them. */
+const memorySize = z.string().regex(/^[1-9]\d{0,5}[mg]$/, "expected a size such as 256m or 1g");
+
 /** What a server gets in secret beside its DATABASE_URL, unless it is told not to read it. */
 const serverSecretNames = ["JWT_SECRET", "ADMIN_API_KEY"] as const;
 
@@ -133,6 +136,20 @@ export const stackSettingsSchema = z.strictObject({
       healthPath: z.string().startsWith("/").default("/health"),
       /** River's own tables are migrated too. */
       river: z.boolean().default(true),
+      /** What its container has to write to, beside the private database: all of it is memory, and gone with the container. */
+      container: z
+        .strictObject({
+          /** Of /dev/shm; Docker's 64 MB where it is not set. A browser wants more. */
+          shmSize: memorySize.optional(),
+          /** Of /tmp, and of its home. */
+          tmpSize: memorySize.default("64m"),
+          /** Its user's home, which is made writable; the root file system is not. */
+          home: z
+            .string()
+            .regex(/^\/(?!(tmp|dev|proc|sys|etc|usr|bin|lib|lib64|sbin|run|var)(\/|$))[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/, "expected an absolute path such as /home/togather, no directory of the system")
+            .optional(),
+        })
+        .prefault({}),
     })
     .prefault({}),
   /** File with secrets, `.env.<environment>` unless set. Relative to this project. */

@@ -13,7 +13,7 @@ import { containerState, docker, lastLines, tryDocker, withoutSecrets } from "./
 import { servingSlot } from "./serving-slot.ts";
 
 const shownLines = 15;
-/** Variables that the Docker client needs as they are on this machine; a server's own come with its image. */
+/** Variables that the Docker client needs as they are on this machine: a server's own can't reach it by name, and are no secrets. */
 const clientsOwn = new Set(["PATH", "HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "SSH_AUTH_SOCK"]);
 /** What is shorter is no secret, but a port or a log level. */
 const shortestSecret = 12;
@@ -23,7 +23,7 @@ const containerSchema = z
     z.looseObject({
       Image: z.string(),
       Config: z.looseObject({ Env: z.array(z.string()).nullish() }),
-      HostConfig: z.looseObject({ ExtraHosts: z.array(z.string()).nullish(), Memory: z.number().default(0) }),
+      HostConfig: z.looseObject({ ExtraHosts: z.array(z.string()).nullish(), Memory: z.number().default(0), ShmSize: z.number().default(0), Tmpfs: z.record(z.string(), z.string()).nullish() }),
       NetworkSettings: z.looseObject({ Networks: z.record(z.string(), z.unknown()) }),
     }),
   )
@@ -58,23 +58,25 @@ export class ServingRelease {
     await this.remove();
     const [container] = containerSchema.parse(JSON.parse(await docker(["container", "inspect", `togather-${this.#name}-${serving.slot}`], this.#signal)));
     if (container === undefined) return { nothing: `${serving.slot} has no container` };
-    const variables = Object.fromEntries(
-      (container.Config.Env ?? []).flatMap((entry) => {
-        const at = entry.indexOf("=");
-        const [key, value] = [entry.slice(0, at), entry.slice(at + 1)];
-        return clientsOwn.has(key) ? [] : [[key, key === "DATABASE_URL" ? withDatabaseName(value, database) : value]];
-      }),
-    );
+    const environment = (container.Config.Env ?? []).map((entry): [string, string] => {
+      const at = entry.indexOf("=");
+      const [key, value] = [entry.slice(0, at), entry.slice(at + 1)];
+      return [key, key === "DATABASE_URL" ? withDatabaseName(value, database) : value];
+    });
+    const variables = Object.fromEntries(environment.filter(([key]) => !clientsOwn.has(key)));
     this.#redactor = createRedactor({ SERVER_SECRETS: JSON.stringify(Object.values(variables).filter((value) => value.length >= shortestSecret)) });
     const [network = "none", ...others] = Object.keys(container.NetworkSettings.Networks);
     const args = [
-      ...["create", "--pull=never", `--name=${this.#container}`, `--network=${network}`, "--init", "--read-only", "--tmpfs=/tmp:rw,noexec,nosuid,size=64m"],
+      ...["create", "--pull=never", `--name=${this.#container}`, `--network=${network}`, "--init", "--read-only"],
+      ...Object.entries({ "/tmp": "rw,noexec,nosuid,size=64m", ...container.HostConfig.Tmpfs }).map(([path, options]) => `--tmpfs=${path}:${options}`),
+      ...(container.HostConfig.ShmSize > 0 ? [`--shm-size=${container.HostConfig.ShmSize}`] : []),
       ...["--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--restart=no", "--log-driver=json-file", "--log-opt=max-size=10m"],
       ...[`--label=org.togather.name=${this.#name}`, "--label=org.togather.part=step"],
       ...(container.HostConfig.Memory > 0 ? [`--memory=${container.HostConfig.Memory}`] : []),
       ...(container.HostConfig.ExtraHosts ?? []).map((host) => `--add-host=${host}`),
       // By name: values on a command line can be read by everybody on the machine.
       ...Object.keys(variables).map((key) => `--env=${key}`),
+      ...environment.filter(([key]) => clientsOwn.has(key)).map(([key, value]) => `--env=${key}=${value}`),
       container.Image,
     ];
     const { ok, stderr } = await tryDocker(args, this.#signal, { ...withoutSecrets(process.env), ...variables });

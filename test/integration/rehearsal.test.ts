@@ -139,7 +139,10 @@ describe("rehearse", () => {
         if (request.url === "/health") return response.end(JSON.stringify({ status: "healthy", version: "v1.0.0", database: "connected", migrations: "up-to-date", jobs: "operational", uptime: 1 }));
         try {
           const [database, jobs, paused] = [sql("SELECT current_database()"), sql("SELECT count(*) FROM river_job"), sql("SELECT count(*) FROM river_queue WHERE paused_at IS NOT NULL")];
-          console.log("asked in", database, "with", jobs, "jobs,", paused, "queue paused");
+          const fs = require("node:fs");
+          fs.writeFileSync(process.env.HOME + "/written", "");
+          const shm = fs.statfsSync("/dev/shm");
+          console.log("asked in", database, "with", jobs, "jobs,", paused, "queue paused,", (shm.blocks * shm.bsize) / 1048576, "MB of shm, at home in", process.env.HOME);
           sql("SELECT name FROM events LIMIT 1");
           response.end();
         } catch (error) {
@@ -151,7 +154,7 @@ describe("rehearse", () => {
     await execa("docker", ["build", "--quiet", "--tag", image, "-"], { input: `FROM ${bundledImageTag("ops")}\nENTRYPOINT ["node", "-e", ${JSON.stringify(program)}]\n` });
     const named = `--label=org.togather.name=${harness.name}`;
     const labels = [named, "--label=org.togather.part=blue", `--label=${releaseLabels.version}=${old.version}`, `--label=${releaseLabels.commit}=${old.commit}`, `--label=${releaseLabels.port}=8080`];
-    await docker("run", "--detach", `--name=togather-${harness.name}-blue`, `--network=${harness.network}`, ...labels, "--env", `DATABASE_URL=${app("live")}`, "--env", "API_TOKEN=token-canary-0815-0815", image);
+    await docker("run", "--detach", `--name=togather-${harness.name}-blue`, `--network=${harness.network}`, ...labels, "--env", `DATABASE_URL=${app("live")}`, "--env", "API_TOKEN=token-canary-0815-0815", "--read-only", "--tmpfs=/home/app:rw,mode=1777,size=8m", "--env", "HOME=/home/app", "--shm-size=96m", image);
     await docker("create", `--name=togather-${harness.name}-router`, named, "--label=org.togather.part=router", `--volume=togather-${harness.name}-router-files:/router`, "--entrypoint=true", bundledImageTag("nginx"));
     const state = join(harness.directory, "slot.json");
     await writeFile(state, JSON.stringify({ slot: "blue", changedAt: new Date().toISOString() }));
@@ -181,7 +184,7 @@ describe("rehearse", () => {
     expect(exitCode).toBe(1);
     expect(stderr).toMatch(/v1\.0\.0, which serves, does not work after 2_rename\.up\.sql: \/events answers 500, expected 200\. It was asked on a migrated copy of the data; the database itself was not touched, and what serves goes on\. Its last lines:/);
     expect(stderr).toContain('column "name" does not exist');
-    expect(stderr).toMatch(/asked in togather_scratch_\S+ with 0 jobs, 1 queue paused/);
+    expect(stderr).toMatch(/asked in togather_scratch_\S+ with 0 jobs, 1 queue paused, 96 MB of shm, at home in \/home\/app/);
     expect(stderr).toMatch(/add first, and remove in a later release/);
     for (const secret of ["app-canary-4711", "token-canary-0815-0815"]) expect(stderr + (await harness.written())).not.toContain(secret);
     expect(await rehearsalContainers()).toBe("");

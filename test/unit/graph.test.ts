@@ -377,6 +377,21 @@ describe("another server", () => {
   });
 });
 
+describe("what a server may write to", () => {
+  it("is as its source says, and never changes under the slot that serves", async () => {
+    const source = { container: { shmSize: "1g", tmpSize: "512m", home: "/home/togather" } };
+    const graph = await runProgram({ ...released, source }, blueServes);
+    expect(graph.get("green-slot-container").inputs).toMatchObject({
+      readOnly: true,
+      shmSize: 1024,
+      tmpfs: { "/tmp": "rw,noexec,nosuid,size=512m", "/home/togather": "rw,noexec,nosuid,mode=1777,size=512m" },
+    });
+    expect(graph.get("blue-slot-container").options.ignoreChanges).toEqual(expect.arrayContaining(["tmpfs", "shmSize"]));
+    expect((await runProgram(released, blueServes)).get("green-slot-container").inputs).not.toHaveProperty("shmSize");
+    expect(changed(await runProgram(released, blueServes), graph)).toEqual(["blue-slot-container", "green-slot-container"]);
+  });
+});
+
 describe("what only the deployment knows", () => {
   const source = { buildArguments: { DOMAIN: "{publicHost}", GIT_COMMIT: "{commit}", LITERAL: "\\{slot} \\{commit}" }, environment: { TRUSTED: "{routerAddress}/32", URL: "{publicUrl}", NAME: "{slot} {version} {commit}", NET: "{subnet}", JSON: '{"a":"{{b}}"}' } };
   const told = { ...released, source, subnet: "10.9.8.0/24", publicUrl: "https://events.example.org:8443" };

@@ -363,6 +363,11 @@ describe("another server", () => {
     [{ source: { secrets: ["CSRF_KEY"], secretLengths: { CSRF_KEY: 32 } } }, 'togather:secrets.CSRF_KEY: is missing; expected in the environment (CSRF_KEY), the secrets file or the stack\'s config -> pulumi config set --secret --path togather:secrets.CSRF_KEY "$(openssl rand -hex 16)"'],
     [{ source: { secretLengths: { CSRF_KEY: 32 } } }, "togather:source.secretLengths.CSRF_KEY: is not among togather:source.secrets -> pulumi config set --path togather:source.secrets[0] CSRF_KEY"],
     [{ source: { unreadSecrets: ["DATABASE_URL"] } }, 'togather:source.unreadSecrets.0: expected JWT_SECRET or ADMIN_API_KEY, found "DATABASE_URL"'],
+    [{ source: { container: { shmSize: "1gb" } } }, "togather:source.container.shmSize: expected a size such as 256m or 1g"],
+    [{ source: { container: { tmpSize: "0m" } } }, "togather:source.container.tmpSize: expected a size"],
+    [{ source: { container: { home: "/var/lib/x" } } }, "togather:source.container.home: expected an absolute path such as /home/togather, no directory of the system"],
+    [{ source: { container: { home: "home" } } }, "togather:source.container.home: expected an absolute path"],
+    [{ source: { container: { shmsize: "1g" } } }, "togather:source.container.shmsize: is not a setting -> did you mean shmSize?"],
     [{ source: { portvariable: "X" } }, "togather:source.portvariable: is not a setting -> did you mean portVariable?"],
   ])("%j", (change, expected) => {
     expect(problems({ ...staging, ...change })).toEqual([expect.stringContaining(expected)]);
