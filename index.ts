@@ -8,7 +8,7 @@ const settings = readSettings();
 const interrupted = askInterrupted();
 const locked = holdHostLock(settings);
 // What serves is known only while nobody else deploys; a preview takes no lock and waits for none.
-const asked = locked.then(() => (settings.rules.blueGreen ? askServing(settings) : { serving: undefined, router: undefined, states: {} }));
+const asked = locked.then(() => (settings.rules.blueGreen ? askServing(settings) : { serving: undefined, router: undefined, states: {}, databaseUrls: {} }));
 // A failure is the stack's, which waits for it.
 asked.catch(() => undefined);
 // What the stack is made of is loaded while the Docker host answers.

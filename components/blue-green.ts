@@ -1,5 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
+import { firstRole, planAppRole, rotationSentence, type AppRolePlan } from "./app-role.ts";
 import { Begin } from "./begin.ts";
+import { databaseContainer } from "./database.ts";
 import { declareDatabase } from "./declare-database.ts";
 import { DatabaseCheck } from "./external-database.ts";
 import { dockerProvider, hostContext, type HostContext } from "./host.ts";
@@ -31,10 +33,11 @@ import { rolloutOf } from "../config/rollout.ts";
 import { milliseconds } from "../config/duration.ts";
 import { otherSlot } from "../config/plan.ts";
 import { snapshotRules } from "../config/snapshot-rules.ts";
-import { orRunError } from "../config/run-error.ts";
+import { orRunError, toRunError } from "../config/run-error.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
 import type { HostNow, Part } from "../ops/client/serving-slot.ts";
 import { startStopped } from "../ops/client/start-stopped.ts";
+import { setSuperuserPassword } from "../ops/client/superuser-password.ts";
 
 /** What a blue-green stack tells: `pulumi stack output`. */
 export interface BlueGreenOutputs {
@@ -60,6 +63,19 @@ export interface BlueGreenOutputs {
   /** With which `togather snapshots` reads copies. Secret. */
   snapshotCopyKeyId?: pulumi.Output<string>;
   snapshotCopySecret?: pulumi.Output<string>;
+}
+
+/** As which role the servers log in to the bundled database; its superuser has today's password afterwards, unless this is a preview. */
+async function planDatabaseRole({ database, name, host }: Settings, { serving, states, databaseUrls }: HostNow): Promise<AppRolePlan> {
+  if (database.mode === "external") return firstRole;
+  const plan = planAppRole(database.password, serving?.slot, databaseUrls);
+  const sentence = rotationSentence(plan, serving?.slot, pulumi.getStack());
+  if (sentence !== undefined) void pulumi.log.warn(sentence);
+  if (!plan.rotated || states.database === undefined || pulumi.runtime.isDryRun()) return plan;
+  await setSuperuserPassword({ container: databaseContainer(name), host, password: database.password }).catch((error: unknown) => {
+    throw toRunError(error);
+  });
+  return plan;
 }
 
 /**
@@ -92,7 +108,9 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   const ops = new BundledImage("ops-image", { image: "ops", context });
   const begin = new Begin("begin", { context, activeSlot, slots }, { dependsOn: [ops] });
   noteOverrides(settings, context.directories, begin.deploymentId);
-  const database = await declareDatabase(settings, { context, networkName }, onHost);
+  const last = await asked;
+  const plan = await planDatabaseRole(settings, await now);
+  const database = await declareDatabase(settings, { context, networkName, plan }, onHost);
   // Where a container reaches the database.
   const databaseNetwork = settings.database.network === "" ? undefined : settings.database.network;
   const nginxImage = new BundledImage("nginx-image", { image: "nginx", context });
@@ -113,7 +131,6 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
     onHost,
   );
 
-  const last = await asked;
   const down = whatIsDown(settings, await now);
   if (pulumi.runtime.isDryRun()) for (const { container, state } of down) void pulumi.log.warn(`${container} is ${state}: pulumi up starts it again.`);
   /** Another text each time: what was down once may be down again. */

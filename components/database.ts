@@ -1,9 +1,9 @@
-import { createHmac } from "node:crypto";
 import * as docker from "@pulumi/docker";
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 import { formatDatabaseUrl } from "../ops/connection.ts";
 import { extensionTableRights } from "../ops/extension-table-rights.ts";
+import { appRoles, type AppRole, type AppRolePlan } from "./app-role.ts";
 import { containerLabels, containerLogging } from "./host.ts";
 
 export interface DatabaseArgs {
@@ -18,8 +18,12 @@ export interface DatabaseArgs {
   /** Port on the loopback of the machine that runs Pulumi, through which roles and extensions are declared. */
   reachableAt: number;
   extensions: readonly string[];
-  /** Superuser's password; the roles' passwords are derived from it. */
+  /** Superuser's password. */
   password: pulumi.Output<string>;
+  /** The roles' passwords, derived from it. */
+  passwordOf: (role: "owner" | AppRole) => pulumi.Output<string>;
+  /** As which role servers log in. */
+  appRole: AppRolePlan;
   /** Pulumi refuses to delete the data. */
   protectData: boolean;
 }
@@ -31,11 +35,6 @@ const extensionTables: Readonly<Partial<Record<string, readonly string[]>>> = { 
 
 export function databaseContainer(name: string): string {
   return `togather-${name}-db`;
-}
-
-/** A role's password: derived, so that there is one secret to keep, and no role's password tells another's. */
-function rolePassword(password: pulumi.Output<string>, role: string): pulumi.Output<string> {
-  return password.apply((key) => createHmac("sha256", key).update(`togather role ${role}`).digest("base64url"));
 }
 
 /** How a database is reached, whoever runs it. */
@@ -92,16 +91,23 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
     );
     // What lives in the volume goes with it: nothing is dropped role by role from a database that is being deleted.
     const within: pulumi.CustomResourceOptions = { parent: this, provider, dependsOn: [container], deletedWith: volume };
-    const ownerPassword = rolePassword(args.password, "owner");
-    const appPassword = rolePassword(args.password, "app");
+    const ownerPassword = args.passwordOf("owner");
     const owner = new postgresql.Role(`${name}-owner`, { name: "togather_owner", login: true, password: ownerPassword }, within);
-    const app = new postgresql.Role(`${name}-app`, { name: "togather_app", login: true, password: appPassword }, within);
+    const { role: appRole, kept } = args.appRole;
+    // A role that a server logs in as with an older password keeps that: each of its connections would fail otherwise.
+    const login = (role: AppRole): pulumi.CustomResourceOptions => (kept === role ? { ...within, ignoreChanges: ["password"] } : within);
+    const [first, second] = appRoles;
+    const app = new postgresql.Role(`${name}-app`, { name: first, login: true, password: args.passwordOf(first) }, login(first));
     const database = new postgresql.Database(
       `${name}-database`,
       { name: databaseName, owner: owner.name },
       { ...within, protect: args.protectData, retainOnDelete: args.protectData },
     );
     const ready: pulumi.Resource[] = [database];
+    if (appRole === second || kept === second) {
+      // Its rights are those of the first one.
+      ready.push(new postgresql.Role(`${name}-app-2`, { name: second, login: true, password: args.passwordOf(second), roles: [app.name] }, login(second)));
+    }
     for (const extension of args.extensions) {
       const made = new postgresql.Extension(
         `${name}-extension-${extension}`,
@@ -140,7 +146,7 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
       );
     this.ownerUrl = url("togather_owner", ownerPassword, databaseName);
     this.adminUrl = url("postgres", args.password, "postgres");
-    this.appUrl = url("togather_app", appPassword, databaseName);
+    this.appUrl = url(appRole, args.passwordOf(appRole), databaseName);
     this.registerOutputs({ ownerUrl: this.ownerUrl, appUrl: this.appUrl });
   }
 }

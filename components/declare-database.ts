@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/load.ts";
 import { toRunError } from "../config/run-error.ts";
 import { forwardDatabase, forwardedPort, isElsewhere } from "../ops/client/forward-database.ts";
+import { derivedPassword, type AppRolePlan } from "./app-role.ts";
 import { Database, databaseContainer, type DatabaseUrls } from "./database.ts";
 import { externalDatabase } from "./external-database.ts";
 import type { HostContext } from "./host.ts";
@@ -22,8 +23,11 @@ async function reachableAt({ name, host, databasePort }: Settings): Promise<numb
   });
 }
 
-/** The database that the settings ask for: PostgreSQL in a container of this stack, or one that is there already. */
-export async function declareDatabase(settings: Settings, { context, networkName }: { context: HostContext; networkName: pulumi.Input<string> }, onHost: pulumi.ComponentResourceOptions): Promise<DatabaseUrls> {
+/**
+ * The database that the settings ask for: PostgreSQL in a container of this stack, or one that is there already.
+ * @param plan the role of the bundled database as which servers log in.
+ */
+export async function declareDatabase(settings: Settings, { context, networkName, plan }: { context: HostContext; networkName: pulumi.Input<string>; plan: AppRolePlan }, onHost: pulumi.ComponentResourceOptions): Promise<DatabaseUrls> {
   const { name, addresses, database, databasePort, rules } = settings;
   if (database.mode === "external") return externalDatabase(database);
   const port = await reachableAt(settings);
@@ -39,6 +43,8 @@ export async function declareDatabase(settings: Settings, { context, networkName
       reachableAt: port,
       extensions: database.extensions,
       password: pulumi.secret(database.password),
+      passwordOf: (role) => pulumi.secret(derivedPassword(database.password, role)),
+      appRole: plan,
       protectData: rules.protectData,
     },
     onHost,

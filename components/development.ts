@@ -4,6 +4,7 @@ import { deploymentValues } from "../config/deployment-values.ts";
 import { fillInAll } from "../config/placeholders.ts";
 import { primaryUrl } from "../config/public-url.ts";
 import { migrationsRevision } from "../config/working-tree.ts";
+import { firstRole } from "./app-role.ts";
 import { declareDatabase } from "./declare-database.ts";
 import { DevelopmentServer } from "./development-server.ts";
 import { dockerProvider, hostContext } from "./host.ts";
@@ -34,7 +35,7 @@ export async function development(settings: Settings, interrupted: Interrupted):
   const { networkName } = new Network("network", { name, ...settings.network }, onHost);
   const ops = new BundledImage("ops-image", { image: "ops", context });
   const image = new BundledImage("dev-image", { image: "dev", context });
-  const database = await declareDatabase(settings, { context, networkName }, onHost);
+  const database = await declareDatabase(settings, { context, networkName, plan: firstRole }, onHost);
   const databaseNetwork = settings.database.network === "" ? undefined : settings.database.network;
 
   // Not a commit's migrations but those of the working tree: a new file is applied by the next run.

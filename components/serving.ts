@@ -63,9 +63,9 @@ export function whatIsDown({ name, slots, standby, database }: Pick<Settings, "n
  * ended well.
  * @throws {RunError} when the host doesn't answer.
  */
-export async function askServing({ name, host }: Pick<Settings, "name" | "host">): Promise<HostNow> {
+export async function askServing({ name, host, database }: Pick<Settings, "name" | "host" | "database">): Promise<HostNow> {
   try {
-    return await lookAtHost(name, host);
+    return await lookAtHost(name, host, { databaseUrls: database.mode === "bundled" });
   } catch (error) {
     throw toRunError(error);
   }

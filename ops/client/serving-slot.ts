@@ -33,8 +33,14 @@ export interface RouterNow {
 const parts = ["database", "router", ...slotNames] as const;
 export type Part = (typeof parts)[number];
 
+/** What the slots' containers were given. */
+export interface Containers {
+  /** DATABASE_URL of each slot's server: a secret. Empty unless it was asked for. */
+  databaseUrls: Partial<Record<SlotName, string>>;
+}
+
 /** What a deployment's Docker host tells. */
-export interface HostNow {
+export interface HostNow extends Containers {
   /** What takes requests; undefined before the first switch, and where the serving slot's container is gone. */
   serving: Serving | undefined;
   /** Undefined where there is no router. */
@@ -114,9 +120,28 @@ async function routerState(container: string, host: string): Promise<RouterState
   throw await failure(copied);
 }
 
-/** What the Docker host tells at this moment. @throws {StepError} when it doesn't answer. */
-export async function lookAtHost(name: string, host: string): Promise<HostNow> {
-  const [state, containers] = await Promise.all([
+/** Of a container's environment, nothing but its DATABASE_URL leaves the engine's answer. */
+const databaseUrlFormat = `{{.Name}}{{range .Config.Env}}{{if eq (index (split . "=") 0) "DATABASE_URL"}} {{.}}{{end}}{{end}}`;
+
+/** The DATABASE_URL of each slot's server. A slot without a container has none. */
+async function databaseUrlsOf(name: string, host: string): Promise<HostNow["databaseUrls"]> {
+  const { stdout } = await docker(["container", "inspect", `--format=${databaseUrlFormat}`, ...slotNames.map((slot) => `togather-${name}-${slot}`)], host);
+  return Object.fromEntries(
+    stdout.toString().split("\n").flatMap((line) => {
+      const [, slot, url] = /^\/?togather-\S+-(blue|green) DATABASE_URL=(.*)$/.exec(line) ?? [];
+      return slot === undefined ? [] : [[slot, url]];
+    }),
+  );
+}
+
+/**
+ * What the Docker host tells at this moment.
+ * @param ask `databaseUrls`: also what the servers were given to reach their database.
+ * @throws {StepError} when it doesn't answer.
+ */
+export async function lookAtHost(name: string, host: string, ask: { databaseUrls: boolean } = { databaseUrls: false }): Promise<HostNow> {
+  const [databaseUrls, state, containers] = await Promise.all([
+    ask.databaseUrls ? databaseUrlsOf(name, host) : {},
     routerState(`togather-${name}-router`, host),
     docker(
       ["ps", "--all", `--filter=label=org.togather.name=${name}`, `--format={{.State}} {{.Label "org.togather.part"}} {{.Label "${releaseLabels.version}"}} {{.Label "${releaseLabels.commit}"}} {{.Label "${releaseLabels.port}"}}`],
@@ -130,11 +155,11 @@ export async function lookAtHost(name: string, host: string): Promise<HostNow> {
     const part = parts.find((one) => one === label);
     if (part !== undefined) states[part] = status;
   }
-  if (state === undefined) return { serving: undefined, router: undefined, states };
+  if (state === undefined) return { serving: undefined, router: undefined, states, databaseUrls };
   const { memory, file, written } = state;
   const slot = memory ?? file?.slot;
   const router = { slot, agrees: memory === undefined || memory === file?.slot, mark: `${memory ?? "no slot"} in nginx, ${file?.slot ?? "no slot"} on disk since ${written}` };
-  if (slot === undefined) return { serving: undefined, router, states };
+  if (slot === undefined) return { serving: undefined, router, states, databaseUrls };
   const held: Partial<Record<SlotName, Release>> = {};
   let port: number | undefined;
   for (const [, part, version, commit, listens = ""] of lines) {
@@ -144,7 +169,7 @@ export async function lookAtHost(name: string, host: string): Promise<HostNow> {
     if (name === slot && listens !== "") port = Number(listens);
   }
   const release = held[slot];
-  return { serving: release && { slot, release, port, held, served: file?.served }, router, states };
+  return { serving: release && { slot, release, port, held, served: file?.served }, router, states, databaseUrls };
 }
 
 /**

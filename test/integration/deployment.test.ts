@@ -1,3 +1,4 @@
+import { createHmac } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
@@ -131,6 +132,47 @@ describe("a deployment of production", () => {
     const after = await stack.containers();
     expect(after.get(`togather-${stack.name}-blue`)).toBe(before.get(`togather-${stack.name}-blue`));
     expect(after.get(`togather-${stack.name}-green`)).not.toBe(before.get(`togather-${stack.name}-green`));
+  });
+
+  it("rotates the database's password under load, and rolls back, without a failed request", async () => {
+    const loginWith = async (secret: string): Promise<boolean> => {
+      const password = createHmac("sha256", secret).update("togather role app").digest("base64url");
+      const args = ["exec", "--env=PGPASSWORD", `togather-${stack.name}-db`, "psql", "-AtX", "-h", "127.0.0.1", "-U", "togather_app", "-d", "togather", "-c", "select 1"];
+      return !(await execa("docker", args, { env: { PGPASSWORD: password }, reject: false })).failed;
+    };
+    const deploy = async (config: Record<string, unknown>): Promise<string> => {
+      stack.set(config);
+      const load = startSecureLoad();
+      const up = await stack.run("up");
+      const report = await load.stop();
+      expect(up.ok, up.output).toBe(true);
+      expect(report.lost).toEqual([]);
+      expect(report.acknowledged.length).toBeGreaterThan(20);
+      return up.output;
+    };
+    const old = stack.canaries.DATABASE_PASSWORD;
+    const before = await stack.containers();
+    stack.canaries.DATABASE_PASSWORD = `${old}rotated`;
+    stack.writeSecrets();
+    const output = await deploy({});
+    expect(output).toMatch(/togather:databasePassword has changed\. blue serves on with the old password of the role togather_app/);
+    expect((await stack.containers()).get(`togather-${stack.name}-blue`)).toBe(before.get(`togather-${stack.name}-blue`));
+    // New connections of what serves are good as well.
+    await execa("docker", ["restart", `togather-${stack.name}-blue`]);
+    await expect.poll(async () => (await health()).status, { timeout: 30_000 }).toBe(200);
+    expect(await loginWith(old)).toBe(true);
+
+    await deploy({ slots: { blue: v1, green: { ...v1, version: "v1.0.1" } }, activeSlot: "green" });
+    expect((await health()).body).toMatchObject({ version: "v1.0.1", status: "healthy" });
+    expect(await stack.query("select distinct usename from pg_stat_activity where datname = 'togather' and usename like 'togather_app%' order by 1")).toContain("togather_app_2");
+    await deploy({ activeSlot: "blue" });
+    expect((await health()).body).toMatchObject({ version: "v1.0.0", status: "healthy" });
+    // Nothing is left of the old one.
+    expect(await loginWith(old)).toBe(false);
+    expect(await stack.query("select distinct usename from pg_stat_activity where datname = 'togather' and usename like 'togather_app%'")).toBe("togather_app_2");
+    const again = await stack.run("up");
+    expect(again.output).not.toMatch(/has changed/);
+    expect(Object.keys(again.changes)).toEqual(["unchanged"]);
   });
 
   it("does what the README's daily commands say", async () => {

@@ -15,6 +15,38 @@ function changed(from: Graph, to: Graph): string[] {
   return [...names].filter((name) => inputs(from, name) !== inputs(to, name)).sort();
 }
 
+/** Envs of a slot's container that a graph declares. */
+const databaseUrlOf = (graph: Graph, slot: string): string =>
+  (graph.get(`${slot}-slot-container`).inputs["envs"] as string[]).find((env) => env.startsWith("DATABASE_URL="))?.slice("DATABASE_URL=".length) ?? "";
+
+describe("a changed database password", () => {
+  const rotated = { ...released, activeSlot: "blue", databasePassword: "canary-another-Vb3xN7qLw2Zk9TfR" };
+
+  it("changes nothing while it is the one that the servers have", async () => {
+    const before = await runProgram(released, blueServes);
+    const urls = { blue: databaseUrlOf(before, "blue"), green: databaseUrlOf(before, "green") };
+    const after = await runProgram(released, blueServes, undefined, {}, urls);
+    expect(changed(before, after)).toEqual([]);
+    expect(after.get("database-app").options.ignoreChanges).toEqual([]);
+  });
+
+  it("leaves the role of the slot that serves alone, and gives all else a second one with the same rights", async () => {
+    const before = await runProgram(released, blueServes);
+    const urls = { blue: databaseUrlOf(before, "blue"), green: databaseUrlOf(before, "green") };
+    const during = await runProgram(rotated, blueServes, undefined, {}, urls);
+    expect(during.get("database-app").options.ignoreChanges).toEqual(["password"]);
+    expect(during.get("database-app-2").inputs).toMatchObject({ name: "togather_app_2", login: true, roles: ["togather_app"] });
+    expect(during.get("blue-slot-container").options.ignoreChanges).toContain("envs");
+    expect(databaseUrlOf(during, "green")).toMatch(/^postgresql:\/\/togather_app_2:/);
+    // Once that one serves, the old password ends.
+    const greenServes: Serving = { slot: "green", release: releases.v2 };
+    const after = await runProgram({ ...rotated, activeSlot: "green" }, greenServes, undefined, {}, { blue: urls.blue, green: databaseUrlOf(during, "green") });
+    expect(after.get("database-app").options.ignoreChanges).toEqual([]);
+    expect(after.get("database-app").inputs["password"]).not.toEqual(before.get("database-app").inputs["password"]);
+    expect(databaseUrlOf(after, "blue")).toBe(databaseUrlOf(after, "green"));
+  });
+});
+
 describe("order", () => {
   it("takes a release through image, snapshot, migration, container, gate, switch, record", async () => {
     const graph = await runProgram(firstDeployment);

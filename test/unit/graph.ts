@@ -74,12 +74,14 @@ interface Monitor {
  * @param last what the Docker host says serves.
  * @param router what it says of the router; in agreement with `last` unless given.
  * @param states how its containers are.
+ * @param databaseUrls what the slots' servers were given.
  */
-export async function runProgram(config: Record<string, unknown>, last?: Serving, router?: HostNow["router"], states: HostNow["states"] = {}): Promise<Graph> {
-  const now: HostNow = { serving: last, router: router ?? (last && { slot: last.slot, agrees: true, mark: `${last.slot} in nginx, ${last.slot} on disk since now` }), states };
+export async function runProgram(config: Record<string, unknown>, last?: Serving, router?: HostNow["router"], states: HostNow["states"] = {}, databaseUrls: HostNow["databaseUrls"] = {}): Promise<Graph> {
+  const now: HostNow = { serving: last, router: router ?? (last && { slot: last.slot, agrees: true, mark: `${last.slot} in nginx, ${last.slot} on disk since now` }), states, databaseUrls };
   vi.resetModules();
   vi.doMock(import("../../ops/client/serving-slot.ts"), async (original) => ({ ...(await original()), lookAtHost: () => Promise.resolve(now) }));
   vi.doMock(import("../../ops/client/start-stopped.ts"), async (original) => ({ ...(await original()), startStopped: () => Promise.resolve() }));
+  vi.doMock(import("../../ops/client/superuser-password.ts"), () => ({ setSuperuserPassword: () => Promise.resolve() }));
   vi.doMock(import("../../config/secret-memory.ts"), async (original) => {
     const { SecretMemory } = await original();
     // One that forgets, since the canaries are in use in all environments, and that measures nothing.
