@@ -6,7 +6,7 @@ import { readSettings } from "./config/pulumi-config.ts";
 
 const settings = readSettings();
 const interrupted = askInterrupted();
-const locked = holdHostLock(settings);
+const locked = holdHostLock(settings, process.env["TOGATHER_LOCK"]);
 // What serves is known only while nobody else deploys; a preview takes no lock and waits for none.
 const asked = locked.then(() => (settings.rules.blueGreen ? askServing(settings) : { serving: undefined, router: undefined, states: {}, databaseUrls: {} }));
 // A failure is the stack's, which waits for it.

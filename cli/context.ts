@@ -58,7 +58,7 @@ export async function readContext(options: CommonOptions): Promise<ReadContext> 
  * What a deployment starts from: what the last one has left, and what serves by the router's own answer, which may be another
  * slot since. A host that does not answer is the run's own error.
  */
-async function beforeNow(pulumi: PulumiStack, settings: PlainSettings): ReturnType<PulumiStack["before"]> {
+export async function beforeNow(pulumi: PulumiStack, settings: PlainSettings): ReturnType<PulumiStack["before"]> {
   const [before, now] = await Promise.all([pulumi.before(), isDevelopment(settings) ? undefined : servingSlot(settings.name, settings.host).catch(() => undefined)]);
   if (now === undefined || before.outputs === undefined) return before;
   const { slot, release } = now;

@@ -31,6 +31,15 @@ export class Output {
   }
 }
 
+/** Of several deployments in one command, a machine gets one document: theirs are kept for it. */
+export class Collected extends Output {
+  readonly results: unknown[] = [];
+  override result(value: unknown, text: () => string): void {
+    if (this.json) this.results.push(value);
+    else super.result(value, text);
+  }
+}
+
 /** Rows as columns, as wide as they need to be. */
 export function columns(rows: readonly (readonly string[])[], gap = 2): string {
   const widths: number[] = [];

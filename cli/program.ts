@@ -39,7 +39,7 @@ export function togather(end: (code: number) => void, environment: NodeJS.Proces
   releaseCommand(program, end);
   rollbackCommand(program, end);
   previewUrlCommand(program);
-  snapshotsCommand(program);
+  snapshotsCommand(program, end);
   statusCommand(program);
   historyCommand(program);
   logsCommand(program);

@@ -1,7 +1,7 @@
 import type { Settings } from "../config/load.ts";
 import { getEngine, getOrganization, getProject, getStack, isDryRun, log, RunError } from "../config/pulumi-runtime.ts";
 import { toRunError } from "../config/run-error.ts";
-import { hostLockHolder, lockFile, takeHostLock, thisHolder, type LockHolder } from "../ops/client/host-lock.ts";
+import { hostLockHolder, isLockHeldAs, lockFile, takeHostLock, thisHolder, type LockHolder } from "../ops/client/host-lock.ts";
 import { plainReleases } from "./releases.ts";
 
 type Deployment = Pick<Settings, "name" | "host" | "force" | "activeSlot" | "slots">;
@@ -9,9 +9,10 @@ type Deployment = Pick<Settings, "name" | "host" | "force" | "activeSlot" | "slo
 /**
  * Holds the lock of this deployment on its Docker host until the engine that runs this program is gone. A preview takes
  * no lock, and says when somebody deploys. Without an engine (tests with mocks) nothing is deployed and nothing locked.
+ * @param heldAs the id of the lock that the command which runs this deployment holds for it.
  * @throws {RunError} when somebody else holds it, unless `togather:force` is set.
  */
-export async function holdHostLock(settings: Deployment): Promise<void> {
+export async function holdHostLock(settings: Deployment, heldAs?: string): Promise<void> {
   const engine = engineAddress();
   if (engine === undefined) return;
   const { name, host, force, activeSlot, slots } = settings;
@@ -21,6 +22,7 @@ export async function holdHostLock(settings: Deployment): Promise<void> {
     });
     return;
   }
+  if (heldAs !== undefined && (await isLockHeldAs(heldAs, name, host))) return;
   const stack = `${getOrganization()}/${getProject()}/${getStack()}`;
   const result = await takeHostLock({
     name,

@@ -300,6 +300,8 @@ export const restoreRequestSchema = z.strictObject({
   ...step,
   ...snapshotChoice,
   mode: z.enum(["check", "restore"]),
+  /** With `check`: it is about to be restored, and must not expire before. */
+  keep: z.boolean().optional(),
 });
 export const restoreResultSchema = z.strictObject({
   file: z.string(),

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { missingRoles, tolerateExistingRoles } from "./roles.ts";
 import { formatOf, manifestName, snapshotFormats, snapshotName } from "./snapshot-format.ts";
-import { expireSnapshots, listSnapshots, removeLeftovers, type Manifest } from "./snapshots.ts";
+import { expireSnapshots, listSnapshots, noteKept, removeLeftovers, type Manifest } from "./snapshots.ts";
 
 let directory: string;
 beforeEach(async () => {
@@ -56,6 +56,16 @@ describe("verified snapshots", () => {
     const made = files[4] ?? "";
     expect(await expireSnapshots(directory, { name: "a", keep: 1, keepVerified: 2, never: made })).toEqual([files[3], files[0]]);
     expect(await expireSnapshots(directory, { name: "a", keep: 1, keepVerified: 2, never: made })).toEqual([]);
+  });
+});
+
+describe("a snapshot that is about to be restored", () => {
+  it("stays until then, however many are newer", async () => {
+    const [old, chosen, made] = [await put("a", "20260101_000000", "2026-01-01T00:00:00Z"), await put("a", "20260102_000000", "2026-01-02T00:00:00Z"), await put("a", "20260103_000000", "2026-01-03T00:00:00Z")];
+    await noteKept(directory, manifestOf(chosen, "2026-01-02T00:00:00Z"));
+    expect(await expireSnapshots(directory, { name: "a", keep: 1, keepVerified: 0, never: made })).toEqual([old]);
+    await writeFile(join(directory, manifestName(chosen)), JSON.stringify({ ...manifestOf(chosen, "2026-01-02T00:00:00Z"), keep_until: "2026-01-03T00:00:00Z" }));
+    expect(await expireSnapshots(directory, { name: "a", keep: 1, keepVerified: 0, never: made })).toEqual([chosen]);
   });
 });
 

@@ -46,6 +46,8 @@ export const manifestSchema = z.looseObject({
   /** When it was restored into a scratch database and found complete. */
   verified_at: z.string().optional(),
   verify_duration_ms: z.number().optional(),
+  /** It is about to be restored, and does not expire before then. */
+  keep_until: z.string().optional(),
 });
 export type Manifest = z.infer<typeof manifestSchema>;
 
@@ -119,6 +121,14 @@ export async function noteVerified(directory: string, manifest: Manifest, durati
   await writeManifest(directory, { ...manifest, verified_at: new Date().toISOString(), verify_duration_ms: durationMs });
 }
 
+/** Longest time between the look at a snapshot and its restore, in ms. */
+const keepMs = 24 * 3600_000;
+
+/** Notes in a snapshot's manifest that it is about to be restored. */
+export async function noteKept(directory: string, manifest: Manifest): Promise<void> {
+  await writeManifest(directory, { ...manifest, keep_until: new Date(Date.now() + keepMs).toISOString() });
+}
+
 /** A deployment's snapshots, the newest first. */
 export async function listSnapshots(directory: string, name: string): Promise<StoredSnapshot[]> {
   const found: StoredSnapshot[] = [];
@@ -146,7 +156,9 @@ export interface Retention {
 export async function expireSnapshots(directory: string, options: Retention): Promise<string[]> {
   const all = await listSnapshots(directory, options.name);
   const verified = all.filter(({ manifest }) => manifest?.verified_at !== undefined).slice(0, options.keepVerified);
-  const stay = new Set([options.never, ...verified.map(({ file }) => file)]);
+  const now = new Date().toISOString();
+  const kept = all.filter(({ manifest }) => manifest?.keep_until !== undefined && manifest.keep_until > now);
+  const stay = new Set([options.never, ...[...verified, ...kept].map(({ file }) => file)]);
   const others = all.filter(({ file }) => file !== options.never);
   const expired = others.slice(Math.max(0, options.keep - 1)).map(({ file }) => file).filter((file) => !stay.has(file));
   for (const file of expired) {

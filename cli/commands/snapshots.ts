@@ -79,7 +79,7 @@ function verifyCommand(group: Command): void {
     });
 }
 
-function restoreCommand(group: Command): void {
+function restoreCommand(group: Command, end: (code: number) => void): void {
   withCommonOptions(group.command("restore"))
     .summary("put a snapshot in the place of the live database")
     .description("Restores a snapshot into a new database beside the live one, counts every row, and swaps the two in one transaction; servers reconnect by themselves. Says before what is lost, and asks. What was live is kept: see discard.")
@@ -93,13 +93,14 @@ function restoreCommand(group: Command): void {
       const { file, settings, output } = context;
       const foreign = options.foreign === true;
       const snapshot = findSnapshot(await listSnapshots(settings, foreign), id, `snapshots list --stack ${file.stack}`);
-      const result = await restore({ context, snapshot, options: { yes: options.yes === true, foreign, force: options.force === true }, schemaChecked: false });
+      const { code, ...result } = await restore({ context, snapshot, options: { yes: options.yes === true, foreign, force: options.force === true } });
       output.result({ id: snapshot.id, ...result }, () =>
         [
           `${result.database} is ${snapshot.id} now: ${result.rows} rows (${seconds(result.durationMs)}; new connections waited ${result.swapMs ?? 0} ms)${result.health === undefined ? "" : `; what serves is ${result.health.status}`}.`,
           ...(result.replaced === null ? [] : [`What it was before is kept as ${result.replaced}. When nobody needs it any more:`, `  → ${invocation(`snapshots discard ${result.replaced} --stack ${file.stack}`)}`]),
         ].join("\n"),
       );
+      end(code);
     });
 }
 
@@ -125,11 +126,11 @@ function discardCommand(group: Command): void {
     });
 }
 
-export function snapshotsCommand(program: Command): void {
+export function snapshotsCommand(program: Command, end: (code: number) => void): void {
   const group = withCommonOptions(program.command("snapshots")).summary("list, verify and restore snapshots of the database").description("What is known about the snapshots on the Docker host, the proof that one restores, and the way back to it.");
   listCommand(group);
   fetchCommand(group);
   verifyCommand(group);
-  restoreCommand(group);
+  restoreCommand(group, end);
   discardCommand(group);
 }

@@ -10,6 +10,7 @@ import { project } from "../../toolchain/setup.ts";
 import { isDevelopment } from "../development/refuse.ts";
 import { examine, findingsText } from "../doctor/doctor.ts";
 import { countFindings, type Finding } from "../doctor/finding.ts";
+import type { HeldLock } from "../snapshots/host-lock.ts";
 import { exitCodes, type Ending } from "../exit-codes.ts";
 import { look, type HostReport } from "../host/look.ts";
 import { columns, invocation, type Output } from "../output.ts";
@@ -34,6 +35,8 @@ export interface Deployment {
   /** For this run only: nothing of it is written to the file. */
   skipMigrations: boolean;
   force: boolean;
+  /** The lock of the command that runs it, and the signal that ends that command: both are this deployment's, too. */
+  within?: { lock: HeldLock | undefined; signal: AbortSignal } | undefined;
 }
 
 /** What a deployment says to a machine. */
@@ -102,8 +105,11 @@ class Interrupts {
   readonly #controller = new AbortController();
   readonly #handlers = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((name) => [name, () => { this.#received(name); }] as const);
 
-  constructor() {
-    for (const [name, handler] of this.#handlers) process.on(name, handler);
+  /** @param outer ends a command that goes on after this deployment: who aborts it hears the signals. */
+  constructor(outer?: AbortSignal) {
+    if (outer === undefined) for (const [name, handler] of this.#handlers) process.on(name, handler);
+    else if (outer.aborted) this.#controller.abort();
+    else outer.addEventListener("abort", () => { this.#received(String(outer.reason)); }, { once: true });
   }
 
   /** Aborted by the first signal. */
@@ -212,7 +218,7 @@ async function servedBefore({ name, host, rollout }: PlainSettings): Promise<Bef
  * @returns the exit code.
  */
 export async function deploy(deployment: Deployment): Promise<number> {
-  const interrupts = new Interrupts();
+  const interrupts = new Interrupts(deployment.within?.signal);
   try {
     return await run(deployment, interrupts);
   } finally {
@@ -248,6 +254,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
     pulumi.run(dryRun ? "preview" : "up", {
       configFile,
       signal: interrupts.signal,
+      lock: deployment.within?.lock,
       onEvent: (event) => {
         const phase = tracker.add(event);
         if (phase && !dryRun) progress.changed(phase);
@@ -265,7 +272,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
     end = await attempt();
     if (!end.ok && !dryRun && isLocked(end.said)) {
       const locks = locksIn(end.said);
-      if (await areStale(locks, settings)) {
+      if (await areStale(locks, settings, deployment.within?.lock !== undefined)) {
         await pulumi.unlock(locks);
         tracker.diagnostics.warnings.push(`Removed Pulumi's lock of ${locks.map(describeLock).join(", ")}: that process is gone, and nobody deploys on the Docker host.`);
         end = await attempt();

@@ -12,6 +12,7 @@ import { pulumi } from "../../toolchain/pulumi.ts";
 import { run, tail } from "../../toolchain/run.ts";
 import { project, pulumiCommand, setUp } from "../../toolchain/setup.ts";
 import { Failure } from "../failure.ts";
+import type { HeldLock } from "../snapshots/host-lock.ts";
 import type { DecryptedConfig } from "../doctor/settings.ts";
 import type { StackFile } from "../stack-file.ts";
 import { longOutput, withoutLongOutput } from "./long-output.ts";
@@ -59,6 +60,8 @@ export interface RunOptions {
   onEvent: (event: EngineEvent) => void;
   /** Aborted: Pulumi is interrupted once, and waited for. */
   signal: AbortSignal;
+  /** The deployment's lock, where this process holds it already. */
+  lock?: HeldLock | undefined;
 }
 
 class CommandFailed extends Error {
@@ -73,7 +76,7 @@ class CommandFailed extends Error {
  * The CLI for the Automation API. It runs in a process group of its own: Ctrl-C reaches every process of a terminal, and
  * the Automation API's own interrupt would be the second one, at which Pulumi gives up without cleaning up.
  */
-function commandFor(installation: Installation, env: NodeJS.ProcessEnv): PulumiCommand {
+function commandFor(installation: Installation, env: NodeJS.ProcessEnv, onUp: (pid: number) => void = () => undefined): PulumiCommand {
   const command = {
     command: installation.command,
     // Its class parses this with semver; only its text is used.
@@ -85,6 +88,7 @@ function commandFor(installation: Installation, env: NodeJS.ProcessEnv): PulumiC
         stdio: ["ignore", "pipe", "pipe"],
         detached: true,
       });
+      if (args[0] === "up" && child.pid !== undefined) onUp(child.pid);
       const [stdout, stderr]: [string[], string[]] = [[], []];
       const read = [onLines(child.stdout, (line) => stdout.push(line)), onLines(child.stderr, (line) => stderr.push(line))];
       const interrupt = (): void => {
@@ -274,10 +278,10 @@ export class PulumiStack {
   }
 
   /** `pulumi up` or `pulumi preview`. */
-  async run(operation: "up" | "preview", { configFile, onEvent, signal }: RunOptions): Promise<RunEnd> {
+  async run(operation: "up" | "preview", { configFile, onEvent, signal, lock }: RunOptions): Promise<RunEnd> {
     // Loaded here: reading commands do without it.
     const { LocalWorkspace, Stack } = await import("@pulumi/pulumi/automation/index.js");
-    const workspace = await LocalWorkspace.create({ workDir: project, pulumiCommand: commandFor(this.#installation, this.#env) });
+    const workspace = await LocalWorkspace.create({ workDir: project, pulumiCommand: commandFor(this.#installation, lock === undefined ? this.#env : { ...this.#env, TOGATHER_LOCK: lock.id }, lock?.keepFor) });
     // `pulumi stack select` would change which stack the operator's next plain `pulumi up` is about.
     workspace.selectStack = () => Promise.resolve();
     const stack = await Stack.select(this.name, workspace);

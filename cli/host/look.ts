@@ -63,6 +63,12 @@ export function healthOf(answer: Answer): Health {
   return { status, version, ...(detail === "" ? {} : { detail }) };
 }
 
+/** Whether a server can take all requests with the database as it is: a degraded one, too, which passed its gate so, unless it is the schema that it misses. */
+export function canServe(health: Health | undefined): boolean {
+  if (health?.status !== "degraded") return health?.status === "healthy";
+  return health.version !== undefined && !/(^|; )(database|migrations): /.test(health.detail ?? "");
+}
+
 function parsed<T>(text: string | null | undefined, schema: { safeParse: (value: unknown) => { success: true; data: T } | { success: false } }): T | undefined {
   if (text === null || text === undefined) return undefined;
   try {

@@ -1,27 +1,37 @@
-/** The lock of a deployment, held by a command for as long as it works on the database. */
+/** The lock of a deployment, held by a command for as long as it works on the database, and for the deployments that it runs meanwhile. */
+import { randomBytes } from "node:crypto";
 import { lockFile, takeHostLock, thisHolder } from "../../ops/client/host-lock.ts";
 import type { Before } from "../../config/plan.ts";
 import { Failure } from "../failure.ts";
 import type { Output } from "../output.ts";
 import type { PlainSettings } from "../stack-file.ts";
 
+/** A lock that is held. */
+export interface HeldLock {
+  /** What a deployment is told, so that it takes none of its own. */
+  id: string;
+  /** Holds it for as long as a process lives, should this one be killed. */
+  keepFor: (pid: number) => void;
+}
+
 /**
  * Runs while no deployment can.
- * @param use is given a signal that is aborted by Ctrl-C, and when the lock is lost.
+ * @param use is given a signal that is aborted by Ctrl-C, and when the lock is lost, with the reason as text; and the lock, where it was not passed by force.
  * @throws {Failure} at once when somebody else holds it, unless forced.
  */
-export async function withHostLock<T>(about: { settings: PlainSettings; stack: string; before: Before; output: Output; force: boolean; why: string }, use: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function withHostLock<T>(about: { settings: PlainSettings; stack: string; before: Before; output: Output; force: boolean; why: string }, use: (signal: AbortSignal, lock: HeldLock | undefined) => Promise<T>): Promise<T> {
   const { settings, stack, before, output, force, why } = about;
   const { name, host, activeSlot } = settings;
   const stop = new AbortController();
+  const id = randomBytes(8).toString("hex");
   const result = await takeHostLock({
     name,
     host,
     force,
     engine: undefined,
-    holder: thisHolder({ stack: `${stack} (${why})`, active_slot: before.serving?.slot ?? activeSlot, slots: before.slots }),
+    holder: thisHolder({ stack: `${stack} (${why})`, active_slot: before.serving?.slot ?? activeSlot, slots: before.slots, lock_id: id }),
     onWait: (reason) => { output.say(`Waiting for the Docker host, which holds the lock: ${reason}.`); },
-    onLost: () => { stop.abort(); },
+    onLost: () => { stop.abort(`${lockFile(name)} is lost`); },
   });
   if (!result.held) {
     const { holder } = result;
@@ -29,10 +39,10 @@ export async function withHostLock<T>(about: { settings: PlainSettings; stack: s
     if (!force) throw new Failure("lock", `the deployment ${name} is locked: another one is running. Nothing was changed.\n  held by: ${by}\n  lock: ${lockFile(name)}`, "wait until it has ended and run this again");
     output.warn(`--force: ${lockFile(name)} is held by ${by}`);
   }
-  const interrupts = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => [signal, () => { stop.abort(); }] as const);
+  const interrupts = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => [signal, () => { stop.abort(signal); }] as const);
   for (const [signal, handler] of interrupts) process.on(signal, handler);
   try {
-    return await use(stop.signal);
+    return await use(stop.signal, result.held ? { id, keepFor: result.keepFor } : undefined);
   } finally {
     for (const [signal, handler] of interrupts) process.off(signal, handler);
     if (result.held) await result.release();

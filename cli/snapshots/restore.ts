@@ -1,12 +1,17 @@
 /** A snapshot in the place of the live database: looked at, asked about, done, and the servers asked how they are. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { SlotName, StepResult } from "../../ops/contract.ts";
+import { isDeepStrictEqual } from "node:util";
+import { slotNames, type SlotName, type StepResult } from "../../ops/contract.ts";
+import { project } from "../../toolchain/setup.ts";
 import { confirm } from "../confirm.ts";
-import type { DeployContext } from "../context.ts";
-import { describeRelease } from "../../config/plan.ts";
+import { beforeNow, type DeployContext } from "../context.ts";
+import { deploy, type Deployment } from "../deploy/deploy.ts";
+import { describeRelease, isSameRelease, plainRelease } from "../../config/plan.ts";
+import { exitCodes } from "../exit-codes.ts";
 import { Failure } from "../failure.ts";
 import { look, type Health } from "../host/look.ts";
-import { at, columns, invocation } from "../output.ts";
+import { at, Collected, columns, invocation } from "../output.ts";
+import { StackFile } from "../stack-file.ts";
 import type { ListedSnapshot } from "./catalog.ts";
 import { databaseSecrets, runHostStep, type DatabaseSecrets } from "./host-step.ts";
 import { withHostLock } from "./host-lock.ts";
@@ -26,14 +31,21 @@ const reconnectMs = 30_000;
 
 /** What a restore takes away, table by table. */
 export function lossText({ lost, schema, time, beforeVersion, rows }: Restored): string {
-  const cell = (value: number | null, none: string): string => (value === null ? none : String(value));
   const lines = [`The snapshot of ${at(time)}, before ${beforeVersion}, has ${rows} rows, schema version ${schema.snapshot ?? "none"}. The database now has schema version ${schema.now ?? "none"}.`];
   if (lost.length === 0) lines.push("No table differs from it: nothing was written since.");
-  else {
-    lines.push("What was written since is lost to the servers (it stays in the database that is replaced):");
-    lines.push(columns([["TABLE", "IN THE SNAPSHOT", "NOW", "INSERTED OR CHANGED SINCE"], ...lost.map(({ table, snapshot, now, written }) => [table, cell(snapshot, "no table"), cell(now, "no table"), cell(written, "can't be told")])]));
-  }
+  else lines.push("What was written since is lost to the servers (it stays in the database that is replaced):", lossTable(lost, "NOW"));
   return lines.join("\n");
+}
+
+function lossTable(lost: Restored["lost"], now: string): string {
+  const cell = (value: number | null, none: string): string => (value === null ? none : String(value));
+  return columns([["TABLE", "IN THE SNAPSHOT", now, "INSERTED OR CHANGED SINCE"], ...lost.map((row) => [row.table, cell(row.snapshot, "no table"), cell(row.now, "no table"), cell(row.written, "can't be told")])]);
+}
+
+/** What a restore has taken away, where that is more than what was said before: servers go on writing while it loads. Undefined where it is not. */
+export function lostMeanwhile(before: Restored, { lost, replaced }: Restored): string | undefined {
+  if (replaced === null || isDeepStrictEqual(before.lost, lost)) return undefined;
+  return `Servers went on writing while the snapshot was loaded. What is lost to them in the end (it is in ${replaced}):\n${lossTable(lost, "AT THE SWAP")}`;
 }
 
 /** Waits until what serves is healthy again. */
@@ -64,35 +76,72 @@ export interface RestoreJob {
   context: DeployContext;
   snapshot: ListedSnapshot;
   options: RestoreOptions;
-  /** Another release is about to serve, or serves already: the schema is that one's business. */
-  schemaChecked: boolean;
 }
 
 function choiceOf({ context, snapshot, options }: RestoreJob): { backupLocation: string; file: string; foreign: boolean } {
   return { backupLocation: context.settings.backupLocation, file: snapshot.file, foreign: options.foreign };
 }
 
-/** Proves the file and counts what a restore would lose, under the lock of the caller. */
-export async function assess(job: RestoreJob, secrets: DatabaseSecrets, signal: AbortSignal): Promise<Restored> {
+/**
+ * Proves the file and counts what a restore would lose, under the lock of the caller.
+ * @param keep the snapshot is about to be restored: no deployment until then, whose own snapshot is one more, makes it expire.
+ */
+export async function assess(job: RestoreJob, secrets: DatabaseSecrets, signal: AbortSignal, { keep }: { keep: boolean }): Promise<Restored> {
   const { settings, output } = job.context;
-  return runHostStep("restore", { ...choiceOf(job), mode: "check" }, { settings, secrets, output, signal });
+  return runHostStep("restore", { ...choiceOf(job), mode: "check", ...(keep ? { keep } : {}) }, { settings, secrets, output, signal });
 }
 
-/** The whole of it. `confirmed`: somebody has said yes to what would be lost. */
-export async function restore(job: RestoreJob, confirmed = false): Promise<Restored & { health: Health | undefined }> {
+/** Restores what was assessed, under the lock of the caller, and waits until what serves has found its database again. */
+export async function swapIn(job: RestoreJob, found: Restored, secrets: DatabaseSecrets, signal: AbortSignal): Promise<Restored & { health: Health | undefined }> {
+  const { settings, output } = job.context;
+  const restored = await runHostStep("restore", { ...choiceOf(job), mode: "restore" }, { settings, secrets, output, signal });
+  const more = lostMeanwhile(found, restored);
+  if (more !== undefined) output.warn(more);
+  const { health, slot } = await healthAfter(job.context);
+  if (slot !== undefined && health?.status !== "healthy") output.warn(`${slot} serves and is ${health?.status ?? "silent"}${health?.detail === undefined ? "" : `: ${health.detail}`}`);
+  return { ...restored, health };
+}
+
+/** The slot whose release would be taken for migrated, although a snapshot has undone its migrations: idle, and in need of a newer schema. */
+async function slotUndone({ settings }: DeployContext, snapshot: number | null, needs: Partial<Record<SlotName, number | null>>): Promise<SlotName | undefined> {
+  const { router } = await look(settings);
+  return slotNames.find((slot) => slot !== router.slot && settings.slots[slot] !== undefined && (needs[slot] ?? 0) > (snapshot ?? 0));
+}
+
+/** Takes a release out of its slot, so that releasing it again runs its migrations again. @returns the exit code. */
+async function empty(context: DeployContext, slot: SlotName, within: Deployment["within"]): Promise<number> {
+  const { file, pulumi, settings, output } = context;
+  const fresh = StackFile.open(project, file.stack);
+  fresh.setSlot(slot, undefined);
+  fresh.save();
+  // A machine gets one document, the restore's.
+  const quiet = new Collected(output.json);
+  return deploy({ ...context, output: quiet, file: fresh, before: await beforeNow(pulumi, settings), dryRun: false, skipMigrations: false, force: false, within });
+}
+
+/** The whole of it: looked at, asked about and done under one lock. `code` is that of the deployment that empties a slot, where one does. */
+export async function restore(job: RestoreJob): Promise<Restored & { health: Health | undefined; emptied: SlotName | null; code: number }> {
   const { context, options, snapshot } = job;
   const { settings, output, file, before, pulumi } = context;
   const { secrets, schemaVersions } = await databaseSecrets(pulumi);
-  const restored = await withHostLock({ settings, stack: file.stack, before, output, force: options.force, why: `restore of ${snapshot.id}` }, async (signal) => {
-    if (!confirmed) {
-      const found = await assess(job, secrets, signal);
-      if (!job.schemaChecked && !options.force) await refuseOldSchema(context, found.schema.snapshot, schemaVersions, snapshot.id);
-      output.say(lossText(found));
-      await confirm(`Restore ${snapshot.id} into ${file.stack}?`, { yes: options.yes, output });
+  return withHostLock({ settings, stack: file.stack, before, output, force: options.force, why: `restore of ${snapshot.id}` }, async (signal, lock) => {
+    const found = await assess(job, secrets, signal, { keep: true });
+    if (!options.force) await refuseOldSchema(context, found.schema.snapshot, schemaVersions, snapshot.id);
+    output.say(lossText(found));
+    const undone = await slotUndone(context, found.schema.snapshot, schemaVersions);
+    // Where the file wants something else by now, that is not put into effect here.
+    const isSettled = (slot: SlotName): boolean => {
+      const wanted = settings.slots[slot];
+      return settings.activeSlot === before.serving?.slot && wanted !== undefined && isSameRelease(plainRelease(wanted), before.slots[slot]);
+    };
+    const settled = undone !== undefined && isSettled(undone);
+    if (undone !== undefined) {
+      output.say(`The migrations of what ${undone} holds are undone by it (it needs schema version ${schemaVersions[undone] ?? "?"}): ${settled ? `then ${undone} is emptied, and releasing it again runs them again` : `take it out of togather:slots.${undone} in ${file.name} before the next deployment, and releasing it again runs them again`}.`);
     }
-    return runHostStep("restore", { ...choiceOf(job), mode: "restore" }, { settings, secrets, output, signal });
+    await confirm(`Restore ${snapshot.id} into ${file.stack}?`, { yes: options.yes, output });
+    const restored = await swapIn(job, found, secrets, signal);
+    const emptied = settled ? undone : null;
+    const code = emptied === null ? exitCodes.ok.code : await empty(context, emptied, { lock, signal });
+    return { ...restored, emptied, code };
   });
-  const { health, slot } = await healthAfter(context);
-  if (slot !== undefined && health?.status !== "healthy") output.warn(`${slot} serves and is ${health?.status ?? "silent"}${health?.detail === undefined ? "" : `: ${health.detail}`}`);
-  return { ...restored, health };
 }

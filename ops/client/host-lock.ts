@@ -36,6 +36,8 @@ export const lockHolderSchema = z.looseObject({
   stack: z.string(),
   active_slot: slotNameSchema,
   slots: z.partialRecord(slotNameSchema, releaseSchema),
+  /** By which a deployment knows that the command which runs it holds the lock. */
+  lock_id: z.string().optional(),
 });
 /** Who holds the lock, since when, for what: the first line of the lock file. */
 export type LockHolder = z.infer<typeof lockHolderSchema>;
@@ -58,15 +60,18 @@ export interface HostLockRequest {
   silenceSeconds?: number;
 }
 
-/** `release` lets go before the program ends, where no engine holds it too. `holder` is undefined where who holds it has left no name, e.g. `flock` on the command line. */
-export type HostLockResult = { held: true; release: () => Promise<void> } | { held: false; forced: boolean; holder: LockHolder | undefined };
+/**
+ * `release` lets go before the program ends, where no engine holds it too; `keepFor` holds it for as long as another process lives, too.
+ * `holder` is undefined where who holds it has left no name, e.g. `flock` on the command line.
+ */
+export type HostLockResult = { held: true; release: () => Promise<void>; keepFor: (pid: number) => void } | { held: false; forced: boolean; holder: LockHolder | undefined };
 
 export function lockFile(name: string): string {
   return `/tmp/togather-deploy-${name}.lock`;
 }
 
 /** This process as a holder: the Pulumi CLI that runs the program, or the program itself. */
-export function thisHolder(about: Pick<LockHolder, "stack" | "active_slot" | "slots">): LockHolder {
+export function thisHolder(about: Pick<LockHolder, "stack" | "active_slot" | "slots" | "lock_id">): LockHolder {
   return { held_by: `${deployedBy(process.env)}@${hostname()}`, pid: cliPid() ?? process.pid, since: new Date().toISOString(), ...about };
 }
 
@@ -193,12 +198,12 @@ export async function takeHostLock(request: HostLockRequest): Promise<HostLockRe
     stdin.end();
     await gone;
   };
-  return { held: true, release };
+  return { held: true, release, keepFor: (pid) => { startKeeper(stdin, `pid:${pid}`, heartbeatMs); } };
 }
 
-/** Holds the other end of the lock's pipe for as long as the engine lives. */
-function startKeeper(pipe: Writable, engine: string, heartbeatMs: number): void {
-  const keeper = spawn(process.execPath, [join(import.meta.dirname, "lock-keeper.mjs"), engine, String(heartbeatMs)], {
+/** Holds the other end of the lock's pipe for as long as the engine, or a process, lives. @param whose `address:port` or `pid:number`. */
+function startKeeper(pipe: Writable, whose: string, heartbeatMs: number): void {
+  const keeper = spawn(process.execPath, [join(import.meta.dirname, "lock-keeper.mjs"), whose, String(heartbeatMs)], {
     env: dockerEnvironment(""),
     stdio: [pipe, "ignore", "ignore"],
     detached: true,
@@ -237,6 +242,15 @@ async function lockProblem(stderr: string, cause: Error | undefined, name: strin
 
 /** Who holds the lock at this moment, as a deployment's container tells it; takes nothing. Undefined where nobody does, or nobody can tell. */
 export async function hostLockHolder(name: string, host: string): Promise<LockHolder | undefined> {
+  return readHolder(await lockLabels(name, host));
+}
+
+/** Whether the lock is held under this id. */
+export async function isLockHeldAs(id: string, name: string, host: string): Promise<boolean> {
+  return (await lockLabels(name, host)).split("\n").some((label) => readHolder(label)?.lock_id === id);
+}
+
+async function lockLabels(name: string, host: string): Promise<string> {
   const client = spawn("docker", ["ps", `--filter=label=${nameLabel}=${name}`, `--format={{.Label "${holderLabel}"}}`], {
     env: dockerEnvironment(host),
     stdio: ["ignore", "pipe", "ignore"],
@@ -246,7 +260,7 @@ export async function hostLockHolder(name: string, host: string): Promise<LockHo
   let said = "";
   client.stdout.setEncoding("utf8").on("data", (text: string) => { said += text; });
   await endOf(client);
-  return readHolder(said);
+  return said;
 }
 
 /** Ids of the containers that hold the lock: it ends with them. Empty where nobody holds it by a container, or nobody can tell. */

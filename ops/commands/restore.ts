@@ -10,7 +10,7 @@ import { StepError } from "../errors.ts";
 import { missingRoles } from "../roles.ts";
 import { withRestored } from "../scratch-database.ts";
 import { checkedSnapshot, readRoles } from "../snapshot-file.ts";
-import { withSnapshotLock, type Manifest } from "../snapshots.ts";
+import { noteKept, withSnapshotLock, type Manifest } from "../snapshots.ts";
 import { connect, readSchemaVersion } from "../sql.ts";
 import { replacedName, swapDatabases } from "../swap-database.ts";
 import { seconds } from "../units.ts";
@@ -69,6 +69,7 @@ export async function run(request: Request, context: StepContext): Promise<Resul
   return withSnapshotLock(context, async () => {
     const started = performance.now();
     const manifest = await checkedSnapshot(request, context);
+    if (request.keep === true) await noteKept(context.paths.backups, manifest);
     return withDatabaseServer(context, async (server) => {
       const { live } = server;
       const there = await exists(server, live);

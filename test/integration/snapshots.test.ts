@@ -1,9 +1,10 @@
 /** The recovery story of docs/operations.md, with its own commands, against a deployment. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitCodes } from "../../cli/exit-codes.ts";
-import { lockFile } from "../../ops/client/host-lock.ts";
+import { hostLockHolder, lockFile } from "../../ops/client/host-lock.ts";
 import { expectNothingToDo } from "./nothing-to-do.ts";
 import { TestStack } from "./stack.ts";
 import { argumentsOf, toldCommands } from "./told-commands.ts";
@@ -84,8 +85,20 @@ describe("the recovery story", () => {
   });
 
   it("goes back with the database", async () => {
-    const { code, stdout, stderr } = await told("rollback --restore-database", {}, "--yes");
+    const running = told("rollback --restore-database", {}, "--yes");
+    let over = false;
+    void running.finally(() => { over = true; });
+    // Who holds the lock of the deployment, from the first look until the end of all parts.
+    const holders: (string | undefined)[] = [];
+    while (!over) {
+      holders.push((await hostLockHolder(stack.name, ""))?.lock_id);
+      await sleep(50);
+    }
+    const { code, stdout, stderr } = await running;
     expect(code, `${stdout}\n${stderr}`).toBe(0);
+    const held = holders.slice(holders.findIndex((id) => id !== undefined), holders.findLastIndex((id) => id !== undefined) + 1);
+    expect(held.length).toBeGreaterThan(20);
+    expect(new Set(held).size).toBe(1);
     expect(stdout).toMatch(/First traffic, then the database; then green is emptied/);
     const [snapshot] = await stack.snapshots();
     for (const [table, rows] of Object.entries(snapshot?.manifest.tables ?? {})) {
@@ -131,6 +144,20 @@ describe("the recovery story", () => {
     expect(code, `${stdout}\n${stderr}`).toBe(0);
     expect(stdout).toMatch(/^migrations green .*schema version 4 to 5/m);
     expect(commands.filter((command) => command.startsWith("togather "))).toEqual([]);
+  });
+
+  it("runs the migrations of the idle release again after a restore has undone them", async () => {
+    expect((await stack.togather("rollback")).code).toBe(0);
+    const older = (await stack.snapshots()).find(({ manifest }) => manifest.migration_version === 4);
+    const restored = await stack.togather("snapshots", "restore", older?.id ?? "", "--yes");
+    expect(restored.code, `${restored.stdout}\n${restored.stderr}`).toBe(0);
+    expect(restored.stdout).toMatch(/then green is emptied, and releasing it again runs them again/);
+    expect((await stack.containers()).has(`togather-${stack.name}-green`)).toBe(false);
+    expect(await health()).toMatchObject({ status: 200, slot: "blue" });
+    const again = await stack.togather("release", "v2.0.0");
+    expect(again.code, `${again.stdout}\n${again.stderr}`).toBe(0);
+    expect(again.stdout).toMatch(/^migrations green .*schema version 4 to 5/m);
+    expect(await stack.query("SELECT to_regclass('extra') IS NULL, (SELECT version FROM schema_migrations)")).toBe("f|5");
   });
 
   it("tells no secret", async () => {

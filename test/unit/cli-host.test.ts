@@ -3,7 +3,7 @@ import { stripVTControlCharacters } from "node:util";
 import { driftOf } from "../../cli/host/drift.ts";
 import { entriesOf } from "../../cli/host/entries.ts";
 import { isSuccess, prettyLine } from "../../cli/host/log-line.ts";
-import { healthOf, type HostReport, type SlotReport } from "../../cli/host/look.ts";
+import { canServe, healthOf, type Health, type HostReport, type SlotReport } from "../../cli/host/look.ts";
 import type { Current, HistoryEvent } from "../../ops/state.ts";
 
 const v1 = { version: "v1.0.0", commit: "1".repeat(40) };
@@ -55,6 +55,14 @@ describe("health", () => {
     expect(answer({ status: "healthy", version: "v1", database: "connected", migrations: "up-to-date", jobs: "operational" })).toEqual({ status: "healthy", version: "v1" });
     expect(answer({ status: "unhealthy", version: "v1", database: "disconnected" }, 503)).toEqual({ status: "unhealthy", version: "v1", detail: "database: disconnected" });
     expect(answer({ status: "degraded", version: "v1", checks: { disk: { status: "warn", message: "90 % full" } } })).toEqual({ status: "degraded", version: "v1", detail: "disk: 90 % full" });
+  });
+  it("lets a server take all requests that is degraded for another reason than the schema", () => {
+    const degraded = (checks: object): Health => answer({ status: "degraded", version: "v1", checks });
+    expect(canServe(answer({ status: "healthy", version: "v1" }))).toBe(true);
+    expect(canServe(degraded({ sources: { status: "warn", message: "2 are stale" }, job_queue: { status: "warn" } }))).toBe(true);
+    expect(canServe(degraded({ sources: { status: "warn" }, migrations: { status: "warn", message: "1 pending" } }))).toBe(false);
+    expect(canServe(degraded({ database: { status: "warn" } }))).toBe(false);
+    for (const health of [undefined, answer({ status: "unhealthy", version: "v1" }, 503), answer({ hello: 1 }), healthOf({ error: "ECONNREFUSED" })]) expect(canServe(health)).toBe(false);
   });
   it("is told where there is none", () => {
     expect(healthOf({ error: "ECONNREFUSED" })).toEqual({ status: "no answer", detail: "nothing listens" });

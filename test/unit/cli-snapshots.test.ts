@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Entry } from "../../cli/host/entries.ts";
 import { findSnapshot, snapshotBefore, type ListedSnapshot, type WayBack } from "../../cli/snapshots/catalog.ts";
-import { lossText } from "../../cli/snapshots/restore.ts";
+import { lossText, lostMeanwhile } from "../../cli/snapshots/restore.ts";
 import type { Release } from "../../ops/contract.ts";
 import type { Manifest } from "../../ops/snapshots.ts";
 
@@ -67,6 +67,14 @@ describe("what a restore loses", () => {
     const lines = lossText({ ...result, lost: [{ table: "public.a", snapshot: 7, now: 9, written: 3 }, { table: "public.b", snapshot: null, now: 1, written: null }] }).split("\n");
     expect(lines[0]).toBe("The snapshot of 2026-01-01 00:00:00Z, before v2, has 7 rows, schema version none. The database now has schema version 5.");
     expect(lines.slice(3)).toEqual(["public.a  7                9    3", "public.b  no table         1    can't be told"]);
+  });
+  it("is told again where servers went on writing while it was loaded", () => {
+    const lost = [{ table: "public.a", snapshot: 7, now: 9, written: 3 }];
+    const before = { ...result, lost };
+    expect(lostMeanwhile(before, { ...before, replaced: "togather_before_x" })).toBeUndefined();
+    expect(lostMeanwhile({ ...before, lost: [] }, { ...before, replaced: null })).toBeUndefined();
+    const more = lostMeanwhile(before, { ...result, replaced: "togather_before_x", lost: [{ table: "public.a", snapshot: 7, now: 12, written: 6 }] });
+    expect(more?.split("\n")).toEqual(["Servers went on writing while the snapshot was loaded. What is lost to them in the end (it is in togather_before_x):", "TABLE     IN THE SNAPSHOT  AT THE SWAP  INSERTED OR CHANGED SINCE", "public.a  7                12           6"]);
   });
   it("may be nothing", () => {
     expect(lossText({ ...result, lost: [] })).toMatch(/nothing was written since/);
