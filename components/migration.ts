@@ -42,6 +42,7 @@ export class Migration extends pulumi.ComponentResource {
         release: plainRelease(args.release),
         source: migrationSource(args.release, args.source),
         river: args.source.river,
+        ...(args.source.riverVersion === null ? {} : { riverVersion: args.source.riverVersion }),
         lint: args.lint,
         ...migrationLimits,
         lockAttempts,

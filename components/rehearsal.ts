@@ -43,6 +43,7 @@ export class Rehearsal extends pulumi.ComponentResource {
         release: plainRelease(args.release),
         source: migrationSource(args.release, args.source),
         river: args.source.river,
+        ...(args.source.riverVersion === null ? {} : { riverVersion: args.source.riverVersion }),
         ...migrationLimits,
         verify: args.verify,
         required: args.required,

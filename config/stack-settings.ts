@@ -136,6 +136,8 @@ export const stackSettingsSchema = z.strictObject({
       healthPath: z.string().startsWith("/").default("/health"),
       /** River's own tables are migrated too. */
       river: z.boolean().default(true),
+      /** To which version of River's schema; the newest that this project's River has where it is null. */
+      riverVersion: z.int().min(1).max(1000).nullable().default(null),
       /** What its container has to write to, beside the private database: all of it is memory, and gone with the container. */
       container: z
         .strictObject({

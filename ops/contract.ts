@@ -212,6 +212,8 @@ export const rehearseRequestSchema = z.strictObject({
   release: releaseSchema,
   source: migrationSourceSchema,
   river: z.boolean(),
+  /** To which version of River's schema; the newest that there is unless given. */
+  riverVersion: z.int().optional(),
   lockTimeoutMs: z.number().int(),
   statementTimeoutMs: z.number().int(),
   /** Proves the snapshot also where nothing is pending. */
@@ -338,6 +340,8 @@ export const migrateRequestSchema = z.strictObject({
   source: migrationSourceSchema,
   /** River's tables are migrated too. */
   river: z.boolean(),
+  /** To which version of River's schema; the newest that there is unless given. */
+  riverVersion: z.int().optional(),
   /** What findings of the lint (ops/lint) in files that are about to be applied mean. */
   lint: z.enum(["error", "warn", "off"]),
   /** How long a statement waits for a lock. What the live server does waits behind it: so it is short, and tried again. */

@@ -84,11 +84,20 @@ export async function migrateUp({ directory, connection, applicationName, lockTi
 
 const riverResult = z.object({ from: z.number(), to: z.number() });
 
-/** River's own tables. Its program reads DATABASE_URL from the environment. @param what begins the log's lines. */
-export async function migrateRiver({ env, signal, log }: StepContext, what: string, url = env["DATABASE_URL"]): Promise<void> {
-  const result = await execa("river-migrate", { env: { PATH: env["PATH"], DATABASE_URL: url }, extendEnv: false, reject: false, stdin: "ignore" });
+/**
+ * River's own tables. Its program reads DATABASE_URL from the environment.
+ * @param what begins the log's lines.
+ * @param riverVersion the version that the release's River wants; the newest that this project has unless given. Tables that are newer stay.
+ */
+export async function migrateRiver({ riverVersion }: Pick<StepRequest<"migrate">, "riverVersion">, { env, signal, log }: StepContext, what: string, url = env["DATABASE_URL"]): Promise<void> {
+  const result = await execa("river-migrate", riverVersion === undefined ? [] : [`-to=${riverVersion}`], { env: { PATH: env["PATH"], DATABASE_URL: url }, extendEnv: false, reject: false, stdin: "ignore" });
   signal.throwIfAborted();
+  const known = /version \d+ is not .*version/.test(result.stderr);
+  if (result.failed && known) {
+    throw new StepError(`River's tables can't be brought to version ${riverVersion}, which this project's River doesn't have`, { hint: "togather:source.riverVersion is the number of the last file in riverdriver/riverpgxv5/migration/main of the server's River; leave it out for the newest here" });
+  }
   if (result.failed) throw new StepError(`River's tables were not migrated: ${result.stderr.trim().split("\n").slice(-3).join("\n") || messageOf(result)}`);
   const { from, to } = riverResult.parse(JSON.parse(result.stdout));
-  log.info(from === to ? `${what}: River's tables are at version ${to}` : `${what}: River's tables from version ${from} to ${to}`);
+  if (riverVersion !== undefined && to > riverVersion) log.info(`${what}: River's tables are at version ${to}, which is newer than ${riverVersion}, and stay as they are`);
+  else log.info(from === to ? `${what}: River's tables are at version ${to}` : `${what}: River's tables from version ${from} to ${to}`);
 }

@@ -98,6 +98,6 @@ export async function rehearse(rehearsal: Rehearsal, context: StepContext): Prom
     if (one.locks.some(({ heldMs }) => heldMs > noticedMs)) context.log.warn(text, { ...one });
     else context.log.info(text, { ...one });
   }
-  if (rehearsal.request.river) await migrateRiver(context, "rehearsal", rehearsal.url);
+  if (rehearsal.request.river) await migrateRiver(rehearsal.request, context, "rehearsal", rehearsal.url);
   return inResult(done);
 }

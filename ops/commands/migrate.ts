@@ -144,7 +144,7 @@ export async function run(request: Request, context: StepContext): Promise<StepR
         const after = await readSchemaVersion(client);
         if (after.version !== expected) throw new StepError(`the schema is at version ${after.version ?? "none"} after the migration, expected ${expected}`);
       }
-      if (request.river) await migrateRiver(context, "migrate");
+      if (request.river) await migrateRiver(request, context, "migrate");
       const after = await readSchemaVersion(client);
       const applied = files.up.filter(({ version }) => version > (before.version ?? 0) && version <= (after.version ?? 0)).map(({ file }) => file);
       const durationMs = Math.round(performance.now() - started);

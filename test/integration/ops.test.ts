@@ -247,7 +247,7 @@ describe("migrate", () => {
     for (const [name, text] of Object.entries(files)) await writeFile(join(directory, "db", "migrations", name), text);
     return directory;
   }
-  async function migrate(files: Record<string, string>, url: string, over: { river?: boolean; lint?: "error" | "warn"; lockTimeoutMs?: number; lockAttempts?: number } = {}): ReturnType<typeof run<"migrate">> {
+  async function migrate(files: Record<string, string>, url: string, over: { river?: boolean; riverVersion?: number; lint?: "error" | "warn"; lockTimeoutMs?: number; lockAttempts?: number } = {}): ReturnType<typeof run<"migrate">> {
     return run("migrate", { release, source: { kind: "tree", repository: await tree(files), digest: "tree-0123456789ab", path: "db/migrations" }, river: false, lint: "off", lockTimeoutMs: 2000, lockAttempts: 1, statementTimeoutMs: 30_000, ...over }, { DATABASE_URL: url });
   }
   const version = (database: string): Promise<string> => harness.sql("SELECT version, dirty FROM schema_migrations", database);
@@ -262,6 +262,21 @@ describe("migrate", () => {
     expect(older.stderr).toContain("the schema is ahead of v1.0.0");
     expect(older.result).toMatchObject({ from: 2, to: 2, expected: 1, applied: [] });
     expect((await migrate({}, url)).result).toMatchObject({ from: 2, to: 2, expected: null });
+  });
+
+  it("brings River's tables to the version that the release's River has, and never back", async () => {
+    const url = await harness.database("jobs");
+    const tables = (): Promise<string> => harness.sql("SELECT max(version), to_regclass('river_client') IS NOT NULL, to_regclass('river_notification') IS NOT NULL FROM river_migration WHERE line = 'main'", "jobs");
+    const older = await migrate(good, url, { river: true, riverVersion: 6 });
+    expect(older.stderr).toContain("River's tables from version 0 to 6");
+    expect(await tables()).toBe("6|t|f");
+    expect((await migrate(good, url, { river: true, riverVersion: 6 })).stderr).toContain("River's tables are at version 6");
+    const unknown = await migrate(good, url, { river: true, riverVersion: 99 });
+    expect([unknown.exitCode, unknown.stderr]).toEqual([1, expect.stringContaining("River's tables can't be brought to version 99, which this project's River doesn't have")]);
+    expect((await migrate(good, url, { river: true })).stderr).toContain("River's tables from version 6 to 8");
+    expect(await tables()).toBe("8|f|t");
+    expect((await migrate(good, url, { river: true, riverVersion: 6 })).stderr).toContain("River's tables are at version 8, which is newer than 6, and stay as they are");
+    expect(await tables()).toBe("8|f|t");
   });
 
   it("rolls a failing file back as a whole, keeps those before it, and goes on once it is corrected", async () => {

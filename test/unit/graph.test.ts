@@ -396,6 +396,9 @@ describe("another server", () => {
     const graph = await runProgram({ ...firstDeployment, source, secrets: { SMTP_PASSWORD: "canary-smtp" } });
     expect(graph.request("blue-image-build")).toMatchObject({ dockerfile: "deploy/Dockerfile", arguments: { GIT_COMMIT: "{commit}" }, source: { repository: "../server", paths: ["."] } });
     expect(graph.request("blue-migration-up")).toMatchObject({ river: false, source: { path: "internal/migrations" } });
+    expect(graph.request("blue-migration-up")).not.toHaveProperty("riverVersion");
+    const older = await runProgram({ ...firstDeployment, source: { riverVersion: 6 } });
+    for (const step of ["blue-migration-up", "blue-rehearsal-run"]) expect(older.request(step), step).toMatchObject({ river: true, riverVersion: 6 });
     expect(graph.request("blue-slot-gate")).toMatchObject({ url: expect.stringMatching(/:9000$/) as string, healthPath: "/healthz" });
     const { envs, ports } = graph.get("blue-slot-container").inputs as { envs: string[]; ports: unknown };
     expect(envs).toEqual(expect.arrayContaining(["SERVER_PORT=9000", "LEVEL=INFO", "CORS_ALLOWED_ORIGINS=*", "ENVIRONMENT=prod", "SLOT=blue", "SMTP_PASSWORD=canary-smtp"]));

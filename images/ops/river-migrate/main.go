@@ -1,4 +1,5 @@
-// River-migrate brings River's tables in the database of DATABASE_URL up to this River version.
+// River-migrate brings River's tables in the database of DATABASE_URL up to this River version, or to the one that is
+// asked for. It never goes back.
 //
 // It prints {"from":VERSION,"to":VERSION} on stdout, 0 for a database without River's tables, and is safe to run again
 // or twice at the same time: River's own migrator takes no lock, so this does.
@@ -34,10 +35,11 @@ type result struct {
 
 func main() {
 	lockTimeout := flag.Duration("lock-timeout", 60*time.Second, "longest wait for another river-migrate on this database")
+	target := flag.Int("to", 0, "version of River's schema to stop at, 0 for the newest")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	done, err := migrate(ctx, os.Getenv("DATABASE_URL"), *lockTimeout)
+	done, err := migrate(ctx, os.Getenv("DATABASE_URL"), *target, *lockTimeout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "river-migrate:", err)
 		os.Exit(1)
@@ -47,7 +49,7 @@ func main() {
 	}
 }
 
-func migrate(ctx context.Context, databaseURL string, lockTimeout time.Duration) (result, error) {
+func migrate(ctx context.Context, databaseURL string, target int, lockTimeout time.Duration) (result, error) {
 	if databaseURL == "" {
 		return result{}, errors.New("DATABASE_URL is not set")
 	}
@@ -81,7 +83,7 @@ func migrate(ctx context.Context, databaseURL string, lockTimeout time.Duration)
 	if err != nil {
 		return result{}, err
 	}
-	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, &rivermigrate.MigrateOpts{TargetVersion: target}); err != nil {
 		return result{}, fmt.Errorf("River's migrations stopped after version %d or later: %w", from, err)
 	}
 	to, err := currentVersion(ctx, migrator)
