@@ -314,6 +314,8 @@ export const restoreResultSchema = z.strictObject({
   rows: z.number(),
   /** Tables in which the database differs from the snapshot; `written`: rows inserted or changed since, null when nobody can tell. */
   lost: z.array(z.strictObject({ table: z.string(), snapshot: z.number().nullable(), now: z.number().nullable(), written: z.number().nullable() })),
+  /** Whether `lost` has every row that was written since; see data-loss.ts. */
+  counted: z.enum(["exact", "without-open", "rows-only"]),
   /** golang-migrate's versions. */
   schema: z.strictObject({ now: z.number().nullable(), snapshot: z.number().nullable() }),
   /** The name under which the database that was live is kept. */

@@ -1,5 +1,6 @@
 /** What is in a database, exactly: what a snapshot's manifest holds, and what a restored one is compared with. */
 import pg from "pg";
+import { seenAggregate } from "./row-visibility.ts";
 import { readSchemaVersion, type SchemaVersion } from "./sql.ts";
 
 export interface Contents {
@@ -21,16 +22,22 @@ export async function listTables(client: pg.Client): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
-/** Counts every row: estimates prove nothing. */
-export async function readContents(client: pg.Client): Promise<Contents> {
+/**
+ * Counts every row: estimates prove nothing.
+ * @param options.snapshot the client's own: then `seen` lists transactions for `rowVisibility`.
+ */
+export async function readContents(client: pg.Client, { snapshot }: { snapshot?: string } = {}): Promise<Contents & { seen: string[] }> {
+  const aggregate = snapshot === undefined ? undefined : seenAggregate(snapshot);
+  const seen = new Set<string>();
   const migration = await readSchemaVersion(client);
   const { rows: extensions } = await client.query<{ name: string; version: string }>("SELECT extname AS name, extversion AS version FROM pg_catalog.pg_extension ORDER BY 1");
   const tables: Contents["tables"] = {};
   for (const table of await listTables(client)) {
-    const { rows } = await client.query<{ count: string }>(`SELECT count(*) FROM ONLY ${table}`);
+    const { rows } = await client.query<{ count: string; seen: string[] | null }>(`SELECT count(*), ${aggregate ?? "NULL::text[]"} AS seen FROM ONLY ${table}`);
     tables[table] = Number(rows[0]?.count);
+    for (const transaction of rows[0]?.seen ?? []) seen.add(transaction);
   }
-  return { tables, extensions: Object.fromEntries(extensions.map(({ name, version }) => [name, version])), migration };
+  return { tables, extensions: Object.fromEntries(extensions.map(({ name, version }) => [name, version])), migration, seen: [...seen] };
 }
 
 /** All rows of all tables. */

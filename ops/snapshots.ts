@@ -35,6 +35,8 @@ export const manifestSchema = z.looseObject({
   extensions: z.record(z.string(), z.string()),
   /** The first transaction that is not in it: rows of later ones were written since. */
   next_transaction: z.string(),
+  /** What else tells which rows are not in it (see row-visibility.ts); older versions of this project have not written it. */
+  visibility: z.object({ snapshot: z.string(), seen: z.array(z.string()).optional() }).optional(),
   /** Of the file, compressed; in the format `directory` of all its files. */
   bytes: z.number(),
   /** Of the file; in the format `directory` that of `sha256sum *` in it. */

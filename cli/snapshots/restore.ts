@@ -29,12 +29,19 @@ type Restored = StepResult<"restore">;
 /** How long servers have to find their database again, in ms. */
 const reconnectMs = 30_000;
 
+/** What is lost too, and in no number. */
+const limitsOf: Record<Restored["counted"], readonly string[]> = {
+  exact: [],
+  "without-open": ["An older version of this project took it: what transactions wrote that were open at that moment, and ended later, is lost too and not counted."],
+  "rows-only": ["It is of another database, or older than can be told: changed rows are lost too and not counted."],
+};
+
 /** What a restore takes away, table by table. */
-export function lossText({ lost, schema, time, beforeVersion, rows }: Restored): string {
+export function lossText({ lost, counted, schema, time, beforeVersion, rows }: Restored): string {
   const lines = [`The snapshot of ${at(time)}, before ${beforeVersion}, has ${rows} rows, schema version ${schema.snapshot ?? "none"}. The database now has schema version ${schema.now ?? "none"}.`];
-  if (lost.length === 0) lines.push("No table differs from it: nothing was written since.");
+  if (lost.length === 0) lines.push(counted === "exact" ? "No table differs from it: nothing was written since." : "As far as can be told, no table differs from it.");
   else lines.push("What was written since is lost to the servers (it stays in the database that is replaced):", lossTable(lost, "NOW"));
-  return lines.join("\n");
+  return [...lines, ...limitsOf[counted]].join("\n");
 }
 
 function lossTable(lost: Restored["lost"], now: string): string {

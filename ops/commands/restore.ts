@@ -23,11 +23,10 @@ async function exists({ client }: DatabaseServer, database: string): Promise<boo
 }
 
 /** What would be lost, or was, in a database that a snapshot takes the place of. */
-async function compare(server: DatabaseServer, database: string, manifest: Manifest): Promise<Pick<Result, "lost" | "schema">> {
+async function compare(server: DatabaseServer, database: string, manifest: Manifest): Promise<Pick<Result, "lost" | "counted" | "schema">> {
   const client = await connectAsOwnerLooks(server, database, "togather-restore");
   try {
-    const lost = await dataLoss(client, manifest);
-    return { lost, schema: { now: (await readSchemaVersion(client)).version, snapshot: manifest.migration_version } };
+    return { ...(await dataLoss(client, manifest)), schema: { now: (await readSchemaVersion(client)).version, snapshot: manifest.migration_version } };
   } finally {
     await client.end().catch(() => undefined);
   }
@@ -75,7 +74,7 @@ export async function run(request: Request, context: StepContext): Promise<Resul
       const there = await exists(server, live);
       const rows = manifest.rows;
       const result = (more: Partial<Result>): Result => ({
-        ...{ file, time: manifest.time, beforeVersion: manifest.before_version, database: live, rows, lost: [], schema: { now: null, snapshot: manifest.migration_version }, replaced: null, swapMs: null },
+        ...{ file, time: manifest.time, beforeVersion: manifest.before_version, database: live, rows, lost: [], counted: "exact", schema: { now: null, snapshot: manifest.migration_version }, replaced: null, swapMs: null },
         ...more,
         durationMs: Math.round(performance.now() - started),
       });

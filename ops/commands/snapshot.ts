@@ -14,6 +14,7 @@ import { dump, type Dump, type DumpSource } from "../dump.ts";
 import { StepError } from "../errors.ts";
 import { flushSnapshot } from "../flush-snapshot.ts";
 import { freeBytes } from "../free-space.ts";
+import { currentSnapshot, rowVisibility, type RowVisibility } from "../row-visibility.ts";
 import { transactionsSince } from "../same-database.ts";
 import { manifestName, snapshotName } from "../snapshot-format.ts";
 import { expireSnapshots, listSnapshots, publishSnapshot, readManifest, removeLeftovers, withSnapshotLock, type Manifest } from "../snapshots.ts";
@@ -72,16 +73,16 @@ async function expectedBytes(directory: string, { name, format }: Request, facts
  * Opens a transaction whose view of the database the dump and the counts share. It must stay open until pg_dump has
  * begun, whatever limits the role has for idle transactions.
  */
-async function exportSnapshot(client: pg.Client): Promise<{ snapshot: string; nextTransaction: string }> {
+async function exportSnapshot(client: pg.Client): Promise<{ exported: string; snapshot: string }> {
   await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
   // row_security = off: an error instead of some of the rows, as pg_dump has it.
   for (const setting of ["idle_in_transaction_session_timeout = 0", "statement_timeout = 0", "lock_timeout = '60s'", "row_security = off"]) await client.query(`SET LOCAL ${setting}`);
   // Asked for, since PostgreSQL before 17 has no such setting.
   await client.query("SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'");
-  const { rows } = await client.query<{ snapshot: string; next: string }>("SELECT pg_export_snapshot() AS snapshot, pg_snapshot_xmax(pg_current_snapshot())::text AS next");
+  const { rows } = await client.query<{ exported: string }>("SELECT pg_export_snapshot() AS exported");
   const row = rows[0];
   if (row === undefined) throw new StepError("the database exported no snapshot");
-  return { snapshot: row.snapshot, nextTransaction: row.next };
+  return { exported: row.exported, snapshot: await currentSnapshot(client) };
 }
 
 /** A name of this second, or of the next one that is free. */
@@ -99,21 +100,21 @@ async function freeName(directory: string, { name, format, recipients }: Request
 interface Taken {
   dump: Dump;
   contents: Contents;
-  nextTransaction: string;
+  visibility: RowVisibility;
 }
 
 /** Dumps and counts side by side, in one view of the database. */
 async function take(partial: string, { format, recipients }: Request, expected: number, { client, connection, context }: { client: pg.Client; connection: Connection; context: StepContext }): Promise<Taken> {
-  const { snapshot, nextTransaction } = await exportSnapshot(client);
+  const { exported, snapshot } = await exportSnapshot(client);
   const stop = new AbortController();
   const signal = AbortSignal.any([context.signal, stop.signal]);
-  const source: DumpSource = { environment: connectionEnvironment(connection, "togather-snapshot"), database: connection.database, snapshot, expectedBytes: expected };
+  const source: DumpSource = { environment: connectionEnvironment(connection, "togather-snapshot"), database: connection.database, snapshot: exported, expectedBytes: expected };
   const dumping = format === "directory" ? dumpDirectory(partial, source, { ...context, signal }) : dump(partial, { format, recipients }, source, { ...context, signal });
-  const counting = readContents(client);
+  const counting = readContents(client, { snapshot });
   try {
-    const [made, contents] = await Promise.all([dumping, counting]);
+    const [made, { seen, ...contents }] = await Promise.all([dumping, counting]);
     await client.query("COMMIT");
-    return { dump: made, contents, nextTransaction };
+    return { dump: made, contents, visibility: rowVisibility(snapshot, seen) };
   } catch (error) {
     stop.abort(error);
     await Promise.allSettled([dumping, client.end()]);
@@ -184,7 +185,8 @@ export async function run(request: Request, context: StepContext): Promise<StepR
           tables: contents.tables,
           rows: rowsOf(contents.tables),
           extensions: contents.extensions,
-          next_transaction: taken.nextTransaction,
+          next_transaction: taken.visibility.snapshot.split(":")[1] ?? "",
+          visibility: taken.visibility,
           bytes: taken.dump.bytes,
           sha256: taken.dump.sha256,
           plain_bytes: taken.dump.plainBytes,

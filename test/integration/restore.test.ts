@@ -167,6 +167,49 @@ describe("restore", () => {
     ]);
   });
 
+  it("counts what transactions write that were open then, and what others hide that are open now", async () => {
+    const writers = await Promise.all(["plain", "savepoint", "late"].map(async () => {
+      const client = new pg.Client({ connectionString: owner("live") });
+      await client.connect();
+      return client;
+    }));
+    const [plain, savepoint, late] = writers as [pg.Client, pg.Client, pg.Client];
+    const change = (client: pg.Client, id: number) => client.query("UPDATE events SET name = 'changed' WHERE id = $1", [id]);
+    try {
+      await plain.query("BEGIN");
+      await change(plain, 21);
+      await savepoint.query("BEGIN");
+      await change(savepoint, 22);
+      // A transaction within, which has a number of its own.
+      await savepoint.query("SAVEPOINT inner_one");
+      await change(savepoint, 23);
+      await savepoint.query("RELEASE inner_one");
+      // Ended in between: its rows are in the snapshot, though their number is above that of an open one.
+      await change(late, 24);
+      const taken = await snapshot();
+      expect((await manifestOf(taken)).visibility?.seen).toHaveLength(1);
+      const lost = async () => (await harness.run("restore", { ...choice(taken), mode: "check" }, live)).result;
+      expect(await lost()).toMatchObject({ counted: "exact", lost: [] });
+      await plain.query("COMMIT");
+      await savepoint.query("COMMIT");
+      expect((await lost()).lost).toEqual([{ table: "public.events", snapshot: 3037, now: 3037, written: 3 }]);
+      // Each open transaction that writes used to hide one of the earliest.
+      await plain.query("BEGIN");
+      await change(plain, 25);
+      await savepoint.query("BEGIN");
+      await change(savepoint, 26);
+      await change(late, 27);
+      expect((await lost()).lost).toEqual([{ table: "public.events", snapshot: 3037, now: 3037, written: 4 }]);
+      // What an older version has written down is less, and is told as that.
+      const { visibility, ...older } = await manifestOf(taken);
+      expect(visibility).toBeDefined();
+      await writeFile(join(harness.backups, taken.replace(/\.sql\.gz$/, ".json")), JSON.stringify(older));
+      expect(await lost()).toMatchObject({ counted: "without-open", lost: [{ table: "public.events", written: 1 }] });
+    } finally {
+      await Promise.all(writers.map((client) => client.end()));
+    }
+  });
+
   it("can be killed in the middle, and run again", async () => {
     const restoring = harness.start("restore", { ...choice(file), mode: "restore" }, live);
     await eventually("a scratch database", async () => (await databases()).length === 2);

@@ -62,7 +62,7 @@ describe("a snapshot's id", () => {
 });
 
 describe("what a restore loses", () => {
-  const result = { file: "f", time: "2026-01-01T00:00:00Z", beforeVersion: "v2", database: "togather", rows: 7, schema: { now: 5, snapshot: null }, replaced: null, swapMs: null, durationMs: 1 };
+  const result = { file: "f", time: "2026-01-01T00:00:00Z", beforeVersion: "v2", database: "togather", rows: 7, counted: "exact" as const, schema: { now: 5, snapshot: null }, replaced: null, swapMs: null, durationMs: 1 };
   it("is told table by table", () => {
     const lines = lossText({ ...result, lost: [{ table: "public.a", snapshot: 7, now: 9, written: 3 }, { table: "public.b", snapshot: null, now: 1, written: null }] }).split("\n");
     expect(lines[0]).toBe("The snapshot of 2026-01-01 00:00:00Z, before v2, has 7 rows, schema version none. The database now has schema version 5.");
@@ -78,5 +78,8 @@ describe("what a restore loses", () => {
   });
   it("may be nothing", () => {
     expect(lossText({ ...result, lost: [] })).toMatch(/nothing was written since/);
+    for (const counted of ["without-open", "rows-only"] as const) {
+      expect(lossText({ ...result, lost: [], counted })).toMatch(/As far as can be told, no table differs from it\..*not counted\./s);
+    }
   });
 });
