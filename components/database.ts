@@ -2,6 +2,7 @@ import * as docker from "@pulumi/docker";
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 import { formatDatabaseUrl } from "../ops/connection.ts";
+import { databaseCommand } from "../ops/client/database-container.ts";
 import { extensionTableRights } from "../ops/extension-table-rights.ts";
 import { appRoles, type AppRole, type AppRolePlan } from "./app-role.ts";
 import { containerLabels, containerLogging } from "./host.ts";
@@ -18,6 +19,8 @@ export interface DatabaseArgs {
   /** Port on the loopback of the machine that runs Pulumi, through which roles and extensions are declared. */
   reachableAt: number;
   extensions: readonly string[];
+  /** PostgreSQL's own default where it is undefined. */
+  maxConnections: number | undefined;
   /** Superuser's password. */
   password: pulumi.Output<string>;
   /** The roles' passwords, derived from it. */
@@ -69,6 +72,7 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
         image: args.imageId,
         labels: containerLabels(args.name, "database"),
         envs: [pulumi.interpolate`POSTGRES_PASSWORD=${args.password}`],
+        ...(args.maxConnections === undefined ? {} : { command: databaseCommand(args.maxConnections) }),
         volumes: [{ volumeName: volume.name, containerPath: "/var/lib/postgresql/data" }],
         networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }],
         ports: [{ internal: port, external: args.loopbackPort, ip: "127.0.0.1" }],

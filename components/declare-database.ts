@@ -42,6 +42,7 @@ export async function declareDatabase(settings: Settings, { context, networkName
       loopbackPort: databasePort,
       reachableAt: port,
       extensions: database.extensions,
+      maxConnections: database.maxConnections,
       password: pulumi.secret(database.password),
       passwordOf: (role) => pulumi.secret(derivedPassword(database.password, role)),
       appRole: plan,

@@ -46,10 +46,11 @@ export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>)
   void warnOfInterruption(settings).catch(() => undefined);
 }
 
-/** There is one router: replacing its container is the one thing that interrupts traffic, and Pulumi's own list doesn't say so. */
-async function warnOfInterruption({ name, host, listenAddress, ports, tls }: Settings): Promise<void> {
-  const { routerReplacement } = await import("../ops/client/router-container.ts");
+/** There is one router and one database: replacing their containers is what interrupts traffic, and Pulumi's own list doesn't say so. */
+async function warnOfInterruption({ name, host, listenAddress, ports, tls, database }: Settings): Promise<void> {
+  const [{ routerReplacement }, { databaseReplacement }] = await Promise.all([import("../ops/client/router-container.ts"), import("../ops/client/database-container.ts")]);
   const listens = [ports.http, ...(tls === undefined ? [] : [ports.https])].map((port) => `${listenAddress}:${port}`);
-  const reasons = await routerReplacement({ name, host, listens });
-  if (reasons.length > 0) await pulumi.log.warn(`INTERRUPTS: the router's container is replaced (${reasons.join("; ")}). Requests fail until the new one answers, some seconds later.`);
+  const [router, ofDatabase] = await Promise.all([routerReplacement({ name, host, listens }), database.mode === "external" ? [] : databaseReplacement({ name, host, maxConnections: database.maxConnections })]);
+  if (router.length > 0) await pulumi.log.warn(`INTERRUPTS: the router's container is replaced (${router.join("; ")}). Requests fail until the new one answers, some seconds later.`);
+  if (ofDatabase.length > 0) await pulumi.log.warn(`INTERRUPTS: the database's container is replaced (${ofDatabase.join("; ")}). Requests that need it fail until it is back, some seconds later.`);
 }

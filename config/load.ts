@@ -154,7 +154,10 @@ function serverProblems({ source, secrets }: StackSettings): Problem[] {
 
 /** Settings that make no sense with the kind of database that was chosen. */
 function databaseProblems({ database, databaseUrl, migrationDatabaseUrl, databaseAdminUrl }: StackSettings): Problem[] {
-  if (database.mode === "external") return [];
+  if (database.mode === "external") {
+    if (database.maxConnections === undefined) return [];
+    return [{ where: "togather:database.maxConnections", what: "is for the bundled database, but togather:database.mode is external", fix: "pulumi config rm --path togather:database.maxConnections, and set max_connections on its server" }];
+  }
   const forExternal = { "database.network": database.network, databaseUrl, migrationDatabaseUrl, databaseAdminUrl };
   return Object.entries(forExternal)
     .filter(([, value]) => value !== "")

@@ -92,6 +92,8 @@ export const stackSettingsSchema = z.strictObject({
         .default(""),
       /** Extensions that the server needs: made in the bundled database, expected in an external one. */
       extensions: z.array(z.string().regex(/^[a-z][a-z0-9_-]*$/, "expected names of extensions such as postgis")).default(["postgis", "vector", "pg_trgm"]),
+      /** max_connections of the bundled database; PostgreSQL's 100 where it is not set. A change makes its container anew. */
+      maxConnections: z.int().min(25).max(10_000).optional(),
     })
     .prefault({}),
   /** Private network, an IPv4 /24; derived from the name when empty. */

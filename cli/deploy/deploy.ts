@@ -368,6 +368,6 @@ function previewText({ changes, interruptions }: DeploymentResult, tracker: Phas
     .filter(([operation, count]) => !["same", "read"].includes(operation) && (count ?? 0) > 0)
     .map(([operation, count]) => `${count ?? 0} to ${operation}`);
   if (counts.length === 0) return "Nothing to do: all is as the file says.";
-  const interrupted = interruptions.map((what) => `INTERRUPTS: the ${what}'s container is replaced (${what === "router" ? "its image or ports change" : "its image or port changes"}). Requests fail until the new one answers, some seconds later.\n`);
+  const interrupted = interruptions.map((what) => `INTERRUPTS: the ${what}'s container is replaced (${what === "router" ? "its image or ports change" : "its image, port or maxConnections changes"}). Requests fail until the new one answers, some seconds later.\n`);
   return `${interrupted.join("")}Would run: ${touched.join(", ")}\nPulumi: ${counts.join(", ")}, ${changes["same"] ?? 0} unchanged. Nothing was changed.`;
 }

@@ -1,13 +1,15 @@
-import { createHmac } from "node:crypto";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { createHmac, randomBytes } from "node:crypto";
+import { cpSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { bundledImageTag } from "../../ops/image.ts";
 import { startLoad } from "./load.ts";
 import { TestStack } from "./stack.ts";
 
 // One deployment lives through its life in order: each test starts from what the one before left. It is production, with
-// HTTPS, its redirect and every check that production has by default: what a user types first.
+// HTTPS, its redirect and every check that production has by default: what a user types first. Its server has traits of those that
+// somebody else writes, and all that they want is in the settings.
 describe("a deployment of production", () => {
   let stack: TestStack;
   let v1: { version: string; commit: string };
@@ -17,8 +19,27 @@ describe("a deployment of production", () => {
     stack = await TestStack.create("production");
     // As servers do for images of PostGIS without its rows: into a table that is the extension's.
     stack.addMigration("000005_spatial_reference", addReference(4326), "SELECT 1;");
+    cpSync(join(import.meta.dirname, "../samples/traits/traits.go"), join(stack.directory, "server/traits.go"));
+    stack.edit("server/main.go", "config.Load(os.Getenv)", "config.Load(environment)");
+    stack.edit("server/main.go", "Handler:           api,", "Handler:           traits(api),");
+    stack.edit("server/Dockerfile", 'RUN go build -ldflags "-s -w ', 'ARG DOMAIN\nRUN go build -ldflags "-s -w -X main.domain=$DOMAIN ');
     v1 = await stack.commit("v1.0.0");
-    stack.set({ slots: { blue: v1 }, activeSlot: "blue" });
+    stack.moreSecrets = { CSRF_KEY: `canary${randomBytes(24).toString("hex")}` };
+    stack.writeSecrets();
+    stack.set({
+      slots: { blue: v1 },
+      activeSlot: "blue",
+      publicUrl: `https://127.0.0.1:${stack.ports.https}`,
+      database: { maxConnections: 150 },
+      source: {
+        buildArguments: { DOMAIN: "{publicHost}" },
+        environment: { PUBLIC_URL: "{publicHost}", SERVER_BASE_URL: "{publicUrl}", TRUSTED_PROXY_CIDRS: "{routerAddress}/32", TOLD: "{slot} {version} {commit} \\{commit}", HOME: "/home/server" },
+        secrets: ["CSRF_KEY"],
+        secretLengths: { CSRF_KEY: 32 },
+        unreadSecrets: ["ADMIN_API_KEY"],
+        container: { shmSize: "128m", tmpSize: "96m", home: "/home/server" },
+      },
+    });
   });
   afterAll(async () => {
     await stack.remove();
@@ -44,6 +65,31 @@ describe("a deployment of production", () => {
     expect(await stack.output("activeSlot")).toBe("blue");
   });
 
+  it("tells its server what only the deployment knows, and gives it what it wants and nothing that it doesn't read", async () => {
+    const host = `127.0.0.1:${stack.ports.https}`;
+    expect((await stack.secureGet("/traits/told")).body).toEqual({
+      ...{ domain: host, PUBLIC_URL: host, SERVER_BASE_URL: `https://${host}`, TRUSTED_PROXY_CIDRS: expect.stringMatching(/^10\.214\.\d+\.2\/32$/) as string },
+      ...{ TOLD: `blue v1.0.0 ${v1.commit} {commit}`, admin_key: false, csrf_key: 54 },
+    });
+    expect((await stack.secureGet("/traits/room")).body).toEqual({ "/tmp": 96, "/dev/shm": 128, home: "written" });
+    expect(await stack.query("show max_connections")).toBe("150");
+  });
+
+  it("lets its server tell visitors apart, whatever they say of themselves", async () => {
+    // Whoever asks from this machine is one, by whatever address, and spends what each has.
+    const here = [];
+    for (const claim of ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"]) here.push(await stack.secureGet("/traits/client", { "X-Forwarded-For": claim, "X-Real-IP": claim, Forwarded: `for=${claim}` }));
+    expect(here.map(({ status, body }) => [status, body["requests"]])).toEqual([[200, 1], [200, 2], [200, 3], [429, 4]]);
+    const subnet = String((await stack.secureGet("/traits/told")).body["TRUSTED_PROXY_CIDRS"]).replace(/\d+\/32$/, "");
+    // Another one asks from a container.
+    const script = `require("https").get({ host: "${subnet}2", port: 8443, path: "/traits/client", rejectUnauthorized: false }, async (response) => console.log(response.statusCode, (await response.toArray()).join("")))`;
+    const { stdout } = await execa("docker", ["run", "--rm", `--network=togather-${stack.name}`, `--ip=${subnet}100`, "--entrypoint=node", bundledImageTag("ops"), "-e", script]);
+    expect(stdout).toContain(`200 {"client":"${subnet}100","requests":1}`);
+    // Nobody but the router is believed: not who asks the slot on the host's loopback.
+    const direct = (await (await fetch(`http://127.0.0.1:${stack.ports.blue}/traits/client`, { headers: { "X-Forwarded-For": "203.0.113.9" } })).json()) as Record<string, unknown>;
+    expect(direct["client"]).not.toBe("203.0.113.9");
+  });
+
   it("sends plain HTTP to HTTPS, in no slot's name", async () => {
     const plain = await fetch(stack.url("/health?a=b"), { redirect: "manual" });
     expect(plain.status).toBe(308);
@@ -60,11 +106,13 @@ describe("a deployment of production", () => {
   it("says in a preview what would interrupt traffic, and only then", async () => {
     expect((await stack.run("preview")).output).not.toContain("INTERRUPTS");
     const { http, https } = stack.ports;
-    stack.set({ ports: { http: http + 10_000, https } });
+    stack.set({ ports: { http: http + 10_000, https }, database: { maxConnections: 151 } });
     const listening = (...ports: number[]): string => ports.map((port) => `127.0.0.1:${port}`).sort().join(" and ");
     const what = `it listens on ${listening(http, https)}, and is to listen on ${listening(http + 10_000, https)}`;
-    expect((await stack.run("preview")).output).toContain(`INTERRUPTS: the router's container is replaced (${what})`);
-    stack.set({ ports: { http, https } });
+    const { output } = await stack.run("preview");
+    expect(output).toContain(`INTERRUPTS: the router's container is replaced (${what})`);
+    expect(output).toContain("INTERRUPTS: the database's container is replaced (max_connections is 150, and is to be 151)");
+    stack.set({ ports: { http, https }, database: { maxConnections: 150 } });
   });
 
   it("has left a snapshot, a state file and a log on the host", async () => {
@@ -123,8 +171,10 @@ describe("a deployment of production", () => {
     expect(await stack.containers()).toEqual(before);
   });
 
-  it("gives a rotated secret to the idle slot only: the one that serves is not touched", async () => {
+  it("gives a rotated secret and another public URL to the idle slot only: the one that serves is not touched", async () => {
     const before = await stack.containers();
+    const [events, told] = [await stack.query("select count(*) from events"), await stack.secureGet("/traits/told")];
+    stack.set({ publicUrl: "https://events.example.org", database: { maxConnections: 151 } });
     stack.canaries.JWT_SECRET = `${stack.canaries.JWT_SECRET}rotated`;
     stack.writeSecrets();
     const up = await stack.run("up");
@@ -132,6 +182,12 @@ describe("a deployment of production", () => {
     const after = await stack.containers();
     expect(after.get(`togather-${stack.name}-blue`)).toBe(before.get(`togather-${stack.name}-blue`));
     expect(after.get(`togather-${stack.name}-green`)).not.toBe(before.get(`togather-${stack.name}-green`));
+    expect(await stack.secureGet("/traits/told")).toEqual(told);
+    const idle = (await (await fetch(`http://127.0.0.1:${stack.ports.green}/traits/told`)).json()) as Record<string, unknown>;
+    expect(idle).toMatchObject({ domain: "events.example.org", SERVER_BASE_URL: "https://events.example.org", TOLD: expect.stringMatching(/^green v2\.0\.0 /) as string });
+    // Its own container was made anew for it, on the same volume.
+    expect(await stack.query("show max_connections")).toBe("151");
+    expect(await stack.query("select count(*) from events")).toBe(events);
   });
 
   it("rotates the database's password under load, and rolls back, without a failed request", async () => {
@@ -231,7 +287,7 @@ describe("a deployment of production", () => {
       .map((file) => readFileSync(file, "utf8"));
     expect(files.length).toBeGreaterThan(3);
     const everywhere = [await stack.state(), images, history, ...files].join("\n");
-    for (const canary of Object.values<string>({ ...stack.canaries })) expect(everywhere.includes(canary)).toBe(false);
+    for (const canary of Object.values<string>({ ...stack.canaries, ...stack.moreSecrets })) expect(everywhere.includes(canary)).toBe(false);
   });
 
   it("keeps its data when somebody destroys it by one command", async () => {

@@ -255,9 +255,9 @@ export class TestStack {
   }
 
   /** What the public gets over HTTPS. The certificate is the test's own: nobody has to know it. */
-  async secureGet(path: string): Promise<{ status: number; slot: string | undefined; body: Record<string, unknown> }> {
+  async secureGet(path: string, headers: Record<string, string> = {}): Promise<{ status: number; slot: string | undefined; body: Record<string, unknown> }> {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const where = { host: "127.0.0.1", port: this.ports.https, path, rejectUnauthorized: false };
+      const where = { host: "127.0.0.1", port: this.ports.https, path, headers, rejectUnauthorized: false };
       get(where, resolve).once("error", reject);
     });
     const slot = response.headers["x-togather-slot"];

@@ -304,6 +304,11 @@ describe("containers", () => {
     expect(staging.get("database-data").options).toMatchObject({ protect: false, retainOnDelete: false });
   });
 
+  it("takes as many connections as it is told, and is left as it is otherwise", async () => {
+    expect((await runProgram(firstDeployment)).get("database-container").inputs).not.toHaveProperty("command");
+    expect((await runProgram({ ...firstDeployment, database: { maxConnections: 200 } })).get("database-container").inputs["command"]).toEqual(["postgres", "-c", "max_connections=200"]);
+  });
+
   it("makes roles without superuser rights", async () => {
     const graph = await runProgram(firstDeployment);
     for (const role of ["database-owner", "database-app"]) {

@@ -323,6 +323,13 @@ describe("an external database", () => {
     expect(load({ ...inDevelopment, database: external.database }, plain).warnings.join()).not.toContain("sslmode");
   });
 
+  it("has no number of connections here", () => {
+    expect(problems({ ...external, database: { mode: "external", maxConnections: 200 } }, { ...own, DATABASE_URL: url })).toEqual([
+      expect.stringMatching(/^togather:database\.maxConnections: is for the bundled database, but togather:database\.mode is external -> pulumi config rm --path/),
+    ]);
+    expect(problems({ ...staging, database: { maxConnections: 5 } })).toEqual([expect.stringMatching(/^togather:database\.maxConnections: /)]);
+  });
+
   it("is not half chosen", () => {
     expect(problems({ ...staging, databaseUrl: url, database: { network: "shared" } })).toEqual([
       "togather:database.network: is for an external database, but togather:database.mode is bundled -> pulumi config set --path togather:database.mode external",
