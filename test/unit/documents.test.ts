@@ -1,11 +1,17 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { execa } from "execa";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { deploymentFileSchema } from "../../config/deployment-file.ts";
+import { deploymentValues } from "../../config/deployment-values.ts";
 import { environmentNames, environmentRules } from "../../config/environments.ts";
+import { loadSettings } from "../../config/load.ts";
+import { fillInAll } from "../../config/placeholders.ts";
 import { secretKeys, stackSettingsSchema } from "../../config/stack-settings.ts";
 import { rules as lintRules } from "../../ops/lint/rules.ts";
+import { certificatePair } from "./certificate-pair.ts";
 
 const project = join(import.meta.dirname, "../..");
 const read = (file: string): string => readFileSync(join(project, file), "utf8");
@@ -71,6 +77,41 @@ describe("examples", () => {
     const checked = stackSettingsSchema.safeParse({ environment: "production", ...settings });
     expect(checked.error?.issues ?? []).toEqual([]);
     expect(Object.keys(settings).length).toBeGreaterThan(0);
+  });
+});
+
+describe("the sample of the foundation's server", () => {
+  const section = read("docs/settings.md").split("### The server of the Togather foundation")[1]?.split("\n## ")[0] ?? "";
+  const block = (language: string): string => new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``).exec(section)?.[1] ?? "";
+
+  it("is all that a deployment of production takes, with the secrets that its commands make", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "togather-sample-"));
+    try {
+      const made = await execa("bash", ["-c", block("bash")], { cwd: directory });
+      expect(made.stderr).toBe("");
+      const { config } = parse(block("yaml")) as { config: Record<string, unknown> };
+      const pair = await certificatePair();
+      const tls = config["togather:tls"] as Record<"certificateFile" | "keyFile", string>;
+      const here = { certificateFile: join(directory, "fullchain.pem"), keyFile: join(directory, "privkey.pem") };
+      expect(Object.keys(tls)).toEqual(Object.keys(here));
+      writeFileSync(here.certificateFile, pair.certificate);
+      writeFileSync(here.keyFile, pair.key, { mode: 0o600 });
+      const release = { version: "v1.2.3", commit: "1".repeat(40) };
+      const told = { ...config, "togather:tls": here, "togather:slots": { blue: release } };
+      const texts = Object.fromEntries(Object.entries(told).map(([key, value]) => [key.replace("togather:", ""), typeof value === "string" ? value : JSON.stringify(value)]));
+      const settings = loadSettings({ config: texts, environment: {}, projectDirectory: directory });
+      expect(settings.warnings).toEqual([]);
+      const known = deploymentValues(settings);
+      const environment = fillInAll(settings.source.environment, { ...known, ...release, slot: "blue" });
+      expect(environment).toMatchObject({ PUBLIC_URL: "events.example.org", SERVER_BASE_URL: "https://events.example.org", CORS_ALLOWED_ORIGINS: "https://events.example.org", TRUSTED_PROXY_CIDRS: `${settings.addresses.router}/32` });
+      expect(fillInAll(settings.source.buildArguments, known, ["commit", "created"])).toMatchObject({ DOMAIN: "events.example.org" });
+      const { jwtSecret, adminApiKey, server } = settings.secrets;
+      expect([jwtSecret?.length, adminApiKey, Object.keys(server)]).toEqual([64, undefined, ["CSRF_KEY", "ADMIN_PASSWORD"]]);
+      // Two slots and a release that is rehearsed, and others beside them.
+      expect(settings.database).toMatchObject({ mode: "bundled", maxConnections: 3 * Number(environment["DATABASE_MAX_CONNECTIONS"]) + 50 });
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 });
 
