@@ -45,6 +45,24 @@ export async function writeFileAtomically(file: string, content: string | Buffer
   await syncDirectory(directory);
 }
 
+/** Whether an error is that of a disk that takes nothing more: full, over quota, or mounted read-only. */
+export function isDiskFull(error: unknown): boolean {
+  return ["ENOSPC", "EDQUOT", "EROFS"].includes((error as NodeJS.ErrnoException).code ?? "");
+}
+
+/** Overwrites a JSON file that is there, in its own blocks. Not atomic: only where there is no room for another file. */
+export async function writeInPlace(file: string, content: string): Promise<void> {
+  const handle = await open(file, "r+");
+  try {
+    const { size } = await handle.stat();
+    // White space behind JSON is none of it: nothing of a longer file before is left, whenever this is cut short.
+    await handle.write(content.padEnd(size), 0);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
 /** Appends one line, on disk when this returns. A line that a crash cut short before is closed first. */
 export async function appendLine(file: string, line: string, mode = 0o644): Promise<void> {
   const handle = await open(file, "a+", mode);

@@ -1,5 +1,6 @@
 /** What a step tells: short lines for people, and the same events for the log file, both redacted. */
 import type { LogFields, StepLog } from "./context.ts";
+import { messageOf } from "./errors.ts";
 import type { Redactor } from "./redact.ts";
 
 export type Level = keyof StepLog;
@@ -32,13 +33,23 @@ function shortLine(level: Level, message: string, fields: LogFields): string {
 
 /** A step's log. */
 export function createLog(options: LogOptions): StepLog & { close(): void } {
-  const { redactor, show, verbose, sink } = options;
+  const { redactor, show, verbose } = options;
+  let { sink } = options;
+  /** A log that can't be written, on a disk that is full, keeps nobody from anything. */
+  const lose = (error: unknown): void => {
+    sink = undefined;
+    show(shortLine("warn", `the log file can't be written any more: ${messageOf(error)}`, {}));
+  };
   const line =
     (level: Level) =>
     (message: string, fields: LogFields = {}): void => {
       const safeMessage = redactor.text(message);
       const safeFields = redactor.value(fields) as LogFields;
-      sink?.write(level, safeMessage, safeFields);
+      try {
+        sink?.write(level, safeMessage, safeFields);
+      } catch (error) {
+        lose(error);
+      }
       if (level !== "debug" || verbose) show(shortLine(level, safeMessage, safeFields));
     };
   return {
@@ -47,6 +58,12 @@ export function createLog(options: LogOptions): StepLog & { close(): void } {
     warn: line("warn"),
     error: line("error"),
     success: line("success"),
-    close: () => sink?.close(),
+    close: () => {
+      try {
+        sink?.close();
+      } catch (error) {
+        lose(error);
+      }
+    },
   };
 }

@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import * as z from "zod";
 import { releaseSchema, slotNameSchema, type Release, type SlotName } from "./contract.ts";
 import { messageOf, StepError } from "./errors.ts";
-import { syncDirectory, writeFileAtomically } from "./files.ts";
+import { isDiskFull, syncDirectory, writeFileAtomically, writeInPlace } from "./files.ts";
 
 const slotFileSchema = z.object({
   slot: slotNameSchema,
@@ -13,12 +13,25 @@ const slotFileSchema = z.object({
   versions: z.partialRecord(slotNameSchema, z.string()).default({}),
   /** The release of each slot that took over all traffic and kept it: going back to it is a rollback, and needs no trial. */
   served: z.partialRecord(slotNameSchema, releaseSchema).default({}),
+  /** What the container of each of those was made of (`containerPrint`): the same release with other settings has proved nothing. Not there in files of older versions. */
+  proved: z.partialRecord(slotNameSchema, z.string()).default({}),
 });
 export type SlotState = z.infer<typeof slotFileSchema>;
+export const printsSchema = z.partialRecord(slotNameSchema, z.string());
+/** What containers are made of, by slot; empty where nobody could ask. */
+export type Prints = z.infer<typeof printsSchema>;
+/** By which a switch's client hands them over. */
+export const printsVariable = "TOGATHER_CONTAINERS";
 
 /** Whether a slot's release is one that took over all traffic and kept it. */
 export function isServed(served: SlotState["served"], slot: SlotName, { version, commit }: Release): boolean {
   return served[slot]?.version === version && served[slot].commit === commit;
+}
+
+/** Whether that was a container of the same image with the same environment, too. */
+export function isProved({ served, proved }: Pick<SlotState, "served" | "proved">, slot: SlotName, release: Release, prints: Prints): boolean {
+  const [before, now] = [proved[slot], prints[slot]];
+  return isServed(served, slot, release) && (before === undefined || now === undefined || before === now);
 }
 
 /** With the text that it was read from, to put it back letter for letter. Undefined for none, or for one that is damaged. */
@@ -38,15 +51,28 @@ export async function readSlotFile(file: string): Promise<(SlotState & { text: s
   }
 }
 
+/** The file's text for a state. */
+export const slotText = (state: SlotState): string => `${JSON.stringify(state)}\n`;
+
 /** Atomic and on disk when it returns. */
 export async function writeSlotFile(file: string, state: SlotState): Promise<void> {
-  await writeFileAtomically(file, `${JSON.stringify(state)}\n`);
+  await write(file, slotText(state));
+}
+
+/** On a disk that is full a new file can't be had, but the old one's place can be used again: traffic must move all the same. */
+async function write(file: string, text: string): Promise<void> {
+  try {
+    await writeFileAtomically(file, text);
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+    await writeInPlace(file, text);
+  }
 }
 
 /** The file as it was: its text, or none. */
 export async function restoreSlotFile(file: string, text: string | undefined): Promise<void> {
   if (text !== undefined) {
-    await writeFileAtomically(file, text);
+    await write(file, text);
     return;
   }
   await rm(file, { force: true });

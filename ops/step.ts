@@ -65,14 +65,27 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
   const signal = stopSignal(channel.stopped);
   const store = new StateStore(containerPaths.state);
 
-  const deployment = writesOwnPhase(step) ? undefined : await findDeployment(store, step, startedAt);
   const verbose = request.environment === "development";
-  const openLog = (deploymentId: string): StepLog & { close(): void } =>
-    createLog({ redactor, show, verbose, sink: openLogFile(join(containerPaths.logs, `${deploymentId}.log`), deploymentId, step) });
+  const plain = createLog({ redactor, show, verbose });
+  /** What is written down about a step is no reason for it to fail: where the state's disk is full, that is said, and traffic moves all the same. */
+  const noted = async <T>(what: Promise<T>, otherwise: T): Promise<T> =>
+    what.catch((error: unknown) => {
+      plain.warn(`what is known about this deployment could not be read or written: ${messageOf(error)}`, error instanceof StepError && error.hint !== undefined ? { hint: error.hint } : {});
+      return otherwise;
+    });
+  const deployment = writesOwnPhase(step) ? undefined : await noted(findDeployment(store, step, startedAt), { deploymentId: `${timestampOf(startedAt)}_${step}`, open: false });
+  const openLog = (deploymentId: string): StepLog & { close(): void } => {
+    try {
+      return createLog({ redactor, show, verbose, sink: openLogFile(join(containerPaths.logs, `${deploymentId}.log`), deploymentId, step) });
+    } catch (error) {
+      plain.warn(`the log file of ${deploymentId} can't be opened: ${messageOf(error)}`);
+      return plain;
+    }
+  };
   const log = deployment === undefined ? undefined : openLog(deployment.deploymentId);
   const start = { step, startedAt, slot: "slot" in request ? request.slot : undefined, version: "release" in request ? request.release.version : undefined };
   const context: CommandContext = {
-    log: log ?? createLog({ redactor, show, verbose }),
+    log: log ?? plain,
     signal,
     env: process.env,
     payload: () => channel.payload,
@@ -84,9 +97,9 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
     },
   };
   try {
-    if (deployment?.open === true) await startPhase(store, start);
+    if (deployment?.open === true) await noted(startPhase(store, start), undefined);
     const result = contract[step].result.parse(redactor.value(await runCommand(step, request, context))) as StepResult<S>;
-    if (deployment?.open === true) await endPhase(store, start, { result });
+    if (deployment?.open === true) await noted(endPhase(store, start, { result }), undefined);
     return result;
   } catch (caught) {
     // What was aborted fails with errors of all kinds; why it was aborted is what matters, unless traffic moved because of it.

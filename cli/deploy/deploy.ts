@@ -312,7 +312,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
     const request = isStateLost(report) ? recordOf(settings, report, outputs) : undefined;
     if (request !== undefined) {
       await rebuildState(request, settings.host);
-      output.warn(`${settings.stateLocation}/deployment-state.json was lost; it is written again from what runs.`);
+      output.warn(`${settings.stateLocation}/deployment-state.json was lost, or could not be written; it is written again from what runs.`);
     }
   }
   // Where traffic was sent back to is known for sure, and by nobody better than the router.

@@ -97,6 +97,10 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
         await serving.remove();
       }
     }
+    case "switch": {
+      const [{ containerPrints }, { printsVariable }] = await Promise.all([import("./container-prints.ts"), import("../slot-file.ts")]);
+      return runStep({ ...run, environment: { [printsVariable]: JSON.stringify(await containerPrints(run.request, context.signal)) } });
+    }
     case "record": {
       const { deployedBy } = await import("./deployed-by.ts");
       return runStep({ ...run, environment: { TOGATHER_DEPLOYED_BY: deployedBy(context.env) } });

@@ -3,7 +3,8 @@ import type { CommandContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { historyEvent, reopened } from "../deployment.ts";
 import { deploymentIdOf, shortCommit } from "../deployment-id.ts";
-import { StepError } from "../errors.ts";
+import { messageOf, StepError } from "../errors.ts";
+import { isDiskFull } from "../files.ts";
 import { StateStore, type Current } from "../state.ts";
 
 /**
@@ -21,13 +22,15 @@ export async function run(request: StepRequest<"begin">, context: CommandContext
     const open = last !== undefined && last.status !== "succeeded";
     if (open && last.active_slot === activeSlot && isDeepStrictEqual(last.slots, slots)) {
       const current: Current = { ...reopened(last), resumed_at: now.toISOString() };
-      await store.writeCurrent(current);
-      await store.appendHistory(historyEvent("resumed", current, now));
+      await written(context, async () => {
+        await store.writeCurrent(current);
+        await store.appendHistory(historyEvent("resumed", current, now));
+      });
       return { current, resumed: true };
     }
     if (last?.status === "in_progress") {
       const running = last.phases.findLast((phase) => phase.status === "running");
-      await store.appendHistory({ ...historyEvent("failed", last, now), ...(running === undefined ? {} : { phase: running.phase }), error: "interrupted" });
+      await written(context, () => store.appendHistory({ ...historyEvent("failed", last, now), ...(running === undefined ? {} : { phase: running.phase }), error: "interrupted" }));
     }
     const current: Current = {
       deployment_id: uniqueId(now, release.commit, last?.deployment_id),
@@ -38,8 +41,10 @@ export async function run(request: StepRequest<"begin">, context: CommandContext
       slots,
       phases: [],
     };
-    await store.writeCurrent(current);
-    await store.appendHistory(historyEvent("in_progress", current, now));
+    await written(context, async () => {
+      await store.writeCurrent(current);
+      await store.appendHistory(historyEvent("in_progress", current, now));
+    });
     return { current, resumed: false };
   });
 
@@ -48,6 +53,14 @@ export async function run(request: StepRequest<"begin">, context: CommandContext
   log.info(`deployment ${current.deployment_id} ${resumed ? "goes on" : "begins"}: ${activeSlot} is to serve; ${what.join(", ")}`, { environment });
   log.close();
   return { deploymentId: current.deployment_id, startedAt: current.started_at };
+}
+
+/** Writes down what there is room for: a rollback must be possible with a full disk, which may be what it is for. */
+async function written({ log }: CommandContext, write: () => Promise<void>): Promise<void> {
+  await write().catch((error: unknown) => {
+    if (!isDiskFull(error)) throw error;
+    log.warn(`this deployment is not written down: ${messageOf(error)}`, { hint: "make room on the disk of togather:deployment state.location" });
+  });
 }
 
 /** Two deployments of one commit within a second: the later one gets the next second. */

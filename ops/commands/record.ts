@@ -4,6 +4,7 @@ import type { SlotName, StepRequest, StepResult } from "../contract.ts";
 import { historyEvent, reopened } from "../deployment.ts";
 import { expireLogs } from "../log-retention.ts";
 import { messageOf } from "../errors.ts";
+import { isDiskFull } from "../files.ts";
 import { shortCommit } from "../deployment-id.ts";
 import { StateStore, type Current, type DeploymentState, type Phase } from "../state.ts";
 
@@ -25,11 +26,17 @@ export async function run(request: StepRequest<"record">, context: CommandContex
     const now = new Date();
     const closed = close(current, request, now);
     const state = describe(closed, request, context.env["TOGATHER_DEPLOYED_BY"] ?? "unknown", previousSlot(before, closed));
-    // In this order: when it is cut short, running it again completes it.
-    await store.writeDeploymentState(state);
-    await store.appendHistory({ ...historyEvent("succeeded", closed, now), duration_ms: state.duration_ms, deployed_by: state.deployed_by });
-    // Another deployment may have begun meanwhile: that one stays open.
-    if (current === undefined || current.deployment_id === request.deploymentId || current.status === "succeeded") await store.writeCurrent(closed);
+    try {
+      // In this order: when it is cut short, running it again completes it.
+      await store.writeDeploymentState(state);
+      await store.appendHistory({ ...historyEvent("succeeded", closed, now), duration_ms: state.duration_ms, deployed_by: state.deployed_by });
+      // Another deployment may have begun meanwhile: that one stays open.
+      if (current === undefined || current.deployment_id === request.deploymentId || current.status === "succeeded") await store.writeCurrent(closed);
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      // Traffic has moved: to fail now would say that it has not.
+      log.warn(`${request.activeSlot} serves, which is not written down: ${messageOf(error)}`, { hint: `make room on the disk of ${request.stateLocation}; the next togather up writes it` });
+    }
     log.success(`${request.environment}: ${request.activeSlot} serves ${state.version} (${shortCommit(state.git_commit)}), ${state.duration} s after it began`, {
       active_slot: state.active_slot,
       previous_slot: state.previous_slot ?? undefined,

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { StepContext } from "../context.ts";
 import type { SlotName, StepRequest, StepResult } from "../contract.ts";
 import { RolledBackError, StepError } from "../errors.ts";
+import { printsVariable, type Prints } from "../slot-file.ts";
 import { run } from "./switch.ts";
 
 const release = { version: "v1.2.0", commit: "abcdef0123456789abcdef0123456789abcdef01" };
@@ -98,6 +99,8 @@ let slot: Server;
 let slotUrl: string;
 let router: FakeRouter;
 const said: string[] = [];
+/** A log that can't be written any more. */
+let logIsFull = false;
 
 beforeEach(async () => {
   router = new FakeRouter();
@@ -107,6 +110,7 @@ beforeEach(async () => {
   await new Promise<void>((resolve) => slot.listen(0, "127.0.0.1", resolve));
   slotUrl = `http://127.0.0.1:${(slot.address() as AddressInfo).port}`;
   said.length = 0;
+  logIsFull = false;
 });
 
 afterEach(() => {
@@ -115,7 +119,7 @@ afterEach(() => {
   slot.closeAllConnections();
 });
 
-function switchTo(activeSlot: SlotName, signal = new AbortController().signal, change: Partial<StepRequest<"switch">> = {}): Promise<StepResult<"switch">> {
+function switchTo(activeSlot: SlotName, signal = new AbortController().signal, change: Partial<StepRequest<"switch">> = {}, prints: Prints = {}): Promise<StepResult<"switch">> {
   const request: StepRequest<"switch"> = {
     contract: 1,
     name: "prod",
@@ -135,10 +139,14 @@ function switchTo(activeSlot: SlotName, signal = new AbortController().signal, c
     ...change,
   };
   const say = (message: string): void => void said.push(message);
+  const warn = (message: string): void => {
+    if (logIsFull) throw Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+    say(message);
+  };
   const context: StepContext = {
-    log: { debug: () => undefined, info: say, warn: say, error: say, success: say },
+    log: { debug: () => undefined, info: say, warn, error: say, success: say },
     signal,
-    env: {},
+    env: { [printsVariable]: JSON.stringify(prints) },
     payload: () => Promise.resolve(Buffer.alloc(0)),
     paths: { state: "/unused", logs: "/unused", backups: "/unused", router: router.volume },
   };
@@ -262,6 +270,43 @@ describe("switch", () => {
     const never = [{ path: "/page", status: 204 }];
     expect(await switchTo("green", undefined, { checks: never })).toMatchObject({ to: "green" });
     expect(router.asked).toBe(0);
+  });
+
+  it("asks again where the container is another one of the same release", async () => {
+    router.serve("blue");
+    await switchTo("green", undefined, {}, { blue: "b1", green: "g1" });
+    await switchTo("blue", undefined, { release: { ...release, commit: "b".repeat(40) } }, { blue: "b1", green: "g1" });
+    const never = [{ path: "/page", status: 204 }];
+    // With other settings or secrets.
+    await expect(switchTo("green", AbortSignal.timeout(800), { checks: never }, { blue: "b1", green: "g2" })).rejects.toThrow(/all traffic was sent back/);
+    expect(router.memory).toBe("blue");
+    expect(await switchTo("green", undefined, { checks: never }, { blue: "b1", green: "g1" })).toMatchObject({ to: "green" });
+  });
+
+  it("makes up for a trial that was cut short, and goes back where it fails then", async () => {
+    // A step that was killed while it watched green: green has all traffic, and has proved nothing.
+    const cut = { slot: "green", changedAt: "2026-01-02T00:00:00.000Z", served: { blue: { ...release, commit: "b".repeat(40) } }, proved: { blue: "b1" } };
+    const prints = { blue: "b1", green: "g1" };
+    router.memory = "green";
+    writeFileSync(router.stateFile, JSON.stringify(cut));
+    await expect(switchTo("green", AbortSignal.timeout(800), { checks: [{ path: "/page", status: 204 }] }, prints)).rejects.toThrow(/all traffic was sent back: .*blue serves again/);
+    expect([router.memory, router.state()?.slot]).toEqual(["blue", "blue"]);
+
+    router.memory = "green";
+    writeFileSync(router.stateFile, JSON.stringify(cut));
+    // What would be gone back to is another container by now.
+    await expect(switchTo("green", AbortSignal.timeout(800), { checks: [{ path: "/page", status: 204 }] }, { ...prints, blue: "b2" })).rejects.toThrow(/green serves, but not as it should/);
+    expect(router.memory).toBe("green");
+    expect(await switchTo("green", undefined, { checks }, prints)).toMatchObject({ from: "green", to: "green" });
+    expect(router.state()).toMatchObject({ slot: "green", changedAt: cut.changedAt, served: { green: release }, proved: prints });
+  });
+
+  it("goes back before a word is said about it, which may fail", async () => {
+    router.serve("blue");
+    router.claim = "blue";
+    logIsFull = true;
+    await expect(switchTo("green")).rejects.toThrow("no space left on device");
+    expect([router.memory, router.state()?.slot]).toEqual(["blue", "blue"]);
   });
 
   it("changes nothing when the checks fail on the slot that serves already", async () => {

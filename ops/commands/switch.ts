@@ -4,6 +4,7 @@
  * is never persisted. A release that does not hold up once it serves is no success: traffic goes back, and the step fails.
  */
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import type { StepContext } from "../context.ts";
 import type { SlotName, StepRequest, StepResult } from "../contract.ts";
 import { messageOf, RolledBackError, StepError } from "../errors.ts";
@@ -11,7 +12,7 @@ import { ask, type AskOptions } from "../http.ts";
 import { checkAfterSwitch } from "../post-switch.ts";
 import { RouterControl } from "../router-control.ts";
 import { between, together, type Sample } from "../sample.ts";
-import { isServed, readSlotFile, restoreSlotFile, writeSlotFile } from "../slot-file.ts";
+import { isProved, printsSchema, printsVariable, readSlotFile, restoreSlotFile, slotText, writeSlotFile, type Prints, type SlotState } from "../slot-file.ts";
 import { confirm, healthProblem, openWitness } from "../through-router.ts";
 import { seconds } from "../units.ts";
 import { watchRelease } from "../watch.ts";
@@ -40,12 +41,17 @@ export async function run(request: StepRequest<"switch">, context: StepContext):
   const from = running ?? persisted?.slot ?? null;
   log.debug(`router: ${running ?? "no slot"} in nginx, ${persisted?.slot ?? "no slot"} on disk`);
   const change: Change = { from, to, running, persisted: persisted?.text, stateFile, control };
-  const served = persisted?.served ?? {};
+  const { served, proved } = persisted ?? { served: {}, proved: {} };
+  const prints = printsIn(context.env);
+  const isKnown = isProved({ served, proved }, to, release, prints);
   // A release that had all traffic before, and kept it, is no news: a rollback is to be quick, and is never undone by a trial.
-  const isRollback = from !== null && from !== to && isServed(served, to, release);
-  const isNew = from !== null && from !== to && !isRollback;
+  const isRollback = from !== null && from !== to && isKnown;
+  // It has all traffic, and the step that watched it was cut short: the rest of its trial is made up for.
+  const cutShort = from === to && !isKnown ? wayBackFrom(to, { served, proved }, prints) : undefined;
+  const back: Change = cutShort === undefined || persisted === undefined ? change : { ...change, from: cutShort, running: cutShort, persisted: slotText({ ...persisted, slot: cutShort, changedAt: new Date().toISOString() }) };
+  const isNew = from !== null && (from !== to || cutShort !== undefined) && !isRollback;
 
-  const trial = isNew ? await tryOut(change, request, context) : undefined;
+  const trial = isNew && from !== to ? await tryOut(change, request, context) : undefined;
   // Before anything is changed: who was connected before the switch must be moved by it, too.
   const witnesses = await Promise.all(Array.from({ length: connections }, () => openWitness(request)));
   const atSwitch = isNew && rollout.bakeMs > 0 ? await control.counters(signal) : undefined;
@@ -53,14 +59,16 @@ export async function run(request: StepRequest<"switch">, context: StepContext):
   // From here until it is confirmed nothing is abandoned half-way: a stop waits for the few hundred milliseconds that it takes.
   signal.throwIfAborted();
   const switchedAt = new Date().toISOString();
-  const state = { slot: to, changedAt: from === to ? (persisted?.changedAt ?? switchedAt) : switchedAt, versions: { ...persisted?.versions, [to]: release.version }, served };
+  const state = { slot: to, changedAt: from === to ? (persisted?.changedAt ?? switchedAt) : switchedAt, versions: { ...persisted?.versions, [to]: release.version }, served, proved };
   try {
     if (persisted?.slot !== to) await writeSlotFile(stateFile, state);
     if (running !== to) await control.set(to, release.version);
     await confirm(request, witnesses);
   } catch (error) {
-    log.warn(`the switch to ${to} is not confirmed and is undone: ${messageOf(error)}`);
-    throw await undoUnconfirmed(change, error, routerLogs(request));
+    // First the way back, then words about it.
+    const undone = await undoUnconfirmed(change, error, routerLogs(request));
+    log.warn(`the switch to ${to} is not confirmed: ${messageOf(error)}`);
+    throw undone;
   } finally {
     for (const witness of witnesses) witness.destroy();
   }
@@ -74,17 +82,39 @@ export async function run(request: StepRequest<"switch">, context: StepContext):
     const checks = isRollback ? [] : request.checks;
     await checkAfterSwitch({ ...request, checks }, signal);
     if (checks.length > 0) log.info(`${to} passes the checks after the switch: ${checks.map(({ path, status }) => `${path} ${status}`).join(", ")}`);
-    if (atSwitch !== undefined && from !== null) {
-      const before = trial ?? between(undefined, atSwitch[from], atSwitch.bounds);
-      await watchRelease({ what: `${to} with all requests`, durationMs: rollout.bakeMs, slot: to, other: from, control, before, ask: () => askTarget(request, { limitMs: watchAnswerMs }), log, signal });
+    if (atSwitch !== undefined && back.from !== null) {
+      if (cutShort !== undefined) log.info(`${to} has not been watched to the end since it took over: that is made up for now`);
+      const before = trial ?? between(undefined, atSwitch[back.from], atSwitch.bounds);
+      await watchRelease({ what: `${to} with all requests`, durationMs: rollout.bakeMs, slot: to, other: back.from, control, before, ask: () => askTarget(request, { limitMs: watchAnswerMs }), log, signal });
     }
   } catch (error) {
     const lasted = seconds(performance.now() - confirmedAt);
-    throw await sendBack(change, signal.aborted ? signal.reason : error, `${to} (${release.version}) served for ${lasted}`, request);
+    throw await sendBack(back, signal.aborted ? signal.reason : error, `${to} (${release.version}) served for ${lasted}`, request);
   }
   // Only now has it proved itself.
-  await writeSlotFile(stateFile, { ...state, served: { ...served, [to]: release } });
+  const { [to]: print } = prints;
+  const kept: SlotState = { ...state, served: { ...served, [to]: release }, proved: { ...proved, ...(print === undefined ? {} : { [to]: print }) } };
+  if (!isDeepStrictEqual({ ...persisted, text: undefined }, { ...kept, text: undefined })) {
+    await writeSlotFile(stateFile, kept).catch((error: unknown) => {
+      log.warn(`${to} has proved itself, which could not be written down (${messageOf(error)}): a rollback to it is checked like a release`);
+    });
+  }
   return { from, to, switchedAt: state.changedAt, durationMs };
+}
+
+/** What the client has found the slots' containers to be made of. */
+function printsIn(env: NodeJS.ProcessEnv): Prints {
+  try {
+    return printsSchema.parse(JSON.parse(env[printsVariable] ?? "{}"));
+  } catch {
+    return {};
+  }
+}
+
+/** The slot to which traffic goes back from one that serves and has not proved itself: the other one, if it is what served before. */
+function wayBackFrom(slot: SlotName, { served, proved }: Pick<SlotState, "served" | "proved">, prints: Prints): SlotName | undefined {
+  const other = slot === "blue" ? "green" : "blue";
+  return proved[other] !== undefined && served[other] !== undefined && prints[other] === proved[other] ? other : undefined;
 }
 
 /**

@@ -404,6 +404,34 @@ describe("router", () => {
     expect(log.split("\n").filter((line) => line.includes("was sent back")).map((line) => (JSON.parse(line) as { level: string }).level)).toEqual(["ERROR"]);
   });
 
+  it("moves traffic there and back where the disk of the state and the logs is full", async () => {
+    const volume = `${prefix}-full`;
+    const holder = `${prefix}-holder`;
+    await docker("volume", "create", "--driver=local", "--opt=type=tmpfs", "--opt=device=tmpfs", "--opt=o=size=1m", volume);
+    await docker("run", "--detach", `--name=${holder}`, `--volume=${volume}:/full`, "--entrypoint=sh", bundledImageTag("ops"), "-c", "mkdir /full/state /full/logs; cat /dev/zero > /full/filled; touch /full/is-full; sleep 600");
+    try {
+      await eventually("the disk is full", () => docker("exec", holder, "ls", "/full/is-full"));
+      const full = await docker("volume", "inspect", "--format={{.Mountpoint}}", volume);
+      const where = { stateLocation: `${full}/state`, logLocation: `${full}/logs` };
+      const step = (step: string, own: object) => execa(process.execPath, [join(project, "ops/main.ts"), step], { env: { TOGATHER_REQUEST: JSON.stringify({ ...common, ...where, ...own }) }, reject: false });
+      for (const activeSlot of ["blue", "green"] as const) {
+        const begun = await step("begin", { activeSlot, slots: releases });
+        expect(begun.exitCode, begun.stderr).toBe(0);
+        expect(begun.stderr).toMatch(/WARN +this deployment is not written down: ENOSPC/);
+        const { deploymentId } = JSON.parse(begun.stdout) as StepResult<"begin">;
+        expect(await switchTo(activeSlot, where)).toMatchObject({ to: activeSlot });
+        expect((await ask("/headers")).headers["x-togather-slot"]).toBe(activeSlot);
+        expect(await stateFile()).toMatchObject({ slot: activeSlot });
+        const recorded = await step("record", { activeSlot, slots: releases, release: releases[activeSlot], deploymentId, logRetention: 7 });
+        expect(recorded.exitCode, recorded.stderr).toBe(0);
+        expect(recorded.stderr).toMatch(new RegExp(`WARN +${activeSlot} serves, which is not written down: ENOSPC`));
+      }
+    } finally {
+      await docker("rm", "--force", holder);
+      await docker("volume", "rm", volume);
+    }
+  });
+
   it("reloads a changed configuration, keeps the slot and ends what is in flight; an unchanged one does nothing", async () => {
     const { digest } = await configure();
     expect(await configure()).toEqual({ digest, reloaded: false });

@@ -19,7 +19,12 @@ describe("a state that was lost", () => {
   it("is one of a deployment that serves", () => {
     expect(isStateLost(report("blue"))).toBe(true);
     expect(isStateLost(report(undefined))).toBe(false);
-    expect(isStateLost({ ...report("blue"), state: { active_slot: "blue" } as never })).toBe(false);
+    const recorded = { active_slot: "blue", version: v1.version, git_commit: v1.commit };
+    expect(isStateLost({ ...report("blue"), state: recorded as never })).toBe(false);
+    // On a disk that was full the record could not be written: it says what served before.
+    expect(isStateLost({ ...report("blue"), state: { ...recorded, active_slot: "green" } as never })).toBe(true);
+    expect(isStateLost({ ...report("blue"), state: { ...recorded, version: "v0.9.0" } as never })).toBe(true);
+    expect(isStateLost({ ...report("green"), state: { ...recorded, active_slot: "green" } as never })).toBe(false);
   });
 
   it("is written from what the router and the containers say", () => {
