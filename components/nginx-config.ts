@@ -25,6 +25,8 @@ export interface NginxOptions {
    * that is just being closed is a 502. Default: 4, less than Node's 5 and the 10 of a Go server with a ReadTimeout of that.
    */
   idleSeconds?: number;
+  /** The deployment: its preview cookies are its own. Default: none, where there is one deployment only. */
+  name?: string;
   /** Paths that the router answers with 404 by itself, with all below them, such as /metrics. Default: none. */
   closedPaths?: readonly string[];
 }
@@ -45,6 +47,8 @@ export function renderNginxFiles(options: NginxOptions): Record<string, string> 
     blueAddress: checkAddress("blue", slots.blue),
     greenAddress: checkAddress("green", slots.green),
     tls,
+    // nginx reads a cookie by a variable, and its names have no dashes.
+    previewCookie: ["togather_preview", ...(options.name === undefined ? [] : [options.name.replaceAll(/[^A-Za-z0-9]/g, "_")])].join("_"),
     redirect: redirectToHttpsPort === undefined ? false : { httpsPort: redirectToHttpsPort === 443 ? "" : `:${checkNumber("redirectToHttpsPort", redirectToHttpsPort)}` },
     // Where it is redirected, a server of its own answers it.
     plainHttp: redirectToHttpsPort === undefined,

@@ -53,6 +53,7 @@ export class Router extends pulumi.ComponentResource {
         containerName,
         files: renderNginxFiles({
           slots: args.slots,
+          name: common.name,
           tls: args.tls !== undefined,
           closedPaths: args.closedPaths,
           redirectToHttpsPort: args.redirectToHttps && args.tls !== undefined ? args.ports.https : undefined,

@@ -9,7 +9,8 @@ const keyFile = "/router/state/preview.key";
 const names = ["blue", "green"];
 /** A week: longest validity of such a token, in seconds. */
 const longestPreview = 7 * 24 * 3600;
-const previewCookie = "togather_preview";
+/** Begins the names of all deployments' cookies. */
+const previewCookies = "togather_preview";
 /** Upper bounds of the histogram's buckets, in seconds; one more has no bound. */
 const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const classes = ["2xx", "3xx", "4xx", "5xx", "1xx"];
@@ -222,12 +223,12 @@ function controlCanary(r) {
   answer(r, 200, { canary: now });
 }
 
-/** The cookies of a request without that of a preview, however its name is written: nginx is as generous when it reads it. */
+/** The cookies of a request without those of previews, however their names are written: nginx is as generous when it reads it. */
 function otherCookies(r) {
   return r.variables.http_cookie
     .split(";")
     .map((part) => part.trim())
-    .filter((part) => part.split("=")[0].trim().toLowerCase() !== previewCookie)
+    .filter((part) => !part.split("=")[0].trim().toLowerCase().startsWith(previewCookies))
     .join("; ");
 }
 
@@ -249,7 +250,7 @@ function controlPreview(r) {
 function enterPreview(r) {
   const token = r.args.token;
   const secure = r.variables.https === "on" ? "; Secure" : "";
-  const cookie = (value, seconds) => [`${previewCookie}=${value}; Path=/; Max-Age=${seconds}; HttpOnly; SameSite=Lax${secure}`];
+  const cookie = (value, seconds) => [`${r.variables.togather_preview_cookie}=${value}; Path=/; Max-Age=${seconds}; HttpOnly; SameSite=Lax${secure}`];
   r.headersOut["Cache-Control"] = "no-store";
   if (token === undefined || token === "") {
     r.headersOut["Set-Cookie"] = cookie("", 0);

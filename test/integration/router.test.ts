@@ -6,6 +6,7 @@ import { createHmac, randomBytes, randomInt, randomUUID } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from "node:http";
 import { request as httpsRequest } from "node:https";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -51,7 +52,9 @@ const upstreamProgram = `
     if (request.url === "/page") return response.writeHead(Math.random() < failing ? 500 : 200).end(SLOT);
     if (request.url === "/seen") return response.end(JSON.stringify(seen));
     if (request.url === "/headers") return response.end(JSON.stringify({ slot: SLOT, ...request.headers }));
-    if (request.url === "/silent") return;
+    if (request.url.split("?")[0] === "/silent") return;
+    if (request.url === "/large-headers") return response.writeHead(200, { "X-Large": "x".repeat(12_000) }).end();
+    if (request.url === "/cached") return response.writeHead(200, { "Cache-Control": "public, max-age=60" }).end();
     if (request.url === "/slow") return setTimeout(() => response.end(SLOT), 1500);
     if (request.url === "/events") {
       response.writeHead(200, { "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" });
@@ -504,9 +507,38 @@ describe("router", () => {
     expect((await control("GET")).status).toBe(200);
   });
 
+  it("answers in JSON what it refuses by itself, and counts it for no slot", async () => {
+    await configure({ maxBodyMegabytes: 1 });
+    const before = await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics");
+    const answers = [
+      await ask("/", { method: "POST", body: "x".repeat(1_100_000) }),
+      await ask(`/${"x".repeat(20_000)}`),
+      await ask("/", { headers: { "x-large": "x".repeat(20_000) } }),
+    ];
+    expect(answers.map(({ status, headers, body }) => [status, headers["x-togather-slot"], headers["content-type"], (JSON.parse(body) as { error: string }).error])).toEqual([
+      [413, undefined, "application/json", "payload_too_large"],
+      [414, undefined, "application/json", "uri_too_long"],
+      [400, undefined, "application/json", "bad_request"],
+    ]);
+    const refused = (text: string): string[] => text.split("\n").filter((line) => /requests_total.*(4xx|open)/.test(line));
+    expect(refused(await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics"))).toEqual(refused(before));
+  });
+
+  it("takes HTTP/1.0 without Host, and answers with large headers", async () => {
+    await configure();
+    const answer = await new Promise<string>((resolve, reject) => {
+      let text = "";
+      const socket = connect(port, "127.0.0.1", () => socket.write("GET /headers HTTP/1.0\r\n\r\n"));
+      socket.on("data", (data: Buffer) => (text += data.toString())).on("error", reject).on("end", () => { resolve(text); });
+    });
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+    const large = await ask("/large-headers");
+    expect([large.status, large.headers["x-large"]?.length]).toEqual([200, 12_000]);
+  });
+
   it("says in JSON that a slot does not answer", async () => {
     await configure({ readSeconds: 1 });
-    expect(await ask("/silent")).toMatchObject({ status: 504, body: expect.stringContaining("slot blue did not answer in time") as unknown });
+    expect(await ask("/silent?access_token=not-for-logs")).toMatchObject({ status: 504, body: expect.stringContaining("slot blue did not answer in time") as unknown });
     await docker("stop", `${prefix}-blue`);
     const answer = await ask("/health");
     expect(answer).toMatchObject({ headers: { "content-type": "application/json", "x-togather-slot": "blue" } });
@@ -517,12 +549,14 @@ describe("router", () => {
   });
 
   it("wrote a JSON line for each request, without query strings, and steps left their log", async () => {
-    const { stdout } = await execa("docker", ["logs", `${prefix}-router`], { maxBuffer: 1e9 });
+    const { stdout, stderr } = await execa("docker", ["logs", `${prefix}-router`], { maxBuffer: 1e9 });
     const lines = stdout.split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(lines.length).toBeGreaterThan(100);
     expect(lines.find(({ path }) => path === "/path")).toMatchObject({ status: 308, method: "GET" });
     expect(lines.find(({ path, status }) => path === "/headers" && status === 200)).toMatchObject({ slot: expect.stringMatching(/blue|green/) as unknown, upstream_addr: expect.stringContaining(subnet) as unknown, upstream_status: "200" });
     expect(stdout).not.toContain("query=1");
+    expect(`${stdout}${stderr}`).not.toContain("not-for-logs");
+    expect(stderr).not.toContain("query=1");
     expect(readdirSync(join(directories, "logs")).length).toBeGreaterThan(0);
   });
 });
@@ -682,7 +716,8 @@ describe("a preview of the slot that does not serve", () => {
   it("is reached by people with a cookie, which the link sets, and the server never sees", async () => {
     const entered = await ask(`/_togather/preview?token=${token}`);
     expect(entered.status).toBe(302);
-    expect(entered.headers["location"]).toMatch(/\/$/);
+    // Not with a port: that of the container is not the public's.
+    expect(entered.headers["location"]).toBe("/");
     const [cookie = ""] = entered.headers["set-cookie"] ?? [];
     expect(cookie).toMatch(/^togather_preview=v1\.blue\.\d+\.[\w-]+; Path=\/; Max-Age=\d+; HttpOnly; SameSite=Lax$/);
     const value = cookie.split(";")[0] ?? "";
@@ -722,6 +757,27 @@ describe("a preview of the slot that does not serve", () => {
     expect(answer).toBe("blue:hello");
     const events = await ask("/events", { headers: { cookie } });
     expect([events.headers["x-togather-slot"], events.body]).toEqual(["blue", "data: first\n\ndata: last\n\n"]);
+  });
+
+  it("has a cookie of its own for each deployment, and keeps the server's Cache-Control out of it", async () => {
+    await configure({ name: "staging-2" });
+    try {
+      const entered = await ask(`/_togather/preview?token=${token}`);
+      expect(entered.headers["set-cookie"]?.[0]).toMatch(/^togather_preview_staging_2=v1\.blue\./);
+      const cookie = `togather_preview_staging_2=${token}`;
+      expect(JSON.parse((await ask("/headers", { headers: { cookie: `${cookie}; a=1` } })).body)).toMatchObject({ slot: "blue", cookie: "a=1" });
+      // Another deployment's, on another port of the same host name, is neither a reason to refuse nor the server's.
+      const other = await ask("/headers", { headers: { cookie: "togather_preview_production=v1.blue.9999999999.x; a=1" } });
+      expect([other.status, JSON.parse(other.body)]).toMatchObject([200, { slot: "green", cookie: "a=1" }]);
+      expect((await ask("/cached")).headers["cache-control"]).toBe("public, max-age=60");
+      expect((await ask("/cached", { headers: { cookie } })).headers["cache-control"]).toBe("private, no-store");
+      // One that leads nowhere any more is taken away.
+      const stale = await ask("/page", { headers: { cookie: "togather_preview_staging_2=v1.blue.1.x" } });
+      expect([stale.status, stale.headers["set-cookie"]]).toEqual([403, [expect.stringMatching(/^togather_preview_staging_2=; Path=\/; Max-Age=0/)]]);
+      expect((await ask("/page", { headers: { "x-togather-preview": "v1.blue.1.x" } })).headers["set-cookie"]).toBeUndefined();
+    } finally {
+      await configure();
+    }
   });
 
   it("is refused with a token that is forged, of another slot, of another deployment, or over: never the slot that serves instead", async () => {
