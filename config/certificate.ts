@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
+import { isIP } from "node:net";
 import { rootCertificates } from "node:tls";
 
 /** What is wrong with a certificate and its key; a broken one can't be served, another one should be replaced. */
@@ -56,6 +57,13 @@ function chainProblems(leaf: X509Certificate, file: string): CertificateProblem[
     expected: "the certificates of its issuers behind it, the root's may be left out",
     fix: "name the file with the whole chain (certbot: fullchain.pem, not cert.pem); where a root of your own has issued it, append that",
   }];
+}
+
+/** Whether visitors of this URL's host get a certificate of its name: otherwise browsers refuse it. */
+export function isCertificateOf(certificate: string, url: string): boolean {
+  const host = new URL(url).hostname.replace(/^\[(.*)\]$/, "$1");
+  const leaf = new X509Certificate(certificate);
+  return (isIP(host) === 0 ? leaf.checkHost(host) : leaf.checkIP(host)) !== undefined;
 }
 
 /** `CN=events.example.org, until 2026-04-28`: which certificate it is. */

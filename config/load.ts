@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Release, SlotName } from "../ops/contract.ts";
-import { certificateProblems } from "./certificate.ts";
+import { certificateProblems, describeCertificate, isCertificateOf } from "./certificate.ts";
 import { parseDeploymentFile, type DeploymentFile } from "./deployment-file.ts";
 import { environmentRules, type EnvironmentName, type EnvironmentRules, type Severity } from "./environments.ts";
 import { unknownPlaceholders } from "./placeholders.ts";
@@ -299,7 +299,12 @@ export function loadSettings(sources: SettingsSources): Settings {
       fix: `pulumi config set --path togather:tls.certificateFile /path/fullchain.pem and the same for .keyFile; or the PEM texts as ${tlsNames.certificate} and ${tlsNames.key} in the environment or ${secretsFile}`,
     });
   } else if (tlsProblems.length === 0) {
-    for (const { severity, what, fix } of certificateProblems(tls)) broken(severity === "broken" ? "error" : "warn", { where: "togather:tls", what, fix });
+    const found = certificateProblems(tls);
+    for (const { severity, what, fix } of found) broken(severity === "broken" ? "error" : "warn", { where: "togather:tls", what, fix });
+    // Not refused: another proxy may stand before the router, with a certificate of its own.
+    if (found.length === 0 && /^https:/i.test(stack.publicUrl) && !isCertificateOf(tls.certificate, stack.publicUrl)) {
+      broken("warn", { where: "togather:tls", what: `the certificate is that of ${describeCertificate(tls.certificate)}, and togather:publicUrl is ${stack.publicUrl}: browsers refuse one of another name` });
+    }
   }
 
   const closed = stack.router.closedPaths.find((path) => stack.source.healthPath === path || stack.source.healthPath.startsWith(`${path}/`));

@@ -6,18 +6,19 @@ import type { PlainSettings, StackFile } from "../stack-file.ts";
 
 /**
  * Makes up what secrets a development stack lacks, in its secrets file: the data and the server are this machine's own.
- * What the environment or the stack's config has is left alone, and so are other environments' secrets.
+ * What the environment or the stack's config has, or the server doesn't read, is left alone, and so are other environments' secrets.
  * @returns what was made, and where, as people know it; undefined when nothing was missing.
  */
 export function ensureDevelopmentSecrets(
   project: string,
   file: Pick<StackFile, "has">,
-  settings: Pick<PlainSettings, "environment" | "database" | "secretsFile">,
+  settings: Pick<PlainSettings, "environment" | "database" | "secretsFile" | "source">,
   environment: NodeJS.ProcessEnv,
 ): { names: string[]; file: string } | undefined {
   if (environmentRules[settings.environment].blueGreen || settings.database.mode === "external") return undefined;
   const shownAs = secretsFileOf(settings);
-  const isGiven = (key: (typeof bundledSecrets)[number]): boolean => Boolean(environment[secretNames[key]]) || file.has(key);
+  const unread: readonly string[] = settings.source.unreadSecrets;
+  const isGiven = (key: (typeof bundledSecrets)[number]): boolean => Boolean(environment[secretNames[key]]) || file.has(key) || unread.includes(secretNames[key]);
   const names = ensureSecrets(join(project, shownAs), { isGiven, comment: "Made by togather up for development on this machine. Never commit it." });
   return names.length === 0 ? undefined : { names, file: shownAs };
 }

@@ -35,7 +35,7 @@ describe("local secrets", () => {
 });
 
 describe("development's secrets", () => {
-  const settings = { environment: "development", database: { mode: "bundled" }, secretsFile: "" } as Parameters<typeof ensureDevelopmentSecrets>[2];
+  const settings = { environment: "development", database: { mode: "bundled" }, secretsFile: "", source: { unreadSecrets: [] as string[] } } as Parameters<typeof ensureDevelopmentSecrets>[2];
   const none = { has: () => false };
 
   it("are made up where nobody gave them", () => {
@@ -45,6 +45,8 @@ describe("development's secrets", () => {
     expect(readFileSync(join(project, ".env.development"), "utf8")).toMatch(/^# Made by togather up .*\nDATABASE_PASSWORD=[\w-]{43,}\n$/);
     expect(mode(join(project, ".env.development"))).toBe(0o600);
     expect(ensureDevelopmentSecrets(project, file, settings, { JWT_SECRET: "given" })).toBeUndefined();
+    const unread = { ...settings, source: { ...settings.source, unreadSecrets: ["ADMIN_API_KEY" as const] } };
+    expect(ensureDevelopmentSecrets(temporaryDirectory(), none, unread, {})?.names).toEqual(["JWT_SECRET", "DATABASE_PASSWORD"]);
   });
 
   it("are nobody else's: other environments and databases bring their own", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { certificateProblems, describeCertificate } from "../../config/certificate.ts";
+import { certificateProblems, describeCertificate, isCertificateOf } from "../../config/certificate.ts";
 import { certificatePair } from "./certificate-pair.ts";
 
 describe("a certificate", () => {
@@ -9,6 +9,12 @@ describe("a certificate", () => {
     expect(describeCertificate(pair.certificate)).toMatch(/events\.example\.org.*, until \d{4}-\d\d-\d\d$/);
     // A chain: the server's own comes first.
     expect(certificateProblems({ ...pair, certificate: `${pair.certificate}\n${(await certificatePair()).certificate}` })).toEqual([]);
+  });
+
+  it("is that of a public URL's host, or of another one", async () => {
+    const { certificate } = await certificatePair();
+    const hosts = ["https://events.example.org", "https://events.example.org:8443", "https://other.example.org", "https://127.0.0.1:8443", "https://[::1]"];
+    expect(hosts.map((url) => isCertificateOf(certificate, url))).toEqual([true, true, false, false, false]);
   });
 
   it("whose issuer is missing in its file is told", async () => {

@@ -499,6 +499,10 @@ describe("a certificate from the environment", () => {
     const { certificate, key } = await certificatePair();
     const environment = { ...secrets, TLS_CERTIFICATE: certificate, TLS_KEY: key };
     expect(load(production, environment).tls).toEqual({ certificate, key });
+    expect(load({ ...production, publicUrl: "https://events.example.org" }, environment).warnings).toEqual([]);
+    expect(load({ ...production, publicUrl: "https://other.example.org" }, environment).warnings).toEqual([
+      expect.stringMatching(/^togather:tls: the certificate is that of .*events\.example\.org.*, and togather:publicUrl is https:\/\/other\.example\.org: browsers refuse one of another name$/),
+    ]);
     expect(load({ ...production, tls: { certificateFile: "none.pem", keyFile: "none.pem" } }, environment).tls).toEqual({ certificate, key });
     // As everybody's environment may have it.
     expect(load(inDevelopment, environment).tls).toBeUndefined();
