@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
-import { skipBytes, withoutNewerSettings, withoutSuperuserStatements } from "./dump-filter.ts";
+import { skipBytes, withoutNewerSettings, withoutSuperuserStatements, withSearchPath } from "./dump-filter.ts";
 
 /** Through a filter, cut into pieces of so many bytes. */
 async function through(filter: NodeJS.ReadWriteStream, text: string, size: number): Promise<string> {
@@ -48,5 +48,16 @@ describe("withoutNewerSettings", () => {
     expect(await through(withoutNewerSettings(), preamble("SET transaction_timeout = 0;\n") + rows, size)).toBe(preamble("") + rows);
     expect(await through(withoutNewerSettings(), preamble("SET transaction_timeout = 0;\n"), size)).toBe(preamble(""));
     expect(await through(withoutNewerSettings(), preamble(""), size)).toBe(preamble(""));
+  });
+});
+
+describe("withSearchPath", () => {
+  const head = "SET client_encoding = 'UTF8';\nSELECT pg_catalog.set_config('search_path', '', false);\nSET row_security = off;\n";
+  it.each([1, 64, 10_000])("has names looked up in the schemas that it is given, in pieces of %i bytes", async (size) => {
+    const row = "COPY a (t) FROM stdin;\nSELECT pg_catalog.set_config('search_path', '', false);\n\\.\n";
+    const rest = `${"x".repeat(9_000)}\n${row}`;
+    const wanted = `public, "it's $& größer"`;
+    const changed = head.replace("'', false", () => "'public, \"it''s $& größer\"', false");
+    expect(await through(withSearchPath(wanted), head + rest, size)).toBe(changed + rest);
   });
 });

@@ -65,13 +65,11 @@ const newerSetting = /^SET transaction_timeout = 0;\r?\n/m;
 /** Whether a server knows all that the pg_dump of this project sets at a dump's beginning. */
 export const knowsSettings = (serverVersion: number): boolean => serverVersion >= 170_000;
 
-/**
- * Leaves out the setting that pg_dump and pg_restore of 17 write and servers before 17 don't know. 0, which it is set to, means no limit, as it is without.
- */
-export function withoutNewerSettings(): Transform {
+/** Changes the settings at a dump's beginning. */
+function withSettings(change: (text: string) => string): Transform {
   let head: Buffer | undefined = Buffer.alloc(0);
   // latin1 keeps each byte as it is.
-  const filtered = (bytes: Buffer): Buffer => Buffer.from(bytes.toString("latin1").replace(newerSetting, ""), "latin1");
+  const filtered = (bytes: Buffer): Buffer => Buffer.from(change(bytes.toString("latin1")), "latin1");
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       if (head === undefined) {
@@ -91,4 +89,19 @@ export function withoutNewerSettings(): Transform {
       done(null, head === undefined ? undefined : filtered(head));
     },
   });
+}
+
+/**
+ * Leaves out the setting that pg_dump and pg_restore of 17 write and servers before 17 don't know. 0, which it is set to, means no limit, as it is without.
+ */
+export function withoutNewerSettings(): Transform {
+  return withSettings((text) => text.replace(newerSetting, ""));
+}
+
+const emptySearchPath = /^SELECT pg_catalog\.set_config\('search_path', '', false\);$/m;
+
+/** Has names without a schema looked up in these schemas, in which a dump would look nowhere. @param searchPath as SQL has it: `public, "more"`. */
+export function withSearchPath(searchPath: string): Transform {
+  const literal = Buffer.from(searchPath.replaceAll("'", "''")).toString("latin1");
+  return withSettings((text) => text.replace(emptySearchPath, () => `SELECT pg_catalog.set_config('search_path', '${literal}', false);`));
 }

@@ -2,11 +2,12 @@
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { execa } from "execa";
 import { connectionEnvironment, type Connection } from "./connection.ts";
 import type { StepContext } from "./context.ts";
-import { knowsSettings, withoutNewerSettings } from "./dump-filter.ts";
+import { knowsSettings, withoutNewerSettings, withSearchPath } from "./dump-filter.ts";
 import { failureOf, succeed } from "./programs.ts";
 import type { Manifest } from "./snapshots.ts";
 import { seconds } from "./units.ts";
@@ -39,6 +40,8 @@ export interface LoadTarget {
   superuser: boolean;
   /** As `server_version_num` has it: 170004. */
   serverVersion: number;
+  /** Where names without a schema are looked up, as SQL has it; undefined: nowhere, as the dump says. */
+  searchPath?: string | undefined;
 }
 
 /** Whether a table's packed data are no rows. */
@@ -65,17 +68,17 @@ async function allowedList(directory: string, list: string, context: StepContext
 }
 
 /**
- * What pg_restore would do, as SQL and by psql: it sets what servers before 17 don't know, and there is no option that keeps it from that. One process
- * instead of several.
+ * What pg_restore would do, as SQL and by psql: it sets what servers before 17 don't know, and an empty search path, and there is no option that keeps it
+ * from that. One process instead of several.
  */
-async function loadAsText(directory: string, args: readonly string[], connection: Connection, { env, signal }: StepContext): Promise<void> {
+async function loadAsText(directory: string, args: readonly string[], { connection, serverVersion, searchPath }: LoadTarget, { env, signal }: StepContext): Promise<void> {
   const stop = new AbortController();
   const cancelSignal = AbortSignal.any([signal, stop.signal]);
   const environment = { PATH: env["PATH"], LANG: "C.UTF-8" };
   const writing = execa("pg_restore", ["--format=directory", "--file=-", ...args, directory], { extendEnv: false, cancelSignal, reject: false, env: environment, stdin: "ignore", buffer: { stdout: false } });
   const psql = loadingPsql(connection, { env, signal: cancelSignal });
   // psql gets its end of input only when pg_restore has succeeded: statements that were cut off are none.
-  const feeding = pipeline(writing.stdout, withoutNewerSettings(), psql.stdin, { end: false }).catch(() => undefined).then(async () => {
+  const feeding = pipeline(writing.stdout, knowsSettings(serverVersion) ? new PassThrough() : withoutNewerSettings(), searchPath === undefined ? new PassThrough() : withSearchPath(searchPath), psql.stdin, { end: false }).catch(() => undefined).then(async () => {
     const broken = await failureOf(writing, "pg_restore");
     if (broken === undefined) psql.stdin.end();
     else stop.abort();
@@ -92,7 +95,8 @@ async function loadAsText(directory: string, args: readonly string[], connection
 }
 
 /** Restores without the roles, which are the whole server's. @throws {StepError} with what pg_restore said. */
-export async function loadDirectory(directory: string, manifest: Manifest, { connection, superuser, serverVersion }: LoadTarget, context: StepContext): Promise<void> {
+export async function loadDirectory(directory: string, manifest: Manifest, target: LoadTarget, context: StepContext): Promise<void> {
+  const { connection, superuser, serverVersion, searchPath } = target;
   const { log, signal } = context;
   const options = { extendEnv: false, cancelSignal: signal, reject: false, stdin: "ignore" } as const;
   const environment = { PATH: context.env["PATH"], LANG: "C.UTF-8" };
@@ -108,8 +112,8 @@ export async function loadDirectory(directory: string, manifest: Manifest, { con
       await writeFile(list, await allowedList(directory, (await listing).stdout, context));
       args.push(`--use-list=${list}`);
     }
-    if (!knowsSettings(serverVersion)) {
-      await loadAsText(directory, args, connection, context);
+    if (!knowsSettings(serverVersion) || searchPath !== undefined) {
+      await loadAsText(directory, args, target, context);
       return;
     }
     const restoring = execa("pg_restore", ["--format=directory", `--jobs=${availableParallelism()}`, "--exit-on-error", "--no-password", `--dbname=${connection.database}`, ...args, directory], {

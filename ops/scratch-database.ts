@@ -12,6 +12,16 @@ import { formatBytes } from "./units.ts";
 import { canRead, identityHint } from "./unpack.ts";
 
 const prefixOf = (deployment: string): string => `togather_scratch_${deployment}_`;
+/** A name for a scratch database, which the next run drops if this one can't. */
+export const scratchName = (deployment: string): string => `${prefixOf(deployment)}${randomBytes(4).toString("hex")}`;
+
+/** A snapshot in a scratch database. */
+export interface Restored {
+  database: string;
+  contents: Contents;
+  /** It was loaded with the servers' search path, since it can't be without. */
+  needsSearchPath: boolean;
+}
 /** What a restore writes beside the data: WAL, sorting for indexes. */
 const smallestReserve = 256 * 1024 * 1024;
 
@@ -44,6 +54,40 @@ export function deniedBy(message: string, role: string): NotAllowed | undefined 
   return new NotAllowed(`${beside}: role ${role} may not do what it takes: ${said}`, { hint: grant });
 }
 
+/** A database error that says that a name was not found: a function, a table, a type. */
+export function saysNotFound(message: string): boolean {
+  const [, sqlState, said = ""] = /^(?:.*? )?\p{Lu}+: +(?:([0-9A-Z]{5}): )?(.*)/mu.exec(message) ?? [];
+  return sqlState === undefined ? /^(function|relation|type|operator|schema) .* does not exist/.test(said) : /^(42883|42P01|42704|3F000)$/.test(sqlState);
+}
+
+/** What mends a database whose dumps load only with a search path. */
+export const searchPathHint = "write the schema before each name in that function's body (public.NAME), or give it a path of its own: ALTER FUNCTION … SET search_path = public, pg_temp";
+
+/**
+ * Loads a snapshot into a database, empty but for what `createDatabaseLike` makes.
+ * @returns whether that took the search path of the servers: a dump looks names without a schema up nowhere.
+ */
+async function load(server: DatabaseServer, database: string, manifest: Manifest, context: StepContext): Promise<{ needsSearchPath: boolean }> {
+  const connection = { ...server.connection, database };
+  const path = join(context.paths.backups, manifest.file);
+  const target = { connection, superuser: server.superuser, serverVersion: server.version };
+  try {
+    await loadDump(path, manifest, target, context);
+    return { needsSearchPath: false };
+  } catch (error) {
+    const denied = deniedBy(messageOf(error), connection.user);
+    if (denied !== undefined) throw denied;
+    if (!saysNotFound(messageOf(error))) throw error;
+    // Of a live database that is gone, nobody knows it.
+    const searchPath = server.searchPath ?? "public";
+    context.log.warn(`restore: ${manifest.file} does not load by itself: ${messageOf(error)}. Loading it once more, with names looked up where servers do (${searchPath})`, { hint: searchPathHint });
+    await dropDatabase(server, database);
+    await createDatabaseLike(server, server.live, database);
+    await loadDump(path, manifest, { ...target, searchPath }, context).catch((again: unknown) => { throw deniedBy(messageOf(again), connection.user) ?? again; });
+    return { needsSearchPath: true };
+  }
+}
+
 async function checkFreeSpace(server: DatabaseServer, manifest: Manifest): Promise<void> {
   const free = await freeSpace(server);
   const needed = 1.3 * manifest.database_bytes + smallestReserve;
@@ -58,19 +102,16 @@ async function checkFreeSpace(server: DatabaseServer, manifest: Manifest): Promi
  * `use` has given it another name.
  * @throws {NotAllowed} when the role lacks a right; {StepError} when the snapshot is not what its manifest says.
  */
-export async function withRestored<T>(server: DatabaseServer, { deployment, manifest }: { deployment: string; manifest: Manifest }, context: StepContext, use: (restored: { database: string; contents: Contents }) => Promise<T>): Promise<T> {
+export async function withRestored<T>(server: DatabaseServer, { deployment, manifest }: { deployment: string; manifest: Manifest }, context: StepContext, use: (restored: Restored) => Promise<T>): Promise<T> {
   const missing = missingRight(server);
   if (missing !== undefined) throw new NotAllowed(`a snapshot can't be restored beside the live database: ${missing.what}`, { hint: missing.fix });
   if (!canRead(manifest, context)) throw new NotAllowed(`the snapshot ${manifest.file} is encrypted, and there is no identity that reads it: only its checksum is known to be right`, { hint: identityHint });
   await dropLeftovers(server, deployment, context);
   await checkFreeSpace(server, manifest);
-  const database = `${prefixOf(deployment)}${randomBytes(4).toString("hex")}`;
+  const database = scratchName(deployment);
   await createDatabaseLike(server, server.live, database);
   try {
-    const connection = { ...server.connection, database };
-    await loadDump(join(context.paths.backups, manifest.file), manifest, { connection, superuser: server.superuser, serverVersion: server.version }, context).catch((error: unknown) => {
-      throw deniedBy(messageOf(error), connection.user) ?? error;
-    });
+    const { needsSearchPath } = await load(server, database, manifest, context);
     const client = await connectAsOwnerLooks(server, database, "togather-restore");
     let contents: Contents;
     try {
@@ -88,7 +129,7 @@ export async function withRestored<T>(server: DatabaseServer, { deployment, mani
       const has = contents.extensions[extension];
       if (has !== version) context.log.warn(`restore: extension ${extension} has version ${has ?? "none"}, the snapshot was taken with ${version}`);
     }
-    return await use({ database, contents });
+    return await use({ database, contents, needsSearchPath });
   } finally {
     await dropDatabase(server, database).catch((error: unknown) => { context.log.warn(`restore: ${database} is left behind, the next run drops it: ${messageOf(error)}`); });
   }

@@ -1,4 +1,5 @@
-import { parseDatabaseUrl, withDatabaseName } from "../connection.ts";
+import { backupProblem } from "../backup-check.ts";
+import { parseDatabaseUrl, withDatabaseName, type Connection } from "../connection.ts";
 import type { CommandContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { copyDatabaseAttributes } from "../database-attributes.ts";
@@ -8,7 +9,7 @@ import { StepError } from "../errors.ts";
 import { withMigrationFiles, type MigrationFiles } from "../golang-migrate.ts";
 import type { MigrationFile } from "../migrations.ts";
 import { rehearse } from "../rehearsal.ts";
-import { NotAllowed, withRestored } from "../scratch-database.ts";
+import { NotAllowed, withRestored, type Restored } from "../scratch-database.ts";
 import { askServingRelease, silenceJobs } from "../serving-release.ts";
 import { asTaken, checkedSnapshot, hasExpired } from "../snapshot-file.ts";
 import { noteVerified, withSnapshotLock } from "../snapshots.ts";
@@ -19,7 +20,7 @@ import { seconds } from "../units.ts";
 async function tryOut(
   request: StepRequest<"rehearse">,
   { files, todo }: { files: MigrationFiles; todo: readonly MigrationFile[] },
-  { server, database }: { server: DatabaseServer; database: string },
+  { server, database, needsSearchPath }: Pick<Restored, "database" | "needsSearchPath"> & { server: DatabaseServer },
   context: CommandContext,
 ): Promise<Pick<StepResult<"rehearse">, "files" | "serving">> {
   const { name, serving } = request;
@@ -30,12 +31,29 @@ async function tryOut(
   const watcher = await connectAsOwnerLooks(server, database, "togather-rehearsal-watch");
   try {
     const rehearsed = await rehearse({ request, files, todo, connection, url: withDatabaseName(env["DATABASE_URL"] ?? "", database), watcher }, context);
+    await checkBackups(request, { server, connection, needsSearchPath }, context);
     if (serving === null) return { files: rehearsed, serving: null };
     await silenceJobs(watcher);
     return { files: rehearsed, serving: await askServingRelease(serving, { name, database, migrated: todo.map((one) => one.file).join(", ") }, context) };
   } finally {
     await watcher.end().catch(() => undefined);
   }
+}
+
+/**
+ * Whether what came out can be backed up. What was so before is no reason to stop: the release may be on its way to mend it.
+ * @throws {StepError} where rehearsals are required and these migrations are to blame.
+ */
+async function checkBackups({ name, required }: StepRequest<"rehearse">, { server, connection, needsSearchPath }: { server: DatabaseServer; connection: Connection; needsSearchPath: boolean }, context: CommandContext): Promise<void> {
+  const problem = await backupProblem({ server, connection, deployment: name }, context);
+  if (problem === undefined) return;
+  if (!required || needsSearchPath) {
+    context.log.warn(`rehearsal: ${problem.message}`, { hint: problem.hint });
+    return;
+  }
+  throw new StepError(`${problem.message}. Nothing was touched; what serves goes on`, {
+    hint: `${problem.hint === undefined ? "" : `${problem.hint}. `}Where the migrations are not yours: togather:deployment database.migration_rehearsal when-possible makes it a warning`,
+  });
 }
 
 /** Runs a release's pending migrations on a scratch restore of the snapshot before they touch the data. */
@@ -69,12 +87,12 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
       log.info(`rehearsal: ${file} is whole; restoring it into a scratch database${todo.length === 0 ? ` (${nothing})` : ""}`);
       try {
         return await withDatabaseServer(context, (server) =>
-          withRestored(server, { deployment: name, manifest }, context, async ({ database, contents }) => {
+          withRestored(server, { deployment: name, manifest }, context, async ({ database, contents, needsSearchPath }) => {
             const restoredMs = Math.round(performance.now() - started);
             await noteVerified(paths.backups, manifest, restoredMs);
             const [rows, tables] = [rowsOf(contents.tables), Object.keys(contents.tables).length];
             log.info(`rehearsal: ${file} restores: ${rows} rows in ${tables} tables, as its manifest says, in ${seconds(restoredMs)}`);
-            return ended({ verified: true, rows, tables, ...(todo.length === 0 ? {} : await tryOut(request, { files, todo }, { server, database }, context)) });
+            return ended({ verified: true, rows, tables, ...(todo.length === 0 ? {} : await tryOut(request, { files, todo }, { server, database, needsSearchPath }, context)) });
           }),
         );
       } catch (error) {

@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import { join as joinOnHost } from "node:path/posix";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
-import type pg from "pg";
+import pg from "pg";
 import { connectionEnvironment, type Connection } from "../connection.ts";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
@@ -11,7 +11,7 @@ import { readContents, rowsOf, type Contents } from "../database-contents.ts";
 import { timestampOf } from "../deployment-id.ts";
 import { dumpDirectory } from "../dump-directory.ts";
 import { dump, type Dump, type DumpSource } from "../dump.ts";
-import { StepError } from "../errors.ts";
+import { messageOf, StepError } from "../errors.ts";
 import { flushSnapshot } from "../flush-snapshot.ts";
 import { freeBytes } from "../free-space.ts";
 import { currentSnapshot, rowVisibility, type RowVisibility } from "../row-visibility.ts";
@@ -122,6 +122,18 @@ async function take(partial: string, { format, recipients }: Request, expected: 
   }
 }
 
+/** The error of a table of which the role would see some rows only, with what mends it; undefined for another error. */
+function hiddenRows(error: unknown, { user, host, database }: Connection): StepError | undefined {
+  const [, table] = /query would be affected by row-level security policy for table "(.*?)"/.exec(messageOf(error)) ?? [];
+  if (table === undefined) return undefined;
+  const sql = `ALTER ROLE ${pg.escapeIdentifier(user)} BYPASSRLS`;
+  const how = host.startsWith("togather-") ? `docker exec -u postgres ${host} psql -d ${database} -c '${sql}'` : `as a superuser of the database: ${sql};`;
+  return new StepError(`row-level security of the table ${table} is in force for the role ${user}, which takes snapshots: it would leave rows out`, {
+    hint: `${how}, or ALTER TABLE ${table} NO FORCE ROW LEVEL SECURITY; then the same again`,
+    cause: error,
+  });
+}
+
 /**
  * The snapshot from before this very release that the step took when it ran last. Only its settings have changed since then, and the release may
  * have migrated the database: a new one would not be from before its migrations. @returns undefined when it is gone, or of another database or release.
@@ -196,7 +208,7 @@ export async function run(request: Request, context: StepContext): Promise<StepR
         await publishSnapshot(directory, partial, manifest);
       } catch (error) {
         await rm(partial, { recursive: true, force: true });
-        throw error;
+        throw hiddenRows(error, connection) ?? error;
       }
       const { bytes, sha256, rows, tables, migration_version: migrationVersion, duration_ms: durationMs } = manifest;
       log.info(`snapshot: ${joinOnHost(backupLocation, file)}, ${formatBytes(bytes)} in ${seconds(durationMs)}: ${rows} rows in ${Object.keys(tables).length} tables, schema version ${migrationVersion ?? "none"}`, { sha256, bytes });

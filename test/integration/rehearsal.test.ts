@@ -108,6 +108,69 @@ describe("rehearse", () => {
     await untouched();
   });
 
+  const unqualified = (language: string, body: string): string =>
+    `CREATE FUNCTION label(t text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT upper(t)';
+     CREATE FUNCTION shout(t text) RETURNS text IMMUTABLE LANGUAGE ${language} AS '${body}';`;
+  const inSql = unqualified("sql", "SELECT label(t)");
+  const inPlpgsql = unqualified("plpgsql", "BEGIN RETURN label(t); END");
+
+  it.each([
+    ["a generated column", `${inSql} ALTER TABLE events ADD loud text GENERATED ALWAYS AS (shout(name)) STORED;`, /the generated column loud of public\.events: function label\(text\) does not exist/],
+    ["an index", `${inPlpgsql} CREATE TABLE fresh (name text); CREATE INDEX fresh_loud ON fresh (shout(name)); INSERT INTO fresh VALUES ('a');`, /the index public\.fresh_loud of public\.fresh: function label\(text\) does not exist/],
+    ["a constraint", `${inPlpgsql} ALTER TABLE events ADD CHECK (shout(name) <> 'x') NOT VALID;`, /the constraint events_name_check of public\.events: function label/],
+    ["a domain of an empty table", `${inSql} CREATE TABLE fresh (id int, loud text GENERATED ALWAYS AS (shout('a')) STORED);`, /loading failed .*function label\(.*\) does not exist|the generated column loud of public\.fresh/s],
+  ])("stops a release whose own snapshots would not load: %s", async (_, sql, message) => {
+    const { exitCode, stderr } = await rehearse({ "2_names.up.sql": sql });
+    expect(stderr).toMatch(message);
+    expect(stderr).toMatch(/a snapshot of the database as it will be does not load by itself.*Nothing was touched; what serves goes on/);
+    expect(stderr).toMatch(/→ write the schema before each name.*ALTER FUNCTION … SET search_path.*migration_rehearsal when-possible makes it a warning/s);
+    expect(exitCode).toBe(1);
+    await untouched();
+    const lenient = await rehearse({ "2_names.up.sql": sql }, { required: false });
+    expect(lenient.exitCode, lenient.stderr).toBe(0);
+    expect(lenient.stderr).toMatch(/WARN .*does not load by itself/);
+  });
+
+  it("stops a release after which no snapshot could be taken", async () => {
+    const sql = "ALTER TABLE events ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON events USING (true);";
+    const enabled = await rehearse({ "2_rows.up.sql": sql });
+    expect(enabled.exitCode, enabled.stderr).toBe(0);
+    const { exitCode, stderr } = await rehearse({ "2_rows.up.sql": `${sql} ALTER TABLE events FORCE ROW LEVEL SECURITY;` });
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/no snapshot could be taken any more: row-level security of events holds for the role owner/);
+    expect(stderr).toContain('ALTER ROLE "owner" BYPASSRLS;');
+    await untouched();
+  });
+
+  it.each(["sql.gz", "directory"] as const)("restores what an older release has made so, and lets the release pass that mends it: %s", async (format) => {
+    const database = `broken_${format.replace(".", "_")}`;
+    const broken = { ...live(), DATABASE_URL: owner(database) };
+    await harness.sql(`CREATE DATABASE ${database} OWNER owner`);
+    const table = "CREATE TABLE events (id int, name text, loud text GENERATED ALWAYS AS (shout(name)) STORED); INSERT INTO events SELECT n, 'e ' || n FROM generate_series(1, 100) n;";
+    await harness.sql(`SET ROLE owner; ${inPlpgsql} ${table} CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO schema_migrations VALUES (1, false);`, database);
+    const take = () => harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format, recipients: [], release }, broken);
+    const taken = await take();
+    expect(taken.exitCode, taken.stderr).toBe(0);
+    const of = { file: basename(taken.result.file), sha256: taken.result.sha256 };
+    const other = await rehearse({ "2_other.up.sql": "CREATE TABLE more (id int)" }, of, broken);
+    expect(other.exitCode, other.stderr).toBe(0);
+    expect(other.stderr).toMatch(/WARN .*does not load by itself: restoring failed .*function label\(text\) does not exist.*names looked up where servers do \(public\)/s);
+    expect(other.result).toMatchObject({ verified: true, rows: 101 });
+    expect(other.stderr).toMatch(/WARN .*a snapshot of the database as it will be does not load by itself/);
+    const mending = await rehearse({ "2_mend.up.sql": "ALTER FUNCTION shout(text) SET search_path = public, pg_temp" }, of, broken);
+    expect(mending.exitCode, mending.stderr).toBe(0);
+    expect(mending.stderr).not.toMatch(/as it will be does not load/);
+    // Row-level security in force already: what takes snapshots says what ends it.
+    await harness.sql("ALTER TABLE events ENABLE ROW LEVEL SECURITY; ALTER TABLE events FORCE ROW LEVEL SECURITY", database);
+    const hidden = await take();
+    expect(hidden.exitCode).toBe(1);
+    expect(hidden.stderr).toMatch(/row-level security of the table events is in force for the role owner.*→ .*ALTER ROLE "owner" BYPASSRLS/s);
+    await harness.sql("ALTER ROLE owner BYPASSRLS");
+    expect((await take()).exitCode).toBe(0);
+    await harness.sql("ALTER ROLE owner NOBYPASSRLS");
+    await harness.sql(`DROP DATABASE ${database}`);
+  });
+
   it("has nothing to do where nothing is pending, and proves the snapshot then only if told", async () => {
     const none = await rehearse({});
     expect(none.result).toMatchObject({ skipped: "no migrations are pending", verified: false, files: [] });
