@@ -17,7 +17,7 @@ import { Rehearsal } from "./rehearsal.ts";
 import { plainRelease, plainReleases } from "./releases.ts";
 import { Router } from "./router.ts";
 import { serverSecrets } from "./server-secrets.ts";
-import { refuseChangeInPlace, routerToMove, staysInPlace, whatIsDown } from "./serving.ts";
+import { refuseChangeInPlace, routerToMove, staysInPlace, whatIsDown, whatIsMissing } from "./serving.ts";
 import { Slot } from "./slot.ts";
 import { Snapshot } from "./snapshot.ts";
 import { SnapshotCopy } from "./snapshot-copy.ts";
@@ -36,6 +36,7 @@ import { snapshotRules } from "../config/snapshot-rules.ts";
 import { orRunError, toRunError } from "../config/run-error.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
 import type { HostNow, Part } from "../ops/client/serving-slot.ts";
+import { pullMissing } from "../ops/client/pull-missing.ts";
 import { startStopped } from "../ops/client/start-stopped.ts";
 import { setSuperuserPassword } from "../ops/client/superuser-password.ts";
 
@@ -91,8 +92,11 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
   if (!pulumi.runtime.isDryRun()) {
     await removeInterrupted(settings, await asked, interrupted);
+    const say = (sentence: string, failed: boolean): Promise<unknown> => (failed ? pulumi.log.error(sentence) : pulumi.log.warn(sentence));
     const down = whatIsDown(settings, await now);
-    if (down.length > 0) await startStopped(settings.host, down, (sentence, failed) => (failed ? pulumi.log.error(sentence) : pulumi.log.warn(sentence)));
+    if (down.length > 0) await startStopped(settings.host, down, say);
+    const pulled = whatIsMissing(settings, await now).flatMap((slot) => slots[slot]?.image ?? []);
+    if (pulled.length > 0) await pullMissing(settings.host, pulled, say);
   }
   sayPlan(settings, asked);
 
@@ -138,6 +142,8 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
     const found = down.find((one) => one.part === part);
     return found && `${found.state} at ${new Date().toISOString()}`;
   };
+  const missing = whatIsMissing(settings, await now);
+  const isMissing = (slot: SlotName): boolean => missing.includes(slot);
   // A switch asks the router, whatever moves: so that what is said to serve is what has answered.
   const found = routerToMove(settings, await now) ?? wasDown("router") ?? wasDown(activeSlot);
 
@@ -181,7 +187,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
     const { extensions, mode } = settings.database;
     const check =
       mode === "external" ? [new DatabaseCheck(`${slot}-database`, { ...data, appUrl: database.appUrl, extensions, superuser: rules.unprivilegedRole }, { dependsOn: [begin] })] : [];
-    const image = new ServerImage(`${slot}-image`, { context, release, source: { ...source, buildArguments } }, { ...onHost, dependsOn: [begin] });
+    const image = new ServerImage(`${slot}-image`, { context, release, source: { ...source, buildArguments }, found: isMissing(slot) ? `no container at ${new Date().toISOString()}` : undefined }, { ...onHost, dependsOn: [begin] });
     const { backup_location: backupLocation, snapshot_retention: retention, snapshot_keep_verified: keepVerified, snapshot_format: format, snapshot_recipients: recipients } = deployment.database;
     const snapshot = settings.skipMigrations
       ? undefined

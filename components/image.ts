@@ -48,6 +48,8 @@ export interface ServerImageArgs {
   release: SlotRelease;
   source: StackSettings["source"];
   context: HostContext;
+  /** That the slot's container is not there, where it was to be: the image may be gone as well. Undefined where it is. */
+  found: string | undefined;
 }
 
 /**
@@ -78,7 +80,7 @@ export class ServerImage extends pulumi.ComponentResource {
           tag: serverImageTag(release),
           release: { version: release.version, commit: release.commit },
         },
-        args.context.step,
+        { ...args.context.step, found: args.found },
         { parent: this, dependsOn: opts?.dependsOn },
       );
       this.imageId = build.result.apply(({ imageId }) => imageId);

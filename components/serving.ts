@@ -1,4 +1,4 @@
-import { slotNames } from "../ops/contract.ts";
+import { slotNames, type SlotName } from "../ops/contract.ts";
 import { SettingsError } from "../config/problems.ts";
 import type { Settings } from "../config/load.ts";
 import { toRunError } from "../config/run-error.ts";
@@ -56,6 +56,15 @@ export function routerToMove({ activeSlot }: Pick<Settings, "activeSlot">, { rou
 export function whatIsDown({ name, slots, standby, database }: Pick<Settings, "name" | "slots" | "standby" | "database">, { router, states }: HostNow): Stopped[] {
   const slotsToRun = slotNames.filter((slot) => slots[slot] !== undefined && (slot === router?.slot || standby === "running"));
   return stoppedAmong(name, states, [...(database.mode === "bundled" ? (["database"] as const) : []), ...slotsToRun, "router"]);
+}
+
+/**
+ * The slots that are to have a container and have none, in a deployment that has a router. Pulumi makes it, from an image that nothing has held on to:
+ * another deployment, or somebody who tidied up, may have removed that.
+ */
+export function whatIsMissing({ activeSlot, slots, standby }: Pick<Settings, "activeSlot" | "slots" | "standby">, { router, states }: HostNow): SlotName[] {
+  if (router === undefined) return [];
+  return slotNames.filter((slot) => slots[slot] !== undefined && states[slot] === undefined && (slot === activeSlot || standby !== "removed"));
 }
 
 /**

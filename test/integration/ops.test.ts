@@ -91,18 +91,33 @@ describe("prune", () => {
   it("removes the oldest images that nothing uses, and no others", async () => {
     const tag = (part: string): string => `togather-server:${harness.name}-${part}`;
     const keep = (await docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", "--filter=reference=togather-*")).split("\n");
+    const held = `togather-kept:other-${harness.name}-1`;
     try {
-      for (const part of ["used", "old", "kept", "new"]) await execa("docker", ["import", `--change=LABEL part=${part}`, "-", tag(part)], { input: Buffer.alloc(1024) });
+      for (const part of ["used", "held", "old", "kept", "new"]) {
+        await execa("docker", ["import", `--change=LABEL part=${part}`, "-", tag(part)], { input: Buffer.alloc(1024) });
+        // What a slot held before; a tag makes an image count as new.
+        if (part === "old") await docker("tag", tag(part), `togather-kept:${harness.name}-9999`);
+      }
       await docker("create", `--name=togather-${harness.name}-uses`, tag("used"), "nothing");
+      // Another deployment's, whose container is gone until a rollback.
+      await docker("tag", tag("held"), held);
       const { result, exitCode } = await run("prune", { keep: [...keep, tag("kept")], retention: 1 });
       expect(exitCode).toBe(0);
       expect(result.removed).toEqual([tag("old")]);
       const left = (await docker("image", "ls", "--format={{.Tag}}", "--filter=reference=togather-server")).split("\n");
-      expect(left).toEqual(expect.arrayContaining([`${harness.name}-new`, `${harness.name}-used`, `${harness.name}-kept`, ...keep.filter((name) => name.startsWith("togather-server:")).map((name) => name.slice(16))]));
+      expect(left).toEqual(expect.arrayContaining([`${harness.name}-new`, `${harness.name}-used`, `${harness.name}-held`, `${harness.name}-kept`, ...keep.filter((name) => name.startsWith("togather-server:")).map((name) => name.slice(16))]));
       expect(left).not.toContain(`${harness.name}-old`);
+      // Its own slots' images are held on to the same way, and what they hold no more is not.
+      const own = await docker("image", "ls", "--format={{.Tag}} {{.ID}}", `--filter=reference=togather-kept:${harness.name}-*`);
+      expect(own).toContain(await docker("image", "ls", "--format={{.ID}}", tag("kept")));
+      expect(own).not.toContain(await docker("image", "ls", "--format={{.ID}}", tag("used")));
+      expect(own).not.toContain("-9999");
     } finally {
       await docker("rm", `togather-${harness.name}-uses`);
-      await execa("docker", ["image", "rm", ...["used", "old", "kept", "new"].map(tag)], { reject: false });
+      await execa("docker", ["image", "rm", ...["used", "held", "old", "kept", "new"].map(tag), held], { reject: false });
+      // This test says that it keeps all that was there, so that it holds on to all of it.
+      const own = await docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", `--filter=reference=togather-kept:${harness.name}-*`);
+      await execa("docker", ["image", "rm", ...own.split("\n")], { reject: false });
     }
   });
 

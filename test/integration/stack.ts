@@ -271,6 +271,8 @@ export class TestStack {
     await execa("docker", ["rm", "--force", "--volumes", ...parts], { reject: false });
     await execa("docker", ["volume", "rm", "--force", `togather-${this.name}-db-data`, `togather-${this.name}-router-files`, `togather-${this.name}-dev-cache`], { reject: false });
     await execa("docker", ["network", "rm", `togather-${this.name}`], { reject: false });
+    const { stdout: kept } = await execa("docker", ["image", "ls", "--format={{.Repository}}:{{.Tag}}", `--filter=reference=togather-kept:${this.name}-*`]);
+    if (kept !== "") await execa("docker", ["image", "rm", ...kept.split("\n")], { reject: false });
     await execa("docker", ["image", "rm", "--force", ...this.commits.map((commit) => `togather-server:${commit}`)], { reject: false });
     rmSync(`/tmp/togather-deploy-${this.name}.lock`, { force: true });
     rmSync(dirname(this.directory), { recursive: true, force: true });

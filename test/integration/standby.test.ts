@@ -202,6 +202,10 @@ describe("the slot that has served", () => {
     expect(Object.keys(again.changes), again.output).toEqual(["unchanged"]);
     expect((await stack.togather("status")).stdout).toContain("No drift");
 
+    // Somebody has tidied up: nothing held on to its image.
+    const { stdout: kept } = await execa("docker", ["image", "ls", "--format={{.Repository}}:{{.Tag}}", `--filter=reference=togather-kept:${stack.name}-*`]);
+    expect(kept.split("\n")).toHaveLength(2);
+    await execa("docker", ["image", "rm", `togather-server:${v2.commit}`, ...kept.split("\n")]);
     stack.set({ activeSlot: "green" });
     const load = startLoad(stack.ports.http);
     const flip = await stack.run("up");
@@ -210,6 +214,8 @@ describe("the slot that has served", () => {
     expect(report.lost).toEqual([]);
     expect(report.slots).toEqual(["blue", "green"]);
     expect([await state("blue"), await state("green")]).toEqual(["none", "running 0"]);
+    expect((await execa("docker", ["image", "inspect", `togather-server:${v2.commit}`])).exitCode).toBe(0);
+    expect(Object.keys((await stack.run("up")).changes)).toEqual(["unchanged"]);
   });
 
   it("is not removed when the release after it fails its gate, whatever Pulumi is told to go on with", async () => {

@@ -19,13 +19,30 @@ function changed(from: Graph, to: Graph): string[] {
 const databaseUrlOf = (graph: Graph, slot: string): string =>
   (graph.get(`${slot}-slot-container`).inputs["envs"] as string[]).find((env) => env.startsWith("DATABASE_URL="))?.slice("DATABASE_URL=".length) ?? "";
 
+describe("a slot without its container", () => {
+  const there = { database: "running", router: "running", blue: "running" } as const;
+  const foundOf = async (config: Record<string, unknown>, states: Parameters<typeof runProgram>[3]): Promise<unknown[]> => {
+    const graph = await runProgram(config, blueServes, undefined, states);
+    return ["blue", "green"].map((slot) => (graph.get(`${slot}-image-build`).inputs["environment"] as Record<string, string>)["TOGATHER_FOUND"] !== undefined);
+  };
+
+  it("has its image looked at again, which may be gone as well", async () => {
+    expect(await foundOf({ ...released, standby: "removed" }, there)).toEqual([false, true]);
+    expect(await foundOf(released, { ...there, green: "exited" })).toEqual([false, false]);
+  });
+
+  it("that is to have none is left alone", async () => {
+    expect(await foundOf({ ...released, standby: "removed", activeSlot: "blue" }, there)).toEqual([false, false]);
+  });
+});
+
 describe("a changed database password", () => {
   const rotated = { ...released, activeSlot: "blue", databasePassword: "canary-another-Vb3xN7qLw2Zk9TfR" };
 
   it("changes nothing while it is the one that the servers have", async () => {
     const before = await runProgram(released, blueServes);
     const urls = { blue: databaseUrlOf(before, "blue"), green: databaseUrlOf(before, "green") };
-    const after = await runProgram(released, blueServes, undefined, {}, urls);
+    const after = await runProgram(released, blueServes, undefined, undefined, urls);
     expect(changed(before, after)).toEqual([]);
     expect(after.get("database-app").options.ignoreChanges).toEqual([]);
   });
@@ -33,14 +50,14 @@ describe("a changed database password", () => {
   it("leaves the role of the slot that serves alone, and gives all else a second one with the same rights", async () => {
     const before = await runProgram(released, blueServes);
     const urls = { blue: databaseUrlOf(before, "blue"), green: databaseUrlOf(before, "green") };
-    const during = await runProgram(rotated, blueServes, undefined, {}, urls);
+    const during = await runProgram(rotated, blueServes, undefined, undefined, urls);
     expect(during.get("database-app").options.ignoreChanges).toEqual(["password"]);
     expect(during.get("database-app-2").inputs).toMatchObject({ name: "togather_app_2", login: true, roles: ["togather_app"] });
     expect(during.get("blue-slot-container").options.ignoreChanges).toContain("envs");
     expect(databaseUrlOf(during, "green")).toMatch(/^postgresql:\/\/togather_app_2:/);
     // Once that one serves, the old password ends.
     const greenServes: Serving = { slot: "green", release: releases.v2 };
-    const after = await runProgram({ ...rotated, activeSlot: "green" }, greenServes, undefined, {}, { blue: urls.blue, green: databaseUrlOf(during, "green") });
+    const after = await runProgram({ ...rotated, activeSlot: "green" }, greenServes, undefined, undefined, { blue: urls.blue, green: databaseUrlOf(during, "green") });
     expect(after.get("database-app").options.ignoreChanges).toEqual([]);
     expect(after.get("database-app").inputs["password"]).not.toEqual(before.get("database-app").inputs["password"]);
     expect(databaseUrlOf(after, "blue")).toBe(databaseUrlOf(after, "green"));

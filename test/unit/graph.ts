@@ -73,10 +73,10 @@ interface Monitor {
  * @param config the stack's config under `togather:`.
  * @param last what the Docker host says serves.
  * @param router what it says of the router; in agreement with `last` unless given.
- * @param states how its containers are.
+ * @param states how its containers are; all of them run, where something serves, unless given.
  * @param databaseUrls what the slots' servers were given.
  */
-export async function runProgram(config: Record<string, unknown>, last?: Serving, router?: HostNow["router"], states: HostNow["states"] = {}, databaseUrls: HostNow["databaseUrls"] = {}): Promise<Graph> {
+export async function runProgram(config: Record<string, unknown>, last?: Serving, router?: HostNow["router"], states: HostNow["states"] = last === undefined ? {} : { database: "running", router: "running", blue: "running", green: "running" }, databaseUrls: HostNow["databaseUrls"] = {}): Promise<Graph> {
   const now: HostNow = { serving: last, router: router ?? (last && { slot: last.slot, agrees: true, mark: `${last.slot} in nginx, ${last.slot} on disk since now` }), states, databaseUrls };
   vi.resetModules();
   vi.doMock(import("../../ops/client/serving-slot.ts"), async (original) => ({ ...(await original()), lookAtHost: () => Promise.resolve(now) }));
