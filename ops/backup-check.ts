@@ -5,7 +5,7 @@ import { execa } from "execa";
 import pg from "pg";
 import { connectionEnvironment, type Connection } from "./connection.ts";
 import type { StepContext } from "./context.ts";
-import { createDatabaseLike, dropDatabase, type DatabaseServer } from "./database-server.ts";
+import { createDatabaseLike, dropScratchDatabase, type DatabaseServer } from "./database-server.ts";
 import { knowsSettings, withoutNewerSettings, withoutSuperuserStatements } from "./dump-filter.ts";
 import { messageOf, StepError } from "./errors.ts";
 import { loadingPsql } from "./load-directory.ts";
@@ -89,7 +89,7 @@ async function lostSchema({ server, connection, deployment }: Subject, context: 
     await succeed(dumping, "pg_dump", signal);
     return undefined;
   } finally {
-    await dropDatabase(server, database).catch((error: unknown) => { context.log.warn(`rehearsal: ${database} is left behind, the next run drops it: ${messageOf(error)}`); });
+    await dropScratchDatabase(server, database).catch((error: unknown) => { context.log.warn(`rehearsal: ${database} is left behind, the next run drops it: ${messageOf(error)}`); });
   }
 }
 

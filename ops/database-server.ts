@@ -129,7 +129,33 @@ export async function createDatabaseLike({ client, connection, superuser }: Data
   await client.query(`REVOKE ALL ON DATABASE ${pg.escapeIdentifier(name)} FROM PUBLIC`);
 }
 
+/** Removes the subscriptions of a copy, which keep it from being dropped. What they would fetch from is not told. */
+async function dropSubscriptions({ connection }: DatabaseServer, database: string): Promise<void> {
+  const client = await connectTo({ ...connection, database }, applicationName);
+  try {
+    const { rows } = await client.query<{ name: string }>("SELECT subname AS name FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())");
+    for (const { name } of rows) {
+      const subscription = `SUBSCRIPTION ${pg.escapeIdentifier(name)}`;
+      for (const statement of [`ALTER ${subscription} DISABLE`, `ALTER ${subscription} SET (slot_name = NONE)`, `DROP ${subscription}`]) await client.query(statement);
+    }
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
 /** Drops a database together with whoever is connected to it. */
 export async function dropDatabase({ client }: DatabaseServer, name: string): Promise<void> {
   await client.query(`DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);
+}
+
+/** The same for a scratch copy, whatever it has come to hold. */
+export async function dropScratchDatabase(server: DatabaseServer, name: string): Promise<void> {
+  try {
+    await dropDatabase(server, name);
+  } catch (error) {
+    // 55006: in use, by what is not ended by force.
+    if (!(error instanceof pg.DatabaseError) || error.code !== "55006") throw error;
+    await dropSubscriptions(server, name);
+    await dropDatabase(server, name);
+  }
 }

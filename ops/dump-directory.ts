@@ -17,7 +17,7 @@ export async function dumpDirectory(directory: string, source: DumpSource, conte
   const { log, signal } = context;
   const roles = await dumpRoles(source, context);
   const started = performance.now();
-  const pgDump = execa("pg_dump", ["--format=directory", `--jobs=${availableParallelism()}`, "--compress=zstd:1", "--no-password", "--lock-wait-timeout=60s", `--snapshot=${source.snapshot}`, `--file=${directory}`], {
+  const pgDump = execa("pg_dump", ["--format=directory", "--no-subscriptions", `--jobs=${availableParallelism()}`, "--compress=zstd:1", "--no-password", "--lock-wait-timeout=60s", `--snapshot=${source.snapshot}`, `--file=${directory}`], {
     env: { PATH: context.env["PATH"], LANG: "C.UTF-8", ...source.environment },
     extendEnv: false,
     cancelSignal: signal,

@@ -62,7 +62,7 @@ export async function dump(file: string, { format, recipients }: { format: keyof
   const started = performance.now();
   const [program, ...args] = compressors[format](availableParallelism());
   const compressor = execa(program, args, { env: environment, extendEnv: false, cancelSignal, reject: false, buffer: { stdout: false }, stdin: "pipe" });
-  const pgDump = execa("pg_dump", ["--format=plain", "--no-password", "--lock-wait-timeout=60s", `--snapshot=${source.snapshot}`], { ...client, buffer: { stdout: false } });
+  const pgDump = execa("pg_dump", ["--format=plain", "--no-subscriptions", "--no-password", "--lock-wait-timeout=60s", `--snapshot=${source.snapshot}`], { ...client, buffer: { stdout: false } });
   const age = recipients.length === 0 ? undefined : execa("age", ["--encrypt", ...recipients.map((recipient) => `--recipient=${recipient}`)], { env: environment, extendEnv: false, cancelSignal, reject: false, buffer: { stdout: false }, stdin: "pipe" });
   const hash = createHash("sha256");
   let [plainBytes, bytes] = [rolesText.length, 0];

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import pg from "pg";
 import type { StepContext } from "./context.ts";
 import { differences, readContents, type Contents } from "./database-contents.ts";
-import { connectAsOwnerLooks, createDatabaseLike, dropDatabase, freeSpace, missingRight, type DatabaseServer } from "./database-server.ts";
+import { connectAsOwnerLooks, createDatabaseLike, dropScratchDatabase, freeSpace, missingRight, type DatabaseServer } from "./database-server.ts";
 import { messageOf, StepError } from "./errors.ts";
 import { loadDump } from "./load-dump.ts";
 import type { Manifest } from "./snapshots.ts";
@@ -32,8 +32,13 @@ export class NotAllowed extends StepError {}
 async function dropLeftovers(server: DatabaseServer, deployment: string, { log }: StepContext): Promise<void> {
   const { rows } = await server.client.query<{ name: string }>("SELECT datname AS name FROM pg_database WHERE starts_with(datname, $1) AND datname ~ '_[0-9a-f]{8}$'", [prefixOf(deployment)]);
   for (const { name } of rows) {
-    log.info(`restore: ${name} was left by a run that was killed, dropped`);
-    await dropDatabase(server, name);
+    try {
+      await dropScratchDatabase(server, name);
+      log.info(`restore: ${name} was left by a run that was killed, dropped`);
+    } catch (error) {
+      // No reason to do without a proof of today's snapshot.
+      log.warn(`restore: ${name} was left by a run that was killed, and can't be dropped: ${messageOf(error)}`, { hint: `as a superuser of the database: DROP DATABASE ${pg.escapeIdentifier(name)} WITH (FORCE);` });
+    }
   }
 }
 
@@ -81,7 +86,7 @@ async function load(server: DatabaseServer, database: string, manifest: Manifest
     // Of a live database that is gone, nobody knows it.
     const searchPath = server.searchPath ?? "public";
     context.log.warn(`restore: ${manifest.file} does not load by itself: ${messageOf(error)}. Loading it once more, with names looked up where servers do (${searchPath})`, { hint: searchPathHint });
-    await dropDatabase(server, database);
+    await dropScratchDatabase(server, database);
     await createDatabaseLike(server, server.live, database);
     await loadDump(path, manifest, { ...target, searchPath }, context).catch((again: unknown) => { throw deniedBy(messageOf(again), connection.user) ?? again; });
     return { needsSearchPath: true };
@@ -131,6 +136,6 @@ export async function withRestored<T>(server: DatabaseServer, { deployment, mani
     }
     return await use({ database, contents, needsSearchPath });
   } finally {
-    await dropDatabase(server, database).catch((error: unknown) => { context.log.warn(`restore: ${database} is left behind, the next run drops it: ${messageOf(error)}`); });
+    await dropScratchDatabase(server, database).catch((error: unknown) => { context.log.warn(`restore: ${database} is left behind, the next run drops it: ${messageOf(error)}`); });
   }
 }

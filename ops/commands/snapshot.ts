@@ -34,17 +34,20 @@ interface Facts {
   databaseBytes: number;
   /** Without indexes, as of the last ANALYZE: pg_table_size() would wait for whoever holds a lock. */
   tableBytes: number;
+  /** By name, comma-separated; null where there is none. */
+  subscriptions: string | null;
 }
 
 async function gatherFacts(client: pg.Client): Promise<Facts> {
-  const { rows } = await client.query<{ oid: number; version: string; bytes: string; tables: string }>(`
+  const { rows } = await client.query<{ oid: number; version: string; bytes: string; tables: string; subscriptions: string | null }>(`
     SELECT (SELECT oid FROM pg_database WHERE datname = current_database()) AS oid,
            current_setting('server_version') AS version,
            pg_database_size(current_database()) AS bytes,
+           (SELECT string_agg(subname, ', ' ORDER BY subname) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())) AS subscriptions,
            (SELECT coalesce(sum(greatest(relpages, 0)::bigint), 0) * current_setting('block_size')::int FROM pg_class WHERE relkind IN ('r', 't') AND oid >= 16384) AS tables`);
   const row = rows[0];
   if (row === undefined) throw new StepError("the database told nothing about itself");
-  return { databaseOid: row.oid, databaseVersion: row.version, databaseBytes: Number(row.bytes), tableBytes: Number(row.tables) };
+  return { databaseOid: row.oid, databaseVersion: row.version, databaseBytes: Number(row.bytes), tableBytes: Number(row.tables), subscriptions: row.subscriptions };
 }
 
 async function checkFreeSpace(directory: string, hostDirectory: string, facts: Facts): Promise<void> {
@@ -171,6 +174,8 @@ export async function run(request: Request, context: StepContext): Promise<StepR
       const { file, time } = await freeName(directory, request, signal);
       const partial = join(directory, `${file}.partial`);
       log.info(`snapshot: ${formatBytes(facts.databaseBytes)} database, before ${release.version}`);
+      // A copy of one would fetch, from the same slot, what the live database is to get; and a database with one can't be dropped.
+      if (facts.subscriptions !== null) log.warn(`snapshot: the subscription ${facts.subscriptions} (logical replication) is in no snapshot; after a restore it has to be made again`);
       let manifest: Manifest;
       try {
         const taken = await take(partial, request, await expectedBytes(directory, request, facts), { client, connection, context });

@@ -87,6 +87,28 @@ describe("verify", () => {
     expect(await databases()).toEqual(["live"]);
   });
 
+  it("leaves subscriptions out, and drops the copy of a database that has one", async () => {
+    await harness.sql("CREATE DATABASE subscribed OWNER owner");
+    await harness.sql("CREATE TABLE notes (t text); CREATE SUBSCRIPTION feed CONNECTION 'host=127.0.0.1 dbname=elsewhere' PUBLICATION p WITH (connect = false, slot_name = 'feed')", "subscribed");
+    const own = { DATABASE_URL: harness.url("subscribed"), DATABASE_ADMIN_URL: harness.url() };
+    try {
+      const taken = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release }, own);
+      expect(taken.stderr).toMatch(/WARN .*the subscription feed \(logical replication\) is in no snapshot/);
+      // As a run of an older version has left one.
+      const left = `togather_scratch_${harness.name}_0123abcd`;
+      await harness.sql(`CREATE DATABASE "${left}"`);
+      await harness.sql("CREATE SUBSCRIPTION feed CONNECTION 'host=127.0.0.1 dbname=elsewhere' PUBLICATION p WITH (connect = false, slot_name = 'feed')", left);
+      const { exitCode, stderr } = await harness.run("verify", { ...choice(basename(taken.result.file)), sha256: taken.result.sha256, required: true }, own);
+      expect(exitCode, stderr).toBe(0);
+      expect(stderr).toMatch(/_0123abcd was left by a run that was killed, dropped/);
+      expect(await databases()).toEqual(["live", "subscribed"]);
+    } finally {
+      await harness.sql("ALTER SUBSCRIPTION feed SET (slot_name = NONE)", "subscribed");
+      await harness.sql("DROP SUBSCRIPTION feed", "subscribed");
+      await harness.sql("DROP DATABASE subscribed");
+    }
+  });
+
   it("works as the owner where the extensions are allowed to it", async () => {
     await harness.sql("CREATE DATABASE plain OWNER owner; ");
     await harness.sql("CREATE EXTENSION pg_trgm; SET ROLE owner; CREATE TABLE notes (t text); INSERT INTO notes VALUES ('x'); CREATE TABLE none (t text)", "plain");
