@@ -7,6 +7,7 @@ import { project } from "../toolchain/setup.ts";
 import { adoptCommand } from "./commands/adopt.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { envCommand } from "./commands/env.ts";
+import { execCommand } from "./commands/exec.ts";
 import { historyCommand } from "./commands/history.ts";
 import { lintCommand } from "./commands/lint.ts";
 import { logsCommand } from "./commands/logs.ts";
@@ -43,6 +44,7 @@ export function togather(end: (code: number) => void, environment: NodeJS.Proces
   statusCommand(program);
   historyCommand(program);
   logsCommand(program);
+  execCommand(program, end);
   lintCommand(program, end);
   doctorCommand(program, end);
   unlockCommand(program, end);

@@ -4,9 +4,12 @@ import { outliveReaders } from "./closed-pipe.ts";
 import { showError, togather } from "./program.ts";
 
 outliveReaders();
+// What stands behind -- is another command's.
+const separator = process.argv.indexOf("--");
+const ownArguments = separator === -1 ? process.argv : process.argv.slice(0, separator);
 
 try {
   await togather((code) => { process.exitCode = code; }).parseAsync();
 } catch (error) {
-  process.exitCode = showError(error, process.argv.includes("--json"));
+  process.exitCode = showError(error, ownArguments.includes("--json"));
 }

@@ -1,6 +1,10 @@
-import type { Command } from "commander";
-import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
+import { InvalidArgumentError, Option, type Command } from "commander";
+import { slotNames, type SlotName } from "../../ops/contract.ts";
+import { createRedactor } from "../../ops/redact.ts";
+import { readContext, withCommonOptions, type CommonOptions, type ReadContext } from "../context.ts";
 import { Failure } from "../failure.ts";
+import { containerOf } from "../host/container.ts";
+import { showContainerLog } from "../host/container-log.ts";
 import { DockerHost, NotOnHost } from "../host/docker-host.ts";
 import { entriesOf } from "../host/entries.ts";
 import { look } from "../host/look.ts";
@@ -8,18 +12,49 @@ import { isSuccess, prettyLine } from "../host/log-line.ts";
 import { invocation } from "../output.ts";
 
 interface LogsOptions extends CommonOptions {
+  slot?: SlotName | "router";
   follow?: boolean;
+  tail?: number;
+}
+
+function checkedCount(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("expected a number of lines, such as 100");
+  return Number(text);
+}
+
+/** Aborted by Ctrl-C and its like: what is followed has no other end. */
+function untilStopped(): AbortSignal {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => { stop.abort(); });
+  return stop.signal;
+}
+
+/** What a container says itself. Its lines go where it wrote them, to stdout or stderr. */
+async function showPart(context: ReadContext, part: SlotName | "router", { follow = false, tail }: LogsOptions): Promise<void> {
+  const { name } = await containerOf(context, part);
+  // A server may say anything; what its log shows is sent to colleagues.
+  const redactor = createRedactor({});
+  const { host } = context.settings;
+  await showContainerLog({ host, container: name, tail, follow }, (line, stream) => { process[stream].write(`${redactor.text(line)}\n`); }, untilStopped());
 }
 
 export function logsCommand(program: Command): void {
   withCommonOptions(program.command("logs"))
-    .summary("the log of a deployment")
-    .description("Shows the log of a deployment, the last one unless another is named. The host keeps it as JSON lines; --json shows those.")
+    .summary("the log of a deployment; with --slot, of a server or the router")
+    .description("Shows the log of a deployment, the last one unless another is named. The host keeps it as JSON lines; --json shows those. With --slot, what that container says.")
     .argument("[id]", "of the deployment, or the beginning of it: see history")
+    .addOption(new Option("--slot <slot>", "the log of a server, or of the router, instead of a deployment's").choices([...slotNames, "router"]))
     .option("-f, --follow", "go on with what is added, until the deployment has succeeded or Ctrl-C")
+    .option("--tail <count>", "the last so many lines", checkedCount)
     .action(async (id: string | undefined, _options, command: Command) => {
       const options = command.optsWithGlobals<LogsOptions>();
-      const { file, settings, output } = await readContext(options);
+      const context = await readContext(options);
+      const { file, settings, output } = context;
+      if (options.slot !== undefined) {
+        if (id !== undefined) throw new Failure("config", `${JSON.stringify(id)} names a deployment, and --slot ${options.slot} a container: one of them`, `${invocation(`logs ${id} --stack ${file.stack}`)}, or the same without it`);
+        await showPart(context, options.slot, options);
+        return;
+      }
       const seeHistory = invocation(`history --stack ${file.stack}`);
       if (id !== undefined && !/^[\w-]+$/.test(id)) throw new Failure("config", `${JSON.stringify(id)} is no id of a deployment`, seeHistory);
       const entry = entriesOf(await look(settings)).find((one) => id === undefined || one.id.startsWith(id));
@@ -33,15 +68,14 @@ export function logsCommand(program: Command): void {
       try {
         if (options.follow !== true) {
           const text = await host.run(["cat", path], mounts);
-          text.split("\n").filter((line) => line !== "").forEach(show);
+          const lines = text.split("\n").filter((line) => line !== "");
+          lines.slice(Math.max(0, lines.length - (options.tail ?? lines.length))).forEach(show);
           return;
         }
-        const stop = new AbortController();
-        for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => { stop.abort(); });
         await host.follow(path, mounts, (line) => {
           show(line);
           return isSuccess(line) ? "enough" : undefined;
-        }, stop.signal);
+        }, untilStopped(), options.tail);
       } catch (error) {
         if (error instanceof NotOnHost || (error instanceof Error && /No such file/.test(error.message))) {
           throw new Failure("other", `the log of ${entry.id} is not on the Docker host, expected ${settings.logLocation}/${entry.id}.log`, "togather:deployment.logging.location may have been changed since");

@@ -139,11 +139,11 @@ export class DockerHost {
     return probeSchema.parse(JSON.parse(answer));
   }
 
-  /** Follows a file's lines until `onLine` has seen enough, or `signal` is aborted. The container ends with this process, `kill -9` included. */
-  async follow(path: string, mounts: Mounts, onLine: (line: string) => "enough" | undefined, signal: AbortSignal): Promise<void> {
+  /** Follows a file's lines, the last `tail` of those that are there, or all, until `onLine` has seen enough, or `signal` is aborted. The container ends with this process, `kill -9` included. */
+  async follow(path: string, mounts: Mounts, onLine: (line: string) => "enough" | undefined, signal: AbortSignal, tail?: number): Promise<void> {
     // `cat` waits for the end of stdin, which this process holds open.
-    const script = 'tail -n +1 -F "$0" 2>/dev/null & cat >/dev/null; kill $!';
-    const args = await this.#arguments(["sh", "-c", script, path], mounts, "none");
+    const script = 'tail -n "$1" -F "$0" 2>/dev/null & cat >/dev/null; kill $!';
+    const args = await this.#arguments(["sh", "-c", script, path, tail === undefined ? "+1" : String(tail)], mounts, "none");
     const child = execa("docker", args, { env: this.#env, extendEnv: false, reject: false, buffer: { stdout: false }, stdin: "pipe", detached: true });
     const stop = (): void => {
       child.stdin.end();

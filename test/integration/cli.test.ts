@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitCodes } from "../../cli/exit-codes.ts";
 import { lockFile } from "../../ops/client/host-lock.ts";
@@ -61,6 +62,30 @@ describe("togather", () => {
       drift: [],
     });
     expect((await stack.togather("logs")).stdout).toMatch(/SUCCESS +record/);
+  });
+
+  it("shows what a container says, and runs a command in the one that serves", async () => {
+    const server = await stack.togather("logs", "--slot", "blue", "--tail", "500");
+    expect(server, server.stderr).toMatchObject({ code: 0 });
+    expect(server.stdout + server.stderr).toMatch(/"slot":"blue"|listening|started/i);
+    const last = await stack.togather("logs", "--slot", "router", "--tail", "1");
+    expect((last.stdout + last.stderr).trim().split("\n")).toHaveLength(1);
+    expect((await stack.togather("logs", "--tail", "1")).stdout).toMatch(/^\S+ SUCCESS +record/);
+    const missing = await stack.togather("logs", "--slot", "green");
+    expect(missing).toMatchObject({ code: exitCodes.other.code, stderr: expect.stringMatching(/green has no container .*\n {2}→ .*release REF --no-switch/) as unknown });
+
+    const exec = (...args: string[]) => stack.togather("exec", "--stack", stack.name, ...args);
+    // The stack's name, which is added behind, is the command's own here: one that takes none refuses.
+    expect(await exec("--", "/server", "version")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^v1\.0\.0 \(commit/) as unknown });
+    expect((await exec("--", "/server", "no such thing")).code).toBe(2);
+    expect((await exec("--", "/nowhere")).code).toBeGreaterThanOrEqual(126);
+    const document = JSON.parse((await exec("--json", "--slot", "blue", "--", "/server", "version")).stdout) as unknown;
+    expect(document).toMatchObject({ slot: "blue", container: `togather-${stack.name}-blue`, exitCode: 0, stdout: expect.stringMatching(/^v1/) as unknown });
+    expect(await exec("--slot", "green", "--", "/server", "version")).toMatchObject({ code: exitCodes.other.code, stderr: expect.stringMatching(/green has no container/) as unknown });
+    await execa("docker", ["stop", `togather-${stack.name}-blue`]);
+    expect(await exec("--", "/server", "version")).toMatchObject({ code: exitCodes.other.code, stderr: expect.stringMatching(/blue is exited: a command needs a container that runs/) as unknown });
+    expect((await stack.togather("logs", "--slot", "blue", "--tail", "5")).code).toBe(0);
+    await execa("docker", ["start", `togather-${stack.name}-blue`]);
   });
 
   it("is told at once when somebody else deploys", async () => {

@@ -106,8 +106,17 @@ describe("arguments", () => {
     expect(own.error).toMatchObject({ code: "commander.version", exitCode: 0 });
     expect(showError(own.error, false)).toBe(0);
   });
+  it("of a command to run are its own, whatever they look like", () => {
+    for (const args of [["exec", "--slot", "green", "--", "ls", "--json", "--slot", "x"], ["--stack", "a", "exec", "--slot", "green", "ls", "--json", "--slot", "x"]]) {
+      const one = togather(() => undefined);
+      let seen: unknown;
+      one.commands.find((command) => command.name() === "exec")?.action((words, _options, command: Command) => { seen = { words: words as unknown, ...command.optsWithGlobals() }; });
+      one.parse(args, { from: "user" });
+      expect(seen, args.join(" ")).toEqual({ words: ["ls", "--json", "--slot", "x"], slot: "green", ...(args[0] === "--stack" ? { stack: "a" } : {}) });
+    }
+  });
   it("that are wrong end with 2 and a suggestion", async () => {
-    for (const args of [["relase"], ["release", "--dryrun"], ["history", "--limit", "0"], ["release", "a", "b"], ["rollback", "--to"]]) {
+    for (const args of [["relase"], ["release", "--dryrun"], ["history", "--limit", "0"], ["release", "a", "b"], ["rollback", "--to"], ["exec"], ["exec", "--slot", "router", "--", "ls"], ["logs", "--slot", "red"], ["logs", "--tail", "few"]]) {
       const { error, stderr } = await parse(...args);
       expect(error, args.join(" ")).toBeDefined();
       expect(showError(error, false)).toBe(2);
