@@ -84,6 +84,12 @@ export function parseHealth(body: string): Health | undefined {
   };
 }
 
+/** Its checks that fail, in words: at the gate, behind the router and on a copy alike. */
+export function failingChecks(health: Health): string[] {
+  const known = (["database", "migrations", "jobs"] as const).flatMap((name) => (health[name]?.status === "fail" ? [`${name}: ${health[name].detail}`] : []));
+  return [...known, ...health.others];
+}
+
 /** Whether the server that answers is the release that was deployed. */
 export function isRelease(health: Pick<Health, "version" | "gitCommit">, release: Release): boolean {
   const short = shortCommit(release.commit);

@@ -9,7 +9,7 @@ function sample(requests: number, errors = 0, slow: [bucket: number, count: numb
   const buckets = [...bounds, Infinity].map(() => 0);
   buckets[1] = requests - slow[1];
   buckets[slow[0]] = (buckets[slow[0]] ?? 0) + slow[1];
-  return { requests, errors, buckets, bounds };
+  return { requests, errors, refused: 0, buckets, bounds };
 }
 
 describe("a release, judged by the router's counters", () => {
@@ -41,6 +41,17 @@ describe("a release, judged by the router's counters", () => {
     // With many requests it is their share.
     expect(expectedErrors({ requests: 1_000_000, errors: 50_000 })).toBeCloseTo(0.05, 2);
     expect(expectedErrors({ requests: 30, errors: 30 })).toBeLessThan(1);
+  });
+
+  it("fails when it refuses clients that the one before let in, with more room where they are not the same clients", () => {
+    const refusing = (requests: number, refused: number): Sample => ({ ...sample(requests), refused });
+    expect(judge(refusing(200, 60), refusing(200, 2))).toBe("60 of 200 requests were refused with 401, 403 or 429 (30 %, where 1.0 % of 200 were before and up to 7.3 % would pass)");
+    expect(judge(refusing(200, 200), refusing(0, 0))).toMatch(/200 of 200 requests were refused/);
+    expect(judge(refusing(200, 60), refusing(200, 60))).toBeUndefined();
+    expect(judge(refusing(1000, 60), refusing(10_000, 20))).toBeUndefined();
+    // One client that tries passwords.
+    expect(judge(refusing(200, 60), refusing(200, 2), false)).toBeUndefined();
+    expect(judge(refusing(200, 120), refusing(200, 2), false)).toMatch(/120 of 200 requests were refused/);
   });
 
   it("computes a beta distribution's shares", () => {
@@ -88,17 +99,25 @@ describe("a release, judged by the router's counters", () => {
 });
 
 describe("what the router counted", () => {
-  const counters = (ok: number, errors: number) => ({ requests: { "2xx": ok, "5xx": errors, "1xx": 0 }, buckets: [ok, errors], seconds: 1 });
+  const counters = (ok: number, errors: number) => ({ requests: { "2xx": ok, "5xx": errors, "1xx": 0 }, buckets: [ok, errors], seconds: 1, abandoned: 0, refused: 0, hanging: 0 });
 
   it("in some time is the difference of two readings, or all of it after a restart", () => {
-    expect(between(counters(10, 1), counters(25, 4), [1])).toEqual({ requests: 18, errors: 3, buckets: [15, 3], bounds: [1] });
-    expect(between(counters(10, 1), counters(2, 0), [1])).toEqual({ requests: 2, errors: 0, buckets: [2, 0], bounds: [1] });
+    expect(between(counters(10, 1), counters(25, 4), [1])).toEqual({ requests: 18, errors: 3, refused: 0, buckets: [15, 3], bounds: [1] });
+    expect(between(counters(10, 1), counters(2, 0), [1])).toEqual({ requests: 2, errors: 0, refused: 0, buckets: [2, 0], bounds: [1] });
     expect(between(undefined, counters(2, 0), [1]).requests).toBe(2);
+  });
+
+  it("counts what clients gave up, and what hangs, as failed: once", () => {
+    const start = { ...counters(10, 0), abandoned: 1, hanging: 2 };
+    // Two of three that hung were given up meanwhile (499 is a 4xx), one more hangs.
+    const later = { ...counters(20, 0), requests: { "2xx": 20, "4xx": 2, "5xx": 0 }, abandoned: 3, hanging: 1 };
+    expect(between(start, later, [1])).toMatchObject({ requests: 13, errors: 3 });
+    expect(between(undefined, later, [1])).toMatchObject({ requests: 23, errors: 4 });
   });
 
   it("in two times is the sum", () => {
     const one = between(undefined, counters(2, 1), [1]);
     expect(together(undefined, one)).toEqual(one);
-    expect(together(one, one)).toEqual({ requests: 6, errors: 2, buckets: [4, 2], bounds: [1] });
+    expect(together(one, one)).toEqual({ requests: 6, errors: 2, refused: 0, buckets: [4, 2], bounds: [1] });
   });
 });

@@ -12,6 +12,10 @@ const usual = { requests: 20, errors: 0.2 };
 const sureOfBefore = 0.95;
 /** So much more than before is no failure, however sure it is. */
 const toleratedErrors = 0.01;
+/** The same for refusals, beside a release that gets requests of the same clients at the same time. */
+const toleratedRefusals = 0.05;
+/** And compared with another time: one client may bring many. */
+const toleratedLater = 0.25;
 /** So many times as many slow answers as before are a failure; of a release before, at least 5 % are slow by definition. */
 const slowTimes = 3;
 const slowShare = 0.05;
@@ -89,15 +93,25 @@ const percent = (share: number): string => `${(share * 100).toFixed(share > 0 &&
 /**
  * What is wrong with a release, in words; undefined when nothing is, or too little is known.
  * @param now the new release's requests, @param before those of the one that it is to replace.
+ * @param sameTime whether both had their requests at the same time, of the same clients.
  */
-export function judge(now: Sample, before: Sample): string | undefined {
+export function judge(now: Sample, before: Sample, sameTime = true): string | undefined {
   if (now.requests < minimumRequests) return undefined;
   const expected = expectedErrors(before) + toleratedErrors;
   if (sureErrors(now) > expected) {
     const earlier = before.requests === 0 ? "none are known from before" : `${percent(before.errors / before.requests)} of ${before.requests} failed before`;
     return `${now.errors} of ${now.requests} requests failed (${percent(now.errors / now.requests)}, where ${earlier} and up to ${percent(expected)} would pass)`;
   }
-  return slowness(now, before);
+  return refusals(now, before, sameTime) ?? slowness(now, before);
+}
+
+/** Clients that may not, or not so often, where they might before: judged as errors are, with more room. */
+function refusals(now: Sample, before: Sample, sameTime: boolean): string | undefined {
+  const [share, earlier] = [now, before].map(({ requests, refused }) => ({ requests, errors: refused })) as [Errors, Errors];
+  const expected = expectedErrors(earlier) + (sameTime ? toleratedRefusals : toleratedLater);
+  if (sureErrors(share) <= expected) return undefined;
+  const usual = before.requests === 0 ? "none are known from before" : `${percent(before.refused / before.requests)} of ${before.requests} were before`;
+  return `${now.refused} of ${now.requests} requests were refused with 401, 403 or 429 (${percent(now.refused / now.requests)}, where ${usual} and up to ${percent(expected)} would pass)`;
 }
 
 /** Slow is what takes longer than twice as long as 95 % of the answers did before, rounded up to a bucket's bound. */

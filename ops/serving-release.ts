@@ -8,7 +8,6 @@ import * as z from "zod";
 import type { CommandContext } from "./context.ts";
 import { releaseSchema, type StepRequest } from "./contract.ts";
 import { messageOf, StepError } from "./errors.ts";
-import { parseHealth } from "./health.ts";
 import { ask } from "./http.ts";
 import { healthProblem } from "./through-router.ts";
 
@@ -46,10 +45,7 @@ async function problemOf(base: string, release: z.infer<typeof releaseSchema>, {
   try {
     const health = await ask(new URL(healthPath, base), { signal });
     const problem = healthProblem(health, release);
-    const found = parseHealth(health.body);
-    const failing = found === undefined ? [] : (["database", "migrations", "jobs"] as const).flatMap((name) => (found[name]?.status === "fail" ? [`${name}: ${found[name].detail}`] : []));
-    if (problem !== undefined) return failing.length === 0 ? problem : `${problem} (${failing.join("; ")})`;
-    if (found?.status === "unhealthy") return `it is unhealthy (${[...failing, ...found.others].join("; ")})`;
+    if (problem !== undefined) return problem;
     for (const { path, status } of checks) {
       const answer = await ask(new URL(path, base), { signal });
       if (answer.status !== status) return `${path} answers ${answer.status}, expected ${status}`;

@@ -4,7 +4,7 @@ import { Agent as HttpsAgent } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Release, SlotName } from "./contract.ts";
 import { messageOf } from "./errors.ts";
-import { isRelease, parseHealth } from "./health.ts";
+import { failingChecks, isRelease, parseHealth } from "./health.ts";
 import { ask, type Answer, type AskOptions } from "./http.ts";
 
 /** Rounds of confirming: a single lost answer does not undo a release. */
@@ -54,8 +54,11 @@ export async function askThroughRouter(url: URL, options: AskOptions = {}): Prom
 
 /** What is wrong with an answer of the health endpoint; undefined when nothing is. */
 export function healthProblem({ status, body }: Answer, release: Release): string | undefined {
-  if (status < 200 || status > 299) return `its health endpoint answers ${status}`;
   const health = parseHealth(body);
+  const failing = health === undefined ? [] : failingChecks(health);
+  const why = failing.length === 0 ? "" : ` (${failing.join("; ")})`;
+  if (status < 200 || status > 299) return `its health endpoint answers ${status}${why}`;
+  if (health?.status === "unhealthy") return `it says that it is unhealthy${why}`;
   if (health === undefined) return `its health endpoint answers ${status}, but not with a known health document`;
   if (isRelease(health, release)) return undefined;
   return `it is ${health.version}${health.gitCommit === undefined ? "" : ` (${health.gitCommit})`}, not ${release.version} (${release.commit})`;

@@ -50,7 +50,7 @@ export async function watchRelease(watch: Watch): Promise<{ now: Sample; other: 
     signal.throwIfAborted();
     const now = between(start[slot], counters[slot], counters.bounds);
     const meanwhile = between(start[other], counters[other], counters.bounds);
-    const verdict = judge(now, watch.before ?? meanwhile);
+    const verdict = judge(now, watch.before ?? meanwhile, watch.before === undefined);
     if (verdict !== undefined) throw new Error(verdict);
     unwell = problem === undefined ? 0 : unwell + 1;
     if (problem !== undefined && unwell === unwellLooks) throw new Error(problem);

@@ -13,6 +13,10 @@ const longestPreview = 7 * 24 * 3600;
 const previewCookies = "togather_preview";
 /** Upper bounds of the histogram's buckets, in seconds; one more has no bound. */
 const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+/** Seconds: requests that wait for an answer are counted by when they began, in steps of this. */
+const waitStep = 5;
+/** So many steps are told apart: more than a server may be silent (proxy_read_timeout), and few enough for the zone's memory. */
+const waitSteps = 64;
 const classes = ["2xx", "3xx", "4xx", "5xx", "1xx"];
 
 /** What the state file says, into memory where nothing is yet; the slot of the file. */
@@ -107,8 +111,42 @@ function chooseSlot(r) {
 /** The slot of a request, which is open from here until `count`. */
 function slot(r) {
   const name = chooseSlot(r);
-  ngx.shared.counters.incr(`${name || "none"} open`, 1, 0);
+  const counters = ngx.shared.counters;
+  counters.incr(`${name || "none"} open`, 1, 0);
+  if (names.includes(name) && !r.variables.togather_preview) {
+    const now = Math.floor(Date.now() / 1000 / waitStep);
+    const step = now % waitSteps;
+    // What an earlier round has left there is over, or was a worker's that was killed.
+    if (counters.get(`${name} step`) !== now) {
+      counters.set(`${name} step`, now);
+      counters.set(`${name} waiting ${step}`, 0);
+    }
+    r.variables.togather_waiting = String(step);
+    counters.incr(`${name} waiting ${step}`, 1, 0);
+  }
   return name;
+}
+
+/** A request has its answer, or will have none. */
+function endWaiting(r, name) {
+  const step = r.variables.togather_waiting;
+  if (!step) return;
+  r.variables.togather_waiting = "";
+  ngx.shared.counters.incr(`${name} waiting ${step}`, -1, 0);
+}
+
+/** Called with the headers of a slot's answer. */
+function answered(r) {
+  endWaiting(r, r.variables.togather_slot);
+}
+
+/** Requests of a slot that have waited for their answer for at least a step. */
+function hanging(name) {
+  const now = Math.floor(Date.now() / 1000 / waitStep);
+  let sum = 0;
+  // Those of this step and the one before may have begun just now.
+  for (let age = 2; age < waitSteps; age++) sum += Math.max(0, counter(`${name} waiting ${(now - age + waitSteps) % waitSteps}`));
+  return sum;
 }
 
 /** The version of the release in a request's slot, as the switch told it. */
@@ -122,9 +160,13 @@ function count(r) {
   let name = variables.togather_slot || "none";
   const counters = ngx.shared.counters;
   counters.incr(`${name} open`, -1, 0);
+  endWaiting(r, name);
   // Not the public's: it says nothing about how the slot serves.
   if (variables.togather_preview && name !== "refused") name = `preview ${name}`;
   counters.incr(`${name} ${variables.status.charAt(0)}xx`, 1, 0);
+  // Given up by the client, before the slot said anything.
+  if (variables.status === "499" && !(Number(variables.upstream_header_time) >= 0)) counters.incr(`${name} abandoned`, 1, 0);
+  if (["401", "403", "429"].includes(variables.status)) counters.incr(`${name} refused`, 1, 0);
   // Until the first byte of the server's answer: that of a stream or WebSocket doesn't count its whole life.
   const seconds = Number(variables.upstream_header_time);
   if (seconds >= 0) {
@@ -148,7 +190,7 @@ function countersOf(name) {
   });
   const buckets = [];
   for (let i = 0; i <= bounds.length; i++) buckets.push(counter(`${name} ${i}`));
-  return { requests, buckets, seconds: counter(`${name} seconds`), open: counter(`${name} open`) };
+  return { requests, buckets, seconds: counter(`${name} seconds`), open: counter(`${name} open`), abandoned: counter(`${name} abandoned`), refused: counter(`${name} refused`), hanging: hanging(name) };
 }
 
 function answer(r, status, body) {
@@ -271,7 +313,7 @@ function enterPreview(r) {
   r.return(302, "/");
 }
 
-/** GET /counters: {"blue": {"requests": {"2xx": 1, ...}, "buckets": [...], "seconds": ..., "open": 0}, "green": ..., "bounds": [...]}. */
+/** GET /counters: {"blue": {"requests": {"2xx": 1, ...}, "buckets": [...], "seconds": ..., "open": 0, "abandoned": 0, "refused": 0, "hanging": 0}, "green": ..., "bounds": [...]}. */
 function counters(r) {
   answer(r, 200, { blue: countersOf("blue"), green: countersOf("green"), bounds });
 }
@@ -325,4 +367,4 @@ function metrics(r) {
   r.return(200, lines.join("\n") + "\n");
 }
 
-export default { slot, version, count, control, controlCanary, controlPreview, enterPreview, otherCookies, counters, metrics };
+export default { slot, answered, version, count, control, controlCanary, controlPreview, enterPreview, otherCookies, counters, metrics };

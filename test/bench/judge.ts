@@ -34,8 +34,8 @@ function randomNumbers(seed: number): () => number {
 
 /** Seconds until the release is sent back; undefined when it never is. */
 function sentBackAfter(random: () => number, rate: number, quality: { before: number; now: number }): number | undefined {
-  const now: Sample = { requests: 0, errors: 0, buckets: [0, 0, 0, 0], bounds };
-  const before: Sample = { requests: 0, errors: 0, buckets: [0, 0, 0, 0], bounds };
+  const now: Sample = { requests: 0, errors: 0, refused: 0, buckets: [0, 0, 0, 0], bounds };
+  const before: Sample = { requests: 0, errors: 0, refused: 0, buckets: [0, 0, 0, 0], bounds };
   for (let second = 1; second <= watched; second++) {
     const expected = rate / 60;
     const requests = Math.floor(expected) + (random() < expected % 1 ? 1 : 0);

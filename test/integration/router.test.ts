@@ -38,17 +38,22 @@ const upstreamProgram = `
   const seen = [];
   const { SLOT } = process.env;
   let { HEALTH } = process.env;
-  let failing = 0;
+  let [failing, hanging, refusing] = [0, 0, 0];
   const server = createServer({ keepAliveTimeout: 120_000 }, (request, response) => {
     response.setHeader("X-Togather-Slot", "claimed by the server");
     if (request.url === "/health") return response.end(HEALTH);
     if (request.url.startsWith("/trouble?")) {
       const wanted = new URL(request.url, "http://slot").searchParams;
       if (wanted.has("failing")) failing = Number(wanted.get("failing"));
+      if (wanted.has("hanging")) hanging = Number(wanted.get("hanging"));
+      if (wanted.has("refusing")) refusing = Number(wanted.get("refusing"));
+      if (wanted.has("status")) HEALTH = JSON.stringify({ ...JSON.parse(HEALTH), status: wanted.get("status") });
       if (wanted.has("exit")) setTimeout(() => process.exit(1), Number(wanted.get("exit")));
       if (wanted.has("version")) HEALTH = JSON.stringify({ ...JSON.parse(HEALTH), version: wanted.get("version") });
       return response.end();
     }
+    if (request.url === "/page" && Math.random() < hanging) return;
+    if (request.url === "/page" && Math.random() < refusing) return response.writeHead(429).end();
     if (request.url === "/page") return response.writeHead(Math.random() < failing ? 500 : 200).end(SLOT);
     if (request.url === "/seen") return response.end(JSON.stringify(seen));
     if (request.url === "/headers") return response.end(JSON.stringify({ slot: SLOT, ...request.headers }));
@@ -221,12 +226,12 @@ async function trouble(slot: SlotName, what: string): Promise<void> {
   await docker("exec", `${prefix}-${slot}`, "node", "-e", `fetch("http://127.0.0.1:8080/trouble?${what}")`);
 }
 
-/** Clients that GET a page over keep-alive connections, about 400 times a second in all. */
-function startAsking(): () => Promise<Record<string, { ok: number; failed: number }>> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 4 });
+/** Clients that GET a page over keep-alive connections, about 100 times a second each. */
+function startAsking(clients = 4): () => Promise<Record<string, { ok: number; failed: number }>> {
+  const agent = new Agent({ keepAlive: true, maxSockets: clients });
   const bySlot: Record<string, { ok: number; failed: number }> = {};
   let running = true;
-  const loops = Array.from({ length: 4 }, async () => {
+  const loops = Array.from({ length: clients }, async () => {
     while (running) {
       const { status, headers } = await ask("/page", { agent }).catch((): Pick<Answer, "status" | "headers"> => ({ status: 0, headers: {} }));
       const slot = (bySlot[String(headers["x-togather-slot"])] ??= { ok: 0, failed: 0 });
@@ -663,6 +668,19 @@ describe("a new release on trial", () => {
     const started = performance.now();
     expect(await switchTo("green", { rollout: { steps: [5, 100], intervalMs: 60_000, bakeMs: 60_000, sticky: false } })).toMatchObject({ to: "green" });
     expect(performance.now() - started).toBeLessThan(30_000);
+  });
+
+  it.each([
+    ["hangs", "hanging=0.3", /: \d+ of \d+ requests failed/, 30],
+    ["refuses clients that the one before lets in", "refusing=0.3", /: \d+ of \d+ requests were refused with 401, 403 or 429/, 4],
+    ["says that it is unhealthy, with status 200", "status=unhealthy", /: it says that it is unhealthy/, 1],
+  ])("is sent back when it %s", async (_, what, words, clients) => {
+    await trouble("blue", what);
+    const stop = startAsking(clients);
+    const verdict = await trial({ steps: [50, 100], intervalMs: 25_000 }).then(() => "kept", (error: unknown) => String(error));
+    await stop();
+    expect(verdict).toMatch(words);
+    await expectGreen();
   });
 
   it("is told by the router in Prometheus' format, and by slot and version in its log", async () => {
