@@ -11,6 +11,11 @@ export interface Problem {
   fix?: string;
 }
 
+/** The commands of a fix, for this stack: without its name they would change the one that happens to be selected. */
+export function forStack(fix: string, stack: string): string {
+  return fix.replaceAll(/\bpulumi config (set|rm) (?!--stack)/g, `pulumi config $1 --stack ${stack} `);
+}
+
 /** All that is wrong with the settings, at once, so that nobody has to find them one by one. Shown without a stack trace. */
 export class SettingsError extends Error {
   readonly problems: readonly Problem[];

@@ -1,5 +1,6 @@
 import { loadSettings, type Settings, type SettingsSources } from "./load.ts";
-import { allConfig, log } from "./pulumi-runtime.ts";
+import { forStack } from "./problems.ts";
+import { allConfig, getStack, log } from "./pulumi-runtime.ts";
 import { orRunError } from "./run-error.ts";
 
 /** The running stack's config under `togather:`, without the prefix. */
@@ -25,6 +26,6 @@ function encryptedKeys(): SettingsSources["encryptedKeys"] {
  */
 export function readSettings(): Settings {
   const settings = orRunError(() => loadSettings({ config: stackConfig(), encryptedKeys: encryptedKeys(), environment: process.env, projectDirectory: process.cwd() }));
-  for (const warning of settings.warnings) void log.warn(warning);
+  for (const warning of settings.warnings) void log.warn(forStack(warning, getStack()));
   return settings;
 }

@@ -1,11 +1,12 @@
 import { StepError } from "../ops/errors.ts";
-import { SettingsError } from "./problems.ts";
-import { RunError } from "./pulumi-runtime.ts";
+import { forStack, SettingsError } from "./problems.ts";
+import { getStack, RunError } from "./pulumi-runtime.ts";
 
 /** What an operator can mend, as the error that Pulumi shows without a stack trace; anything else as it is. */
 export function toRunError(error: unknown): unknown {
-  if (error instanceof SettingsError) return new RunError(error.message);
-  if (error instanceof StepError) return new RunError(error.hint === undefined ? error.message : `${error.message}\n  → ${error.hint}`);
+  const said = (text: string): RunError => new RunError(forStack(text, getStack()));
+  if (error instanceof SettingsError) return said(error.message);
+  if (error instanceof StepError) return said(error.hint === undefined ? error.message : `${error.message}\n  → ${error.hint}`);
   return error;
 }
 

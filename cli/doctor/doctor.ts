@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { forStack } from "../../config/problems.ts";
 import type { DeployContext } from "../context.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { columns, type Output } from "../output.ts";
@@ -29,7 +30,7 @@ export async function examine({ file, settings, pulumi }: Pick<DeployContext, "f
     guarded("source", () => sourceFindings(settings, project)),
     guarded("database", async () => databaseFindings(settings, (await asked).settings)),
   ]);
-  return groups.flat();
+  return groups.flat().map((finding) => (finding.fix === undefined ? finding : { ...finding, fix: forStack(finding.fix, pulumi.name) }));
 }
 
 const marks = { ok: ["green", "ok"], warn: ["yellow", "WARN"], fail: ["red", "FAIL"] } as const;

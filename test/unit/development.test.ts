@@ -56,7 +56,7 @@ describe("the development environment", () => {
   it("refuses what it has no use for, before anything changes", async () => {
     const wrong = { ...development, slots: firstDeployment["slots"], host: "ssh://deploy@example.org", source: { module: "nowhere" } };
     const refused = runProgram(wrong);
-    await expect(refused).rejects.toThrow(/togather:slots: blue holds a release, but development has no slots[\s\S]*fix: pulumi config rm togather:slots/);
+    await expect(refused).rejects.toThrow(/togather:slots: blue holds a release, but development has no slots[\s\S]*fix: pulumi config rm --stack \S+ togather:slots/);
     await expect(refused).rejects.toThrow(/togather:host: ssh:\/\/deploy@example\.org is another machine, where the working tree/);
     await expect(refused).rejects.toThrow(/togather:source\.module: nowhere is not in this project/);
   });

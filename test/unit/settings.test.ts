@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { loadSettings, type Settings } from "../../config/load.ts";
-import { SettingsError } from "../../config/problems.ts";
+import { forStack, SettingsError } from "../../config/problems.ts";
 import { rolloutOf } from "../../config/rollout.ts";
 import { certificatePair } from "./certificate-pair.ts";
 
@@ -41,6 +41,15 @@ function problems(config: Record<string, unknown>, environment: NodeJS.ProcessEn
 const staging = { environment: "staging", slots: { blue: { version: "v1.0.0", commit } } };
 /** It has no slots. Its source is in the project's directory. */
 const inDevelopment = { environment: "development", source: { module: ".", migrations: "." } };
+
+describe("a fix", () => {
+  it("names the stack in each of its commands, once", () => {
+    expect(forStack('pulumi config set --secret togather:jwtSecret "x"; or pulumi config rm togather:tls', "production")).toBe(
+      'pulumi config set --stack production --secret togather:jwtSecret "x"; or pulumi config rm --stack production togather:tls',
+    );
+    expect(forStack(forStack("pulumi config set togather:force true", "acme/togather/production"), "other")).toBe("pulumi config set --stack acme/togather/production togather:force true");
+  });
+});
 
 describe("defaults", () => {
   it("are the reference's", () => {
