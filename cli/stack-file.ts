@@ -186,7 +186,7 @@ export class StackFile {
   }
 
   /** For this run only: call it on a file that is saved as a copy. */
-  override(key: "force" | "skipMigrations", value: boolean): void {
+  override(key: "force" | "skipMigrations" | "releaseAgain", value: boolean | string): void {
     this.#document.setIn(["config", `${prefix}${key}`], value);
   }
 

@@ -17,7 +17,7 @@ import { Rehearsal } from "./rehearsal.ts";
 import { plainRelease, plainReleases } from "./releases.ts";
 import { Router } from "./router.ts";
 import { serverSecrets } from "./server-secrets.ts";
-import { refuseChangeInPlace, routerToMove, staysInPlace, whatIsDown, whatIsMissing } from "./serving.ts";
+import { refuseChangeInPlace, refuseSentBack, routerToMove, staysInPlace, whatIsDown, whatIsMissing } from "./serving.ts";
 import { Slot } from "./slot.ts";
 import { Snapshot } from "./snapshot.ts";
 import { SnapshotCopy } from "./snapshot-copy.ts";
@@ -85,8 +85,11 @@ async function planDatabaseRole({ database, name, host }: Settings, { serving, s
  */
 export async function blueGreen(settings: Settings, interrupted: Interrupted, now: Promise<HostNow>): Promise<BlueGreenOutputs> {
   const { activeSlot, addresses, deployment, name, rules, slots, source, tls } = settings;
-  const asked = now.then(({ serving }) => {
-    orRunError(() => { refuseChangeInPlace(settings, serving); });
+  const asked = now.then(({ serving, router }) => {
+    orRunError(() => {
+      refuseChangeInPlace(settings, serving);
+      refuseSentBack(settings, { serving, router });
+    });
     return serving;
   });
   // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.

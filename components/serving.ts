@@ -3,6 +3,7 @@ import { SettingsError } from "../config/problems.ts";
 import type { Settings } from "../config/load.ts";
 import { toRunError } from "../config/run-error.ts";
 import { lookAtHost, type HostNow, type Serving } from "../ops/client/serving-slot.ts";
+import { isAgain, isSameCommit, sentBackAs } from "../ops/sent-back.ts";
 import type { Stopped } from "../ops/client/start-stopped.ts";
 import { stoppedAmong } from "../ops/client/start-stopped.ts";
 import { plainRelease } from "./releases.ts";
@@ -37,6 +38,29 @@ export function refuseChangeInPlace(settings: Settings, serving: Serving | undef
       where: `togather:slots.${serving.slot}`,
       what: `${serving.slot} serves ${version} (${commit.slice(0, 12)}) and can't be changed to ${wanted === undefined ? "nothing" : `${wanted.version} (${wanted.commit.slice(0, 12)})`} in place`,
       fix: `leave ${serving.slot} as it was, put the release into togather:slots.${idle} and set togather:activeSlot ${idle}; or ${force}`,
+    },
+  ]);
+}
+
+/**
+ * Refuses to move traffic to a release from which this host has sent it back, until somebody asks for it again on purpose: a
+ * checkout that still names it (in CI the stack file that was put right is gone with the runner) is no such wish.
+ * @throws {SettingsError} unless `togather:releaseAgain` names it.
+ */
+export function refuseSentBack({ slots, activeSlot, releaseAgain }: Pick<Settings, "slots" | "activeSlot" | "releaseAgain">, { serving, router }: Pick<HostNow, "serving" | "router">): void {
+  const wanted = slots[activeSlot];
+  if (wanted === undefined || router?.slot === undefined || router.slot === activeSlot) return;
+  const { version, commit } = plainRelease(wanted);
+  const sentBack = sentBackAs(router.sentBack, { version, commit });
+  // What has kept all traffic in its slot is gone back to, whatever became of the same release in the other one.
+  const kept = serving?.served?.[activeSlot];
+  if (sentBack === undefined || isAgain(releaseAgain, commit) || (kept !== undefined && isSameCommit(kept, { commit }))) return;
+  const short = commit.startsWith("sha256:") ? commit.slice(0, 19) : commit.slice(0, 12);
+  throw new SettingsError([
+    {
+      where: `togather:slots.${activeSlot}`,
+      what: `${version} (${short}) was released on this host before, and all traffic was sent back from it at ${sentBack.at}${sentBack.why === "" ? "" : `: ${sentBack.why}`}. It is not released again by itself; ${router.slot} serves`,
+      fix: `put a mended release into togather:slots.${activeSlot}; or set togather:activeSlot ${router.slot}; or, to release this one again on purpose, togather release ${short} --again, or pulumi config set togather:releaseAgain ${short}`,
     },
   ]);
 }

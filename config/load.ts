@@ -89,7 +89,8 @@ export interface SettingsSources {
 
 /** Pulumi hands over every config value as text: numbers, booleans, objects and lists are told by their JSON. */
 function decode(key: string, text: string): unknown {
-  if ((secretKeys as readonly string[]).includes(key)) return text;
+  // A commit may look like a number: 1234567, 12345e7.
+  if (key === "releaseAgain" || (secretKeys as readonly string[]).includes(key)) return text;
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === "string" ? text : value;

@@ -170,6 +170,11 @@ export const stackSettingsSchema = z.strictObject({
   skipMigrations: z.boolean().default(false),
   /** Allow a change to the slot that serves, which interrupts traffic, and a deployment beside another that holds the lock. */
   force: z.boolean().default(false),
+  /** Commit (or digest), at least its first seven digits, of a release that this host has sent back and that is to be released again all the same. */
+  releaseAgain: z
+    .string()
+    .regex(/^(|(sha256:)?[0-9a-f]{7,64})$/, "expected the commit of the release, or its first digits from seven up, in quotes")
+    .default(""),
   /** Signs tokens; at least 32 characters. */
   jwtSecret: z.string().default(""),
   /** Admin API key. */

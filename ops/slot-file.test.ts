@@ -25,7 +25,7 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
 describe("the slot file on a disk that is full", () => {
-  const long: SlotState = { slot: "green", changedAt: "2026-01-01T00:00:00.000Z", versions: { blue: "v1.0.0", green: "v1.10.0" }, served: {}, proved: { green: "x".repeat(64) } };
+  const long: SlotState = { slot: "green", changedAt: "2026-01-01T00:00:00.000Z", versions: { blue: "v1.0.0", green: "v1.10.0" }, served: {}, proved: { green: "x".repeat(64) }, sentBack: [] };
   const short: SlotState = { ...long, slot: "blue", proved: {} };
 
   it("is overwritten where it stands, by a shorter one and a longer one", async () => {
@@ -33,13 +33,13 @@ describe("the slot file on a disk that is full", () => {
     const before = (await readSlotFile(file))?.text;
     full.is = true;
     await writeSlotFile(file, short);
-    expect(await readSlotFile(file)).toMatchObject(short);
+    expect((await readSlotFile(file))?.state).toEqual(short);
     expect(await readdir(directory)).toEqual(["slot.json"]);
     await restoreSlotFile(file, before);
     expect(await readFile(file, "utf8")).toBe(before);
     const longer = { ...long, proved: { blue: "y".repeat(200), green: "z".repeat(200) } };
     await writeSlotFile(file, longer);
-    expect(await readSlotFile(file)).toMatchObject(longer);
+    expect((await readSlotFile(file))?.state).toEqual(longer);
   });
 
   it("can't be made", async () => {

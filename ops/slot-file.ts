@@ -3,6 +3,7 @@ import { readFile, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import * as z from "zod";
 import { releaseSchema, slotNameSchema, type Release, type SlotName } from "./contract.ts";
+import { sentBackSchema } from "./sent-back.ts";
 import { messageOf, StepError } from "./errors.ts";
 import { isDiskFull, syncDirectory, writeFileAtomically, writeInPlace } from "./files.ts";
 
@@ -15,6 +16,8 @@ const slotFileSchema = z.object({
   served: z.partialRecord(slotNameSchema, releaseSchema).default({}),
   /** What the container of each of those was made of (`containerPrint`): the same release with other settings has proved nothing. Not there in files of older versions. */
   proved: z.partialRecord(slotNameSchema, z.string()).default({}),
+  /** Releases from which traffic was sent back. */
+  sentBack: z.array(sentBackSchema).default([]),
 });
 export type SlotState = z.infer<typeof slotFileSchema>;
 export const printsSchema = z.partialRecord(slotNameSchema, z.string());
@@ -35,7 +38,7 @@ export function isProved({ served, proved }: Pick<SlotState, "served" | "proved"
 }
 
 /** With the text that it was read from, to put it back letter for letter. Undefined for none, or for one that is damaged. */
-export async function readSlotFile(file: string): Promise<(SlotState & { text: string }) | undefined> {
+export async function readSlotFile(file: string): Promise<{ state: SlotState; text: string } | undefined> {
   let text: string;
   try {
     text = await readFile(file, "utf8");
@@ -44,7 +47,7 @@ export async function readSlotFile(file: string): Promise<(SlotState & { text: s
     throw new StepError(`${file} can't be read: ${messageOf(error)}`);
   }
   try {
-    return { ...slotFileSchema.parse(JSON.parse(text)), text };
+    return { state: slotFileSchema.parse(JSON.parse(text)), text };
   } catch {
     // Not ours, or damaged: as good as none, and replaced.
     return undefined;

@@ -3,8 +3,11 @@ import { project } from "../../toolchain/setup.ts";
 import { deployContext, readContext, ready, withDeployOptions, type DeployContext, type DeployOptions } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { Failure } from "../failure.ts";
-import { invocation } from "../output.ts";
-import { otherSlot } from "../../config/plan.ts";
+import { at, invocation } from "../output.ts";
+import { describeRelease, otherSlot, plainRelease } from "../../config/plan.ts";
+import { lookAtHost } from "../../ops/client/serving-slot.ts";
+import type { Release } from "../../ops/contract.ts";
+import { isAgain, sentBackAs } from "../../ops/sent-back.ts";
 import { resolveRelease } from "../deploy/resolve-release.ts";
 import { refuseWithoutSlots } from "../development/refuse.ts";
 
@@ -12,6 +15,7 @@ interface ReleaseOptions extends DeployOptions {
   version?: string;
   /** False for --no-switch. */
   switch: boolean;
+  again?: boolean;
 }
 
 /** @throws {Failure} where there is no slot that could be filled and left idle. */
@@ -22,6 +26,19 @@ function refuseNoSwitch({ before, settings, file }: Pick<DeployContext, "before"
   }
 }
 
+/** @throws {Failure} for a release from which this host has sent traffic back, before anything is written. */
+async function refuseSentBack({ settings: { name, host }, file: { stack } }: Pick<DeployContext, "settings" | "file">, release: Release, typed: string): Promise<void> {
+  const { router } = await lookAtHost(name, host);
+  const sentBack = router?.slot === undefined ? undefined : sentBackAs(router.sentBack, release);
+  // The program's own refusal, before the stack file says otherwise.
+  if (sentBack === undefined) return;
+  throw new Failure(
+    "config",
+    `${describeRelease(release)} was released on this host before, and all traffic was sent back from it at ${at(sentBack.at)}${sentBack.why === "" ? "" : `: ${sentBack.why}`}. Nothing was changed.`,
+    `release a mended one; or, to release this one again on purpose: ${invocation(`release ${typed} --again --stack ${stack}`)}`,
+  );
+}
+
 export function releaseCommand(program: Command, end: (code: number) => void): void {
   withDeployOptions(program.command("release"))
     .summary("put a commit or an image into the idle slot, and move traffic there")
@@ -29,6 +46,7 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
     .argument("[ref]", "commit, tag or branch of togather:source.repository (HEAD unless given), or an image: name@sha256:…")
     .option("--version <version>", "what to call it; the tag that was typed, or `git describe --tags --always`, unless given")
     .option("--no-switch", "fill the idle slot, through its gate, and leave traffic where it is: to look at the release first")
+    .option("--again", "a release from which this host has sent traffic back, on purpose")
     .action(async (reference: string | undefined, _options, command: Command) => {
       const options = command.optsWithGlobals<ReleaseOptions>();
       const read = await readContext(options);
@@ -41,11 +59,13 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
       // Idle is what does not serve, whatever the file says: a release that failed has flipped it already.
       const slot = before.serving === undefined ? settings.activeSlot : otherSlot(before.serving.slot);
       if (!options.switch) refuseNoSwitch(context);
+      const plain = plainRelease(release);
+      if (options.switch && options.again !== true && !isAgain(settings.releaseAgain, plain.commit)) await refuseSentBack(context, plain, [reference ?? plain.commit.slice(0, 12), ...(options.version === undefined ? [] : [`--version ${options.version}`])].join(" "));
       file.setSlot(slot, release);
       if (options.switch) file.setActiveSlot(slot);
       else if (before.serving !== undefined) file.setActiveSlot(before.serving.slot);
       if (options.dryRun !== true) file.save();
-      const code = await deploy({ ...context, dryRun: options.dryRun === true, skipMigrations: options.skipMigrations === true, force: options.force === true });
+      const code = await deploy({ ...context, dryRun: options.dryRun === true, skipMigrations: options.skipMigrations === true, force: options.force === true, again: options.again === true ? plain.commit : undefined });
       if (code === 0 && !options.switch && options.dryRun !== true) {
         context.output.say(`${slot} holds ${release.version}, idle.\n  → to look at it: ${invocation(`preview-url --stack ${file.stack}`)}\n  → to move traffic there: ${invocation(`release ${reference ?? ("commit" in release ? release.commit : release.image)} --version ${release.version} --stack ${file.stack}`)}`);
       }

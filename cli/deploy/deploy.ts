@@ -35,6 +35,8 @@ export interface Deployment {
   /** For this run only: nothing of it is written to the file. */
   skipMigrations: boolean;
   force: boolean;
+  /** The commit of a release that was sent back and is asked for again, for this run. */
+  again?: string | undefined;
   /** The lock of the command that runs it, and the signal that ends that command: both are this deployment's, too. */
   within?: { lock: HeldLock | undefined; signal: AbortSignal } | undefined;
 }
@@ -227,7 +229,7 @@ export async function deploy(deployment: Deployment): Promise<number> {
 }
 
 async function run(deployment: Deployment, interrupts: Interrupts): Promise<number> {
-  const { file, pulumi, before, output, dryRun, skipMigrations, force } = deployment;
+  const { file, pulumi, before, output, dryRun, skipMigrations, force, again } = deployment;
   const settings = file.settings();
   const migrations = dryRun ? await migrationsOf(settings, before, pulumi) : undefined;
   const wanted = { activeSlot: settings.activeSlot, slots: settings.slots, rollout: settings.rollout, standby: settings.standby, skipMigrations: skipMigrations || settings.skipMigrations, force, migrations };
@@ -261,10 +263,11 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
       },
     });
   const attempt = (): Promise<RunEnd> => {
-    if (!dryRun && flags.length === 0) return runPulumi();
+    if (!dryRun && flags.length === 0 && again === undefined) return runPulumi();
     const once = file.copy();
     if (force) once.override("force", true);
     if (skipMigrations) once.override("skipMigrations", true);
+    if (again !== undefined) once.override("releaseAgain", again);
     return once.withCopy(runPulumi);
   };
   let end: RunEnd;

@@ -5,6 +5,7 @@
 import { execFile } from "node:child_process";
 import type { Release, SlotName } from "../contract.ts";
 import { slotNames } from "../contract.ts";
+import { sentBackSchema, type SentBack } from "../sent-back.ts";
 import { dockerEnvironment } from "./host-lock.ts";
 
 /** What takes requests. */
@@ -27,6 +28,8 @@ export interface RouterNow {
   agrees: boolean;
   /** Memory, file and the time at which the file was written: another text after each switch. */
   mark: string;
+  /** Releases from which traffic was sent back. */
+  sentBack: readonly SentBack[];
 }
 
 /** Containers of a blue-green deployment, by their label org.togather.part. */
@@ -87,12 +90,14 @@ export function fileInTar(tar: Buffer): string {
   return tar.subarray(512, 512 + size).toString("utf8");
 }
 
-/** The slot that a state file names, and the releases that have served; undefined where it names none. */
-function readState(text: string): Pick<Serving, "slot" | "served"> | undefined {
+type StateFile = Pick<Serving, "slot" | "served"> & Pick<RouterNow, "sentBack">;
+
+/** The slot that a state file names, the releases that have served and those that were sent back; undefined where it names none. */
+function readState(text: string): StateFile | undefined {
   try {
-    const { slot: named, served } = JSON.parse(text) as { slot?: unknown; served?: Serving["served"] };
+    const { slot: named, served, sentBack } = JSON.parse(text) as { slot?: unknown; served?: Serving["served"]; sentBack?: unknown };
     const slot = slotNames.find((name) => name === named);
-    return slot && { slot, served };
+    return slot && { slot, served, sentBack: sentBackSchema.array().safeParse(sentBack).data ?? [] };
   } catch {
     return undefined;
   }
@@ -101,7 +106,7 @@ function readState(text: string): Pick<Serving, "slot" | "served"> | undefined {
 interface RouterState {
   /** nginx's memory; undefined where it does not answer, or has none. */
   memory: SlotName | undefined;
-  file: Pick<Serving, "slot" | "served"> | undefined;
+  file: StateFile | undefined;
   written: string;
 }
 
@@ -158,7 +163,7 @@ export async function lookAtHost(name: string, host: string, ask: { databaseUrls
   if (state === undefined) return { serving: undefined, router: undefined, states, databaseUrls };
   const { memory, file, written } = state;
   const slot = memory ?? file?.slot;
-  const router = { slot, agrees: memory === undefined || memory === file?.slot, mark: `${memory ?? "no slot"} in nginx, ${file?.slot ?? "no slot"} on disk since ${written}` };
+  const router = { slot, agrees: memory === undefined || memory === file?.slot, mark: `${memory ?? "no slot"} in nginx, ${file?.slot ?? "no slot"} on disk since ${written}`, sentBack: file?.sentBack ?? [] };
   if (slot === undefined) return { serving: undefined, router, states, databaseUrls };
   const held: Partial<Record<SlotName, Release>> = {};
   let port: number | undefined;

@@ -255,12 +255,17 @@ describe("switch", () => {
     await expect(failing).rejects.toThrow(/green \(v1.2.0\) served for 1\d\.\d s, and all traffic was sent back: .*: \/page answers 200, expected 204\. blue serves again/);
     await expect(failing).rejects.toBeInstanceOf(RolledBackError);
     expect(router.memory).toBe("blue");
-    expect(router.state()).toEqual({ slot: "blue", changedAt: "2026-01-01T00:00:00.000Z" });
+    // It is remembered, so that it does not come again by itself.
+    const remembered = { slot: "blue", changedAt: "2026-01-01T00:00:00.000Z", sentBack: [{ ...release, why: expect.stringContaining("/page answers 200, expected 204") as unknown }] };
+    expect(router.state()).toMatchObject(remembered);
     const controller = new AbortController();
     const stopped = switchTo("green", controller.signal, { checks: [{ path: "/page", status: 204 }] });
     setTimeout(() => { controller.abort(new StepError("stopped by SIGTERM")); }, 500);
     await expect(stopped).rejects.toThrow(/sent back: stopped by SIGTERM\. blue serves again/);
-    expect(router.state()?.slot).toBe("blue");
+    expect(router.state()).toMatchObject({ ...remembered, sentBack: [{}] });
+    // Once it has kept all traffic, it is one like any other.
+    await switchTo("green");
+    expect(router.state()).toMatchObject({ slot: "green", served: { green: release }, sentBack: [] });
   }, 20_000);
 
   it("does not ask on the way back to a release that served", async () => {
@@ -278,8 +283,9 @@ describe("switch", () => {
     await switchTo("blue", undefined, { release: { ...release, commit: "b".repeat(40) } }, { blue: "b1", green: "g1" });
     const never = [{ path: "/page", status: 204 }];
     // With other settings or secrets.
+    const before = readFileSync(router.stateFile, "utf8");
     await expect(switchTo("green", AbortSignal.timeout(800), { checks: never }, { blue: "b1", green: "g2" })).rejects.toThrow(/all traffic was sent back/);
-    expect(router.memory).toBe("blue");
+    expect([router.memory, readFileSync(router.stateFile, "utf8")]).toEqual(["blue", before]);
     expect(await switchTo("green", undefined, { checks: never }, { blue: "b1", green: "g1" })).toMatchObject({ to: "green" });
   });
 

@@ -11,6 +11,7 @@ import { messageOf, RolledBackError, StepError } from "../errors.ts";
 import { ask, type AskOptions } from "../http.ts";
 import { checkAfterSwitch } from "../post-switch.ts";
 import { RouterControl } from "../router-control.ts";
+import { addSentBack, withoutSentBack } from "../sent-back.ts";
 import { between, together, type Sample } from "../sample.ts";
 import { isProved, printsSchema, printsVariable, readSlotFile, restoreSlotFile, slotText, writeSlotFile, type Prints, type SlotState } from "../slot-file.ts";
 import { confirm, healthProblem, openWitness } from "../through-router.ts";
@@ -28,20 +29,48 @@ function routerLogs({ name }: { name: string }): string {
   return `docker logs --tail 20 togather-${name}-router`;
 }
 
+/** Moves traffic; a release from which it is sent back is remembered, and not released again by itself. */
 export async function run(request: StepRequest<"switch">, context: StepContext): Promise<StepResult<"switch">> {
+  try {
+    return await move(request, context);
+  } catch (error) {
+    // One that was stopped by somebody is no fault of the release.
+    if (error instanceof RolledBackError && !context.signal.aborted) {
+      await noteSentBack(request, context, messageOf(error.cause ?? error)).catch((failure: unknown) => {
+        context.log.warn(`it could not be written down that ${request.release.version} was sent back: ${messageOf(failure)}`);
+      });
+    }
+    throw error;
+  }
+}
+
+const slotFileIn = ({ paths }: StepContext): string => join(paths.router, "state", "slot.json");
+
+async function noteSentBack({ release, activeSlot }: StepRequest<"switch">, context: StepContext, why: string): Promise<void> {
+  const file = slotFileIn(context);
+  const known = await readSlotFile(file);
+  // Nothing has served yet: whatever comes next is a first attempt.
+  if (known === undefined) return;
+  const { state } = known;
+  // What its slot held before is gone.
+  const others = <T>(bySlot: Partial<Record<SlotName, T>>): Partial<Record<SlotName, T>> => Object.fromEntries(Object.entries(bySlot).filter(([slot]) => slot !== activeSlot));
+  await writeSlotFile(file, { ...state, served: others(state.served), proved: others(state.proved), sentBack: addSentBack(state.sentBack, release, why) });
+}
+
+async function move(request: StepRequest<"switch">, context: StepContext): Promise<StepResult<"switch">> {
   const { activeSlot: to, release, rollout } = request;
   const { log, signal, paths } = context;
   const started = performance.now();
-  const stateFile = join(paths.router, "state", "slot.json");
+  const stateFile = slotFileIn(context);
   const control = new RouterControl(join(paths.router, "run", "control.sock"), routerLogs(request));
 
   await checkTarget(request, signal);
   const running = await control.slot(signal);
-  const persisted = await readSlotFile(stateFile);
+  const { state: persisted, text } = (await readSlotFile(stateFile)) ?? {};
   const from = running ?? persisted?.slot ?? null;
   log.debug(`router: ${running ?? "no slot"} in nginx, ${persisted?.slot ?? "no slot"} on disk`);
-  const change: Change = { from, to, running, persisted: persisted?.text, stateFile, control };
-  const { served, proved } = persisted ?? { served: {}, proved: {} };
+  const change: Change = { from, to, running, persisted: text, stateFile, control };
+  const { served, proved, sentBack } = persisted ?? { served: {}, proved: {}, sentBack: [] };
   const prints = printsIn(context.env);
   const isKnown = isProved({ served, proved }, to, release, prints);
   // A release that had all traffic before, and kept it, is no news: a rollback is to be quick, and is never undone by a trial.
@@ -59,7 +88,7 @@ export async function run(request: StepRequest<"switch">, context: StepContext):
   // From here until it is confirmed nothing is abandoned half-way: a stop waits for the few hundred milliseconds that it takes.
   signal.throwIfAborted();
   const switchedAt = new Date().toISOString();
-  const state = { slot: to, changedAt: from === to ? (persisted?.changedAt ?? switchedAt) : switchedAt, versions: { ...persisted?.versions, [to]: release.version }, served, proved };
+  const state = { slot: to, changedAt: from === to ? (persisted?.changedAt ?? switchedAt) : switchedAt, versions: { ...persisted?.versions, [to]: release.version }, served, proved, sentBack };
   try {
     if (persisted?.slot !== to) await writeSlotFile(stateFile, state);
     if (running !== to) await control.set(to, release.version);
@@ -93,8 +122,8 @@ export async function run(request: StepRequest<"switch">, context: StepContext):
   }
   // Only now has it proved itself.
   const { [to]: print } = prints;
-  const kept: SlotState = { ...state, served: { ...served, [to]: release }, proved: { ...proved, ...(print === undefined ? {} : { [to]: print }) } };
-  if (!isDeepStrictEqual({ ...persisted, text: undefined }, { ...kept, text: undefined })) {
+  const kept: SlotState = { ...state, served: { ...served, [to]: release }, proved: { ...proved, ...(print === undefined ? {} : { [to]: print }) }, sentBack: withoutSentBack(sentBack, release) };
+  if (!isDeepStrictEqual(persisted, kept)) {
     await writeSlotFile(stateFile, kept).catch((error: unknown) => {
       log.warn(`${to} has proved itself, which could not be written down (${messageOf(error)}): a rollback to it is checked like a release`);
     });

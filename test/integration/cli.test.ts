@@ -204,6 +204,23 @@ describe("togather", () => {
     expect((await stack.togather("rollback", "--dry-run")).stdout).toContain(`v4.0.0 (${moved.commit.slice(0, 7)}) is given up`);
   });
 
+  it("does not release again by itself what was sent back, whoever asks", async () => {
+    const before = file();
+    const refused = await stack.togather("release", "HEAD", "--version", "v4.0.0");
+    expect(refused.code, refused.stderr).toBe(exitCodes.config.code);
+    expect(refused.stderr).toMatch(/v4\.0\.0 \(\w{7}\) was released on this host before, and all traffic was sent back from it at .*\/api\/v1\/places answers 404.*\n.*release HEAD --version v4\.0\.0 --again --stack/);
+    expect(file()).toBe(before);
+    // The checkout of a runner that never saw the file that was put right.
+    const serving = ((await json("status"))["serving"] as { slot: string }).slot;
+    stack.set({ activeSlot: serving === "blue" ? "green" : "blue" });
+    const plain = await stack.run("up");
+    expect([plain.ok, plain.output]).toEqual([false, expect.stringMatching(/v4\.0\.0 .* all traffic was sent back from it at [\s\S]*togather:releaseAgain/)]);
+    expect((await fetch(stack.url("/api/v1/places"))).headers.get("x-togather-slot")).toBe(serving);
+    stack.set({ activeSlot: serving });
+    const again = await stack.togather("release", "HEAD", "--version", "v4.0.0", "--again", "--dry-run");
+    expect(again.code, `${again.stdout}\n${again.stderr}`).toBe(0);
+  });
+
   it("needs no cleaning up for the next good release", async () => {
     stack.edit("server/internal/httpapi/server.go", 'mux.HandleFunc("GET /api/v1/moved"', 'mux.HandleFunc("GET /api/v1/places"');
     await stack.commit("v4.0.1");

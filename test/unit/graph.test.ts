@@ -241,6 +241,21 @@ describe("a flip", () => {
 });
 
 describe("the slot that serves", () => {
+  it("does not get traffic again after it was sent back, until somebody asks for it on purpose", async () => {
+    const sentBack = [{ ...releases.v2, at: "2026-01-28T14:30:22.000Z", why: "/page answers 404" }];
+    const router = { slot: "blue", agrees: true, mark: "", sentBack } as const;
+    await expect(runProgram(released, blueServes, router)).rejects.toThrow(
+      /togather:slots\.green: v2\.0\.0 \(\w{12}\) was released on this host before, and all traffic was sent back from it at 2026-01-28T14:30:22\.000Z: \/page answers 404.*; blue serves\n.*togather release \w{12} --again, or pulumi config set togather:releaseAgain/,
+    );
+    await runProgram({ ...released, releaseAgain: releases.v2.commit.slice(0, 7) }, blueServes, router);
+    await expect(runProgram({ ...released, releaseAgain: "fedcba9" }, blueServes, router)).rejects.toThrow(/sent back/);
+    // It may wait in its slot, be gone back to where it has served, and be what serves already.
+    await runProgram({ ...released, activeSlot: "blue" }, blueServes, router);
+    await runProgram(released, { ...blueServes, served: { green: releases.v2 } }, router);
+    await runProgram(released, { slot: "green", release: releases.v2 }, { ...router, slot: "green" });
+    await runProgram(released, blueServes, { ...router, sentBack: [{ ...releases.v2, commit: "e".repeat(40), at: "", why: "" }] });
+  });
+
   it("can't be given another release in place", async () => {
     await expect(runProgram({ ...firstDeployment, slots: { blue: releases.v2 } }, blueServes)).rejects.toThrow(
       /togather:slots\.blue: blue serves v1\.0\.0 \(111111111111\) and can't be changed to v2\.0\.0[\s\S]*togather:slots\.green/,

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { vi } from "vitest";
-import type { HostNow, Serving } from "../../ops/client/serving-slot.ts";
+import type { HostNow, RouterNow, Serving } from "../../ops/client/serving-slot.ts";
 
 /** A resource that the program registered, with its inputs as the engine would see them. */
 export interface Registered {
@@ -76,8 +76,10 @@ interface Monitor {
  * @param states how its containers are; all of them run, where something serves, unless given.
  * @param databaseUrls what the slots' servers were given.
  */
-export async function runProgram(config: Record<string, unknown>, last?: Serving, router?: HostNow["router"], states: HostNow["states"] = last === undefined ? {} : { database: "running", router: "running", blue: "running", green: "running" }, databaseUrls: HostNow["databaseUrls"] = {}): Promise<Graph> {
-  const now: HostNow = { serving: last, router: router ?? (last && { slot: last.slot, agrees: true, mark: `${last.slot} in nginx, ${last.slot} on disk since now` }), states, databaseUrls };
+export async function runProgram(config: Record<string, unknown>, last?: Serving, router?: Omit<RouterNow, "sentBack"> & Partial<Pick<RouterNow, "sentBack">>, states: HostNow["states"] = last === undefined ? {} : { database: "running", router: "running", blue: "running", green: "running" }, databaseUrls: HostNow["databaseUrls"] = {}): Promise<Graph> {
+  const asWanted = last && { slot: last.slot, agrees: true, mark: `${last.slot} in nginx, ${last.slot} on disk since now` };
+  const found = router ?? asWanted;
+  const now: HostNow = { serving: last, router: found && { sentBack: [], ...found }, states, databaseUrls };
   vi.resetModules();
   vi.doMock(import("../../ops/client/serving-slot.ts"), async (original) => ({ ...(await original()), lookAtHost: () => Promise.resolve(now) }));
   vi.doMock(import("../../ops/client/start-stopped.ts"), async (original) => ({ ...(await original()), startStopped: () => Promise.resolve() }));
