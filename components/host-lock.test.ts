@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import type { Settings } from "../config/load.ts";
 import { holdHostLock, refusal } from "./host-lock.ts";
 
 const slots = { blue: { version: "v1.3.2", commit: "9f8e7d6".padEnd(40, "0") }, green: { version: "v1.4.0", commit: `sha256:${"a".repeat(64)}` } };
@@ -36,7 +37,7 @@ describe("a program that no engine runs", () => {
     chmodSync(join(directory, "docker"), 0o755);
     vi.stubEnv("PATH", `${directory}${delimiter}${process.env["PATH"] ?? ""}`);
     await pulumi.runtime.setMocks({ newResource: ({ name }) => ({ id: name, state: {} }), call: () => ({}) }, "togather", "unit", false, "organization");
-    await holdHostLock({ name: "unit", host: "", force: false, activeSlot: "blue", slots });
+    await holdHostLock({ name: "unit", host: "", force: false, activeSlot: "blue", slots, deployment: {} as Settings["deployment"] });
     expect(existsSync(called)).toBe(false);
   });
 });

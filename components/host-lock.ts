@@ -1,10 +1,11 @@
+import { hostDirectories } from "../config/host-directories.ts";
 import type { Settings } from "../config/load.ts";
 import { getEngine, getOrganization, getProject, getStack, isDryRun, log, RunError } from "../config/pulumi-runtime.ts";
 import { toRunError } from "../config/run-error.ts";
 import { hostLockHolder, isLockHeldAs, lockFile, takeHostLock, thisHolder, type LockHolder } from "../ops/client/host-lock.ts";
 import { plainReleases } from "./releases.ts";
 
-type Deployment = Pick<Settings, "name" | "host" | "force" | "activeSlot" | "slots">;
+type Deployment = Pick<Settings, "name" | "host" | "force" | "activeSlot" | "slots" | "deployment">;
 
 /**
  * Holds the lock of this deployment on its Docker host until the engine that runs this program is gone. A preview takes
@@ -15,7 +16,7 @@ type Deployment = Pick<Settings, "name" | "host" | "force" | "activeSlot" | "slo
 export async function holdHostLock(settings: Deployment, heldAs?: string): Promise<void> {
   const engine = engineAddress();
   if (engine === undefined) return;
-  const { name, host, force, activeSlot, slots } = settings;
+  const { name, host, force, activeSlot, slots, deployment } = settings;
   if (isDryRun()) {
     void hostLockHolder(name, host).then((holder) => {
       if (holder !== undefined) void log.warn(`A deployment of ${name} is running: ${heldBy(holder)}. What it changes is not in this preview.`);
@@ -29,7 +30,7 @@ export async function holdHostLock(settings: Deployment, heldAs?: string): Promi
     host,
     force,
     engine,
-    holder: thisHolder({ stack, active_slot: activeSlot, slots: plainReleases(slots) }),
+    holder: thisHolder({ stack, active_slot: activeSlot, slots: plainReleases(slots), directories: hostDirectories(deployment, name) }),
     onWait: (why) => void log.info(`Waiting for the Docker host, which holds the lock: ${why}.`),
     onLost: (why) => {
       const lost = new RunError(`${lockFile(name)}: the lock on the Docker host is lost${why === "" ? "" : ` (${why})`}. Nothing new is begun; run pulumi up again, and it goes on from here.`);

@@ -526,6 +526,22 @@ export const developRequestSchema = z.strictObject({
 });
 export const developResultSchema = z.strictObject({ status: z.number(), durationMs: z.number() });
 
+/**
+ * `fail`: writes down that a deployment has failed where no step in a container could: an image that can't be built, a container that
+ * can't be made. It is the open one's; without one there is nothing to write down.
+ */
+export const failRequestSchema = z.strictObject({
+  ...bookkeeping,
+  /** The deployment that is meant, where that is known: another one may have begun meanwhile. */
+  deploymentId: z.string().optional(),
+  /** What failed, as the history calls it. */
+  phase: z.string(),
+  slot: slotNameSchema.optional(),
+  version: z.string().optional(),
+  error: z.string(),
+});
+export const failResultSchema = z.strictObject({ deploymentId: z.string().nullable() });
+
 /** Every step with its request and result. */
 export const contract = {
   build: { request: buildRequestSchema, result: buildResultSchema },
@@ -544,6 +560,7 @@ export const contract = {
   switch: { request: switchRequestSchema, result: switchResultSchema },
   standby: { request: standbyRequestSchema, result: standbyResultSchema },
   record: { request: recordRequestSchema, result: recordResultSchema },
+  fail: { request: failRequestSchema, result: failResultSchema },
   prune: { request: pruneRequestSchema, result: pruneResultSchema },
   develop: { request: developRequestSchema, result: developResultSchema },
 } as const;

@@ -1,5 +1,5 @@
 /** The deployment that a step belongs to: its phases in current.json, its failure in the history. */
-import type { SlotName, StepName } from "./contract.ts";
+import type { SlotName } from "./contract.ts";
 import type { Current, HistoryEvent, Phase, StateStore } from "./state.ts";
 
 /** Which deployment a step works for. */
@@ -10,7 +10,7 @@ export interface StepOf {
 }
 
 interface PhaseStart {
-  step: StepName;
+  step: string;
   slot?: SlotName;
   /** The release that it is about. */
   version?: string;

@@ -53,9 +53,9 @@ async function findDeployment(store: StateStore, step: ContainerStep, now: Date)
     : { deploymentId: current.deployment_id, open: true };
 }
 
-/** `begin` opens a deployment and `record` closes it: both write their phase themselves. */
+/** `begin` opens a deployment, `record` and `fail` close it: they write their phase themselves. */
 function writesOwnPhase(step: ContainerStep): boolean {
-  return step === "begin" || step === "record";
+  return step === "begin" || step === "record" || step === "fail";
 }
 
 async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>> {

@@ -20,6 +20,7 @@ import { saysTooLong } from "./long-output.ts";
 import { endings, PhaseTracker, type Interruption } from "./phases.ts";
 import { rolloutWords } from "../../config/rollout.ts";
 import { describeRelease, planSentences, plainRelease, releasedSlot, type Before, type Serving } from "../../config/plan.ts";
+import { noteFailed } from "./note-failed.ts";
 import { Progress } from "./progress.ts";
 import type { PulumiStack, RunEnd, StackOutputs } from "./pulumi-stack.ts";
 import { schemaVersion } from "./schema-version.ts";
@@ -304,6 +305,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const errors = [errorText(failed?.errors ?? []), errorText(diagnostics.errors), failed || diagnostics.errors.length > 0 ? "" : isLocked(end.said) ? heldText(locksIn(end.said), invocation(`unlock --force --stack ${file.stack}`)) : errorText([end.said])].filter((text) => text !== "" && !end.ok).map((text) => redactor.text(text));
   const warnings = [...new Set(diagnostics.warnings)].map((warning) => redactor.text(warning));
   warnings.forEach((warning) => { output.warn(warning); });
+  if (!end.ok && !dryRun && runEnding !== "interrupted" && failed !== undefined && tracker.deploymentId !== undefined) await noteFailed(settings, tracker.deploymentId, failed, errors[0] ?? "failed");
   const outputs: StackOutputs | undefined = end.ok && !dryRun ? await pulumi.outputs() : undefined;
   const ran = (wanted: string): boolean => tracker.phases.some(({ phase }) => phase === wanted);
   // A switch has asked the router itself.

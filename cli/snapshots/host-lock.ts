@@ -29,7 +29,7 @@ export async function withHostLock<T>(about: { settings: PlainSettings; stack: s
     host,
     force,
     engine: undefined,
-    holder: thisHolder({ stack: `${stack} (${why})`, active_slot: before.serving?.slot ?? activeSlot, slots: before.slots, lock_id: id }),
+    holder: thisHolder({ stack: `${stack} (${why})`, active_slot: before.serving?.slot ?? activeSlot, slots: before.slots, lock_id: id, directories: { stateLocation: settings.stateLocation, logLocation: settings.logLocation } }),
     onWait: (reason) => { output.say(`Waiting for the Docker host, which holds the lock: ${reason}.`); },
     onLost: () => { stop.abort(`${lockFile(name)} is lost`); },
   });

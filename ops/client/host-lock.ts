@@ -38,6 +38,8 @@ export const lockHolderSchema = z.looseObject({
   slots: z.partialRecord(slotNameSchema, releaseSchema),
   /** By which a deployment knows that the command which runs it holds the lock. */
   lock_id: z.string().optional(),
+  /** Where the deployment keeps its state and logs: a step of the client has them from here when it fails. */
+  directories: z.object({ stateLocation: z.string(), logLocation: z.string() }).optional(),
 });
 /** Who holds the lock, since when, for what: the first line of the lock file. */
 export type LockHolder = z.infer<typeof lockHolderSchema>;
@@ -71,7 +73,7 @@ export function lockFile(name: string): string {
 }
 
 /** This process as a holder: the Pulumi CLI that runs the program, or the program itself. */
-export function thisHolder(about: Pick<LockHolder, "stack" | "active_slot" | "slots" | "lock_id">): LockHolder {
+export function thisHolder(about: Pick<LockHolder, "stack" | "active_slot" | "slots" | "lock_id" | "directories">): LockHolder {
   return { held_by: `${deployedBy(process.env)}@${hostname()}`, pid: cliPid() ?? process.pid, since: new Date().toISOString(), ...about };
 }
 

@@ -119,12 +119,15 @@ export async function main(): Promise<number> {
 
 async function runNamedStep(): Promise<number> {
   const signal = abortOnSignals();
+  /** Writes down what no step in a container has. */
+  let note: ((error: string) => Promise<void>) | undefined;
   try {
     const step = process.argv[2] ?? "";
     if (!isStep(step)) throw new StepError(`unknown step "${step}", expected one of ${Object.keys(contract).join(", ")}`);
     const request = readRequest(step);
     const log = createLog({ redactor, show, verbose: request.environment === "development" && step !== "build" });
     const context: StepContext = { log, signal, env: process.env, payload: () => Promise.resolve(Buffer.alloc(0)), paths: containerPaths };
+    note = async (error) => (await import("./note-failure.ts")).noteFailure(step, request, error, { context, redactor });
     let result: unknown;
     if (step === "build") result = await (await import("./build.ts")).build(request as StepRequest<"build">, context);
     else if (step === "router") result = await (await import("./router.ts")).run(request as StepRequest<"router">, context);
@@ -141,6 +144,7 @@ async function runNamedStep(): Promise<number> {
     const text = error instanceof StepError ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
     show(redactor.text(`error: ${text}`));
     if (error instanceof StepError && error.hint !== undefined) show(redactor.text(`  → ${error.hint}`));
+    await note?.(messageOf(error)).catch(() => undefined);
     return 1;
   }
 }

@@ -20,6 +20,7 @@ const modules: { readonly [S in ContainerStep]: () => Promise<{ run: Command<S> 
   gate: () => import("./gate.ts"),
   switch: () => import("./switch.ts"),
   record: () => import("./record.ts"),
+  fail: () => import("./fail.ts"),
 };
 export const containerSteps: readonly string[] = Object.keys(modules);
 

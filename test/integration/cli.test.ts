@@ -138,6 +138,22 @@ describe("togather", () => {
     expect((await stack.containers()).has(`togather-${stack.name}-green`)).toBe(false);
   });
 
+  it("calls failed what can't be built, also after a plain pulumi up", async () => {
+    stack.edit("server/main.go", "package main", "package main // and no Go");
+    stack.edit("server/main.go", "func main() {", "func main( {");
+    const unbuildable = await stack.commit("v2.1.0");
+    const before = file();
+    stack.set({ slots: { blue: v1, green: { version: "v2.1.0", commit: unbuildable.commit } }, activeSlot: "green" });
+    const up = await stack.run("up");
+    stack.edit("server/main.go", "func main( {", "func main() {");
+    expect(up.ok).toBe(false);
+    const status = await json("status");
+    expect(status).toMatchObject({ serving: { slot: "blue" }, lastDeployment: { status: "failed", failedPhase: "build", version: "v2.1.0" } });
+    expect((await stack.togather("logs")).stdout).toMatch(/ERROR +fail /);
+    writeFileSync(join(stack.directory, `Pulumi.${stack.name}.yaml`), before);
+    expect((await stack.togather("up")).code).toBe(0);
+  });
+
   it("goes on where the state holds more output of steps than a program can be started with", async () => {
     const talked = JSON.parse(await stack.state()) as { deployment: { resources: { type: string; urn: string; outputs: Record<string, unknown> }[] } };
     const steps = talked.deployment.resources.filter(({ type, urn }) => type === "command:local:Command" && /::(switch-traffic|record-step|begin-step|record|begin)$/.test(urn));
@@ -157,7 +173,7 @@ describe("togather", () => {
     expect(await stack.state()).not.toContain("x".repeat(1000));
     const [newest, ...older] = JSON.parse((await stack.togather("history", "--json")).stdout) as { id: string; status: string; version: string }[];
     expect(newest).toMatchObject({ id: released["deploymentId"], status: "succeeded", version: "v1.0.1" });
-    expect(older.map(({ status, version }) => `${version} ${status}`)).toEqual(["v1.0.0 succeeded", "v2.0.0 failed", "v1.0.0 succeeded"]);
+    expect(older.map(({ status, version }) => `${version} ${status}`)).toEqual(["v1.0.0 succeeded", "v2.1.0 failed", "v1.0.0 succeeded", "v2.0.0 failed", "v1.0.0 succeeded"]);
     const failed = await stack.togather("rollback", "--to", String(older[1]?.id));
     expect(failed.code).toBe(exitCodes.config.code);
     expect(failed.stderr).toMatch(/it never served/);

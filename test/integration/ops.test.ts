@@ -80,6 +80,23 @@ describe("begin and record", () => {
     expect(await harness.readState("deployment-state.json")).toMatchObject({ active_slot: "blue", previous_slot: "green" });
   });
 
+  it("is closed as failed by what fails outside of a step's container, and only while it is open", async () => {
+    const { result } = await run("begin", { activeSlot: "green", slots: { blue: release, green: next } });
+    const failure = { phase: "build", version: next.version, error: "the image can't be built" };
+    expect((await run("fail", { ...failure, deploymentId: "20200101_000000_1a2b3c4" })).result).toEqual({ deploymentId: null });
+    expect((await run("fail", failure)).result).toEqual({ deploymentId: result.deploymentId });
+    expect((await history()).at(-1)).toBe("failed 9f8e7d6 the image can't be built");
+    expect(await harness.readState("current.json")).toMatchObject({ status: "failed", failed_phase: "build", error: failure.error });
+    expect(await readFile(join(harness.directory, "logs", `${result.deploymentId}.log`), "utf8")).toMatch(/"level":"ERROR".*the image can't be built/);
+    expect((await run("fail", failure)).result).toEqual({ deploymentId: null });
+    // It goes on under its own id, and is closed.
+    const again = await run("begin", { activeSlot: "green", slots: { blue: release, green: next } });
+    expect(again.result.deploymentId).toBe(result.deploymentId);
+    await run("record", { deploymentId: result.deploymentId, activeSlot: "green", release: next, slots: { blue: release, green: next }, logRetention: 100 });
+    const back = await run("begin", { activeSlot: "blue", slots: { blue: release, green: next } });
+    await run("record", { deploymentId: back.result.deploymentId, activeSlot: "blue", release, slots: { blue: release, green: next }, logRetention: 100 });
+  });
+
   it("writes log lines that programs can read", async () => {
     const { result } = await run("begin", { activeSlot: "green", slots: { green: next } });
     const lines = (await readFile(join(harness.directory, "logs", `${result.deploymentId}.log`), "utf8")).trim().split("\n");

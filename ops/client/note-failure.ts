@@ -1,0 +1,26 @@
+/** A failure of the client's own, such as an image that can't be built: no step in a container has written it down. */
+import type { StepContext } from "../context.ts";
+import type { StepName, StepRequest } from "../contract.ts";
+import type { Redactor } from "../redact.ts";
+import { hostLockHolder } from "./host-lock.ts";
+import { runStep } from "./run-step.ts";
+
+/** Longest time that a failure is held up by its note. */
+const longestMs = 15_000;
+
+/**
+ * Writes into the history why a deployment has failed; where it keeps its history its lock tells. Best effort: without a lock (the step was
+ * run by itself), or where the Docker host does not answer, there is nothing to write it to.
+ */
+export async function noteFailure(step: StepName, request: StepRequest<StepName>, error: string, about: { context: StepContext; redactor: Redactor }): Promise<void> {
+  const { name, environment } = request;
+  // Without this image there is no step in a container, and no deployment yet.
+  if ("source" in request && "image" in request.source && request.source.image === "ops") return;
+  const directories = (await hostLockHolder(name, ""))?.directories;
+  if (directories === undefined) return;
+  const release = "release" in request ? request.release : undefined;
+  const slot = "slot" in request ? request.slot : undefined;
+  const own = { contract: 1 as const, name, environment, ...directories, phase: step, ...(slot === undefined ? {} : { slot }), ...(release === undefined ? {} : { version: release.version }), error: about.redactor.text(error) };
+  const signal = AbortSignal.timeout(longestMs);
+  await runStep({ step: "fail", request: own, context: { ...about.context, signal }, redactor: about.redactor, show: () => undefined, stopMs: 1_000 });
+}
