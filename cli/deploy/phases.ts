@@ -118,8 +118,9 @@ export function describeResult(phase: PhaseName, outputs: unknown): string {
       return typeof result["copied"] === "string" ? result["copied"] : typeof result["reason"] === "string" ? `NOT COPIED: ${result["reason"]}` : "";
     case "rehearsal": {
       if (typeof result["skipped"] === "string") return result["skipped"];
+      if (typeof result["rows"] !== "number") return "";
       const count = Array.isArray(result["files"]) ? result["files"].length : 0;
-      const restores = `${String(result["rows"])} rows restored`;
+      const restores = `${result["rows"]} rows restored`;
       if (count === 0) return `nothing to rehearse; ${restores}`;
       return `${count} run on a copy; ${restores}${typeof result["serving"] === "string" ? `; ${result["serving"]}` : ""}`;
     }
@@ -246,7 +247,8 @@ export class PhaseTracker {
     const phase = this.#find(urn) ?? this.#start(urn);
     if (phase === undefined) return undefined;
     phase.active = Math.max(0, phase.active - 1);
-    const detail = describeResult(phase.phase, outputs);
+    // Beside a failure stands, if anything, what came out of the run before.
+    const detail = status === "failed" ? "" : describeResult(phase.phase, outputs);
     if (detail !== "") phase.detail = detail;
     if (phase.phase === "begin" && detail !== "") this.deploymentId = detail;
     if (status === "failed") phase.status = this.#interrupted ? "interrupted" : "failed";

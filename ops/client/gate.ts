@@ -54,13 +54,30 @@ async function judge(container: ContainerState | "none", request: StepRequest<"g
     return { message: `${containerName} is another container than the one to gate: ${container.Id.slice(0, 12)}, expected ${containerId.slice(0, 12)}`, hint: "pulumi refresh, then pulumi up" };
   }
   const { Status: status, ExitCode: exitCode, StartedAt: startedAt, OOMKilled: oomKilled } = container.State;
-  const ended = `its server ended with exit code ${exitCode}${oomKilled ? " (out of memory)" : ""}`;
-  if (status !== "running") return exitReport(request, redactor, status === "created" ? "was never started" : `is ${status}, ${ended}`);
+  const endedWith = (code: string | undefined): string => `its server ended${code === undefined ? "" : ` with exit code ${code}`}${oomKilled ? " (out of memory)" : ""}`;
+  if (status !== "running") return exitReport(request, redactor, status === "created" ? "was never started" : `is ${status}, ${endedWith(String(exitCode))}`);
   const restarted = restarts === undefined ? container.RestartCount > 0 && Date.now() - Date.parse(startedAt) < crashLoopMs : container.RestartCount > restarts;
-  return restarted ? exitReport(request, redactor, `does not stay up: it was restarted ${container.RestartCount} times, ${ended}`) : undefined;
+  // Of a container that runs again the engine says 0.
+  return restarted ? exitReport(request, redactor, `does not stay up: it was restarted ${container.RestartCount} times, ${endedWith(await lastExitCode(containerName))}`) : undefined;
 }
 
 const dieSchema = z.looseObject({ Actor: z.looseObject({ Attributes: z.record(z.string(), z.string()) }) });
+
+/** How a container that runs again ended the last time, by the engine's own record of the last minutes; undefined where it has none. */
+async function lastExitCode(containerName: string): Promise<string | undefined> {
+  const { stdout } = await tryDocker(["events", "--since=10m", "--until=0s", `--filter=container=${containerName}`, "--filter=event=die", "--format={{json .}}"]);
+  const last = stdout.split("\n").filter((line) => line !== "").at(-1);
+  return last === undefined ? undefined : exitCodeIn(last);
+}
+
+/** The exit code that an event of a container's end tells. */
+function exitCodeIn(event: string): string | undefined {
+  try {
+    return dieSchema.safeParse(JSON.parse(event)).data?.Actor.Attributes["exitCode"];
+  } catch {
+    return undefined;
+  }
+}
 
 /**
  * Sees to a container that was stopped: starts it, or says that it may stay so. One that ends by itself is restarted by the engine
@@ -94,8 +111,7 @@ export async function watchContainer(request: StepRequest<"gate">, redactor: Red
   });
   const died = new Promise<string | undefined>((resolve) => {
     void onLines(events.stdout, (line) => {
-      const parsed = dieSchema.safeParse(JSON.parse(line));
-      resolve(parsed.success ? (parsed.data.Actor.Attributes["exitCode"] ?? "unknown") : "unknown");
+      resolve(exitCodeIn(line) ?? "unknown");
     });
     void events.then(() => { resolve(undefined); });
   });

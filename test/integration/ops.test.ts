@@ -544,6 +544,20 @@ describe("gate", () => {
     expect(stderr).toMatch(/database +passed {2}SELECT 1\n +migrations FAILED {2}schema version 2, expected at least 99\n +http +FAILED {2}nothing listens yet \(connection refused\)\n +jobs +passed/);
   });
 
+  it("tells how a server ended that the engine has started again", async () => {
+    await execa("docker", ["rm", "--force", slotName], { reject: false });
+    const containerId = await docker("run", "--detach", "--restart=unless-stopped", `--name=${slotName}`, `--network=${harness.network}`, `--ip=${harness.address(10)}`, "--entrypoint=node", bundledImageTag("ops"), "-e", "setTimeout(() => process.exit(2), 4000)");
+    await eventually("it runs again", async () => (await docker("inspect", "--format={{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}", slotName)) === "1 running 0");
+    const { exitCode, stderr } = await run(
+      "gate",
+      { slot: "blue", release, containerName: slotName, containerId, url: `http://${harness.address(10)}:8080`, healthPath: "/health", retries: 2, intervalSeconds: 0.2, graceSeconds: 15, expectedMigration: 2, whenStopped: "start" },
+      { DATABASE_URL: harness.url("up") },
+    );
+    await docker("rm", "--force", slotName);
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/does not stay up: it was restarted 1 times, its server ended with exit code 2;/);
+  });
+
   it("fails at once when the container exits, with its last words but not its secrets", async () => {
     await run("begin", { activeSlot: "blue", slots: { blue: release } });
     const started = Date.now();

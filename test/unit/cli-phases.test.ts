@@ -159,6 +159,10 @@ describe("what came out of a phase", () => {
     expect(describeResult("switch", stdout({ from: null, to: "blue" }))).toBe("traffic goes to blue");
     expect(describeResult("image", stdout({ built: false }))).toBe("is there already");
     expect(describeResult("snapshot", stdout({ file: "/b/x.sql.gz", bytes: 214_000_000 }))).toBe("/b/x.sql.gz, 214.0 MB");
+    expect(describeResult("rehearsal", stdout({ skipped: null, rows: 12, files: ["a"], serving: "v1: /health" }))).toBe("1 run on a copy; 12 rows restored; v1: /health");
+    expect(describeResult("rehearsal", stdout({ skipped: null, rows: 0, files: [] }))).toBe("nothing to rehearse; 0 rows restored");
+    // A rehearsal that failed, or did not run, has no result.
+    for (const nothing of [undefined, {}, { stdout: "" }]) expect(describeResult("rehearsal", nothing)).toBe("");
     expect(describeResult("gate", { stdout: "[secret]" })).toBe("");
     expect(describeResult("container", undefined)).toBe("");
   });
