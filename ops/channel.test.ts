@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { PassThrough } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { encodeAnswer, encodeQuestion, encodeStart, encodeStop, openChannel, questionIn } from "./channel.ts";
+import { encodeAlive, encodeAnswer, encodeQuestion, encodeStart, encodeStop, openChannel, questionIn } from "./channel.ts";
 
 describe("the channel", () => {
   it("carries any payload, however it is cut, and a stop after it", async () => {
@@ -44,6 +45,23 @@ describe("the channel", () => {
     expect((await channel.payload).length).toBe(0);
     stream.end();
     expect(await channel.stopped).toBeUndefined();
+  });
+
+  it("takes a client that has become silent for gone, and no other", async () => {
+    const stream = new PassThrough();
+    const channel = openChannel(stream, 120);
+    stream.write(encodeStart(Buffer.alloc(0)));
+    let stopped = false;
+    void channel.stopped.then(() => { stopped = true; });
+    // One that never says that it lives may be silent.
+    await sleep(200);
+    for (let beat = 0; beat < 4; beat++) {
+      stream.write(encodeAlive());
+      await sleep(60);
+    }
+    expect(stopped).toBe(false);
+    expect(await channel.stopped).toEqual({ message: "stopped, because nothing was heard of the client that started this step for 0.12 s", interrupted: true });
+    await expect(channel.answer()).rejects.toThrow("the client is gone");
   });
 
   it("refuses half a payload", async () => {

@@ -1,14 +1,21 @@
 /**
  * What the client says to its step on stdin: a header line, the payload (a tar of migrations), then, if need be, answers
  * to what the step has asked, and a line that tells it to stop and why. The end of stdin means that the client is gone, `kill -9` included: the step stops.
+ * A client whose machine sleeps or has lost its power ends nothing: it says all the while that it lives, and its silence means the same.
  */
 import * as z from "zod";
 
 const headerSchema = z.strictObject({ payload: z.number().int().nonnegative() });
 const stopSchema = z.strictObject({ stop: z.strictObject({ message: z.string(), hint: z.string().optional(), interrupted: z.boolean().optional() }) });
+const aliveSchema = z.strictObject({ alive: z.literal(true) });
 const answerSchema = z.strictObject({ answer: z.unknown() });
 /** Why a step is to stop. */
 export type Stop = z.infer<typeof stopSchema>["stop"];
+
+/** Between two signs of life of a client, in ms; ... */
+export const aliveEveryMs = 5_000;
+/** ... and how long a step goes on without one: less than the lock of the deployment, so that nobody deploys beside it. */
+const silenceMs = 45_000;
 
 /** The first bytes that a client writes. */
 export function encodeStart(payload: Buffer): Buffer {
@@ -17,6 +24,10 @@ export function encodeStart(payload: Buffer): Buffer {
 
 export function encodeStop(stop: Stop): string {
   return `${JSON.stringify({ stop })}\n`;
+}
+
+export function encodeAlive(): string {
+  return `${JSON.stringify({ alive: true })}\n`;
 }
 
 /** A step's question to its client, on stdout before the result: what only somebody with a Docker client can do. */
@@ -59,8 +70,8 @@ function deferred<T>(): Deferred<T> {
   return { promise, ...parts } as Deferred<T>;
 }
 
-/** Reads a client's side of the channel. */
-export function openChannel(input: NodeJS.ReadableStream): Channel {
+/** Reads a client's side of the channel. @param silence how long it may be silent once it has said that it lives, in ms. */
+export function openChannel(input: NodeJS.ReadableStream, silence = silenceMs): Channel {
   const payload = deferred<Buffer>();
   const stopped = deferred<Stop | undefined>();
   // Whoever doesn't need the payload doesn't wait for it.
@@ -68,6 +79,7 @@ export function openChannel(input: NodeJS.ReadableStream): Channel {
   const answers: unknown[] = [];
   const waiting: Deferred<unknown>[] = [];
   let gone = false;
+  let listening: NodeJS.Timeout | undefined;
   const give = (answer: unknown): void => {
     const next = waiting.shift();
     if (next === undefined) answers.push(answer);
@@ -97,14 +109,21 @@ export function openChannel(input: NodeJS.ReadableStream): Channel {
     }
     for (let next = line(); next !== undefined; next = line()) {
       const said: unknown = JSON.parse(next);
+      if (aliveSchema.safeParse(said).success) {
+        clearTimeout(listening);
+        listening = setTimeout(() => { end({ message: `stopped, because nothing was heard of the client that started this step for ${silence / 1000} s`, interrupted: true }); }, silence);
+        listening.unref();
+        continue;
+      }
       const answer = answerSchema.safeParse(said);
       if (answer.success) give(answer.data.answer);
       else stopped.resolve(stopSchema.parse(said).stop);
     }
   };
-  const end = (): void => {
+  const end = (reason?: Stop): void => {
+    clearTimeout(listening);
     payload.reject(new Error("stdin ended before all files were here"));
-    stopped.resolve(undefined);
+    stopped.resolve(reason);
     gone = true;
     for (const one of waiting.splice(0)) one.reject(new Error("the client is gone"));
   };
@@ -116,8 +135,8 @@ export function openChannel(input: NodeJS.ReadableStream): Channel {
       end();
     }
   });
-  input.once("end", end);
-  input.once("error", end);
+  input.once("end", () => { end(); });
+  input.once("error", () => { end(); });
   const answer = (): Promise<unknown> => {
     const next = deferred<unknown>();
     if (answers.length > 0) next.resolve(answers.shift());

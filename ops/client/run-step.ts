@@ -1,7 +1,7 @@
 /** Runs a step in its container: `docker run` with the request and secrets by name, progress through, result back. */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { encodeAnswer, encodeStart, encodeStop, questionIn, type Stop } from "../channel.ts";
+import { aliveEveryMs, encodeAlive, encodeAnswer, encodeStart, encodeStop, questionIn, type Stop } from "../channel.ts";
 import type { StepContext } from "../context.ts";
 import { SECRET_VARIABLES, type StepName } from "../contract.ts";
 import { messageOf, StepError } from "../errors.ts";
@@ -125,6 +125,8 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
   // The step may be gone before it has read everything.
   child.stdin.on("error", () => undefined);
   child.stdin.write(encodeStart(run.payload ?? Buffer.alloc(0)));
+  const alive = setInterval(() => child.stdin.write(encodeAlive()), aliveEveryMs);
+  child.stdin.write(encodeAlive());
 
   let killing: NodeJS.Timeout | undefined;
   const kill = (): void => {
@@ -154,6 +156,7 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
     await Promise.all([stderr, stdout]);
     return { exitCode: exitCode ?? 137, stdout: said, dockerSaid: dockerSaid.join("\n").trim() };
   } finally {
+    clearInterval(alive);
     clearTimeout(killing);
     watching.abort();
     signal.removeEventListener("abort", interrupt);

@@ -650,6 +650,25 @@ describe("a new release on trial", () => {
     }
   });
 
+  it("is taken back when the machine that deploys falls asleep, by the step itself", async () => {
+    const request = requestFor("blue", { release, rollout: { ...atOnce, steps: [50, 100], intervalMs: 300_000 } });
+    const client = execa(process.execPath, [join(project, "ops/main.ts"), "switch"], { env: { TOGATHER_REQUEST: JSON.stringify(request) }, reject: false });
+    const share = async (percent: number): Promise<boolean> => (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes(`weight_percent{slot="blue"} ${percent}`);
+    await eventually("blue gets a share", () => share(50));
+    const { stdout } = await execa("pgrep", ["-P", String(client.pid ?? 0)]);
+    const asleep = [client.pid ?? 0, ...stdout.split("\n").map(Number)];
+    for (const pid of asleep) process.kill(pid, "SIGSTOP");
+    try {
+      // The lock of the deployment is given up after 120 s.
+      await eventually("blue gets no share any more", () => share(0), 75);
+      await expectGreen();
+      expect(await stateFile()).not.toMatchObject({ sentBack: [expect.objectContaining({ version: release.version })] });
+    } finally {
+      for (const pid of asleep) process.kill(pid, "SIGCONT");
+    }
+    expect(await client).toMatchObject({ exitCode: 9, stderr: expect.stringContaining("nothing was heard of the client that started this step for 45 s") as unknown });
+  });
+
   it("stays when it does well, the same client with the same slot where that is asked for, also through a restart of nginx", async () => {
     const stop = startAsking();
     const running = trial({ steps: [50, 100], intervalMs: 2_000, bakeMs: 8_000, sticky: true }).then((result) => result, (error: unknown) => String(error));
