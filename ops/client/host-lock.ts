@@ -93,12 +93,12 @@ function cliPid(): number | undefined {
  * Runs in the container with the host's /tmp at /host. Says "held", or "busy" and what the lock file holds.
  * The file is opened without O_CREAT: in /tmp the kernel may forbid that for another user's file, even to root.
  * Who removes the file removes no lock: once a second its holder looks whether it still stands there, and locks what stands there
- * instead. A file in which nobody has left a name may be such a one: who wants it waits until a holder would have taken it.
+ * instead. On a disk that is full nobody can leave a name, and the lock holds all the same. A file in which nobody has left a name may be such a one: who wants it waits until a holder would have taken it.
  */
 const script = `
 file=/host/togather-deploy-$1.lock holder=$2 force=$3 silence=$4 wait=$5
 note() { printf '%s\\n' "$1" | dd of="$file" conv=nocreat,notrunc oflag=append status=none; }
-own() { truncate --no-create --size=0 "$file" && note "$holder"; }
+own() { truncate --no-create --size=0 "$file"; note "$holder" || true; }
 stays() {
   [ /proc/$$/fd/9 -ef "$file" ] && return
   [ -e "$file" ] || : > "$file"
@@ -111,7 +111,7 @@ while :; do
   exec 9< "$file" || exit 3
   flock --exclusive --wait "$wait" 9 || break
   [ /proc/$$/fd/9 -ef "$file" ] || continue
-  own || exit 3
+  own
   echo held
   silent=0 why=lost
   while [ "$silent" -lt "$silence" ] && stays; do
