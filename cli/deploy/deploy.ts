@@ -202,7 +202,7 @@ function stillOff(stack: string): string[] {
 function afterRollback(file: StackFile, failed: SlotName, serving: SlotName | undefined, deploymentId: string | undefined): string[] {
   const on = `--stack ${file.stack}`;
   return [
-    `${file.name} says so again: activeSlot is ${serving}. The release stays in ${failed}, idle.`,
+    `${file.name} says so again: activeSlot is ${serving}. The release stays in ${failed}, idle, and this host does not release it again by itself (--again does).`,
     columns([
       [`  → ${invocation(`release REF ${on}`)}`, `the next release replaces it`],
       ...(deploymentId === undefined ? [] : [[`  → ${invocation(`logs ${deploymentId} ${on}`)}`, "shows the whole log"]]),
