@@ -254,7 +254,7 @@ describe("the slot that serves", () => {
     await runProgram(released, { ...blueServes, served: { green: releases.v2 } }, router);
     await runProgram(released, { slot: "green", release: releases.v2 }, { ...router, slot: "green" });
     await runProgram(released, blueServes, { ...router, sentBack: [{ ...releases.v2, commit: "e".repeat(40), at: "", why: "" }] });
-  });
+  }, 30_000);
 
   it("can't be given another release in place", async () => {
     await expect(runProgram({ ...firstDeployment, slots: { blue: releases.v2 } }, blueServes)).rejects.toThrow(
