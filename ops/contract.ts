@@ -144,6 +144,8 @@ export const snapshotRequestSchema = z.strictObject({
   /** age's public keys: whoever has one of the secret ones can read it. Empty: it is not encrypted. */
   recipients: z.array(z.string()),
   release: releaseSchema,
+  /** The database is of a server whose roles mean nothing here: owners and rights are left out, and no roles are in it. */
+  withoutOwners: z.literal(true).optional(),
   /** What the step gave when it ran last, added by its client: a changed setting is no reason to take a release's snapshot again. */
   previous: z.object({ file: z.string(), sha256: z.string() }).optional(),
 });

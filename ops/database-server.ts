@@ -15,6 +15,8 @@ export interface DatabaseServer {
   createDatabases: boolean;
   /** The database that the servers use: DATABASE_URL's. */
   live: string;
+  /** DATABASE_URL's role, which owns what is in it. */
+  owner: string;
   /** Where the owner's role looks for tables in the live database, as SQL has it; undefined where that database is gone or lets it in no more. */
   searchPath: string | undefined;
   /** Whether `client` is connected to another database than that one. */
@@ -66,7 +68,7 @@ export async function withDatabaseServer<T>({ env, signal }: Pick<StepContext, "
       const { rows } = await client.query<{ superuser: boolean; creates: boolean; version: number }>("SELECT rolsuper AS superuser, rolcreatedb AS creates, current_setting('server_version_num')::int AS version FROM pg_roles WHERE rolname = current_user");
       const [role] = rows;
       session.reached = true;
-      return use({ client, connection, superuser: role?.superuser === true, version: role?.version ?? 0, createDatabases: role?.superuser === true || role?.creates === true, live: own.database, searchPath, apart: connection.database !== own.database });
+      return use({ client, connection, superuser: role?.superuser === true, version: role?.version ?? 0, createDatabases: role?.superuser === true || role?.creates === true, live: own.database, owner: own.user, searchPath, apart: connection.database !== own.database });
     });
   if (admin !== undefined && admin !== "") return connect(admin);
   try {

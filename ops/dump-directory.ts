@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import type { StepContext } from "./context.ts";
-import { dumpRoles, type Dump, type DumpSource } from "./dump.ts";
+import { dumpRoles, ownerOptions, type Dump, type DumpSource } from "./dump.ts";
 import { directoryBytes, measureDirectory } from "./measure-directory.ts";
 import { succeed } from "./programs.ts";
 import { rolesFile } from "./snapshot-format.ts";
@@ -17,7 +17,7 @@ export async function dumpDirectory(directory: string, source: DumpSource, conte
   const { log, signal } = context;
   const roles = await dumpRoles(source, context);
   const started = performance.now();
-  const pgDump = execa("pg_dump", ["--format=directory", "--no-subscriptions", `--jobs=${availableParallelism()}`, "--compress=zstd:1", "--no-password", "--lock-wait-timeout=60s", `--snapshot=${source.snapshot}`, `--file=${directory}`], {
+  const pgDump = execa("pg_dump", ["--format=directory", "--no-subscriptions", `--jobs=${availableParallelism()}`, "--compress=zstd:1", "--no-password", "--lock-wait-timeout=60s", `--snapshot=${source.snapshot}`, ...ownerOptions(source), `--file=${directory}`], {
     env: { PATH: context.env["PATH"], LANG: "C.UTF-8", ...source.environment },
     extendEnv: false,
     cancelSignal: signal,

@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
-import { skipBytes, withoutNewerSettings, withoutSuperuserStatements, withSearchPath } from "./dump-filter.ts";
+import { madeBy, skipBytes, withoutNewerSettings, withoutSuperuserStatements, withSearchPath } from "./dump-filter.ts";
 
 /** Through a filter, cut into pieces of so many bytes. */
 async function through(filter: NodeJS.ReadWriteStream, text: string, size: number): Promise<string> {
@@ -31,6 +31,35 @@ describe("withoutSuperuserStatements", () => {
   });
   it("keeps an end without a line break", async () => {
     expect(await through(withoutSuperuserStatements(), "SELECT 1;\nSELECT 2", 4)).toBe("SELECT 1;\nSELECT 2");
+  });
+});
+
+describe("madeBy", () => {
+  const foreign = [
+    "CREATE SCHEMA topology;",
+    "CREATE EXTENSION IF NOT EXISTS postgis_topology WITH SCHEMA topology;",
+    "COMMENT ON EXTENSION postgis_topology IS 'PostGIS''s';",
+    "CREATE FUNCTION public.f() RETURNS text LANGUAGE sql AS $$",
+    "CREATE EXTENSION IF NOT EXISTS text WITH SCHEMA public;",
+    "$$;",
+    "COPY topology.topology (id, name) FROM stdin;",
+    "1\tone",
+    "\\.",
+    "COPY public.topology (id) FROM stdin;",
+    "COPY topology.topology (id, name) FROM stdin;",
+    "\\.",
+    'COPY public."it\'s" FROM stdin;',
+    "\\.",
+    "SELECT pg_catalog.setval('topology.topology_id_seq', 1, false);",
+    "SELECT pg_catalog.setval('public.\"it''s\"', 7, true);",
+    "SELECT pg_catalog.setval('public.events_id_seq', 5, true);",
+    "",
+  ];
+  const own = new Set(["topology.topology", "topology.topology_id_seq", 'public."it\'s"']);
+  const wrapped = (from: number, to = from): string[] => ["RESET ROLE;", ...foreign.slice(from, to + 1), 'SET ROLE "it";'];
+  it.each([1, 7, 64, 10_000])("leaves extensions and their rows to the session's own role, in pieces of %i bytes", async (size) => {
+    const expected = ['SET ROLE "it";', ...foreign.slice(0, 1), ...wrapped(1), ...wrapped(2), ...foreign.slice(3, 6), ...wrapped(6, 8), ...foreign.slice(9, 12), ...wrapped(12, 13), ...wrapped(14), ...wrapped(15), ...foreign.slice(16)];
+    expect(await through(madeBy('"it"', own), foreign.join("\n"), size)).toBe(expected.join("\n"));
   });
 });
 

@@ -58,6 +58,59 @@ export function withoutSuperuserStatements(): Transform {
   });
 }
 
+const setval = /^SELECT pg_catalog\.setval\('(.*)', -?\d+, (?:true|false)\);$/;
+
+/**
+ * Has a dump without owners made by a role, which then owns all of it but the extensions: those, and what is written into their
+ * tables, are left to the session's own role, which may.
+ * @param role as SQL writes its name. @param extensionRelations tables and sequences of extensions, in the same way.
+ */
+export function madeBy(role: string, extensionRelations: ReadonlySet<string>): Transform {
+  const [set, reset] = [Buffer.from(`SET ROLE ${role};\n`), Buffer.from("RESET ROLE;\n")];
+  let rest: Buffer | undefined;
+  let inData: "own" | "extension" | undefined;
+  // Extensions come before what might have a line in it that looks like one.
+  let extensionsAreMade = false;
+  const line = (whole: Buffer, out: Buffer[]): void => {
+    const text = whole.subarray(0, -1);
+    if (inData !== undefined) {
+      out.push(whole);
+      if (!text.equals(Buffer.from("\\."))) return;
+      if (inData === "extension") out.push(set);
+      inData = undefined;
+      return;
+    }
+    // C or S: only what begins so is looked at.
+    const words = text[0] === 0x43 || text[0] === 0x53 ? text.toString() : "";
+    if (copy.test(words)) {
+      inData = extensionRelations.has(words.replace(/^COPY (.*?)(?: \(.*\))? FROM stdin;$/, "$1")) ? "extension" : "own";
+      out.push(...(inData === "extension" ? [reset] : []), whole);
+      return;
+    }
+    const [, sequence] = setval.exec(words) ?? [];
+    const isExtension = !extensionsAreMade && (/^CREATE EXTENSION IF NOT EXISTS /.test(words) || commentOnExtension.test(words));
+    if (isExtension || (sequence !== undefined && extensionRelations.has(sequence.replaceAll("''", "'")))) out.push(reset, whole, set);
+    else out.push(whole);
+    if (/^CREATE (?!EXTENSION |SCHEMA )/.test(words)) extensionsAreMade = true;
+  };
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      const out: Buffer[] = rest === undefined ? [set] : [];
+      const all = rest === undefined || rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+      let from = 0;
+      for (let end = all.indexOf(10); end !== -1; end = all.indexOf(10, from)) {
+        line(all.subarray(from, end + 1), out);
+        from = end + 1;
+      }
+      rest = all.subarray(from);
+      done(null, Buffer.concat(out));
+    },
+    flush(done) {
+      done(null, rest);
+    },
+  });
+}
+
 /** Settings stand at a dump's beginning; what looks like one later is somebody's row. */
 const settingsBytes = 8192;
 const newerSetting = /^SET transaction_timeout = 0;\r?\n/m;

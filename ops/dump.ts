@@ -24,6 +24,8 @@ export interface DumpSource {
   database: string;
   /** From pg_export_snapshot(): the dump shows what that transaction sees. */
   snapshot: string;
+  /** Leaves out owners, rights and roles. */
+  withoutOwners: boolean;
   /** Bytes before compression (of a directory: on disk), as far as they can be guessed. */
   expectedBytes: number;
 }
@@ -38,7 +40,8 @@ export interface Dump {
 }
 
 /** The roles as SQL that can be restored where they exist. They are not part of pg_dump; their passwords are no part of any snapshot. */
-export async function dumpRoles(source: Pick<DumpSource, "environment" | "database">, context: Pick<StepContext, "env" | "signal">): Promise<Buffer> {
+export async function dumpRoles(source: Pick<DumpSource, "environment" | "database" | "withoutOwners">, context: Pick<StepContext, "env" | "signal">): Promise<Buffer> {
+  if (source.withoutOwners) return Buffer.alloc(0);
   const roles = execa("pg_dumpall", ["--roles-only", "--no-role-passwords", "--no-password", `--database=${source.database}`], {
     env: { PATH: context.env["PATH"], LANG: "C.UTF-8", ...source.environment },
     extendEnv: false,
@@ -49,6 +52,9 @@ export async function dumpRoles(source: Pick<DumpSource, "environment" | "databa
   await succeed(roles, "pg_dumpall", context.signal);
   return Buffer.from(tolerateExistingRoles((await roles).stdout));
 }
+
+/** Options of pg_dump for a database whose roles mean nothing where it is restored. */
+export const ownerOptions = ({ withoutOwners }: Pick<DumpSource, "withoutOwners">): string[] => (withoutOwners ? ["--no-owner", "--no-privileges"] : []);
 
 /** Writes the dump into a new file, which is not yet on disk when this returns. */
 export async function dump(file: string, { format, recipients }: { format: keyof typeof compressors; recipients: readonly string[] }, source: DumpSource, context: StepContext): Promise<Dump> {
@@ -62,7 +68,7 @@ export async function dump(file: string, { format, recipients }: { format: keyof
   const started = performance.now();
   const [program, ...args] = compressors[format](availableParallelism());
   const compressor = execa(program, args, { env: environment, extendEnv: false, cancelSignal, reject: false, buffer: { stdout: false }, stdin: "pipe" });
-  const pgDump = execa("pg_dump", ["--format=plain", "--no-subscriptions", "--no-password", "--lock-wait-timeout=60s", `--snapshot=${source.snapshot}`], { ...client, buffer: { stdout: false } });
+  const pgDump = execa("pg_dump", ["--format=plain", "--no-subscriptions", "--no-password", "--lock-wait-timeout=60s", `--snapshot=${source.snapshot}`, ...ownerOptions(source)], { ...client, buffer: { stdout: false } });
   const age = recipients.length === 0 ? undefined : execa("age", ["--encrypt", ...recipients.map((recipient) => `--recipient=${recipient}`)], { env: environment, extendEnv: false, cancelSignal, reject: false, buffer: { stdout: false }, stdin: "pipe" });
   const hash = createHash("sha256");
   let [plainBytes, bytes] = [rolesText.length, 0];

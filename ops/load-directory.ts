@@ -2,12 +2,13 @@
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { PassThrough } from "node:stream";
+import type { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { execa } from "execa";
+import pg from "pg";
 import { connectionEnvironment, type Connection } from "./connection.ts";
 import type { StepContext } from "./context.ts";
-import { knowsSettings, withoutNewerSettings, withSearchPath } from "./dump-filter.ts";
+import { knowsSettings, madeBy, withoutNewerSettings, withSearchPath } from "./dump-filter.ts";
 import { failureOf, succeed } from "./programs.ts";
 import type { Manifest } from "./snapshots.ts";
 import { seconds } from "./units.ts";
@@ -42,6 +43,17 @@ export interface LoadTarget {
   serverVersion: number;
   /** Where names without a schema are looked up, as SQL has it; undefined: nowhere, as the dump says. */
   searchPath?: string | undefined;
+  /** Of a dump without owners: who is to own what it makes; undefined: the connection's own role. */
+  owner?: string | undefined;
+}
+
+/** What of a dump's SQL is not sent as it is, whatever it was written for. */
+export function loadFilters(manifest: Pick<Manifest, "without_owners">, { serverVersion, searchPath, owner }: Pick<LoadTarget, "serverVersion" | "searchPath" | "owner">): Transform[] {
+  return [
+    ...(knowsSettings(serverVersion) ? [] : [withoutNewerSettings()]),
+    ...(searchPath === undefined ? [] : [withSearchPath(searchPath)]),
+    ...(owner === undefined || manifest.without_owners === undefined ? [] : [madeBy(pg.escapeIdentifier(owner), new Set(manifest.without_owners.extension_relations))]),
+  ];
 }
 
 /** Whether a table's packed data are no rows. */
@@ -68,17 +80,17 @@ async function allowedList(directory: string, list: string, context: StepContext
 }
 
 /**
- * What pg_restore would do, as SQL and by psql: it sets what servers before 17 don't know, and an empty search path, and there is no option that keeps it
- * from that. One process instead of several.
+ * What pg_restore would do, as SQL and by psql: it sets what servers before 17 don't know, and an empty search path, and makes everything as one role,
+ * and there is no option that keeps it from that. One process instead of several.
  */
-async function loadAsText(directory: string, args: readonly string[], { connection, serverVersion, searchPath }: LoadTarget, { env, signal }: StepContext): Promise<void> {
+async function loadAsText(directory: string, args: readonly string[], { manifest, target }: { manifest: Manifest; target: LoadTarget }, { env, signal }: StepContext): Promise<void> {
   const stop = new AbortController();
   const cancelSignal = AbortSignal.any([signal, stop.signal]);
   const environment = { PATH: env["PATH"], LANG: "C.UTF-8" };
   const writing = execa("pg_restore", ["--format=directory", "--file=-", ...args, directory], { extendEnv: false, cancelSignal, reject: false, env: environment, stdin: "ignore", buffer: { stdout: false } });
-  const psql = loadingPsql(connection, { env, signal: cancelSignal });
+  const psql = loadingPsql(target.connection, { env, signal: cancelSignal });
   // psql gets its end of input only when pg_restore has succeeded: statements that were cut off are none.
-  const feeding = pipeline(writing.stdout, knowsSettings(serverVersion) ? new PassThrough() : withoutNewerSettings(), searchPath === undefined ? new PassThrough() : withSearchPath(searchPath), psql.stdin, { end: false }).catch(() => undefined).then(async () => {
+  const feeding = pipeline([writing.stdout, ...loadFilters(manifest, target), psql.stdin], { end: false }).catch(() => undefined).then(async () => {
     const broken = await failureOf(writing, "pg_restore");
     if (broken === undefined) psql.stdin.end();
     else stop.abort();
@@ -96,7 +108,7 @@ async function loadAsText(directory: string, args: readonly string[], { connecti
 
 /** Restores without the roles, which are the whole server's. @throws {StepError} with what pg_restore said. */
 export async function loadDirectory(directory: string, manifest: Manifest, target: LoadTarget, context: StepContext): Promise<void> {
-  const { connection, superuser, serverVersion, searchPath } = target;
+  const { connection, superuser } = target;
   const { log, signal } = context;
   const options = { extendEnv: false, cancelSignal: signal, reject: false, stdin: "ignore" } as const;
   const environment = { PATH: context.env["PATH"], LANG: "C.UTF-8" };
@@ -104,7 +116,8 @@ export async function loadDirectory(directory: string, manifest: Manifest, targe
   const started = performance.now();
   const progress = setInterval(() => { log.info(`restore: ${manifest.rows} rows are on their way, ${seconds(performance.now() - started)}`); }, progressMs);
   try {
-    const args: string[] = [];
+    // In this format pg_dump writes owners and rights whatever it is told.
+    const args: string[] = manifest.without_owners === undefined ? [] : ["--no-owner", "--no-privileges"];
     if (!superuser) {
       const listing = execa("pg_restore", ["--list", directory], { ...options, env: environment });
       await succeed(listing, "pg_restore --list", signal);
@@ -112,8 +125,8 @@ export async function loadDirectory(directory: string, manifest: Manifest, targe
       await writeFile(list, await allowedList(directory, (await listing).stdout, context));
       args.push(`--use-list=${list}`);
     }
-    if (!knowsSettings(serverVersion) || searchPath !== undefined) {
-      await loadAsText(directory, args, target, context);
+    if (loadFilters(manifest, target).length > 0) {
+      await loadAsText(directory, args, { manifest, target }, context);
       return;
     }
     const restoring = execa("pg_restore", ["--format=directory", `--jobs=${availableParallelism()}`, "--exit-on-error", "--no-password", `--dbname=${connection.database}`, ...args, directory], {

@@ -1,10 +1,10 @@
 /** A snapshot's dump into an empty database, through psql or pg_restore, which stop at the first error. */
 import { createReadStream } from "node:fs";
-import { PassThrough, Transform } from "node:stream";
+import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { StepContext } from "./context.ts";
-import { knowsSettings, skipBytes, withoutNewerSettings, withoutSuperuserStatements, withSearchPath } from "./dump-filter.ts";
-import { loadDirectory, loadingPsql, type LoadTarget } from "./load-directory.ts";
+import { skipBytes, withoutSuperuserStatements } from "./dump-filter.ts";
+import { loadDirectory, loadFilters, loadingPsql, type LoadTarget } from "./load-directory.ts";
 import { failureOf } from "./programs.ts";
 import type { Manifest } from "./snapshots.ts";
 import { transferProgress } from "./units.ts";
@@ -42,7 +42,7 @@ async function loadFile(path: string, manifest: Manifest, target: LoadTarget, co
     await withUnpacking(manifest, stoppable, async ({ input, output, failure: unpackingFailure }) => {
       const parts = [
         pipeline(createReadStream(path), input),
-        pipeline(output, skipBytes(manifest.roles_bytes), counting, knowsSettings(target.serverVersion) ? new PassThrough() : withoutNewerSettings(), target.searchPath === undefined ? new PassThrough() : withSearchPath(target.searchPath), target.superuser ? new PassThrough() : withoutSuperuserStatements(), psql.stdin),
+        pipeline([output, skipBytes(manifest.roles_bytes), counting, ...(target.superuser ? [] : [withoutSuperuserStatements()]), ...loadFilters(manifest, target), psql.stdin]),
       ].map((part) => part.catch(() => undefined));
       const failure = await failureOf(psql, "restoring");
       if (failure !== undefined) stop.abort();

@@ -6,6 +6,7 @@ import type { StepContext } from "./context.ts";
 import { differences, readContents, type Contents } from "./database-contents.ts";
 import { connectAsOwnerLooks, createDatabaseLike, dropScratchDatabase, freeSpace, missingRight, type DatabaseServer } from "./database-server.ts";
 import { messageOf, StepError } from "./errors.ts";
+import { addExtensions, checkForeign, copyDefaultRights } from "./foreign-contents.ts";
 import { loadDump } from "./load-dump.ts";
 import type { Manifest } from "./snapshots.ts";
 import { formatBytes } from "./units.ts";
@@ -75,9 +76,17 @@ export const searchPathHint = "write the schema before each name in that functio
 async function load(server: DatabaseServer, database: string, manifest: Manifest, context: StepContext): Promise<{ needsSearchPath: boolean }> {
   const connection = { ...server.connection, database };
   const path = join(context.paths.backups, manifest.file);
-  const target = { connection, superuser: server.superuser, serverVersion: server.version };
+  const foreign = manifest.without_owners !== undefined;
+  // Where the role is no superuser, what it makes is its own.
+  const owner = foreign && server.superuser ? server.owner : undefined;
+  const target = { connection, superuser: server.superuser, serverVersion: server.version, owner };
+  const loadIt = async (over: { searchPath?: string }): Promise<void> => {
+    if (foreign) await copyDefaultRights(server, database, context);
+    await loadDump(path, manifest, { ...target, ...over }, context);
+    if (owner !== undefined) await addExtensions(server, database);
+  };
   try {
-    await loadDump(path, manifest, target, context);
+    await loadIt({});
     return { needsSearchPath: false };
   } catch (error) {
     const denied = deniedBy(messageOf(error), connection.user);
@@ -88,7 +97,7 @@ async function load(server: DatabaseServer, database: string, manifest: Manifest
     context.log.warn(`restore: ${manifest.file} does not load by itself: ${messageOf(error)}. Loading it once more, with names looked up where servers do (${searchPath})`, { hint: searchPathHint });
     await dropScratchDatabase(server, database);
     await createDatabaseLike(server, server.live, database);
-    await loadDump(path, manifest, { ...target, searchPath }, context).catch((again: unknown) => { throw deniedBy(messageOf(again), connection.user) ?? again; });
+    await loadIt({ searchPath }).catch((again: unknown) => { throw deniedBy(messageOf(again), connection.user) ?? again; });
     return { needsSearchPath: true };
   }
 }
@@ -111,6 +120,7 @@ export async function withRestored<T>(server: DatabaseServer, { deployment, mani
   const missing = missingRight(server);
   if (missing !== undefined) throw new NotAllowed(`a snapshot can't be restored beside the live database: ${missing.what}`, { hint: missing.fix });
   if (!canRead(manifest, context)) throw new NotAllowed(`the snapshot ${manifest.file} is encrypted, and there is no identity that reads it: only its checksum is known to be right`, { hint: identityHint });
+  if (manifest.without_owners !== undefined) await checkForeign(server, manifest);
   await dropLeftovers(server, deployment, context);
   await checkFreeSpace(server, manifest);
   const database = scratchName(deployment);

@@ -44,6 +44,13 @@ export const manifestSchema = z.looseObject({
   /** Before compression: all of it (0 in the format `directory`, where nobody knows), and the roles with which it begins. */
   plain_bytes: z.number(),
   roles_bytes: z.number(),
+  /** Taken of another server's database, without owners and rights: what is restored belongs to the owner of the database that it takes the place of. */
+  without_owners: z
+    .strictObject({
+      /** Tables and sequences that belong to an extension, as SQL writes their names: only who made it may write to them. */
+      extension_relations: z.array(z.string()),
+    })
+    .optional(),
   duration_ms: z.number(),
   /** When it was restored into a scratch database and found complete. */
   verified_at: z.string().optional(),

@@ -36,18 +36,25 @@ interface Facts {
   tableBytes: number;
   /** By name, comma-separated; null where there is none. */
   subscriptions: string | null;
+  /** Tables and sequences of extensions, as SQL writes their names. */
+  extensionRelations: string[];
 }
 
 async function gatherFacts(client: pg.Client): Promise<Facts> {
-  const { rows } = await client.query<{ oid: number; version: string; bytes: string; tables: string; subscriptions: string | null }>(`
+  const { rows } = await client.query<{ oid: number; version: string; bytes: string; tables: string; subscriptions: string | null; relations: string[] }>(`
     SELECT (SELECT oid FROM pg_database WHERE datname = current_database()) AS oid,
            current_setting('server_version') AS version,
            pg_database_size(current_database()) AS bytes,
            (SELECT string_agg(subname, ', ' ORDER BY subname) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())) AS subscriptions,
-           (SELECT coalesce(sum(greatest(relpages, 0)::bigint), 0) * current_setting('block_size')::int FROM pg_class WHERE relkind IN ('r', 't') AND oid >= 16384) AS tables`);
+           (SELECT coalesce(sum(greatest(relpages, 0)::bigint), 0) * current_setting('block_size')::int FROM pg_class WHERE relkind IN ('r', 't') AND oid >= 16384) AS tables,
+           (SELECT coalesce(json_agg(format('%I.%I', n.nspname, c.relname) ORDER BY n.nspname, c.relname), '[]')
+              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+              JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+             WHERE c.relkind IN ('r', 'p', 'S')) AS relations`);
   const row = rows[0];
   if (row === undefined) throw new StepError("the database told nothing about itself");
-  return { databaseOid: row.oid, databaseVersion: row.version, databaseBytes: Number(row.bytes), tableBytes: Number(row.tables), subscriptions: row.subscriptions };
+  const { oid: databaseOid, version: databaseVersion, subscriptions, relations: extensionRelations } = row;
+  return { databaseOid, databaseVersion, databaseBytes: Number(row.bytes), tableBytes: Number(row.tables), subscriptions, extensionRelations };
 }
 
 async function checkFreeSpace(directory: string, hostDirectory: string, facts: Facts): Promise<void> {
@@ -107,11 +114,11 @@ interface Taken {
 }
 
 /** Dumps and counts side by side, in one view of the database. */
-async function take(partial: string, { format, recipients }: Request, expected: number, { client, connection, context }: { client: pg.Client; connection: Connection; context: StepContext }): Promise<Taken> {
+async function take(partial: string, { format, recipients, withoutOwners }: Request, expected: number, { client, connection, context }: { client: pg.Client; connection: Connection; context: StepContext }): Promise<Taken> {
   const { exported, snapshot } = await exportSnapshot(client);
   const stop = new AbortController();
   const signal = AbortSignal.any([context.signal, stop.signal]);
-  const source: DumpSource = { environment: connectionEnvironment(connection, "togather-snapshot"), database: connection.database, snapshot: exported, expectedBytes: expected };
+  const source: DumpSource = { environment: connectionEnvironment(connection, "togather-snapshot"), database: connection.database, snapshot: exported, withoutOwners: withoutOwners === true, expectedBytes: expected };
   const dumping = format === "directory" ? dumpDirectory(partial, source, { ...context, signal }) : dump(partial, { format, recipients }, source, { ...context, signal });
   const counting = readContents(client, { snapshot });
   try {
@@ -173,7 +180,7 @@ export async function run(request: Request, context: StepContext): Promise<StepR
       await checkFreeSpace(directory, backupLocation, facts);
       const { file, time } = await freeName(directory, request, signal);
       const partial = join(directory, `${file}.partial`);
-      log.info(`snapshot: ${formatBytes(facts.databaseBytes)} database, before ${release.version}`);
+      log.info(`snapshot: ${formatBytes(facts.databaseBytes)} database, ${request.withoutOwners === true ? `of PostgreSQL ${facts.databaseVersion}, without owners and rights` : `before ${release.version}`}`);
       // A copy of one would fetch, from the same slot, what the live database is to get; and a database with one can't be dropped.
       if (facts.subscriptions !== null) log.warn(`snapshot: the subscription ${facts.subscriptions} (logical replication) is in no snapshot; after a restore it has to be made again`);
       let manifest: Manifest;
@@ -193,7 +200,8 @@ export async function run(request: Request, context: StepContext): Promise<StepR
           before_version: release.version,
           before_commit: release.commit,
           database: connection.database,
-          database_oid: facts.databaseOid,
+          // Of another server, a number says nothing.
+          database_oid: request.withoutOwners === true ? 0 : facts.databaseOid,
           database_version: facts.databaseVersion,
           database_bytes: facts.databaseBytes,
           tool_version: tool.stdout.trim(),
@@ -208,6 +216,7 @@ export async function run(request: Request, context: StepContext): Promise<StepR
           sha256: taken.dump.sha256,
           plain_bytes: taken.dump.plainBytes,
           roles_bytes: taken.dump.rolesBytes,
+          ...(request.withoutOwners === true ? { without_owners: { extension_relations: facts.extensionRelations } } : {}),
           duration_ms: Math.round(performance.now() - started),
         };
         await publishSnapshot(directory, partial, manifest);

@@ -34,9 +34,10 @@ afterAll(() => harness.tearDown());
 class Server {
   readonly container: string;
   readonly address: string;
-  constructor(major: number) {
-    this.container = `togather-${harness.name}-pg${major}`;
-    this.address = harness.address(major + 20);
+  /** @param copy so that one version can run twice. */
+  constructor(major: number, copy = 0) {
+    this.container = `togather-${harness.name}-pg${major}-${copy}`;
+    this.address = harness.address(major + 20 + 10 * copy);
   }
 
   url(database: string, user = "postgres", parameters = ""): string {
@@ -108,6 +109,85 @@ describe.each([
     const remade = await harness.run("restore", { ...choice, mode: "restore" }, admin);
     expect(remade.exitCode, remade.stderr).toBe(0);
     expect(await server.sql("SELECT count(*) FROM app.events", database)).toBe("5000");
+  });
+});
+
+/** What `owner` owns and what the server's role may do there, in the database that a foreign one was put into. */
+const rightsOf = `SELECT string_agg(format('%s:%s:%s', c.relname, pg_get_userbyid(c.relowner), has_table_privilege('foreign_app', c.oid, 'INSERT')), ' ' ORDER BY c.relname)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind IN ('r', 'v', 'm')
+   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`;
+
+describe("another server's database", () => {
+  let server: Server;
+  const live = { DATABASE_URL: "", DATABASE_ADMIN_URL: "" };
+  const take = { retention: 20, keepVerified: 2, recipients: [], release: { version: "the-old-node", commit: "the-old-node" }, withoutOwners: true } as const;
+  beforeAll(async () => {
+    server = new Server(16, 1);
+    await server.start("16.14.0-beta.17");
+    // As components/database.ts declares it.
+    await harness.sql("CREATE ROLE foreign_owner LOGIN PASSWORD 'secret'");
+    await harness.sql("CREATE ROLE foreign_app LOGIN PASSWORD 'secret'");
+    await harness.sql("CREATE DATABASE taken_over OWNER foreign_owner");
+    await harness.sql("CREATE EXTENSION postgis; CREATE EXTENSION vector", "taken_over");
+    await harness.sql("ALTER DEFAULT PRIVILEGES FOR ROLE foreign_owner IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO foreign_app; ALTER DEFAULT PRIVILEGES FOR ROLE foreign_owner IN SCHEMA public GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO foreign_app", "taken_over");
+    live.DATABASE_URL = harness.url("taken_over", { name: "foreign_owner", password: "secret" });
+    live.DATABASE_ADMIN_URL = harness.url();
+  }, 180_000);
+
+  it.each(["sql.gz", "directory"] as const)("of PostgreSQL 16, with a superuser as its owner, becomes the owner's here, in the format %s", async (format) => {
+    const database = `node_${format.replace(".", "_")}`;
+    await server.sql(`CREATE ROLE ${database}_boss LOGIN SUPERUSER PASSWORD 'secret'; CREATE ROLE ${database}_reader`);
+    await server.sql(`CREATE DATABASE ${database} OWNER ${database}_boss`);
+    await server.sql(
+      `SET ROLE ${database}_boss; CREATE TABLE events (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text); INSERT INTO events (name) SELECT 'e ' || n FROM generate_series(1, 3000) n;
+       CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO schema_migrations VALUES (49, false);
+       CREATE MATERIALIZED VIEW counts AS SELECT count(*) FROM events; CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';
+       GRANT SELECT ON events TO ${database}_reader; RESET ROLE; CREATE TABLE others (id int)`,
+      database,
+    );
+    const taken = await harness.run("snapshot", { backupLocation: harness.backups, format, ...take }, { DATABASE_URL: server.url(database, `${database}_boss`) });
+    expect(taken.exitCode, taken.stderr).toBe(0);
+    const choice = { backupLocation: harness.backups, file: basename(taken.result.file), foreign: false } as const;
+    const proved = await harness.run("verify", { ...choice, sha256: taken.result.sha256, required: true }, live);
+    expect(proved.exitCode, proved.stderr).toBe(0);
+    expect(proved.result).toMatchObject({ verified: true, rows: 3001, tables: 3 });
+    const restored = await harness.run("restore", { ...choice, mode: "restore" }, live);
+    expect(restored.exitCode, restored.stderr).toBe(0);
+    const found = await harness.sql(rightsOf, "taken_over");
+    expect(found).toBe("counts:foreign_owner:t events:foreign_owner:t others:foreign_owner:t schema_migrations:foreign_owner:t");
+    // As the server's role, which has no more than its rights.
+    const app = (sql: string): Promise<string> => docker("exec", harness.postgres, "psql", harness.url("taken_over", { name: "foreign_app", password: "secret" }), "-v", "ON_ERROR_STOP=1", "-At", "-c", sql);
+    expect(await app("INSERT INTO events (name) VALUES ('one more') RETURNING id")).toContain("3001");
+    await expect(app("CREATE TABLE mine (id int)")).rejects.toThrow(/permission denied for schema public/);
+    expect(await harness.sql("SELECT string_agg(rolname, ' ') FROM pg_roles WHERE rolname LIKE 'node_%'")).toBe("");
+    // What the database had before is still there: it did not come from the old server.
+    expect(await harness.sql("SELECT string_agg(extname, ' ' ORDER BY extname) FROM pg_extension", "taken_over")).toBe("plpgsql postgis vector");
+  });
+
+  it("with PostGIS's schemas, and rows in the tables of extensions, is whole", async () => {
+    await harness.sql("CREATE ROLE node_boss LOGIN SUPERUSER PASSWORD 'secret'");
+    await harness.sql("CREATE DATABASE node OWNER node_boss");
+    await harness.sql(
+      `CREATE EXTENSION postgis; CREATE EXTENSION postgis_topology; CREATE EXTENSION fuzzystrmatch; CREATE EXTENSION postgis_tiger_geocoder; CREATE EXTENSION pg_stat_statements;
+       INSERT INTO spatial_ref_sys (srid, auth_name) VALUES (990001, 'own'); SELECT topology.CreateTopology('streets', 4326);
+       CREATE TABLE places (id int, at geometry(Point, 4326)); INSERT INTO places VALUES (1, ST_SetSRID(ST_MakePoint(1, 2), 4326)); CREATE INDEX ON places USING gist (at)`,
+      "node",
+    );
+    const taken = await harness.run("snapshot", { backupLocation: harness.backups, format: "sql.zst", ...take }, { DATABASE_URL: harness.url("node", { name: "node_boss", password: "secret" }) });
+    expect(taken.exitCode, taken.stderr).toBe(0);
+    const restored = await harness.run("restore", { backupLocation: harness.backups, file: basename(taken.result.file), foreign: false, mode: "restore" }, live);
+    expect(restored.exitCode, restored.stderr).toBe(0);
+    expect(await harness.sql("SELECT (SELECT count(*) FROM spatial_ref_sys WHERE srid = 990001), (SELECT name FROM topology.topology), (SELECT count(*) FROM places WHERE ST_X(at) = 1)", "taken_over")).toBe("1|streets|1");
+    expect(await harness.sql("SELECT DISTINCT pg_get_userbyid(extowner) FROM pg_extension", "taken_over")).toBe("postgres");
+    expect(await harness.sql(rightsOf, "taken_over")).toBe("places:foreign_owner:t");
+  });
+
+  it("is refused where the database that it would take the place of is not there", async () => {
+    const [last] = (await docker("run", "--rm", `--volume=${harness.backups}:/backups:ro`, "--entrypoint=sh", bundledImageTag("ops"), "-c", "cd /backups; ls -d *.sql.zst")).split("\n");
+    const { exitCode, stderr } = await harness.run("restore", { backupLocation: harness.backups, file: last ?? "", foreign: false, mode: "restore" }, { DATABASE_URL: harness.url("nowhere"), DATABASE_ADMIN_URL: harness.url() });
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain("there is no database nowhere whose owner and rights it could get");
+    expect(stderr).toContain("togather up makes it");
   });
 });
 
