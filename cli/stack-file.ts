@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Document, isMap, parseDocument, Scalar, type YAMLMap } from "yaml";
+import { type Document, isMap, isSeq, parseDocument, Scalar, type YAMLMap } from "yaml";
 import type { DeploymentFile } from "../config/deployment-file.ts";
 import { environmentRules } from "../config/environments.ts";
 import { hostDirectories, type HostDirectories } from "../config/host-directories.ts";
@@ -22,6 +22,8 @@ export interface PlainSettings extends StackSettings, HostDirectories {
   snapshotCopy: DeploymentFile["database"]["snapshot_copy"];
   /** How many logs of this deployment stay. */
   logRetention: number;
+  /** How snapshots are taken, and how many stay. */
+  snapshots: { retention: number; keepVerified: number; format: DeploymentFile["database"]["snapshot_format"]; recipients: string[] };
 }
 
 /** A text that YAML readers of all kinds take for a text: a commit of digits is none by itself. */
@@ -134,7 +136,9 @@ export class StackFile {
     if (value === undefined || deployment.value === undefined || problems.length > 0) throw new SettingsError(problems);
     const name = value.name ?? value.environment;
     const listenAddress = value.listenAddress === "" ? environmentRules[value.environment].listenAddress : value.listenAddress;
-    return { ...value, name, listenAddress, ...hostDirectories(deployment.value, name), backupLocation: deployment.value.database.backup_location, snapshotCopy: deployment.value.database.snapshot_copy, logRetention: deployment.value.logging.retention };
+    const { database, logging } = deployment.value;
+    const snapshots = { retention: database.snapshot_retention, keepVerified: database.snapshot_keep_verified, format: database.snapshot_format, recipients: database.snapshot_recipients };
+    return { ...value, name, listenAddress, ...hostDirectories(deployment.value, name), backupLocation: database.backup_location, snapshotCopy: database.snapshot_copy, logRetention: logging.retention, snapshots };
   }
 
   #map(path: string[]): YAMLMap {
@@ -183,6 +187,26 @@ export class StackFile {
     const old: unknown = this.#document.getIn(path, true);
     if (old instanceof Scalar) old.value = slot;
     else this.#document.setIn(path, slot);
+  }
+
+  /** A value as it stands in the file, by its keys below `togather:`; undefined where there is none. */
+  value(key: keyof StackSettings, ...path: string[]): unknown {
+    const found: unknown = this.#document.getIn(["config", `${prefix}${key}`, ...path]);
+    return isMap(found) || isSeq(found) ? found.toJS(this.#document) : found;
+  }
+
+  /** Sets a value, by its keys below `togather:`; undefined takes it out, and what is empty then. Texts are quoted: `30` stays a text. */
+  setValue(value: unknown, key: keyof StackSettings, ...path: string[]): void {
+    const keys = ["config", `${prefix}${key}`, ...path];
+    if (value === undefined) {
+      this.#document.deleteIn(keys);
+      const parent = keys.slice(0, -1);
+      const left: unknown = this.#document.getIn(parent);
+      if (path.length > 0 && (isMap(left) || isSeq(left)) && left.items.length === 0) this.setValue(undefined, key, ...path.slice(0, -1));
+      return;
+    }
+    this.#map(keys.slice(0, -1));
+    this.#document.setIn(keys, typeof value === "string" ? quoted(value) : this.#document.createNode(value));
   }
 
   /** For this run only: call it on a file that is saved as a copy. */

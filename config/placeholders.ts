@@ -37,6 +37,9 @@ export function fillIn(text: string, values: Partial<Record<Placeholder, string>
   });
 }
 
+/** A text in which nothing is replaced, whatever is in it: `fillIn` gives it back. */
+export const literally = (text: string): string => text.replace(pattern, (whole) => `\\${whole}`);
+
 /** The same for all values of a record. */
 export function fillInAll(texts: Readonly<Record<string, string>>, values: Partial<Record<Placeholder, string>>, later: readonly Placeholder[] = []): Record<string, string> {
   return Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, fillIn(text, values, later)]));

@@ -10,7 +10,7 @@ const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected the 
 const memorySize = z.string().regex(/^[1-9]\d{0,5}[mg]$/, "expected a size such as 256m or 1g");
 
 /** What a server gets in secret beside its DATABASE_URL, unless it is told not to read it. */
-const serverSecretNames = ["JWT_SECRET", "ADMIN_API_KEY"] as const;
+export const serverSecretNames = ["JWT_SECRET", "ADMIN_API_KEY"] as const;
 
 /** `https://host` or `http://host:port`, and nothing more; or empty. */
 function isOrigin(text: string): boolean {

@@ -24,6 +24,16 @@ export function isSecret(name: string, value: string): boolean {
   return /(SECRET|PASSWORD|PASSPHRASE|TOKEN|CREDENTIAL|_AUTH$|_DSN$|(^|_)KEY$|_HEADERS$|WEBHOOK)/.test(name) || /:\/\/[^/\s]*@/.test(value);
 }
 
+/** Where a variable belongs in a stack; `deployment`: to nobody, since the deployment sets it; `database`: nowhere, it was the old database's. */
+export type Place = "secrets" | "settings" | "deployment" | "database";
+
+export function placeOf(name: string, value: string, source: Pick<StackSettings["source"], "portVariable">): Place {
+  const needed = ["JWT_SECRET", "ADMIN_API_KEY"];
+  if (name === "ENVIRONMENT" || (reservedVariables({ ...source, unreadSecrets: [] }).includes(name) && !needed.includes(name))) return "deployment";
+  if (/^(POSTGRES_|PG)/.test(name)) return "database";
+  return isSecret(name, value) ? "secrets" : "settings";
+}
+
 /**
  * @param template undefined where there is none: then nothing is missing or extra.
  * @param read what the server's Go files name; undefined where they are not there.
@@ -32,21 +42,13 @@ export function auditEnvironment(file: string, { template, read, source }: { tem
   const values = parse(file);
   const names = Object.keys(values).sort();
   const expected = template === undefined ? undefined : new Set(Object.keys(parse(template)));
-  const passwords = new Set(["JWT_SECRET", "ADMIN_API_KEY"]);
-  const reserved = new Set([...reservedVariables({ ...source, unreadSecrets: [] }), "ENVIRONMENT"].filter((name) => !passwords.has(name)));
-  const database = (name: string): boolean => /^(POSTGRES_|PG)/.test(name);
-  const free = names.filter((name) => !reserved.has(name) && !database(name));
+  const of = (place: Place): string[] => names.filter((name) => placeOf(name, values[name] ?? "", source) === place);
   return {
     missing: expected === undefined ? [] : [...expected].filter((name) => !(name in values)).sort(),
     extra: expected === undefined ? [] : names.filter((name) => !expected.has(name)),
     unread: read === undefined ? undefined : names.filter((name) => !read.has(name)),
     placeholders: names.filter((name) => isPlaceholder(values[name] ?? "")),
     cut: cutValues(file),
-    moves: {
-      secrets: free.filter((name) => isSecret(name, values[name] ?? "")),
-      settings: free.filter((name) => !isSecret(name, values[name] ?? "")),
-      deployment: names.filter((name) => reserved.has(name)),
-      database: names.filter((name) => database(name) && !reserved.has(name)),
-    },
+    moves: { secrets: of("secrets"), settings: of("settings"), deployment: of("deployment"), database: of("database") },
   };
 }

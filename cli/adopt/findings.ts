@@ -4,6 +4,7 @@ import { fail, ok, warn, type Finding } from "../doctor/finding.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import type { EnvironmentAudit } from "./audit.ts";
 import type { Node } from "./look.ts";
+import { holderOf, portsBeside } from "./ports.ts";
 
 /** What the bundled database and the snapshots' pg_dump are. */
 const OWN_POSTGRES = 17;
@@ -18,16 +19,11 @@ function databaseFindings({ names, database, databaseState }: Node, settings: Pi
   const findings = [major >= 14 && major <= OWN_POSTGRES ? ok("database", found) : fail("database", found, `PostgreSQL 14 to ${OWN_POSTGRES}`, `bring ${names.database} to one of these first`)];
   findings.push(
     superuser
-      ? warn("database role", `${role} is a SUPERUSER; tables belong to ${owners.length === 0 ? "nobody yet" : list(owners)}`, "a role that owns the schema and one that reads and writes rows", "the bundled database makes both by itself; for mode external see docs/settings.md")
+      ? warn("database role", `${role} is a SUPERUSER; tables belong to ${owners.length === 0 ? "nobody yet" : list(owners)}`, "a role that owns the schema and one that reads and writes rows", "the bundled database makes both by itself, and the data become the owner's; for mode external see docs/from-deploy-sh.md")
       : ok("database role", `${role}; tables belong to ${list(owners)}`),
   );
-  // Of PostGIS, only the extension itself has to be named.
   const unknown = extensions.filter((name) => !settings.database.extensions.includes(name));
-  findings.push(
-    unknown.length === 0
-      ? ok("extensions", list(extensions) || "none")
-      : warn("extensions", `${list(unknown)} ${unknown.length === 1 ? "is" : "are"} not in togather:database.extensions`, "each extension that the database has", `add ${list(unknown)} to togather:database.extensions`),
-  );
+  findings.push(ok("extensions", `${list(extensions) || "none"}${unknown.length === 0 ? "" : `; not in togather:database.extensions, and come with the data: ${list(unknown)}`}`));
   if (schema === undefined) findings.push(warn("schema version", "none: golang-migrate never ran here", "a table schema_migrations", "check that this is the server's database"));
   else if (schema.dirty) findings.push(fail("schema version", `${schema.version}, dirty`, "a version that is not dirty", "finish or undo that migration on the old node first"));
   else findings.push(ok("schema version", String(schema.version)));
@@ -45,24 +41,24 @@ function slotFindings({ names, slots, serving, hasCaddyfile }: Node): Finding[] 
   return [...findings, warn("serving", why, "one slot that Caddy sends requests to", "find out which slot serves before anything is moved")];
 }
 
-/** Ports that the stack wants and something else has. */
-function portFindings({ listening, slots, names }: Node, settings: Pick<PlainSettings, "ports" | "slotPorts" | "databasePort" | "tls" | "database">): Finding[] {
-  const wanted: [check: string, port: number, fix: string][] = [
-    ["ports.http", settings.ports.http, "togather:ports: { http: 8880, https: 8843 } until Caddy is stopped"],
-    ...(settings.tls === undefined ? [] : [["ports.https", settings.ports.https, "togather:ports: { http: 8880, https: 8843 } until Caddy is stopped"] as [string, number, string]]),
-    ...slotNames.map((slot): [string, number, string] => [`slotPorts.${slot}`, settings.slotPorts[slot], "togather:slotPorts: { blue: 18080, green: 18081 }"]),
-    ...(settings.database.mode === "bundled" ? [["databasePort", settings.databasePort, "togather:databasePort: 15433"] as [string, number, string]] : []),
+/** Ports that the stack wants and something else has: others are taken, the router's for as long as the old node serves. */
+function portFindings(node: Node, settings: Pick<PlainSettings, "ports" | "slotPorts" | "databasePort">): Finding[] {
+  const beside = portsBeside(settings, node);
+  const rows: [key: string, wanted: number, taken: number, until: string][] = [
+    ["ports.http", settings.ports.http, beside.ports.http, " until the takeover"],
+    ["ports.https", settings.ports.https, beside.ports.https, " until the takeover"],
+    ["slotPorts.blue", settings.slotPorts.blue, beside.slotPorts.blue, ""],
+    ["slotPorts.green", settings.slotPorts.green, beside.slotPorts.green, ""],
+    ["databasePort", settings.databasePort, beside.databasePort, ""],
   ];
-  return wanted.map(([key, port, fix]) => {
-    const holder = slotNames.find((slot) => slots[slot]?.port === port);
-    const busy = listening.has(port) || holder !== undefined;
-    const by = holder === undefined ? "something listens on it" : `${names.slots[holder]} has it`;
-    return busy ? fail(`togather:${key}`, `${port}: ${by}`, "a port that is free while both run", fix) : ok(`togather:${key}`, `${port} is free`);
-  });
+  return rows.map(([key, wanted, taken, until]) => ok(`togather:${key}`, wanted === taken ? `${wanted} is free` : `${wanted}: ${holderOf(wanted, node) ?? "taken"}; ${taken}${until}`));
 }
 
-/** What an audit found, by name and never by value. */
-export function auditFindings(audit: EnvironmentAudit, file: string, template: string | undefined): Finding[] {
+/**
+ * What an audit found, by name and never by value.
+ * @param byShell the values are taken from a shell, which ends none at a `#` in a word.
+ */
+export function auditFindings(audit: EnvironmentAudit, file: string, template: string | undefined, byShell = false): Finding[] {
   const { missing, extra, unread, placeholders, cut, moves } = audit;
   const findings: Finding[] = [];
   if (template === undefined) findings.push(warn("template", "none in the server's repository", "the template of the environment file", "--template FILE names one"));
@@ -73,7 +69,7 @@ export function auditFindings(audit: EnvironmentAudit, file: string, template: s
   if (unread === undefined) findings.push(warn("read by nothing", "the server's Go files are not in togather:source.repository", "its source, to tell", "git clone it there, or point togather:source.repository to it"));
   else findings.push(unread.length === 0 ? ok("read by nothing", "each is named by the server's Go files") : warn("read by nothing", list(unread), "variables that the server's Go files name", "leave them out, unless another program reads them"));
   if (placeholders.length > 0) findings.push(warn("placeholders", list(placeholders), "values of your own", `replace them in ${file}`));
-  if (cut.length > 0) findings.push(fail("cut off", list(cut), "no # outside of quotes, behind which a value ends", `put the values in single quotes in ${file}`));
+  if (cut.length > 0) findings.push(byShell ? ok("cut off", `${list(cut)}: nothing, a shell reads on behind the #`) : fail("cut off", list(cut), "no # outside of quotes, behind which a value ends", `put the values in single quotes in ${file}`));
   const where: [string, string[], string][] = [
     ["secrets", moves.secrets, "to the stack's secrets file; names other than JWT_SECRET and ADMIN_API_KEY go into togather:source.secrets too"],
     ["plain settings", moves.settings, "to togather:source.environment"],
@@ -83,10 +79,13 @@ export function auditFindings(audit: EnvironmentAudit, file: string, template: s
   return [...findings, ...where.filter(([, names]) => names.length > 0).map(([check, names, what]) => ok(check, `${list(names)}: ${what}`))];
 }
 
-/** What a look at a node says about taking it over with these settings. */
-export function nodeFindings(node: Node, settings: Pick<PlainSettings, "database" | "ports" | "slotPorts" | "databasePort" | "tls">): Finding[] {
+/**
+ * What a look at a node says about taking it over with these settings.
+ * @param ports false once the stack has ports of its own there.
+ */
+export function nodeFindings(node: Node, settings: Pick<PlainSettings, "database" | "ports" | "slotPorts" | "databasePort">, ports = true): Finding[] {
   const environment = node.environmentFile === undefined
     ? [fail("environment file", `${node.names.environmentFile} is not on the Docker host`, "the old server's environment file", "togather env audit FILE looks at one that is elsewhere")]
     : [ok("environment file", node.names.environmentFile)];
-  return [...databaseFindings(node, settings), ...slotFindings(node), ...portFindings(node, settings), ...environment];
+  return [...databaseFindings(node, settings), ...slotFindings(node), ...(ports ? portFindings(node, settings) : []), ...environment];
 }

@@ -29,12 +29,18 @@ export interface Node {
   databaseState: string;
   /** Undefined while its container doesn't run. */
   database: NodeDatabase | undefined;
-  slots: Record<SlotName, { state: string; port: number | undefined } | undefined>;
+  /** The image that its container was made from, which the host therefore has. */
+  databaseImage: string;
+  /** Its address, by Docker network. */
+  databaseNetworks: Record<string, string>;
+  slots: Record<SlotName, { state: string; port: number | undefined; restart: string } | undefined>;
   /** The slot that Caddy's file names; undefined where it names none, or more than one. */
   serving: SlotName | undefined;
   /** The environment file's text, secrets included; undefined where it is not there. */
   environmentFile: string | undefined;
   hasCaddyfile: boolean;
+  /** Hosts that Caddy's file names as sites. */
+  sites: string[];
   listening: ReadonlySet<number>;
 }
 
@@ -53,10 +59,25 @@ async function lookAtDatabase(host: ForeignHost, container: string): Promise<Nod
   return { ...found, schema: row === "" ? undefined : z.object({ version: z.int(), dirty: z.boolean() }).parse(JSON.parse(row)) };
 }
 
+const withoutComments = (caddyfile: string): string[] => caddyfile.split("\n").map((line) => line.replace(/(^|\s)#.*/, ""));
+
 /** The host's ports that a Caddyfile sends requests to. */
 export function upstreamPorts(caddyfile: string): number[] {
-  const lines = caddyfile.split("\n").map((line) => line.replace(/(^|\s)#.*/, ""));
-  return lines.flatMap((line) => [...line.matchAll(/(?:localhost|127\.0\.0\.1|\[::1\]):(\d+)/g)].map(([, port]) => Number(port)));
+  return withoutComments(caddyfile).flatMap((line) => [...line.matchAll(/(?:localhost|127\.0\.0\.1|\[::1\]):(\d+)/g)].map(([, port]) => Number(port)));
+}
+
+/** Hosts of a Caddyfile's sites, without schemes and ports. */
+export function sitesOf(caddyfile: string): string[] {
+  const sites: string[] = [];
+  let depth = 0;
+  for (const line of withoutComments(caddyfile)) {
+    const [, addresses = ""] = /^\s*(.*?)\s*\{\s*$/.exec(line) ?? [];
+    // Global options have no address, snippets one in parentheses.
+    if (depth === 0 && addresses !== "" && !addresses.startsWith("(")) sites.push(...addresses.split(/[\s,]+/).map((address) => address.replace(/^https?:\/\//, "").replace(/:\d+$/, "")));
+    // Placeholders such as {host} open and close on one line.
+    depth += (line.match(/\{/g) ?? []).length - (line.match(/\}/g) ?? []).length;
+  }
+  return [...new Set(sites.filter((site) => site !== ""))];
 }
 
 /** @throws {Failure} where the host has no such node. Changes nothing. */
@@ -74,7 +95,7 @@ export async function lookAtNode(host: ForeignHost, names: NodeNames): Promise<N
   const published = (container: typeof blue): Node["slots"]["blue"] => {
     if (container === undefined) return undefined;
     const [port] = Object.values(container.ports ?? {}).flatMap((bindings) => (bindings ?? []).map(({ HostPort }) => Number(HostPort)));
-    return { state: container.state, port };
+    return { state: container.state, port, restart: container.restart };
   };
   const slots = { blue: published(blue), green: published(green) };
   const upstreams = upstreamPorts(caddyfile ?? "");
@@ -82,11 +103,14 @@ export async function lookAtNode(host: ForeignHost, names: NodeNames): Promise<N
   return {
     names,
     databaseState: database.state,
+    databaseImage: database.image,
+    databaseNetworks: Object.fromEntries(Object.entries(database.networks).flatMap(([network, { IPAddress }]) => (IPAddress === "" ? [] : [[network, IPAddress]]))),
     database: database.state === "running" ? await lookAtDatabase(host, names.database) : undefined,
     slots,
     serving: named.length === 1 ? named[0] : undefined,
     environmentFile,
     hasCaddyfile: caddyfile !== undefined,
+    sites: sitesOf(caddyfile ?? ""),
     listening,
   };
 }

@@ -10,6 +10,8 @@ export interface NodeNames {
   /** On the Docker host. */
   environmentFile: string;
   caddyfile: string;
+  /** Where Caddy keeps its certificates. */
+  caddyData: string;
 }
 
 export const deployShNode = (environment: EnvironmentName): NodeNames => ({
@@ -17,4 +19,5 @@ export const deployShNode = (environment: EnvironmentName): NodeNames => ({
   slots: { blue: "togather-server-blue", green: "togather-server-green" },
   environmentFile: `/opt/togather/.env.${environment}`,
   caddyfile: "/etc/caddy/Caddyfile",
+  caddyData: "/var/lib/caddy/.local/share/caddy",
 });

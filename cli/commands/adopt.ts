@@ -1,32 +1,64 @@
 import type { Command } from "commander";
 import { project } from "../../toolchain/setup.ts";
+import { adopt, undo } from "../adopt/adopt.ts";
 import { auditEnvironment } from "../adopt/audit.ts";
 import { auditFindings, nodeFindings } from "../adopt/findings.ts";
 import { ForeignHost } from "../adopt/host.ts";
 import { lookAtNode } from "../adopt/look.ts";
 import { deployShNode } from "../adopt/node.ts";
+import { planText, prepare, refuseStack } from "../adopt/prepare.ts";
+import { Adoption } from "../adopt/record.ts";
 import { serverEnvironment, templatePath } from "../adopt/server-source.ts";
-import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
+import { deployContext, readContext, withCommonOptions, type CommonOptions } from "../context.ts";
 import { showFindings } from "../doctor/doctor.ts";
 import { Failure } from "../failure.ts";
-import { invocation } from "../output.ts";
+
+interface AdoptCommandOptions extends CommonOptions {
+  dryRun?: boolean;
+  prepare?: boolean;
+  undo?: boolean;
+  yes?: boolean;
+}
+
+/** Looks, and says what would be done. @returns the exit code. */
+async function lookOnly(options: CommonOptions): Promise<number> {
+  const { file, settings, output } = await readContext(options);
+  refuseStack(settings, file);
+  const { record } = new Adoption(project, file.stack);
+  const host = new ForeignHost(settings.host);
+  const node = await lookAtNode(host, deployShNode(settings.environment));
+  const server = await serverEnvironment(settings, project);
+  const audit = node.environmentFile === undefined ? undefined : auditEnvironment(node.environmentFile, { ...server, source: settings.source });
+  const { findings: more, plan } = record.done === undefined && record.takeover === undefined ? await prepare({ host, node, settings, project, read: server.read, record }) : { findings: [], plan: undefined };
+  const findings = [
+    ...nodeFindings(node, settings, record.ports === undefined),
+    ...more,
+    ...(audit === undefined ? [] : auditFindings(audit, node.names.environmentFile, server.template === undefined ? undefined : templatePath(settings.environment), true)),
+  ];
+  const code = showFindings(output, findings, { more: { serving: node.serving ?? null, audit: audit ?? null }, closing: ". Nothing was changed." });
+  if (plan !== undefined && code === 0) output.say(planText(plan, file, settings));
+  return code;
+}
 
 export function adoptCommand(program: Command, end: (code: number) => void): void {
   withCommonOptions(program.command("adopt"))
-    .summary("look at a node that deploy.sh made, and say what stands in the way of this stack there")
-    .description("Looks at the containers, the database, the environment file, Caddy's file and the ports of a node that Togather's deploy.sh made, on the stack's Docker host. Changes nothing: moving the data and the traffic is not part of it.")
-    .option("--dry-run", "required: looking is all that there is so far")
+    .summary("take over a node that deploy.sh made: its settings, its data, its traffic")
+    .description("Takes over a node that Togather's deploy.sh made, on the stack's Docker host, in four steps: its environment file into the stack's settings and secrets, a deployment beside it, a trial copy of its data with every row counted, and the takeover. The old node serves until the takeover, and is stopped then, not removed. The same command again goes on where one has stopped.")
+    .option("--dry-run", "say what was found and what would be done, and change nothing")
+    .option("--prepare", "all but the takeover: the old node goes on serving")
+    .option("--undo", "go back to the old node, as long as the takeover is not over")
+    .option("-y, --yes", "don't ask")
     .action(async (_options, command: Command) => {
-      const options = command.optsWithGlobals<CommonOptions & { dryRun?: boolean }>();
-      const { file, settings, output } = await readContext(options);
-      if (options.dryRun !== true) throw new Failure("config", "adopt only looks; it moves neither data nor traffic", `${invocation(`adopt --dry-run --stack ${file.stack}`)}; docs/from-deploy-sh.md says what it looks at`);
-      const node = await lookAtNode(new ForeignHost(settings.host), deployShNode(settings.environment));
-      const server = await serverEnvironment(settings, project);
-      const audit = node.environmentFile === undefined ? undefined : auditEnvironment(node.environmentFile, { ...server, source: settings.source });
-      const findings = [
-        ...nodeFindings(node, settings),
-        ...(audit === undefined ? [] : auditFindings(audit, node.names.environmentFile, server.template === undefined ? undefined : templatePath(settings.environment))),
-      ];
-      end(showFindings(output, findings, { more: { serving: node.serving ?? null, audit: audit ?? null }, closing: ". Nothing was changed." }));
+      const options = command.optsWithGlobals<AdoptCommandOptions>();
+      if (options.undo === true && (options.prepare === true || options.dryRun === true)) throw new Failure("config", "--undo goes with neither --prepare nor --dry-run", "one of them");
+      if (options.dryRun === true) {
+        end(await lookOnly(options));
+        return;
+      }
+      const context = await deployContext(options);
+      const { settings } = context;
+      const { read } = await serverEnvironment(settings, project);
+      const job = { context, host: new ForeignHost(settings.host), names: deployShNode(settings.environment), project, read };
+      end(await (options.undo === true ? undo(job, { yes: options.yes === true }) : adopt(job, { prepare: options.prepare === true, yes: options.yes === true })));
     });
 }

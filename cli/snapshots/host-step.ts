@@ -24,11 +24,11 @@ export async function databaseSecrets(pulumi: PulumiStack): Promise<{ secrets: D
 }
 
 /** Runs a step to its end and shows its progress. @throws {Failure} with what the step said. */
-export async function runHostStep<S extends StepName>(step: S, own: Own<S>, about: { settings: PlainSettings; secrets: Readonly<Record<string, string>>; output: Output; signal?: AbortSignal | undefined }): Promise<StepResult<S>> {
+export async function runHostStep<S extends StepName>(step: S, own: Own<S>, about: { settings: PlainSettings; secrets: Readonly<Record<string, string>>; output: Output; signal?: AbortSignal | undefined; network?: string }): Promise<StepResult<S>> {
   const { settings, secrets, output, signal } = about;
   const { name, environment, stateLocation, logLocation, host, database } = settings;
   // An external database may be in a network of its own.
-  const network = database.network === "" ? `togather-${name}` : database.network;
+  const network = about.network ?? (database.network === "" ? `togather-${name}` : database.network);
   const request = { contract: CONTRACT_VERSION, name, environment, stateLocation, logLocation, network, ...own };
   const child = execa(process.execPath, ["ops/main.ts", step], {
     cwd: join(project),

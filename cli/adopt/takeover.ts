@@ -1,0 +1,216 @@
+/** The last step: from the old node to this stack, and back when something fails. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { seconds } from "../../ops/units.ts";
+import type { DeployContext } from "../context.ts";
+import { deploy } from "../deploy/deploy.ts";
+import type { Ending } from "../exit-codes.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { asFailure, Failure } from "../failure.ts";
+import { DockerHost } from "../host/docker-host.ts";
+import { healthOf } from "../host/look.ts";
+import { invocation } from "../output.ts";
+import { copy, type OldDatabase } from "./copy.ts";
+import type { ForeignHost } from "./host.ts";
+import { describeProxy, startProxy, stopProxy } from "./proxy.ts";
+import type { Adoption, Takeover } from "./record.ts";
+
+export interface TakeoverJob {
+  context: DeployContext;
+  adoption: Adoption;
+  host: ForeignHost;
+  /** An image that the host has. */
+  image: string;
+  /** Ports of the old slots by container. */
+  oldPorts: Readonly<Record<string, number | undefined>>;
+}
+
+/** Who else works with the old database, as `name at address`. */
+const othersSql = `SELECT string_agg(DISTINCT coalesce(nullif(application_name, ''), usename::text) || coalesce(' at ' || host(client_addr), ''), ', ')
+  FROM pg_catalog.pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`;
+
+const answerMs = 30_000;
+const pauseMs = 300;
+
+/** The first signal asks to stop after what is being done; none of them ends this process before the old node serves again. */
+class Interrupts {
+  readonly #controller = new AbortController();
+  readonly #handler = (): void => {
+    this.#controller.abort(new Failure("interrupted", "interrupted"));
+  };
+  constructor() {
+    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, this.#handler);
+  }
+
+  check(): void {
+    this.#controller.signal.throwIfAborted();
+  }
+
+  end(): void {
+    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(name, this.#handler);
+  }
+}
+
+/** Asks until an answer will do. @returns what was answered last where none did. */
+async function until(ask: () => Promise<string | undefined>): Promise<string | undefined> {
+  const deadline = Date.now() + answerMs;
+  for (;;) {
+    const problem = await ask().catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
+    if (problem === undefined || Date.now() > deadline) return problem;
+    await sleep(pauseMs);
+  }
+}
+
+/** What is wrong with what the public gets, asked on the Docker host's own public ports; undefined when it is well. */
+async function publicProblem({ settings }: DeployContext): Promise<string | undefined> {
+  const { ports, listenAddress, activeSlot, source } = settings;
+  const address =
+    ({ "0.0.0.0": "127.0.0.1", "::": "[::1]" } as Readonly<Record<string, string>>)[listenAddress] ??
+    (listenAddress.includes(":") ? `[${listenAddress}]` : listenAddress);
+  const url = (scheme: "http" | "https"): string =>
+    new URL(source.healthPath, `${scheme}://${address}:${ports[scheme]}`).href;
+  const { router, servers } = await new DockerHost(settings.host).probe(
+    {
+      router: { http: url("http"), https: url("https") },
+      servers: settings.tls === undefined ? {} : { https: url("https") },
+    },
+    {},
+    "host",
+  );
+  for (const answer of [router, ...Object.values(servers)]) {
+    if (answer === null) continue;
+    const { status, detail } = healthOf(answer);
+    if (status !== "healthy") return `${status}${detail === undefined ? "" : `: ${detail}`}`;
+    if ("slot" in answer && answer.slot !== activeSlot)
+      return `${answer.slot ?? "something else"} answers, expected ${activeSlot}`;
+  }
+  return undefined;
+}
+
+/** What is wrong with an old slot that was started again; undefined when it answers. */
+async function oldProblem({ settings }: DeployContext, port: number): Promise<string | undefined> {
+  const { servers } = await new DockerHost(settings.host).probe(
+    { servers: { old: new URL(settings.source.healthPath, `http://127.0.0.1:${port}`).href } },
+    {},
+    "host",
+  );
+  const answer = servers["old"];
+  if (answer === undefined || "error" in answer) return answer?.error ?? "no answer";
+  return answer.status < 500 ? undefined : `HTTP ${answer.status}`;
+}
+
+async function deployOn(job: TakeoverJob, ports: { http: number; https: number }): Promise<number> {
+  const { file, pulumi } = job.context;
+  file.setValue(ports, "ports");
+  file.save();
+  job.context = { ...job.context, settings: file.settings(), before: { ...(await pulumi.before()) } };
+  return deploy({ ...job.context, dryRun: false, skipMigrations: false, force: false });
+}
+
+const container = ({ context }: TakeoverJob, part: string): string => `togather-${context.settings.name}-${part}`;
+
+/** Starts all of the old node that this has stopped. @returns how it answers. */
+export async function goBack(job: TakeoverJob, takeover: Takeover): Promise<string> {
+  const { adoption, host, image, context, oldPorts } = job;
+  const { output, settings } = context;
+  output.say("Going back to the old node.");
+  if (takeover.public !== undefined) await host.stop(container(job, "router"), "no").catch(() => undefined);
+  // Two servers that work on the same jobs, each in its own copy, would do all of them twice.
+  await host.stop(container(job, settings.activeSlot), "no").catch(() => undefined);
+  await host.start(takeover.database.container, takeover.database.restart);
+  for (const slot of takeover.slots) await host.start(slot.container, slot.restart);
+  await startProxy(host, image, takeover.proxy);
+  const answers: string[] = [];
+  for (const slot of takeover.slots) {
+    const port = oldPorts[slot.container];
+    if (port === undefined) continue;
+    const problem = await until(() => oldProblem(context, port));
+    answers.push(
+      problem === undefined ? `${slot.container} answers` : `${slot.container} does not answer well: ${problem}`,
+    );
+  }
+  const beside = adoption.record.ports?.beside;
+  if (takeover.public !== undefined && beside !== undefined) {
+    const code = await deployOn(job, beside);
+    if (code !== exitCodes.ok.code)
+      output.warn(
+        `this stack's router could not be brought back to the ports ${beside.http} and ${beside.https}; it is stopped`,
+      );
+    await host.stop(container(job, settings.activeSlot), "no").catch(() => undefined);
+  }
+  adoption.note({ takeover: undefined });
+  const proxy = takeover.proxy.kind === "none" ? "" : `; ${describeProxy(takeover.proxy)} runs again`;
+  return `The old node serves again: ${answers.length === 0 ? "no slot of it ran" : answers.join(", ")}${proxy}.`;
+}
+
+/** @throws {Failure} after the old node was started again. */
+export async function takeOver(
+  job: TakeoverJob,
+  begun: Takeover,
+  old: OldDatabase,
+): Promise<{ outageMs: number; rows: number; snapshot: string }> {
+  const { adoption, host, image } = job;
+  const { output } = job.context;
+  const interrupts = new Interrupts();
+  let takeover = begun;
+  const note = (change: Partial<Takeover>): void => {
+    takeover = { ...takeover, ...change };
+    adoption.note({ takeover });
+  };
+  note({});
+  try {
+    const final = adoption.record.ports?.final ?? job.context.settings.ports;
+    // An earlier attempt may have left them stopped.
+    for (const part of ["db", job.context.settings.activeSlot]) await host.start(container(job, part), "no");
+    for (const slot of takeover.slots) {
+      output.say(`Stopping ${slot.container}.`);
+      await host.stop(slot.container, slot.restart);
+    }
+    interrupts.check();
+    if (takeover.copied === undefined) {
+      const others = await host.query(takeover.database.container, othersSql);
+      if (others !== "")
+        output.warn(`${others}: connected to the old database still. What they write from now on is not taken over.`);
+      note({ copied: await copy(job.context, old) });
+    }
+    interrupts.check();
+    if (takeover.proxy.kind !== "none") output.say(`Stopping ${describeProxy(takeover.proxy)}.`);
+    await stopProxy(host, image, takeover.proxy);
+    interrupts.check();
+    note({ public: new Date().toISOString() });
+    const code = await deployOn(job, final);
+    if (code !== exitCodes.ok.code)
+      throw new Failure(
+        (Object.keys(exitCodes) as Ending[]).find((ending) => exitCodes[ending].code === code) ?? "other",
+        "the router could not take the public ports",
+      );
+    const problem = await until(() => publicProblem(job.context));
+    if (problem !== undefined)
+      throw new Failure("switch", `the router does not answer well on the public ports: ${problem}`);
+  } catch (error) {
+    const failure = asFailure(error);
+    const said = failure?.message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error));
+    const back = await goBack(job, takeover).catch((again: unknown) => {
+      throw new Failure(
+        "other",
+        `${said}\nThe old node could not be started again: ${again instanceof Error ? again.message : String(again)}`,
+        `${invocation(`adopt --undo --stack ${job.context.file.stack}`)} tries again; by hand: docker start ${[takeover.database, ...takeover.slots].map((one) => one.container).join(" ")}`,
+      );
+    });
+    throw new Failure(
+      failure?.ending ?? "other",
+      `${said}\n${back}`,
+      failure?.fix ?? `once that is right: ${invocation(`adopt --stack ${job.context.file.stack}`)}`,
+    );
+  } finally {
+    interrupts.end();
+  }
+  const outageMs = Date.now() - Date.parse(takeover.at);
+  adoption.note({ done: { at: new Date().toISOString(), outageMs } });
+  output.say(`The router answers on the public ports, after ${seconds(outageMs)} without service.`);
+  await host.stop(takeover.database.container, takeover.database.restart).catch((error: unknown) => {
+    output.warn(
+      `${takeover.database.container} could not be stopped: ${error instanceof Error ? error.message : String(error)}. Nothing uses it any more: docker stop ${takeover.database.container}`,
+    );
+  });
+  return { outageMs, rows: takeover.copied?.rows ?? 0, snapshot: takeover.copied?.snapshot ?? "" };
+}
