@@ -274,6 +274,8 @@ export class TestStack {
     const { stdout: kept } = await execa("docker", ["image", "ls", "--format={{.Repository}}:{{.Tag}}", `--filter=reference=togather-kept:${this.name}-*`]);
     if (kept !== "") await execa("docker", ["image", "rm", ...kept.split("\n")], { reject: false });
     await execa("docker", ["image", "rm", "--force", ...this.commits.map((commit) => `togather-server:${commit}`)], { reject: false });
+    // Those that lost their tag to another image of the same commit.
+    for (const commit of this.commits) await execa("docker", ["image", "prune", "--force", `--filter=label=org.opencontainers.image.revision=${commit}`], { reject: false });
     rmSync(`/tmp/togather-deploy-${this.name}.lock`, { force: true });
     rmSync(dirname(this.directory), { recursive: true, force: true });
   }
