@@ -3,8 +3,12 @@ import { holdHostLock } from "./components/host-lock.ts";
 import { askInterrupted } from "./components/interrupted.ts";
 import { askServing } from "./components/serving.ts";
 import { readSettings } from "./config/pulumi-config.ts";
+import { orRunError } from "./config/run-error.ts";
+import { contextAddress } from "./ops/client/docker-context.ts";
 
 const settings = readSettings();
+// Before the lock is taken on an engine on which the containers would not be.
+if (settings.host === "") orRunError(() => contextAddress(process.env));
 const interrupted = askInterrupted();
 const locked = holdHostLock(settings, process.env["TOGATHER_LOCK"]);
 // What serves is known only while nobody else deploys; a preview takes no lock and waits for none.

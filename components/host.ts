@@ -1,6 +1,8 @@
 import * as docker from "@pulumi/docker";
 import { hostDirectories, type HostDirectories } from "../config/host-directories.ts";
 import type { Settings } from "../config/load.ts";
+import { orRunError } from "../config/run-error.ts";
+import { contextAddress } from "../ops/client/docker-context.ts";
 import type { StepEnvironment } from "./step.ts";
 
 /** What every component of a deployment is told about where it runs. */
@@ -22,10 +24,11 @@ export function hostContext(settings: Settings): HostContext {
 
 /**
  * The Docker provider of the deployment's host. Explicit, so that `docker:host` of the machine's own config can't
- * send a deployment elsewhere; the default (DOCKER_HOST, contexts) where no host is set.
+ * send a deployment elsewhere; where no host is set, DOCKER_HOST, or else the engine of the Docker client's context, which the plugin does not know.
  */
 export function dockerProvider(settings: Settings): docker.Provider {
-  return new docker.Provider("docker", settings.host === "" ? {} : { host: settings.host });
+  const host = settings.host === "" ? orRunError(() => contextAddress(process.env)) : settings.host;
+  return new docker.Provider("docker", host === undefined ? {} : { host });
 }
 
 /** Keeps a container's log from filling the disk: 3 files of 10 MB. */

@@ -107,11 +107,16 @@ interface BuildRun {
   output: string;
 }
 
+/** A builder of somebody's own (driver docker-container, remote) keeps what it has built to itself: the engine's is taken. */
+export function buildEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(withoutSecrets(env)).filter(([name]) => name !== "BUILDX_BUILDER"));
+}
+
 async function runBuild(args: readonly string[], source: BuildSource, context: StepContext, env: NodeJS.ProcessEnv): Promise<BuildRun> {
   const { log, signal } = context;
   const archive = source.archive();
   const child = execa("docker", args, {
-    env: { ...withoutSecrets(env), BUILDKIT_PROGRESS: "plain", DOCKER_CLI_HINTS: "false" },
+    env: { ...buildEnvironment(env), BUILDKIT_PROGRESS: "plain", DOCKER_CLI_HINTS: "false" },
     extendEnv: false,
     reject: false,
     buffer: false,

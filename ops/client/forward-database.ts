@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { join } from "node:path";
 import { StepError } from "../errors.ts";
+import { currentContext } from "./docker-context.ts";
 import { dockerEnvironment } from "./host-lock.ts";
 
 export interface ForwardRequest {
@@ -22,7 +23,7 @@ export interface ForwardRequest {
 
 /** Whether an engine's loopback is another machine's, as far as its address tells. */
 export function isElsewhere(host: string, environment: NodeJS.ProcessEnv): boolean {
-  const address = host === "" ? (environment["DOCKER_HOST"] ?? "") : host;
+  const address = host === "" ? (environment["DOCKER_HOST"] ?? currentContext(environment)?.host ?? "") : host;
   return address !== "" && !/^(unix|npipe|fd):/.test(address);
 }
 
