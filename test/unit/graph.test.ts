@@ -245,7 +245,7 @@ describe("the slot that serves", () => {
     const sentBack = [{ ...releases.v2, at: "2026-01-28T14:30:22.000Z", why: "/page answers 404" }];
     const router = { slot: "blue", agrees: true, mark: "", sentBack } as const;
     await expect(runProgram(released, blueServes, router)).rejects.toThrow(
-      /togather:slots\.green: v2\.0\.0 \(\w{12}\) was released on this host before, and all traffic was sent back from it at 2026-01-28T14:30:22\.000Z: \/page answers 404.*; blue serves\n.*togather release \w{12} --again, or pulumi config set togather:releaseAgain/,
+      /togather:slots\.green: v2\.0\.0 \(\w{12}\) was released on this host before, and all traffic was sent back from it at 2026-01-28T14:30:22\.000Z: \/page answers 404.*; blue serves\n.*togather release \w{12} --again, or pulumi config set --stack unit togather:releaseAgain/,
     );
     await runProgram({ ...released, releaseAgain: releases.v2.commit.slice(0, 7) }, blueServes, router);
     await expect(runProgram({ ...released, releaseAgain: "fedcba9" }, blueServes, router)).rejects.toThrow(/sent back/);
