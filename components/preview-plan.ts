@@ -2,14 +2,14 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/load.ts";
 import { isSameRelease, otherSlot, planLine, releasedSlot } from "../config/plan.ts";
 import { askDatabase, NoDatabase } from "../ops/client/database.ts";
-import { pendingMigrations } from "../ops/client/pending-migrations.ts";
+import { lateMigrations, pendingMigrations } from "../ops/client/pending-migrations.ts";
 import type { SlotName } from "../ops/contract.ts";
 import type { Serving } from "../ops/client/serving-slot.ts";
 import { hasEngine } from "./host-lock.ts";
 import { warnOfMigrations } from "./migration-lint.ts";
 
-/** The migrations that a slot's release would run; undefined where nobody can tell, such as for an image. */
-async function migrationsOf({ name, host, slots, source, database }: Settings, slot: SlotName): Promise<string[] | undefined> {
+/** The migrations that a slot's release would run, and what stops it; undefined where nobody can tell, such as for an image. */
+async function migrationsOf({ name, host, slots, source, database }: Settings, slot: SlotName, serving: Serving | undefined): Promise<{ files: string[]; late: string | undefined } | undefined> {
   const release = slots[slot];
   // An external database is asked by a container, which takes longer than the whole preview: togather --dry-run does.
   if (release === undefined || release.image !== undefined || database.mode === "external") return undefined;
@@ -18,7 +18,14 @@ async function migrationsOf({ name, host, slots, source, database }: Settings, s
     (error: unknown) => (error instanceof NoDatabase && !error.exists ? null : undefined),
   );
   if (version === undefined) return undefined;
-  return pendingMigrations({ repository: source.repository, commit: release.commit, path: source.migrations }, version);
+  const of = (commit: string): Parameters<typeof pendingMigrations>[0] => ({ repository: source.repository, commit, path: source.migrations });
+  const idle = serving?.held?.[otherSlot(serving.slot)];
+  const held = serving === undefined ? [] : [serving.release, ...(idle === undefined ? [] : [idle])];
+  const [files, late] = await Promise.all([
+    pendingMigrations(of(release.commit), version),
+    version === null || held.length === 0 ? undefined : lateMigrations(of(release.commit), version, held.map(({ commit }) => of(commit))),
+  ]);
+  return files && { files, late };
 }
 
 /**
@@ -36,9 +43,11 @@ export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>)
       // Only a release that is not there yet runs any.
       const released = releasedSlot(held, { activeSlot, slots });
       const runs = !skipMigrations && !isSameRelease(slots[released], held[released]);
-      const migrations = runs ? await migrationsOf(settings, released) : undefined;
+      const found = runs ? await migrationsOf(settings, released, serving) : undefined;
+      const migrations = found?.files;
       const plan = planLine({ serving, slots: held, served: serving?.served }, { activeSlot, slots, skipMigrations, force, rollout, standby, migrations });
       await pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
+      if (found?.late !== undefined) await pulumi.log.warn(`migrations: ${found.late}. This deployment will stop there.`);
       if (runs) await warnOfMigrations(settings, released, serving, migrations);
     })
     // What can't be asked is an error of its own.

@@ -19,6 +19,7 @@ describe("judge", () => {
     ["the schema is behind", http(healthy), { schema: { version: 3, dirty: false }, jobs: "works" }, "database:pass migrations:fail http:pass jobs:pass"],
     ["nothing was migrated", http(healthy), { schema: { version: null, dirty: false }, jobs: "works" }, "database:pass migrations:fail http:pass jobs:pass"],
     ["the schema is dirty", http(healthy), { schema: { version: 4, dirty: true }, jobs: "works" }, "database:pass migrations:fail http:pass jobs:pass"],
+    ["a later release's migration left the schema dirty", http(healthy), { schema: { version: 5, dirty: true }, jobs: "works" }, "database:pass migrations:warn http:pass jobs:pass"],
     ["the database is away", http(healthy), { error: "refused" }, "database:fail migrations:fail http:pass jobs:fail"],
     ["River's tables can't be read", http(healthy), { error: "permission denied", jobsError: true }, "database:pass migrations:fail http:pass jobs:fail"],
     ["a server without River", http({ status: "healthy", version: "v1" }), { schema: { version: 4, dirty: false }, jobs: "no tables" }, "database:pass migrations:pass http:pass jobs:pass"],
@@ -45,6 +46,18 @@ describe("judge", () => {
     expect(wrongRelease).toBe(true);
     expect(verdicts.http.detail).toBe(`answers as version v0, expected v1 (${release.commit})`);
     expect(allPass(verdicts)).toBe(false);
+  });
+
+  it.each<[string, SqlObservation, number | null, boolean]>([
+    ["a dirty schema that nobody works on", { schema: { version: 4, dirty: true }, jobs: "works", migrating: false }, 4, true],
+    ["a dirty schema while somebody migrates", { schema: { version: 4, dirty: true }, jobs: "works", migrating: true }, 4, false],
+    ["a schema that is behind", { schema: { version: 3, dirty: false }, jobs: "works" }, 4, true],
+    ["a table that is missing", { error: "relation does not exist", jobsError: true, lasting: true }, 4, true],
+    ["tables that can't be read at the moment", { error: "canceling statement", jobsError: true }, 4, false],
+    ["a database that is away", { error: "refused" }, 4, false],
+    ["a server that isn't there yet", sqlGood, 4, false],
+  ])("knows whether waiting is pointless: %s", (_name, sql, migration, final) => {
+    expect(judge({ error: "refused" }, sql, { release, migration }).final).toBe(final);
   });
 
   it("lets a degraded server pass, with a warning", () => {

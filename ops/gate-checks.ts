@@ -12,7 +12,9 @@ export type Verdicts = Record<CheckName, Verdict>;
 /** What the health endpoint answered, or why it didn't. */
 export type HttpObservation = { status: number; body: string } | { error: string };
 /** What the gate saw in the database with its own connection. */
-export type SqlObservation = { schema: { version: number | null; dirty: boolean }; jobs: "works" | "no tables" } | { error: string; jobsError?: boolean };
+export type SqlObservation =
+  | { schema: { version: number | null; dirty: boolean }; jobs: "works" | "no tables"; migrating?: boolean }
+  | { error: string; jobsError?: boolean; lasting?: boolean };
 
 export interface Expectation {
   release: Release;
@@ -65,6 +67,8 @@ function combined(seen: Verdict, reported: ReportedCheck | undefined): Verdict {
 function judgeSchema(seen: SqlObservation, expected: number | null): Verdict {
   if ("error" in seen) return fail(seen.jobsError === true ? "not checked" : "the database did not answer");
   const { version, dirty } = seen.schema;
+  // It is a later release's, and everything that this one needs was there before: its server has the last word.
+  if (dirty && expected !== null && (version ?? 0) > expected) return { status: "warn", detail: `schema version ${version} is dirty (its migration failed half-way), expected at least ${expected}` };
   if (dirty) return fail(`schema version ${version} is dirty: its migration failed half-way, or still runs`);
   if (expected !== null && (version ?? 0) < expected) return fail(`schema version ${version ?? "none"}, expected at least ${expected}`);
   return pass(version === null ? "no migrations" : `schema version ${version}`);
@@ -75,8 +79,14 @@ function judgeJobs(seen: SqlObservation): Verdict {
   return pass(seen.jobs === "works" ? "River's tables answer" : "no River tables");
 }
 
-/** All four verdicts of one attempt. */
-export function judge(http: HttpObservation, sql: SqlObservation, expected: Expectation): { verdicts: Verdicts; wrongRelease: boolean } {
+/** Whether what the database tells stays as it is, however long the server is given: its migrations are over, and nobody else runs any. */
+function isFinal(seen: SqlObservation, expected: number | null): boolean {
+  if ("error" in seen) return seen.lasting === true;
+  return seen.migrating !== true && judgeSchema(seen, expected).status === "fail";
+}
+
+/** All four verdicts of one attempt; `final`: the next ones can't be better. */
+export function judge(http: HttpObservation, sql: SqlObservation, expected: Expectation): { verdicts: Verdicts; wrongRelease: boolean; final: boolean } {
   const { verdict, health, wrongRelease } = judgeHttp(http, expected.release);
   const database = "error" in sql && sql.jobsError !== true ? fail(sql.error) : pass("SELECT 1");
   return {
@@ -87,6 +97,7 @@ export function judge(http: HttpObservation, sql: SqlObservation, expected: Expe
       jobs: combined(judgeJobs(sql), health?.jobs),
     },
     wrongRelease,
+    final: wrongRelease || isFinal(sql, expected.migration),
   };
 }
 

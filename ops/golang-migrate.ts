@@ -8,6 +8,7 @@ import { connectionEnvironment, type Connection } from "./connection.ts";
 import type { StepContext } from "./context.ts";
 import type { StepRequest } from "./contract.ts";
 import { messageOf, StepError } from "./errors.ts";
+import { factsFile, factsSchema, type Facts } from "./file-facts.ts";
 import { findingsFile, findingsSchema, type Finding } from "./migration-findings.ts";
 import { duplicateVersion, upFiles, type MigrationFile } from "./migrations.ts";
 
@@ -17,11 +18,14 @@ export interface MigrationFiles {
   up: MigrationFile[];
   /** Of the lint, in all files. */
   findings: Finding[];
+  /** What PostgreSQL's parser says of each. */
+  facts: Facts;
 }
 
-async function sentFindings(root: string): Promise<Finding[]> {
-  const text = await readFile(join(root, findingsFile), "utf8").catch(() => undefined);
-  return text === undefined ? [] : findingsSchema.parse(JSON.parse(text));
+/** What the client has put in front of the files; undefined where it has not. */
+async function sent<T>(root: string, file: string, schema: z.ZodType<T>): Promise<T | undefined> {
+  const text = await readFile(join(root, file), "utf8").catch(() => undefined);
+  return text === undefined ? undefined : schema.parse(JSON.parse(text));
 }
 
 /** Unpacks what the client sent, for as long as it is used. */
@@ -38,7 +42,7 @@ export async function withMigrationFiles<T>({ source }: Pick<StepRequest<"migrat
     const up = upFiles(names);
     const twice = duplicateVersion(up);
     if (twice !== undefined) throw new StepError(`${source.path} has two files of one version: ${twice.join(" and ")}`, { hint: "renumber the newer one" });
-    return await use({ directory, up, findings: await sentFindings(root) });
+    return await use({ directory, up, findings: (await sent(root, findingsFile, findingsSchema)) ?? [], facts: (await sent(root, factsFile, factsSchema)) ?? {} });
   } finally {
     await rm(root, { recursive: true, force: true });
   }

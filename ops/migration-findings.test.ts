@@ -7,6 +7,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { migrationFiles, migrationPayload } from "./client/migrate.ts";
 import { textsIn, withFile } from "./client/migration-tar.ts";
 import { newMigrations } from "./client/pending-migrations.ts";
+import { factsFile, factsSchema } from "./file-facts.ts";
 import { findingsFile, findingsSchema, reviewFindings, type Finding } from "./migration-findings.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "findings-test-"));
@@ -67,7 +68,10 @@ describe("the migrations' tar", () => {
     expect(await readFile(join(unpacked, path, "2_b.up.sql"), "utf8")).toBe(texts["2_b.up.sql"]);
     const findings = findingsSchema.parse(JSON.parse(await readFile(join(unpacked, findingsFile), "utf8")));
     expect(findings.map(({ file, line, rule }) => `${file}:${line} ${rule}`)).toEqual(["2_b.up.sql:1 missing-down", "2_b.up.sql:301 drop-table"]);
-    expect((await migrationPayload({ source: tree, lint: "off" }, signal)).equals(await migrationFiles(tree, signal))).toBe(true);
+    const facts = factsSchema.parse(JSON.parse(await readFile(join(unpacked, factsFile), "utf8")));
+    expect(Object.entries(facts).map(([file, known]) => [file, known?.oneTransaction, known?.lines])).toEqual([["1_a.up.sql", true, [1]], ["2_b.up.sql", true, [301]]]);
+    const { stdout } = await execa("tar", ["--list"], { input: await migrationPayload({ source: tree, lint: "off" }, signal) });
+    expect(stdout.split("\n").filter((name) => !name.startsWith(path))).toEqual([factsFile]);
   });
 
   it("takes a file whose size is a whole number of blocks, or nothing", async () => {

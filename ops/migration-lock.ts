@@ -14,6 +14,17 @@ export interface MigrationLockOptions {
   onWait: (message: string) => void;
 }
 
+/** Whether somebody migrates this database now: this program, or golang-migrate by itself. */
+export async function isMigrating(client: pg.Client): Promise<boolean> {
+  // golang-migrate's lock is a hash of the database's name: any advisory lock of one 64-bit key that this role's or another session holds.
+  const { rows } = await client.query<{ there: boolean }>(
+    `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND ((objsubid = 2 AND classid = $1 AND objid = $2) OR objsubid = 1)) AS there`,
+    [...keys],
+  );
+  return rows[0]?.there === true;
+}
+
 async function holder(client: pg.Client): Promise<string> {
   const { rows } = await client.query<{ who: string }>(
     `SELECT format('%s (pid %s, for %s s)', coalesce(nullif(application_name, ''), 'unknown'), a.pid, extract(epoch FROM now() - backend_start)::int) AS who

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { describeFailure, duplicateVersion, failedLine, isOneTransaction, upFiles } from "./migrations.ts";
+import { describeFailure, duplicateVersion, failedLine, upFiles } from "./migrations.ts";
 
 describe("upFiles", () => {
   it("reads names as golang-migrate does, in order of their numbers", () => {
@@ -13,21 +13,6 @@ describe("upFiles", () => {
   });
 });
 
-describe("isOneTransaction", () => {
-  it.each([
-    ["CREATE TABLE a (id int); INSERT INTO a VALUES (1);", true],
-    ["-- not CONCURRENTLY\nCREATE INDEX i ON a (id); /* COMMIT */", true],
-    ["CREATE FUNCTION f() RETURNS int AS $$ BEGIN RETURN 1; END $$ LANGUAGE plpgsql;", true],
-    ["CREATE INDEX CONCURRENTLY i ON a (id);", false],
-    ["BEGIN; CREATE TABLE a (); COMMIT;", false],
-    ["VACUUM a", false],
-    ["CALL f();", false],
-    ["alter system set x = 1", false],
-  ])("%s", (sql, expected) => {
-    expect(isOneTransaction(sql)).toBe(expected);
-  });
-});
-
 describe("describeFailure", () => {
   const stderr = [
     "1/u a (5ms)",
@@ -38,6 +23,13 @@ describe("describeFailure", () => {
   it("keeps the server's words, not the whole file", () => {
     expect(describeFailure(stderr)).toEqual({ message: 'ERROR: relation "nowhere" does not exist (SQLSTATE 42P01)', sqlState: "42P01" });
     expect(failedLine(stderr)).toBe(3);
+    expect(failedLine("error: migration failed: null value in column \"a\" (column 4), Failing row contains (null). in line 5: SELECT")).toBe(5);
+  });
+
+  it("knows no line where the server told no position, unless there is one statement", () => {
+    const denied = "error: migration failed: permission denied for table a (column 0) in line 1: SELECT 1;\nINSERT INTO a ...";
+    expect(failedLine(denied, [1, 2])).toBeUndefined();
+    expect(failedLine(denied, [3])).toBe(3);
   });
 
   it("knows when the server said nothing", () => {

@@ -24,14 +24,9 @@ export function duplicateVersion(files: readonly MigrationFile[]): [string, stri
   return undefined;
 }
 
-/**
- * Whether a file is one transaction as PostgreSQL runs it, so that an error in it leaves nothing behind. Several
- * statements sent at once are; not so where one of them ends transactions itself or can't be inside of one.
- * A word that only looks like it (in a function's body) counts too: the answer "no" merely asks a person to look.
- */
-export function isOneTransaction(sql: string): boolean {
-  const code = sql.replace(/--[^\n]*/g, " ").replace(/\/\*[\s\S]*?\*\//g, " ");
-  return !/\b(CONCURRENTLY|COMMIT|ROLLBACK|END\s+TRANSACTION|BEGIN\s*(;|TRANSACTION|WORK|ISOLATION)|START\s+TRANSACTION|PREPARE\s+TRANSACTION|VACUUM|CALL|CREATE\s+DATABASE|DROP\s+DATABASE|TABLESPACE|ALTER\s+SYSTEM|REINDEX|CLUSTER|SUBSCRIPTION|dblink)\b/i.test(code);
+/** The version that comes before another one. */
+export function versionBefore(up: readonly MigrationFile[], version: number | null): number | undefined {
+  return up.findLast((file) => file.version < (version ?? 0))?.version;
 }
 
 /** What golang-migrate's last words say about an SQL error. Its message repeats the whole file: that is left out. */
@@ -44,8 +39,13 @@ export function describeFailure(stderr: string): { message: string; sqlState: st
   return { message: (error ?? stderr).replace(/^error: /, "").trim().slice(0, 500), sqlState: undefined };
 }
 
-/** The line of the file in which PostgreSQL found the error, as golang-migrate counts it. */
-export function failedLine(stderr: string): number | undefined {
-  const line = Number(/ in line (\d+):/.exec(stderr)?.[1] ?? 0);
-  return line > 0 ? line : undefined;
+/**
+ * The line of the file in which PostgreSQL found the error, as golang-migrate counts it. Where PostgreSQL tells no position (a missing right, a
+ * row that breaks a constraint), golang-migrate names the first line and the column 0: then it is known only in a file of one statement.
+ * @param lines where the file's statements begin.
+ */
+export function failedLine(stderr: string, lines: readonly number[] = []): number | undefined {
+  const line = Number(/\(column [1-9]\d*\)(?:, .*?)? in line (\d+):/s.exec(stderr)?.[1] ?? 0);
+  if (line > 0) return line;
+  return lines.length === 1 ? lines[0] : undefined;
 }

@@ -50,7 +50,8 @@ export function describeFile({ file, durationMs, locks, rewritten, bytes }: Rehe
 
 async function rehearseFile(rehearsal: Rehearsal, file: MigrationFile, context: StepContext): Promise<RehearsedFile> {
   const { request, files, todo, connection, watcher } = rehearsal;
-  const { lockTimeoutMs, statementTimeoutMs } = request;
+  const { statementTimeoutMs } = request;
+  const lockTimeoutMs = files.facts[file.file]?.waits === true ? statementTimeoutMs : request.lockTimeoutMs;
   const applicationName = `togather-rehearsal ${request.release.version}`.slice(0, 63);
   const [tables, size] = [await storage(watcher), await databaseSize(watcher)];
   const started = performance.now();
@@ -61,7 +62,7 @@ async function rehearseFile(rehearsal: Rehearsal, file: MigrationFile, context: 
   // Not by the exit code alone: it is 0 when migrate was interrupted.
   if (value.failed || schema.dirty || schema.version !== file.version) {
     const { message } = describeFailure(value.stderr);
-    const line = failedLine(value.stderr);
+    const line = failedLine(value.stderr, files.facts[file.file]?.lines);
     const refused = await refusedExtensionTable(watcher, { role: connection.user, database: parseDatabaseUrl(context.env["DATABASE_URL"]).database, message });
     throw new StepError(
       `migration ${file.file}${line === undefined ? "" : `, line ${line}`} (file ${todo.indexOf(file) + 1} of ${todo.length}) fails on a copy of the data: ${message}. The database itself was not touched; what serves goes on`,

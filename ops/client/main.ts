@@ -1,4 +1,5 @@
 /** The client of all steps: reads the request, runs the step, most often in a container, prints its result. */
+import { knownQuestionSchema } from "../applied-migrations.ts";
 import { createLog } from "../log.ts";
 import { containerPaths, type StepContext } from "../context.ts";
 import { contract, type StepName, type StepRequest, type StepResult } from "../contract.ts";
@@ -81,18 +82,18 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
     }
     case "migrate": {
       const migration = request as StepRequest<"migrate">;
-      const { migrationPayload } = await import("./migrate.ts");
+      const [{ migrationPayload }, { slotMigrations }] = await Promise.all([import("./migrate.ts"), import("./slot-migrations.ts")]);
       const payload = await migrationPayload(migration, context.signal);
       // The file that is being applied ends first: killing it would leave a schema that nobody knows.
-      return runStep({ ...run, payload, stopMs: migration.statementTimeoutMs + stopMs });
+      return runStep({ ...run, payload, stopMs: migration.statementTimeoutMs + stopMs, answer: () => slotMigrations(migration) });
     }
     case "rehearse": {
       const rehearsal = request as StepRequest<"rehearse">;
-      const [{ migrationFiles }, { ServingRelease }] = await Promise.all([import("./migrate.ts"), import("./serving-release.ts")]);
-      const payload = await migrationFiles(rehearsal.source, context.signal);
+      const [{ migrationPayload }, { ServingRelease }, { slotMigrations }] = await Promise.all([import("./migrate.ts"), import("./serving-release.ts"), import("./slot-migrations.ts")]);
+      const payload = await migrationPayload({ source: rehearsal.source, lint: "off" }, context.signal);
       const serving = new ServingRelease(rehearsal, context);
       try {
-        return await runStep({ ...run, payload, answer: (question) => serving.answer(question) });
+        return await runStep({ ...run, payload, answer: (question) => (knownQuestionSchema.safeParse(question).success ? slotMigrations(rehearsal) : serving.answer(question)) });
       } finally {
         await serving.remove();
       }

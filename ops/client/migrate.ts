@@ -3,6 +3,7 @@ import { execa } from "execa";
 import { basename } from "node:path/posix";
 import type { StepRequest } from "../contract.ts";
 import { StepError } from "../errors.ts";
+import { factsFile } from "../file-facts.ts";
 import { findingsFile } from "../migration-findings.ts";
 import { collect, commitArchive, findCommit, treeArchive } from "./archive.ts";
 import { docker, dockerProblem, lastLines, withoutSecrets } from "./docker.ts";
@@ -45,13 +46,16 @@ export async function migrationFiles(source: StepRequest<"migrate">["source"], s
 }
 
 /**
- * What the step gets: the migrations, and what the lint has found in all of them. Only the step knows, under
+ * What the steps get: the migrations, what PostgreSQL's parser says of each, and what the lint has found in them. Only the step knows, under
  * golang-migrate's lock, which of them are still to be applied.
  */
 export async function migrationPayload({ source, lint }: Pick<StepRequest<"migrate">, "source" | "lint">, signal: AbortSignal): Promise<Buffer> {
   const tar = await migrationFiles(source, signal);
-  if (lint === "off") return tar;
-  const [{ lintMigrations }, { textsIn, withFile }] = await Promise.all([import("../lint/lint.ts"), import("./migration-tar.ts")]);
-  const { findings } = await lintMigrations(await textsIn(tar, source));
-  return findings.length === 0 ? tar : withFile(tar, findingsFile, JSON.stringify(findings));
+  const [{ factsOfAll }, { textsIn, withFile }] = await Promise.all([import("../lint/facts.ts"), import("./migration-tar.ts")]);
+  const texts = await textsIn(tar, source);
+  const told = withFile(tar, factsFile, JSON.stringify(await factsOfAll(texts)));
+  if (lint === "off") return told;
+  const { lintMigrations } = await import("../lint/lint.ts");
+  const { findings } = await lintMigrations(texts);
+  return findings.length === 0 ? told : withFile(told, findingsFile, JSON.stringify(findings));
 }

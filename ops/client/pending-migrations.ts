@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { promisify } from "node:util";
+import { lateText, pendingOf } from "../applied-migrations.ts";
 import { upFiles } from "../migrations.ts";
 import { gitEnvironment, neutralGit } from "./git.ts";
 
@@ -17,7 +18,7 @@ export interface MigrationSource {
 }
 
 /** Names of the files in a directory of a commit, or of the tree as it is. Undefined where there is no such commit or directory. */
-async function fileNames({ repository, commit, path }: MigrationSource): Promise<string[] | undefined> {
+export async function fileNames({ repository, commit, path }: MigrationSource): Promise<string[] | undefined> {
   try {
     if (commit.startsWith("tree-")) return readdirSync(join(resolve(repository), path));
     const { stdout } = await promisify(execFile)("git", [...neutralGit, "-C", repository, "ls-tree", "--name-only", "-z", commit, "--", `${path}/`], { env: gitEnvironment(process.env) });
@@ -41,5 +42,18 @@ export async function newMigrations(source: MigrationSource, other: MigrationSou
  */
 export async function pendingMigrations(source: MigrationSource, version: number | null): Promise<string[] | undefined> {
   const names = await fileNames(source);
-  return names && upFiles(names).flatMap(({ version: own, file }) => (own > (version ?? -1) ? [file] : []));
+  return names && pendingOf(upFiles(names), version).todo.map(({ file }) => file);
+}
+
+/**
+ * What is wrong with a release's numbers, as far as the releases in the slots tell: files that golang-migrate would pass over. Undefined where
+ * nothing is, or nobody knows. The deployment itself knows better: it writes down what it applies.
+ * @param held the releases in the slots, that which serves first.
+ */
+export async function lateMigrations(source: MigrationSource, version: number, held: readonly MigrationSource[]): Promise<string | undefined> {
+  const [names, serves, ...others] = await Promise.all([source, ...held].map(fileNames));
+  if (names === undefined || serves === undefined) return undefined;
+  const known = new Set([...serves, ...others.flat()].flatMap((name) => (name === undefined ? [] : upFiles([name]).map(({ file }) => file))));
+  const { late } = pendingOf(upFiles(names), version, known);
+  return late.length === 0 ? undefined : lateText(late, version, known);
 }

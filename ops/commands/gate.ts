@@ -4,6 +4,7 @@ import { parseDatabaseUrl, type Connection } from "../connection.ts";
 import type { StepContext } from "../context.ts";
 import { gateCheckNames, type StepRequest, type StepResult } from "../contract.ts";
 import { messageOf, StepError } from "../errors.ts";
+import { isMigrating } from "../migration-lock.ts";
 import { allPass, judge, type HttpObservation, type SqlObservation, type Verdicts } from "../gate-checks.ts";
 import { connect, describeDatabase, readSchemaVersion } from "../sql.ts";
 import { seconds } from "../units.ts";
@@ -13,8 +14,8 @@ const pollMs = 250;
 /** Longest wait for one answer of the health endpoint, and for the database. */
 const answerMs = 5_000;
 const progressMs = 2_000;
-/** Answers in a row as another release, after which waiting is pointless: a container's image doesn't change. */
-const wrongReleases = 8;
+/** Answers in a row after which waiting is pointless: as another release (a container's image doesn't change), or with a schema that nobody changes any more. */
+const finalAnswers = 8;
 
 /** What the errors of a server that isn't there mean. */
 function describeFetchError(error: unknown): string {
@@ -35,6 +36,9 @@ async function observeHttp(url: string, signal: AbortSignal): Promise<HttpObserv
   }
 }
 
+/** A table, column or right that is missing: nobody makes it while a gate waits. */
+const isLasting = (error: unknown): boolean => error instanceof Error && "code" in error && /^42(P01|703|501)$/.test(String(error.code));
+
 /** Looks at the database with a connection of its own, which it keeps between attempts. */
 class DatabaseObserver {
   private client: pg.Client | undefined;
@@ -49,7 +53,8 @@ class DatabaseObserver {
       this.client ??= await connect(this.connection, "togather-gate");
       await this.client.query(`SET statement_timeout = ${answerMs}`);
       const schema = await readSchemaVersion(this.client);
-      return await this.observeJobs(this.client, schema);
+      const migrating = schema.dirty && (await isMigrating(this.client));
+      return await this.observeJobs(this.client, schema, migrating);
     } catch (error) {
       await this.close();
       return { error: `no answer from ${describeDatabase(this.connection)}: ${messageOf(error)}` };
@@ -57,15 +62,15 @@ class DatabaseObserver {
   }
 
   /** River works when its tables are there and can be read; who leads or runs jobs may well be the other slot. */
-  private async observeJobs(client: pg.Client, schema: { version: number | null; dirty: boolean }): Promise<SqlObservation> {
+  private async observeJobs(client: pg.Client, schema: { version: number | null; dirty: boolean }, migrating: boolean): Promise<SqlObservation> {
     const { rows } = await client.query<{ there: boolean }>("SELECT to_regclass('river_job') IS NOT NULL AND to_regclass('river_leader') IS NOT NULL AS there");
-    if (rows[0]?.there !== true) return { schema, jobs: "no tables" };
+    if (rows[0]?.there !== true) return { schema, jobs: "no tables", migrating };
     try {
       await client.query("SELECT id FROM river_job LIMIT 1");
       await client.query("SELECT leader_id FROM river_leader LIMIT 1");
-      return { schema, jobs: "works" };
+      return { schema, jobs: "works", migrating };
     } catch (error) {
-      return { error: `River's tables can't be read: ${messageOf(error)}`, jobsError: true };
+      return { error: `River's tables can't be read: ${messageOf(error)}`, jobsError: true, lasting: isLasting(error) };
     }
   }
 
@@ -95,7 +100,7 @@ export async function run(request: StepRequest<"gate">, context: StepContext): P
 
   let attempts = 0;
   let counted = 0;
-  let wrong = 0;
+  let final = 0;
   let nextProgress = progressMs;
   try {
     for (;;) {
@@ -106,7 +111,7 @@ export async function run(request: StepRequest<"gate">, context: StepContext): P
       if (!inGrace) counted += 1;
       const [http, sql] = await Promise.all([observeHttp(url, signal), database.observe()]);
       signal.throwIfAborted();
-      const { verdicts, wrongRelease } = judge(http, sql, { release, migration: expectedMigration });
+      const { verdicts, wrongRelease, final: lasts } = judge(http, sql, { release, migration: expectedMigration });
       const durationMs = Math.round(elapsed());
       if (allPass(verdicts)) {
         const warnings = summary(verdicts, "warn");
@@ -115,11 +120,11 @@ export async function run(request: StepRequest<"gate">, context: StepContext): P
         return { attempts, durationMs, checks: Object.fromEntries(gateCheckNames.map((name) => [name, verdicts[name].detail])) as Record<(typeof gateCheckNames)[number], string> };
       }
 
-      wrong = wrongRelease ? wrong + 1 : 0;
-      if (counted >= retries || wrong >= wrongReleases) {
+      final = lasts ? final + 1 : 0;
+      if (counted >= retries || final >= finalAnswers) {
         const lines = gateCheckNames.map((name) => `  ${name.padEnd(10)} ${verdicts[name].status === "fail" ? "FAILED" : "passed"}  ${verdicts[name].detail}`);
         throw new StepError(`${slot} did not pass the gate after ${attempts} attempts in ${seconds(durationMs)}; traffic stays where it is:\n${lines.join("\n")}`, {
-          hint: wrong >= wrongReleases ? `docker inspect ${containerName}: the container doesn't run the image of ${release.version}` : `docker logs ${containerName}`,
+          hint: wrongRelease && final >= finalAnswers ? `docker inspect ${containerName}: the container doesn't run the image of ${release.version}` : `docker logs ${containerName}`,
         });
       }
       log.debug(`attempt ${attempts}: ${summary(verdicts, "fail")}`);

@@ -1,4 +1,5 @@
 import { backupProblem } from "../backup-check.ts";
+import { appliedFiles, pendingOf, refuseUnreachable } from "../applied-migrations.ts";
 import { parseDatabaseUrl, withDatabaseName, type Connection } from "../connection.ts";
 import type { CommandContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
@@ -56,6 +57,14 @@ async function checkBackups({ name, required }: StepRequest<"rehearse">, { serve
   });
 }
 
+/** @throws {StepError} where golang-migrate would pass over one of them. */
+async function pendingFiles({ release }: StepRequest<"rehearse">, { up }: MigrationFiles, database: { connection: Connection; version: number }, context: CommandContext): Promise<MigrationFile[]> {
+  const known = await appliedFiles(database, context, context.ask);
+  const pending = pendingOf(up, database.version, known);
+  refuseUnreachable(pending, { version: database.version, up, known, release: release.version });
+  return pending.todo;
+}
+
 /** Runs a release's pending migrations on a scratch restore of the snapshot before they touch the data. */
 export async function run(request: StepRequest<"rehearse">, context: CommandContext): Promise<StepResult<"rehearse">> {
   const { log, paths, env, signal } = context;
@@ -68,10 +77,10 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
   });
   return withMigrationFiles(request, context, (files) =>
     withSnapshotLock(context, async () => {
-      const live = await withDatabase({ url: env["DATABASE_URL"], applicationName: "togather-rehearsal", signal }, (client) => readSchemaVersion(client));
+      const { live, connection } = await withDatabase({ url: env["DATABASE_URL"], applicationName: "togather-rehearsal", signal }, async (client, opened) => ({ live: await readSchemaVersion(client), connection: opened }));
       // A database without a version has nothing that a migration could harm. A dirty one is the migration's own error.
       const nothing = live.version === null ? "the database has no schema yet" : live.dirty ? "the schema is dirty" : "no migrations are pending";
-      const todo = live.version === null || live.dirty ? [] : files.up.filter(({ version }) => version > (live.version ?? 0));
+      const todo = live.version === null || live.dirty ? [] : await pendingFiles(request, files, { connection, version: live.version }, context);
       if (todo.length === 0 && !request.verify) {
         log.info(`rehearsal: ${nothing}`);
         return ended({ skipped: nothing });

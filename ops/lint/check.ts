@@ -1,5 +1,6 @@
 /** The rules, on statements as PostgreSQL's parser has them. */
 import type { AlterTableStmt, ColumnDef, Constraint, DropStmt, Node, RangeVar, RenameStmt } from "libpg-query";
+import { hasOption, nameOf, relationName } from "./nodes.ts";
 import type { RuleName } from "./rules.ts";
 import type { Statement } from "./statements.ts";
 
@@ -9,17 +10,6 @@ export interface Hit {
   /** What of the statement: a table, a column. */
   what: string;
   at?: number | undefined;
-}
-
-/** Names as the parser lists them: `public.a` is `a`. */
-function nameOf(parts: readonly (Node | undefined)[]): string {
-  const names = parts.flatMap((part) => (part !== undefined && "String" in part ? [part.String.sval ?? ""] : []));
-  return (names[0] === "public" ? names.slice(1) : names).join(".");
-}
-
-function relationName(relation: RangeVar | undefined): string {
-  const { schemaname, relname = "" } = relation ?? {};
-  return schemaname === undefined || schemaname === "public" ? relname : `${schemaname}.${relname}`;
 }
 
 function droppedName(object: Node): string {
@@ -57,8 +47,6 @@ function* writes(value: unknown): Generator<{ kind: string; relation: RangeVar |
     yield* writes(inner);
   }
 }
-
-const hasOption = (options: readonly Node[] | undefined, name: string): boolean => options?.some((option) => "DefElem" in option && option.DefElem.defname === name) ?? false;
 
 /** Checks the statements of one file in their order: what a file has made itself nobody else uses yet. */
 export class Checker {

@@ -279,7 +279,7 @@ describe("migrate", () => {
     for (const [name, text] of Object.entries(files)) await writeFile(join(directory, "db", "migrations", name), text);
     return directory;
   }
-  async function migrate(files: Record<string, string>, url: string, over: { river?: boolean; riverVersion?: number; lint?: "error" | "warn"; lockTimeoutMs?: number; lockAttempts?: number } = {}): ReturnType<typeof run<"migrate">> {
+  async function migrate(files: Record<string, string>, url: string, over: { river?: boolean; riverVersion?: number; lint?: "error" | "warn"; lockTimeoutMs?: number; lockAttempts?: number; statementTimeoutMs?: number } = {}): ReturnType<typeof run<"migrate">> {
     return run("migrate", { release, source: { kind: "tree", repository: await tree(files), digest: "tree-0123456789ab", path: "db/migrations" }, river: false, lint: "off", lockTimeoutMs: 2000, lockAttempts: 1, statementTimeoutMs: 30_000, ...over }, { DATABASE_URL: url });
   }
   const version = (database: string): Promise<string> => harness.sql("SELECT version, dirty FROM schema_migrations", database);
@@ -363,22 +363,119 @@ describe("migrate", () => {
   it("says so when a failure may have left something behind, refuses to go on, and the command that it gives repairs it", async () => {
     const url = await harness.database("dirty");
     await migrate(good, url);
-    await harness.sql("INSERT INTO b VALUES (1)", "dirty");
-    const concurrently = { ...good, "3_c.up.sql": "CREATE UNIQUE INDEX CONCURRENTLY b_once ON b (id);" };
-    const failed = await migrate(concurrently, url);
+    const halves = { ...good, "3_c.up.sql": "BEGIN;\nCREATE TABLE c (id int);\nEND;\nALTER TABLE nowhere ADD COLUMN d int;" };
+    const failed = await migrate(halves, url);
     expect(failed.exitCode).toBe(1);
-    expect(failed.stderr).toContain("may not have been rolled back");
-    expect(failed.stderr).toContain("b_once");
+    expect(failed.stderr).toContain("may not have been rolled back (it holds statements that are no part of a transaction)");
     expect(await version("dirty")).toBe("3|t");
 
-    const refused = await migrate(concurrently, url);
+    const refused = await migrate(halves, url);
     expect(refused.exitCode).toBe(1);
     expect(refused.stderr).toContain("schema version 3 is dirty: 3_c.up.sql failed half-way");
     const repair = /if nothing of it is there: psql "\$DATABASE_URL" -c "(.*)"/.exec(refused.stderr)?.[1];
     expect(repair).toBe("UPDATE schema_migrations SET version = 2, dirty = false");
-    await harness.sql(`DROP INDEX b_once; DELETE FROM b`, "dirty");
+
+    // The release before it needs nothing of this: a rollback is not held up.
+    const back = await migrate(good, url);
+    expect(back.stderr).toMatch(/WARN .*schema version 3 is dirty: a later release's migration failed half-way\. v1\.0\.0 needs version 2; the schema stays as it is/);
+    expect(back.result).toMatchObject({ from: 3, to: 3, expected: 2, applied: [] });
+
+    await harness.sql(`DROP TABLE c`, "dirty");
     await harness.sql(repair ?? "", "dirty");
-    expect((await migrate(concurrently, url)).result).toMatchObject({ from: 2, to: 3 });
+    expect((await migrate({ ...halves, "3_c.up.sql": "CREATE TABLE c (id int);" }, url)).result).toMatchObject({ from: 2, to: 3 });
+  });
+
+  /** A transaction of somebody else on the table a, for so many seconds. */
+  async function report(database: string, seconds: number): Promise<{ end: () => Promise<void> }> {
+    const holder = harness.sql(`BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM a; SELECT pg_sleep(${seconds}); COMMIT`, database).catch(() => undefined);
+    await eventually("the report runs", async () => (await harness.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()", database)) !== "0");
+    return {
+      end: async () => {
+        await harness.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()", database);
+        await holder;
+      },
+    };
+  }
+  const indexes = (database: string): Promise<string> => harness.sql("SELECT string_agg(indexrelid::regclass || ' ' || indisvalid, ',' ORDER BY 1) FROM pg_index WHERE indrelid = 'b'::regclass", database);
+
+  it("lets a statement wait for other tables' transactions that holds up nobody while it waits", async () => {
+    const url = await harness.database("patient");
+    await migrate({ ...good, "3_c.up.sql": "ALTER TABLE b ADD CONSTRAINT positive CHECK (id > 0) NOT VALID;" }, url);
+    const more = { ...good, "3_c.up.sql": "", "4_d.up.sql": "CREATE INDEX CONCURRENTLY b_id ON b (id);", "5_e.up.sql": "ALTER TABLE b VALIDATE CONSTRAINT positive;", "6_f.up.sql": "DROP INDEX CONCURRENTLY b_id;" };
+    const other = await report("patient", 4);
+    const { exitCode, stderr, result } = await migrate(more, url, { lockTimeoutMs: 300 });
+    await other.end();
+    expect(exitCode, stderr).toBe(0);
+    expect(result).toMatchObject({ from: 3, to: 6, applied: ["4_d.up.sql", "5_e.up.sql", "6_f.up.sql"] });
+    expect(await indexes("patient")).toBe("");
+  });
+
+  it("cleans up what CREATE INDEX CONCURRENTLY leaves when it fails, and runs the file again", async () => {
+    const url = await harness.database("leftover");
+    await migrate(good, url);
+    await harness.sql("INSERT INTO b VALUES (1); CREATE TABLE old (id int); INSERT INTO old VALUES (1), (1)", "leftover");
+    // Somebody else's, from long ago: not this file's to drop.
+    await harness.sql("CREATE UNIQUE INDEX CONCURRENTLY others ON old (id)", "leftover").catch(() => undefined);
+    const unique = { ...good, "3_c.up.sql": "CREATE UNIQUE INDEX CONCURRENTLY b_once ON b (id);" };
+    const twice = await migrate(unique, url);
+    expect(twice.exitCode).toBe(1);
+    expect(twice.stderr).toMatch(/migration 3_c\.up\.sql.* failed: .*\(SQLSTATE 23505\)\. The invalid index that it left, "b_once", was dropped; the schema is at version 2 and clean/);
+    expect(await version("leftover")).toBe("2|f");
+    expect(await indexes("leftover")).toBe("");
+    expect(await harness.sql("SELECT count(*) FROM pg_class WHERE relname = 'others'", "leftover")).toBe("1");
+
+    await harness.sql("DELETE FROM b", "leftover");
+    const other = await report("leftover", 60);
+    const limited = await migrate(unique, url, { statementTimeoutMs: 1_000, lockAttempts: 20 });
+    expect(limited.exitCode).toBe(1);
+    expect(limited.stderr).toContain("attempt 2 of 2 in 2 s");
+    expect(limited.stderr).toContain("→ a transaction is open all the while: SELECT pid");
+    expect([await version("leftover"), await indexes("leftover")]).toEqual(["2|f", ""]);
+    await other.end();
+    expect((await migrate(unique, url)).result).toMatchObject({ from: 2, to: 3 });
+    expect(await indexes("leftover")).toBe("b_once true");
+  });
+
+  it("doesn't take an invalid index for one that is there", async () => {
+    const url = await harness.database("trap");
+    await migrate(good, url);
+    await harness.sql("INSERT INTO b VALUES (1)", "trap");
+    await harness.sql("CREATE UNIQUE INDEX CONCURRENTLY b_once ON b (id)", "trap").catch(() => undefined);
+    await harness.sql("DELETE FROM b", "trap");
+    const repeated = { ...good, "3_c.up.sql": "SELECT 1", "4_d.up.sql": "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS b_once ON b (id);" };
+    const refused = await migrate(repeated, url);
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toContain('4_d.up.sql makes the index "b_once" IF NOT EXISTS, but an interrupted build has left an invalid one of that name: the file would pass over it. Nothing was changed');
+    const repair = /→ (DROP INDEX CONCURRENTLY .*?;) then the same again/.exec(refused.stderr)?.[1];
+    expect(await version("trap")).toBe("2|f");
+    await harness.sql(repair ?? "", "trap");
+    expect((await migrate(repeated, url)).result).toMatchObject({ to: 4 });
+    expect(await indexes("trap")).toBe("b_once true");
+  });
+
+  it("refuses a file that golang-migrate would pass over, and one that it can't go on from, before anything runs", async () => {
+    const url = await harness.database("numbers");
+    const feature = { ...good, "7_feature.up.sql": "CREATE TABLE feature ();" };
+    expect((await migrate(feature, url)).result).toMatchObject({ from: null, to: 7 });
+    // The release before it, whose files are all there.
+    expect((await migrate(good, url)).result).toMatchObject({ from: 7, to: 7, expected: 2 });
+    const hotfix = { ...good, "6_hotfix.up.sql": "CREATE TABLE hotfix ();" };
+    const late = await migrate(hotfix, url);
+    expect([late.exitCode, late.stderr]).toEqual([1, expect.stringContaining("6_hotfix.up.sql was never applied, and has a number that the schema is past: it is at version 7, and golang-migrate would pass over it for good. Nothing was changed")]);
+    expect(late.stderr).toContain("→ give it a number above 7 (git mv 6_hotfix.up.sql 8_hotfix.up.sql, and its .down.sql)");
+    const merged = await migrate({ ...feature, ...hotfix, "8_more.up.sql": "CREATE TABLE more ();" }, url);
+    expect(merged.stderr).toContain("6_hotfix.up.sql was never applied");
+    const lost = await migrate({ ...good, "8_hotfix.up.sql": "CREATE TABLE hotfix ();" }, url);
+    expect([lost.exitCode, lost.stderr]).toEqual([1, expect.stringContaining("the schema is at version 7, and v1.0.0 has no migration of that number (below it: 2_b.up.sql; above it: 8_hotfix.up.sql)")]);
+    expect(await version("numbers")).toBe("7|f");
+    expect((await migrate({ ...feature, "8_hotfix.up.sql": "CREATE TABLE hotfix ();" }, url)).result).toMatchObject({ from: 7, to: 8, applied: ["8_hotfix.up.sql"] });
+  });
+
+  it("runs each file in a session of its own: what one sets is not there for the next", async () => {
+    const url = await harness.database("sessions");
+    const { exitCode, stderr } = await migrate({ "1_a.up.sql": "SELECT pg_catalog.set_config('search_path', '', false); CREATE TABLE public.a (id int);", "2_b.up.sql": "CREATE TABLE b (id int);" }, url);
+    expect(exitCode, stderr).toBe(0);
+    expect(await harness.sql("SELECT to_regclass('public.b') IS NOT NULL", "sessions")).toBe("t");
   });
 
   it("gives up on a table that somebody holds, and has its password on no command line meanwhile", async () => {
@@ -536,6 +633,21 @@ describe("gate", () => {
     const { exitCode, stderr } = await gate(answer({ ...flat, version: "v0.9.0" }), { graceSeconds: 120 });
     expect(exitCode).toBe(1);
     expect(stderr).toContain(`answers as version v0.9.0, expected v1.0.0 (${release.commit})`);
+  });
+
+  it("doesn't wait for a schema that nobody changes any more, and lets the release pass that needs none of it", async () => {
+    await harness.sql("UPDATE schema_migrations SET version = 3, dirty = true", "up");
+    try {
+      const started = Date.now();
+      const refused = await gate(answer(flat), { graceSeconds: 120, expectedMigration: 3 });
+      expect(refused.exitCode).toBe(1);
+      expect(refused.stderr).toContain("schema version 3 is dirty: its migration failed half-way");
+      expect(Date.now() - started).toBeLessThan(60_000);
+      const older = await gate(answer(flat), { expectedMigration: 2 });
+      expect([older.exitCode, older.stderr]).toEqual([0, expect.stringMatching(/WARN .*passes the gate with a warning: migrations: schema version 3 is dirty \(its migration failed half-way\), expected at least 2/)]);
+    } finally {
+      await harness.sql("UPDATE schema_migrations SET version = 2, dirty = false", "up");
+    }
   });
 
   it("tells how each check stands when nothing comes", async () => {

@@ -1,5 +1,5 @@
 /** Migrations on a copy of the data before they touch it: as the stack runs the step, and through a whole deployment. */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -169,6 +169,16 @@ describe("rehearse", () => {
     expect((await take()).exitCode).toBe(0);
     await harness.sql("ALTER ROLE owner NOBYPASSRLS");
     await harness.sql(`DROP DATABASE ${database}`);
+  });
+
+  it("restores nothing for a release with a file that golang-migrate would pass over", async () => {
+    const record = join(harness.directory, "state", "applied-migrations.json");
+    await writeFile(record, JSON.stringify({ [`${harness.address(20)}:5432/live`]: [{ version: 1, file: "1_first.up.sql" }] }));
+    const { exitCode, stderr } = await rehearse({ "0_late.up.sql": "CREATE TABLE late ();", "2_a.up.sql": "SELECT 1" });
+    await rm(record);
+    expect([exitCode, stderr]).toEqual([1, expect.stringContaining("0_late.up.sql was never applied, and has a number that the schema is past: it is at version 1")]);
+    expect(stderr).not.toContain("restoring it");
+    await untouched();
   });
 
   it("has nothing to do where nothing is pending, and proves the snapshot then only if told", async () => {

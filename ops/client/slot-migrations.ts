@@ -1,0 +1,31 @@
+/** Which migrations the releases in the slots have: what a database is known to have where nobody has written it down yet. */
+import { slotNames, type StepRequest } from "../contract.ts";
+import { upFiles } from "../migrations.ts";
+import { tryDocker } from "./docker.ts";
+import { fileNames } from "./pending-migrations.ts";
+import { lookAtHost } from "./serving-slot.ts";
+
+type Source = StepRequest<"migrate">["source"];
+
+/** Names in a directory of a slot's container, which need not run. */
+async function namesInContainer(container: string, path: string): Promise<string[] | undefined> {
+  const { ok, stdout } = await tryDocker(["exec", container, "ls", path]).catch(() => ({ ok: false, stdout: "" }));
+  return ok ? stdout.split("\n") : undefined;
+}
+
+/** @returns null where no slot holds a release whose files can be listed. */
+export async function slotMigrations({ name, source }: { name: string; source: Source }): Promise<{ files: string[] | null }> {
+  const { serving } = await lookAtHost(name, "");
+  const lists = await Promise.all(
+    slotNames.map((slot) => {
+      const commit = serving?.held?.[slot]?.commit;
+      if (commit === undefined) return undefined;
+      if (source.kind === "image") return namesInContainer(`togather-${name}-${slot}`, source.path);
+      return commit.startsWith("tree-") ? undefined : fileNames({ repository: source.repository, commit, path: source.path });
+    }),
+  );
+  const known = lists.flatMap((names) => (names === undefined ? [] : upFiles(names).map(({ file }) => file)));
+  // Without those of the release that serves, what is not in the list may well be applied.
+  const serves = serving === undefined ? undefined : lists[slotNames.indexOf(serving.slot)];
+  return { files: serves === undefined ? null : [...new Set(known)] };
+}
