@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Document, isMap, isSeq, parseDocument, Scalar, type YAMLMap } from "yaml";
 import type { DeploymentFile } from "../config/deployment-file.ts";
+import { snapshotRules, type SnapshotRules } from "../config/snapshot-rules.ts";
 import { environmentRules } from "../config/environments.ts";
 import { hostDirectories, type HostDirectories } from "../config/host-directories.ts";
 import { parseConfig, readDeploymentFile } from "../config/load.ts";
@@ -24,6 +25,8 @@ export interface PlainSettings extends StackSettings, HostDirectories {
   logRetention: number;
   /** How snapshots are taken, and how many stay. */
   snapshots: { retention: number; keepVerified: number; format: DeploymentFile["database"]["snapshot_format"]; recipients: string[] };
+  /** Whether migrations are tried on a copy of the data first. */
+  rehearse: SnapshotRules["rehearse"];
 }
 
 /** A text that YAML readers of all kinds take for a text: a commit of digits is none by itself. */
@@ -138,7 +141,7 @@ export class StackFile {
     const listenAddress = value.listenAddress === "" ? environmentRules[value.environment].listenAddress : value.listenAddress;
     const { database, logging } = deployment.value;
     const snapshots = { retention: database.snapshot_retention, keepVerified: database.snapshot_keep_verified, format: database.snapshot_format, recipients: database.snapshot_recipients };
-    return { ...value, name, listenAddress, ...hostDirectories(deployment.value, name), backupLocation: database.backup_location, snapshotCopy: database.snapshot_copy, logRetention: logging.retention, snapshots };
+    return { ...value, name, listenAddress, ...hostDirectories(deployment.value, name), backupLocation: database.backup_location, snapshotCopy: database.snapshot_copy, logRetention: logging.retention, snapshots, rehearse: snapshotRules(database, environmentRules[value.environment]).rehearse };
   }
 
   #map(path: string[]): YAMLMap {

@@ -173,6 +173,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
     return new Rehearsal(`${slot}-rehearsal`, {
       ...restored,
       source,
+      allow: settings.migrations.allow,
       verify: verifyFirst,
       required: rehearse === "required" || verify === "required",
       serving:
@@ -196,7 +197,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
       ? undefined
       : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention, keepVerified, format, recipients }, { dependsOn: [image, ops, ...check] });
     const proved = snapshot && proveSnapshot(slot, snapshot, data);
-    const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source, lint: rules.migrationLint }, { dependsOn: [snapshot, ...(proved === undefined ? [] : [proved])] });
+    const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source, lint: rules.migrationLint, allow: settings.migrations.allow }, { dependsOn: [snapshot, ...(proved === undefined ? [] : [proved])] });
     if (migration) schemaVersions[slot] = migration.result.apply(({ expected }) => expected);
     // Removed once the switch is over: what leaves the program is deleted last, and only when all else has gone well.
     if (settings.standby === "removed" && slot !== activeSlot) return undefined;

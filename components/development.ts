@@ -42,7 +42,7 @@ export async function development(settings: Settings, interrupted: Interrupted):
   const tree: SlotRelease = { version: "dev", commit: migrationsRevision(source) };
   const migration = settings.skipMigrations
     ? undefined
-    : new Migration("dev-migration", { context, networkName: databaseNetwork ?? networkName, databaseUrl: database.ownerUrl, release: tree, source, lint: rules.migrationLint }, { dependsOn: [ops] });
+    : new Migration("dev-migration", { context, networkName: databaseNetwork ?? networkName, databaseUrl: database.ownerUrl, release: tree, source, lint: rules.migrationLint, allow: settings.migrations.allow }, { dependsOn: [ops] });
   const schemaVersion = migration?.result.apply(({ to }) => to) ?? pulumi.output(null);
   new DevelopmentServer(
     "dev-server",

@@ -16,7 +16,12 @@ export interface MigrationArgs {
   source: StackSettings["source"];
   /** What the lint of new migrations does. */
   lint: StepRequest<"migrate">["lint"];
+  /** What it lets through. */
+  allow: StackSettings["migrations"]["allow"];
 }
+
+/** A request without any is that of a stack file without any: it is not run again. */
+export const waiversOf = (allow: StackSettings["migrations"]["allow"]): { waivers?: StackSettings["migrations"]["allow"] } => (allow.length === 0 ? {} : { waivers: allow });
 
 /**
  * How long a statement waits for a lock that the live server holds, and how long it runs at most, in ms. Everything that comes after
@@ -44,6 +49,7 @@ export class Migration extends pulumi.ComponentResource {
         river: args.source.river,
         ...(args.source.riverVersion === null ? {} : { riverVersion: args.source.riverVersion }),
         lint: args.lint,
+        ...waiversOf(args.allow),
         ...migrationLimits,
         lockAttempts,
       },

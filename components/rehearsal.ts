@@ -4,7 +4,7 @@ import { migrationSource } from "../config/migration-source.ts";
 import type { StackSettings } from "../config/stack-settings.ts";
 import type { StepRequest, StepResult } from "../ops/contract.ts";
 import type { HostContext } from "./host.ts";
-import { migrationLimits } from "./migration.ts";
+import { migrationLimits, waiversOf } from "./migration.ts";
 import { plainRelease } from "./releases.ts";
 import { restoreSecrets, type RestoreArgs, type Snapshot } from "./snapshot.ts";
 import { declareStep } from "./step.ts";
@@ -15,6 +15,8 @@ export interface RehearsalArgs extends RestoreArgs {
   snapshot: Snapshot;
   release: SlotRelease;
   source: StackSettings["source"];
+  /** What the lint of migrations lets through. */
+  allow: StackSettings["migrations"]["allow"];
   /** The snapshot is proved also where no migration is pending. */
   verify: boolean;
   /** A server that doesn't allow a scratch database is an error; otherwise a warning. */
@@ -45,6 +47,8 @@ export class Rehearsal extends pulumi.ComponentResource {
         river: args.source.river,
         ...(args.source.riverVersion === null ? {} : { riverVersion: args.source.riverVersion }),
         ...migrationLimits,
+        // It knows of no other rule: that the rest is edited is no reason to restore a snapshot once more.
+        ...waiversOf(args.allow.filter(({ rule }) => rule === "out-of-order")),
         verify: args.verify,
         required: args.required,
         serving: args.serving,

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { standbyModes } from "../ops/contract.ts";
+import { rules } from "../ops/lint/rules.ts";
 import { environmentNames } from "./environments.ts";
 import { duration } from "./duration.ts";
 import { rolloutSchema } from "./rollout.ts";
@@ -154,6 +155,21 @@ export const stackSettingsSchema = z.strictObject({
             .optional(),
         })
         .prefault({}),
+    })
+    .prefault({}),
+  /** What the migrations of a release may do. */
+  migrations: z
+    .strictObject({
+      /** Findings of the lint that are let through, each by file and rule: where the server's files are not this operator's to edit. */
+      allow: z
+        .array(
+          z.strictObject({
+            file: z.string().regex(/^\d+_[^/]*\.up\.[^/]+$/, "expected the name of a migration without its directory, such as 000044_x.up.sql"),
+            rule: z.string().refine((rule) => Object.hasOwn(rules, rule) || rule.startsWith("squawk/"), { error: (issue) => `${JSON.stringify(issue.input)} is no rule of the lint: docs/migrations.md lists them` }),
+            reason: z.string().trim().min(1, "expected why it does no harm"),
+          }),
+        )
+        .default([]),
     })
     .prefault({}),
   /** File with secrets, `.env.<environment>` unless set. Relative to this project. */

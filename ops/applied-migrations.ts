@@ -10,6 +10,7 @@ import type { Connection } from "./connection.ts";
 import type { StepContext } from "./context.ts";
 import { messageOf, StepError } from "./errors.ts";
 import { writeFileAtomically } from "./files.ts";
+import { waiverHint, type Waiver } from "./migration-findings.ts";
 import type { MigrationFile } from "./migrations.ts";
 
 /** What a step asks its client. */
@@ -22,7 +23,8 @@ const recordSchema = z.record(z.string(), z.array(z.strictObject({ version: z.nu
 type Applied = z.infer<typeof recordSchema>;
 
 const fileOf = ({ paths }: Pick<StepContext, "paths">): string => join(paths.state, "applied-migrations.json");
-const keyOf = ({ host, port, database }: Connection): string => `${host}:${port}/${database}`;
+/** By which a database is known here. */
+export const keyOf = ({ host, port, database }: Connection): string => `${host}:${port}/${database}`;
 
 async function readRecord(context: Pick<StepContext, "paths" | "log">): Promise<Applied> {
   const text = await readFile(fileOf(context), "utf8").catch(() => undefined);
@@ -88,6 +90,9 @@ export interface Pending {
   lost: boolean;
 }
 
+/** Files that the stack file allows to be out of order: a person has applied them. */
+export const allowedLate = (waivers: readonly Waiver[]): Set<string> => new Set(waivers.flatMap(({ file, rule }) => (rule === "out-of-order" ? [file] : [])));
+
 /** @param known names of the files that the database has; undefined where nobody knows: then all that are not above its version. */
 export function pendingOf(up: readonly MigrationFile[], version: number | null, known?: ReadonlySet<string>): Pending {
   const todo = up.filter((file) => file.version > (version ?? -1));
@@ -114,11 +119,13 @@ export function lateText(late: readonly MigrationFile[], version: number, known:
  * Before anything runs.
  * @throws {StepError} where golang-migrate would pass over a file, or can't go on.
  */
-export function refuseUnreachable({ todo, late, lost }: Pending, { version, up, known, release }: { version: number | null; up: readonly MigrationFile[]; known: ReadonlySet<string> | undefined; release: string }): void {
-  const [first] = late;
+export function refuseUnreachable({ todo, late, lost }: Pending, { version, up, known, release, waivers = [] }: { version: number | null; up: readonly MigrationFile[]; known: ReadonlySet<string> | undefined; release: string; waivers?: readonly Waiver[] }): void {
+  const allowed = allowedLate(waivers);
+  const refused = late.filter(({ file }) => !allowed.has(file));
+  const [first] = refused;
   if (first !== undefined && version !== null) {
-    throw new StepError(`${lateText(late, version, known ?? new Set())}. Nothing was changed`, {
-      hint: `give ${late.length === 1 ? "it" : "them"} a number above ${Math.max(version, ...up.map((file) => file.version))} (git mv ${first.file} ${renumbered(first, Math.max(version, ...up.map((file) => file.version)) + 1)}, and its .down.sql), commit that and release the commit`,
+    throw new StepError(`${lateText(refused, version, known ?? new Set())}. Nothing was changed`, {
+      hint: `give ${refused.length === 1 ? "it" : "them"} a number above ${Math.max(version, ...up.map((file) => file.version))} (git mv ${first.file} ${renumbered(first, Math.max(version, ...up.map((file) => file.version)) + 1)}, and its .down.sql), commit that and release the commit; where a person has applied ${refused.length === 1 ? "it" : "them"}: ${waiverHint(first.file, "out-of-order")}`,
     });
   }
   if (!lost || version === null) return;

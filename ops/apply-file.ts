@@ -7,7 +7,7 @@ import type { StepRequest } from "./contract.ts";
 import { messageOf, StepError } from "./errors.ts";
 import { refusedExtensionTable } from "./extension-tables.ts";
 import type { FileFacts } from "./file-facts.ts";
-import { migrateUp, type MigrationFiles } from "./golang-migrate.ts";
+import { lockHint, lockPauseMs, migrateUp, type MigrationFiles } from "./golang-migrate.ts";
 import { dropIndexes, indexText, invalidIndexes, leftBehind, type Index } from "./invalid-indexes.ts";
 import { describeFailure, failedLine, versionBefore, type MigrationFile } from "./migrations.ts";
 import { readSchemaVersion } from "./sql.ts";
@@ -22,8 +22,6 @@ export interface Run {
   todo: readonly MigrationFile[];
 }
 
-/** Between two attempts to have a lock. */
-const lockPauseMs = 2_000;
 /** SQLSTATE of a statement that could not have a lock in time, and of one that was in another's way. */
 const lockNotAvailable = "55P03";
 const deadlock = "40P01";
@@ -32,7 +30,6 @@ const syntaxError = "42601";
 
 /** A lock could not be had in time, and nothing was changed: the same may be tried again. */
 class LockNotHad extends StepError {}
-const lockHint = "a transaction holds the table: SELECT pid, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start; then the same again";
 const waitHint = "a transaction is open all the while: SELECT pid, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start; end it, then the same again";
 
 /** The command with which a person sets golang-migrate's version by hand. */

@@ -7,6 +7,7 @@
  * Every step is idempotent: run twice with the same request, it converges on the same state.
  */
 import * as z from "zod";
+import { waiverSchema } from "./migration-findings.ts";
 import { snapshotFormats } from "./snapshot-format.ts";
 
 /** Raised when a request's shape changes in a way that an older `ops` image would misread. */
@@ -218,6 +219,8 @@ export const rehearseRequestSchema = z.strictObject({
   riverVersion: z.int().optional(),
   lockTimeoutMs: z.number().int(),
   statementTimeoutMs: z.number().int(),
+  /** What the stack file lets the migrations do, where the rehearsal has to know it. */
+  waivers: z.array(waiverSchema).optional(),
   /** Proves the snapshot also where nothing is pending. */
   verify: z.boolean(),
   /** Fails when the role lacks the rights that a scratch database takes; otherwise a warning. */
@@ -348,6 +351,8 @@ export const migrateRequestSchema = z.strictObject({
   riverVersion: z.int().optional(),
   /** What findings of the lint (ops/lint) in files that are about to be applied mean. */
   lint: z.enum(["error", "warn", "off"]),
+  /** What the stack file lets them do, by file and rule. */
+  waivers: z.array(waiverSchema).optional(),
   /** How long a statement waits for a lock. What the live server does waits behind it: so it is short, and tried again. */
   lockTimeoutMs: z.number().int(),
   /** How often a file is tried that could not have a lock in time, with a pause in between. */

@@ -2,6 +2,7 @@
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import * as z from "zod";
 import { connectionEnvironment, type Connection } from "./connection.ts";
@@ -88,20 +89,44 @@ export async function migrateUp({ directory, connection, applicationName, lockTi
 
 const riverResult = z.object({ from: z.number(), to: z.number() });
 
-/**
- * River's own tables. Its program reads DATABASE_URL from the environment.
- * @param what begins the log's lines.
- * @param riverVersion the version that the release's River wants; the newest that this project has unless given. Tables that are newer stay.
- */
-export async function migrateRiver({ riverVersion }: Pick<StepRequest<"migrate">, "riverVersion">, { env, signal, log }: StepContext, what: string, url = env["DATABASE_URL"]): Promise<void> {
-  const result = await execa("river-migrate", riverVersion === undefined ? [] : [`-to=${riverVersion}`], { env: { PATH: env["PATH"], DATABASE_URL: url }, extendEnv: false, reject: false, stdin: "ignore" });
-  signal.throwIfAborted();
-  const known = /version \d+ is not .*version/.test(result.stderr);
-  if (result.failed && known) {
-    throw new StepError(`River's tables can't be brought to version ${riverVersion}, which this project's River doesn't have`, { hint: "togather:source.riverVersion is the number of the last file in riverdriver/riverpgxv5/migration/main of the server's River; leave it out for the newest here" });
-  }
-  if (result.failed) throw new StepError(`River's tables were not migrated: ${result.stderr.trim().split("\n").slice(-3).join("\n") || messageOf(result)}`);
-  const { from, to } = riverResult.parse(JSON.parse(result.stdout));
-  if (riverVersion !== undefined && to > riverVersion) log.info(`${what}: River's tables are at version ${to}, which is newer than ${riverVersion}, and stay as they are`);
-  else log.info(from === to ? `${what}: River's tables are at version ${to}` : `${what}: River's tables from version ${from} to ${to}`);
+/** Between two attempts to have a lock, in ms. */
+export const lockPauseMs = 2_000;
+
+/** What keeps River's migrations from stopping what serves. */
+export interface RiverLimits extends Pick<StepRequest<"migrate">, "riverVersion" | "lockTimeoutMs" | "statementTimeoutMs"> {
+  /** How often it is tried when a lock can't be had in time; once unless given. */
+  lockAttempts?: number;
 }
+
+/**
+ * River's own tables. Its program reads DATABASE_URL from the environment. Each of its migrations is a transaction of its own, so that one that could
+ * not have a lock in time is tried again.
+ * @param what begins the log's lines.
+ * @param limits.riverVersion the version that the release's River wants; the newest that this project has unless given. Tables that are newer stay.
+ */
+export async function migrateRiver({ riverVersion, lockTimeoutMs, statementTimeoutMs, lockAttempts = 1 }: RiverLimits, { env, signal, log }: StepContext, what: string, url = env["DATABASE_URL"]): Promise<void> {
+  const args = [`-wait=${lockTimeoutMs}ms`, `-statement=${statementTimeoutMs}ms`, ...(riverVersion === undefined ? [] : [`-to=${riverVersion}`])];
+  for (let attempt = 1; ; attempt++) {
+    const result = await execa("river-migrate", args, { env: { PATH: env["PATH"], DATABASE_URL: url }, extendEnv: false, reject: false, stdin: "ignore" });
+    signal.throwIfAborted();
+    const known = /version \d+ is not .*version/.test(result.stderr);
+    if (result.failed && known) {
+      throw new StepError(`River's tables can't be brought to version ${riverVersion}, which this project's River doesn't have`, { hint: "togather:source.riverVersion is the number of the last file in riverdriver/riverpgxv5/migration/main of the server's River; leave it out for the newest here" });
+    }
+    const locked = result.failed && /\(SQLSTATE (55P03|40P01)\)/.test(result.stderr);
+    if (locked && attempt < lockAttempts) {
+      log.info(`${what}: River's tables: a lock was not to be had within ${lockTimeoutMs / 1000} s, and was given up so that nobody waits behind it; attempt ${attempt + 1} of ${lockAttempts} in ${lockPauseMs / 1000} s`);
+      await sleep(lockPauseMs, undefined, { signal });
+      continue;
+    }
+    if (result.failed) {
+      throw new StepError(`River's tables were not migrated: ${result.stderr.trim().split("\n").slice(-3).join("\n") || messageOf(result)}`, locked ? { hint: lockHint } : {});
+    }
+    const { from, to } = riverResult.parse(JSON.parse(result.stdout));
+    if (riverVersion !== undefined && to > riverVersion) log.info(`${what}: River's tables are at version ${to}, which is newer than ${riverVersion}, and stay as they are`);
+    else log.info(from === to ? `${what}: River's tables are at version ${to}` : `${what}: River's tables from version ${from} to ${to}`);
+    return;
+  }
+}
+
+export const lockHint = "a transaction holds the table: SELECT pid, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start; then the same again";

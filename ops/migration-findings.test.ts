@@ -8,7 +8,7 @@ import { migrationFiles, migrationPayload } from "./client/migrate.ts";
 import { textsIn, withFile } from "./client/migration-tar.ts";
 import { newMigrations } from "./client/pending-migrations.ts";
 import { factsFile, factsSchema } from "./file-facts.ts";
-import { findingsFile, findingsSchema, reviewFindings, type Finding } from "./migration-findings.ts";
+import { findingsFile, findingsSchema, reviewFindings, type Finding, type Measured, type Waiver } from "./migration-findings.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "findings-test-"));
 afterAll(() => {
@@ -20,10 +20,11 @@ describe("findings in files that are about to be applied", () => {
   const one = (file: string, level: Finding["level"]): Finding => ({ file, line: 3, rule: "drop-table", level, what: "table a", why: "it is gone", safe: "don't" });
   const findings = [one("1_a.up.sql", "error"), one("2_b.up.sql", "warning"), one("3_c.up.sql", "error")];
   const todo = [{ file: "2_b.up.sql" }, { file: "3_c.up.sql" }];
-  const review = (severity: "error" | "warn" | "off", files = todo): { warned: string[]; error: string | undefined } => {
+  const up = ["1_a.up.sql", "2_b.up.sql", "3_c.up.sql", "4_d.up.sql"].map((file) => ({ file }));
+  const review = (severity: "error" | "warn" | "off", files = todo, { waivers = [], measured = {}, all = findings }: { waivers?: Waiver[]; measured?: Record<string, Measured>; all?: Finding[] } = {}): { warned: string[]; error: string | undefined } => {
     const warned: string[] = [];
     try {
-      reviewFindings(severity, findings, files, { warn: (message) => warned.push(message) });
+      reviewFindings({ severity, findings: all, up, todo: files, waivers, measured: new Map(Object.entries(measured)) }, { warn: (message) => warned.push(message), info: (message) => warned.push(`info ${message}`) });
       return { warned, error: undefined };
     } catch (error) {
       return { warned, error: (error as Error).message };
@@ -43,6 +44,31 @@ describe("findings in files that are about to be applied", () => {
   it("are nothing where the rule is off, or no file has one", () => {
     expect(review("off")).toEqual({ warned: [], error: undefined });
     expect(review("error", [{ file: "4_d.up.sql" }])).toEqual({ warned: [], error: undefined });
+  });
+  it("are let through where the stack file says why, one rule in one file", () => {
+    const waiver = { file: "3_c.up.sql", rule: "drop-table", reason: "nobody reads it" };
+    expect(review("error", todo, { waivers: [waiver] })).toEqual({ warned: ["info migrate: 3_c.up.sql:3: drop-table: table a: allowed by the stack file: nobody reads it", expect.stringMatching(/2_b.up.sql/)], error: undefined });
+    const others = [{ ...waiver, rule: "drop-column" }, { ...waiver, file: "9_z.up.sql" }, { ...waiver, file: "1_a.up.sql" }];
+    const { warned, error } = review("error", todo, { waivers: others });
+    expect(error).toContain("3_c.up.sql:3: drop-table");
+    // That of an older file is of use: it was applied with it.
+    expect(warned.filter((line) => line.includes("allow"))).toEqual([
+      "migrate: togather:migrations.allow names 3_c.up.sql with drop-column, but the lint doesn't find that there: take it out",
+      "migrate: togather:migrations.allow names 9_z.up.sql with drop-table, but there is no such file: take it out",
+    ]);
+  });
+  it("that are about locks go by what the rehearsal has measured, and no others", () => {
+    const lock = (rule: string): Finding => ({ ...one("3_c.up.sql", "error"), rule, lock: true, why: "nothing can be written" });
+    const measured = (over: Partial<Measured> = {}): Record<string, Measured> => ({ "3_c.up.sql": { heldMs: 12, durationMs: 90, lostUnique: [], ...over } });
+    const index = [lock("blocking-index")];
+    expect(review("error", todo, { all: index }).error).toContain("blocking-index");
+    expect(review("error", todo, { all: index, measured: measured() })).toEqual({ warned: ["migrate: the lint has found\n  3_c.up.sql:3: blocking-index: table a: nothing can be written (for 12 ms on a copy of the data, which is let through); instead: don't"], error: undefined });
+    expect(review("error", todo, { all: index, measured: measured({ heldMs: 4_200 }) }).error).toContain("nothing can be written (for 4.2 s on a copy of the data)");
+    expect(review("error", todo, { all: index, measured: { "2_b.up.sql": { heldMs: 1, durationMs: 1, lostUnique: [] } } }).error).toContain("blocking-index");
+    // Rows' locks are not watched: the file's time counts.
+    expect(review("error", todo, { all: [lock("backfill")], measured: measured({ durationMs: 3_000 }) }).error).toContain("backfill");
+    expect(review("error", todo, { all: [lock("drop-index-blocking")], measured: measured({ lostUnique: ["a_key"] }) }).error).toContain("a_key was unique: an ON CONFLICT of the release that serves fails without it");
+    expect(review("error", todo, { measured: measured() }).error).toContain("drop-table");
   });
   it("of warnings alone don't stop anything", () => {
     expect(review("error", [{ file: "2_b.up.sql" }])).toMatchObject({ warned: [expect.any(String)], error: undefined });

@@ -7,14 +7,12 @@ import { StepError } from "./errors.ts";
 import { refusedExtensionTable } from "./extension-tables.ts";
 import { migrateRiver, migrateUp, type MigrationFiles } from "./golang-migrate.ts";
 import { waiting, watchLocks } from "./lock-watch.ts";
+import { noticedMs, type Measured } from "./migration-findings.ts";
 import { describeFailure, failedLine, type MigrationFile } from "./migrations.ts";
 import { ownSchemas, readSchemaVersion } from "./sql.ts";
 import { formatBytes, seconds } from "./units.ts";
 
 export type RehearsedFile = StepResult<"rehearse">["files"][number];
-
-/** Others waiting for longer than this is a warning, in ms: a request that takes a second is one that people notice. */
-const noticedMs = 1_000;
 
 interface Rehearsal {
   request: StepRequest<"rehearse">;
@@ -36,6 +34,16 @@ async function storage(client: pg.Client): Promise<Map<string, { table: string; 
   return new Map(rows.map(({ oid, table, file, bytes }) => [oid, { table, file, bytes: Number(bytes) }]));
 }
 
+/** Unique indexes, whatever they are called: by table and by what is unique in it. */
+async function uniqueIndexes(client: pg.Client): Promise<Map<string, { table: string; name: string }>> {
+  const { rows } = await client.query<{ table: string; name: string; what: string }>(
+    `SELECT x.indrelid::regclass::text AS table, x.indexrelid::regclass::text AS name,
+            concat_ws('|', x.indrelid, (SELECT string_agg(k::text, ',') FROM unnest(x.indkey[0:x.indnkeyatts - 1]) k), pg_get_expr(x.indexprs, x.indrelid), pg_get_expr(x.indpred, x.indrelid)) AS what
+       FROM pg_index x JOIN pg_class t ON t.oid = x.indrelid WHERE (x.indisunique OR x.indisexclusion) AND x.indisvalid AND t.relnamespace IN ${ownSchemas}`,
+  );
+  return new Map(rows.map(({ table, name, what }) => [what, { table, name }]));
+}
+
 async function databaseSize(client: pg.Client): Promise<number> {
   const { rows } = await client.query<{ bytes: string }>("SELECT pg_database_size(current_database())::text AS bytes");
   return Number(rows[0]?.bytes ?? 0);
@@ -48,12 +56,12 @@ export function describeFile({ file, durationMs, locks, rewritten, bytes }: Rehe
   return `${file} takes ${seconds(durationMs)} on a copy of the data${parts.length === 0 ? "" : `; ${parts.join("; ")}`}`;
 }
 
-async function rehearseFile(rehearsal: Rehearsal, file: MigrationFile, context: StepContext): Promise<RehearsedFile> {
+async function rehearseFile(rehearsal: Rehearsal, file: MigrationFile, context: StepContext): Promise<{ one: RehearsedFile; lostUnique: string[] }> {
   const { request, files, todo, connection, watcher } = rehearsal;
   const { statementTimeoutMs } = request;
   const lockTimeoutMs = files.facts[file.file]?.waits === true ? statementTimeoutMs : request.lockTimeoutMs;
   const applicationName = `togather-rehearsal ${request.release.version}`.slice(0, 63);
-  const [tables, size] = [await storage(watcher), await databaseSize(watcher)];
+  const [tables, size, unique] = [await storage(watcher), await databaseSize(watcher), await uniqueIndexes(watcher)];
   const started = performance.now();
   const { value, locks } = await watchLocks(watcher, applicationName, () => migrateUp({ directory: files.directory, connection, applicationName, lockTimeoutMs, statementTimeoutMs, count: 1 }, context));
   context.signal.throwIfAborted();
@@ -74,7 +82,10 @@ async function rehearseFile(rehearsal: Rehearsal, file: MigrationFile, context: 
     const now = after.get(oid);
     return now === undefined || now.file === before || bytes === 0 ? [] : [table];
   });
-  return { file: file.file, durationMs, locks, rewritten, bytes: (await databaseSize(watcher)) - size };
+  const still = await uniqueIndexes(watcher);
+  const left = new Set([...after.values()].map(({ table }) => table));
+  const lostUnique = [...unique].flatMap(([what, { table, name }]) => (still.has(what) || !left.has(table) ? [] : [name]));
+  return { one: { file: file.file, durationMs, locks, rewritten, bytes: (await databaseSize(watcher)) - size }, lostUnique };
 }
 
 /** Tables that a result names in all: Pulumi hands it to the step's next run as one environment variable. The log has each of them. */
@@ -87,18 +98,29 @@ export function inResult(files: readonly RehearsedFile[]): RehearsedFile[] {
 }
 
 /**
- * Runs the files one by one, then River's own.
+ * Runs the files one by one, then River's own. Up to a file with statements that a copy doesn't hold back: those would act on what serves.
+ * @returns what is told of them, and what the lint goes by.
  * @throws {StepError} with file and line of the first that fails.
  */
-export async function rehearse(rehearsal: Rehearsal, context: StepContext): Promise<RehearsedFile[]> {
+export async function rehearse(rehearsal: Rehearsal, context: StepContext): Promise<{ rehearsed: RehearsedFile[]; measured: Map<string, Measured> }> {
+  const { log } = context;
   const done: RehearsedFile[] = [];
+  const measured = new Map<string, Measured>();
   for (const file of rehearsal.todo) {
-    const one = await rehearseFile(rehearsal, file, context);
+    const [beyond] = rehearsal.files.facts[file.file]?.beyond ?? [];
+    if (beyond !== undefined) {
+      const rest = rehearsal.todo.slice(rehearsal.todo.indexOf(file) + 1);
+      log.warn(`rehearsal: ${file.file}, line ${beyond.line}: ${beyond.what} acts beyond the database that it runs in, and a copy does not hold it back: ${rest.length === 0 ? "it is" : `it, and what comes after it (${rest.map((one) => one.file).join(", ")}), are`} not rehearsed`);
+      break;
+    }
+    const { one, lostUnique } = await rehearseFile(rehearsal, file, context);
     done.push(one);
+    measured.set(file.file, { heldMs: Math.max(0, ...one.locks.map(({ heldMs }) => heldMs)), durationMs: one.durationMs, lostUnique });
     const text = `rehearsal: ${describeFile(one)}`;
-    if (one.locks.some(({ heldMs }) => heldMs > noticedMs)) context.log.warn(text, { ...one });
-    else context.log.info(text, { ...one });
+    if (one.locks.some(({ heldMs }) => heldMs > noticedMs)) log.warn(text, { ...one });
+    else log.info(text, { ...one });
+    if (lostUnique.length > 0) log.warn(`rehearsal: ${file.file} takes away what was unique (${lostUnique.join(", ")}): an ON CONFLICT of the release that serves fails without it`);
   }
-  if (rehearsal.request.river) await migrateRiver(rehearsal.request, context, "rehearsal", rehearsal.url);
-  return inResult(done);
+  if (rehearsal.request.river && done.length === rehearsal.todo.length) await migrateRiver(rehearsal.request, context, "rehearsal", rehearsal.url);
+  return { rehearsed: inResult(done), measured };
 }

@@ -6,7 +6,7 @@ import { migrationSource } from "../../config/migration-source.ts";
 import { migrationFiles } from "../../ops/client/migrate.ts";
 import { textsIn } from "../../ops/client/migration-tar.ts";
 import { lintMigrations, type LintResult } from "../../ops/lint/lint.ts";
-import { findingText, type Finding } from "../../ops/migration-findings.ts";
+import { findingText, unusedText, withoutWaived, type Finding } from "../../ops/migration-findings.ts";
 import { upFiles } from "../../ops/migrations.ts";
 import { project } from "../../toolchain/setup.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
@@ -44,7 +44,7 @@ async function choose(names: readonly string[], { settings, options, stack }: { 
   return { only: new Set(files.flatMap(({ file, version: own }) => (own > (version ?? -1) ? [file] : []))), harmless: version === null && options.all !== true };
 }
 
-function textOf({ findings, files, squawk }: LintResult, verdict: string): string {
+function textOf({ findings, files, squawk }: LintResult, { notes, verdict }: { notes: readonly string[]; verdict: string }): string {
   const colours = { error: "red", warning: "yellow" } as const;
   const lines = findings.map((finding: Finding) => `${styleText(colours[finding.level], finding.level.padEnd(7))} ${findingText(finding)}`);
   const counts = (["error", "warning"] as const).map((level) => {
@@ -52,7 +52,7 @@ function textOf({ findings, files, squawk }: LintResult, verdict: string): strin
     return `${count} ${level}${count === 1 ? "" : "s"}`;
   });
   const without = squawk || files.length === 0 ? [] : ["Without squawk's rules: it has no program for this machine."];
-  return [...lines, ...without, `${files.length === 0 ? "No new migrations" : `${files.length} ${files.length === 1 ? "migration" : "migrations"}: ${counts.join(", ")}`}${verdict}`].join("\n");
+  return [...lines, ...notes, ...without, `${files.length === 0 ? "No new migrations" : `${files.length} ${files.length === 1 ? "migration" : "migrations"}: ${counts.join(", ")}`}${verdict}`].join("\n");
 }
 
 export function lintCommand(program: Command, end: (code: number) => void): void {
@@ -67,12 +67,26 @@ export function lintCommand(program: Command, end: (code: number) => void): void
       const { file, settings, output } = await readContext(options);
       const texts = await textsOf(settings.source, reference);
       const { only, harmless } = await choose([...texts.keys()], { settings, options, stack: file.stack });
-      const result = await lintMigrations(texts, { only });
+      // All of them: what the stack file allows in a file that is applied already is of use still.
+      const all = await lintMigrations(texts);
+      const { left, waived, unused } = withoutWaived(all.findings, settings.migrations.allow, upFiles([...texts.keys()]));
+      const result: LintResult = { ...all, findings: left.filter((finding) => only.has(finding.file)), files: all.files.filter((name) => only.has(name)) };
       const severity = environmentRules[settings.environment].migrationLint;
-      const stops = severity === "error" && !harmless && result.findings.some(({ level }) => level === "error");
+      const errors = severity === "error" && !harmless ? result.findings.filter(({ level }) => level === "error") : [];
+      // The rehearsal decides about those that are about locks alone.
+      const stops = errors.some(({ lock }) => settings.rehearse === "never" || lock !== true);
       const ending = stops ? exitCodes.migration : exitCodes.ok;
-      const verdict = stops ? `. A release to ${file.stack} stops at the errors.` : result.findings.length === 0 ? "" : harmless ? ". There is no data yet that they could harm." : `. A release to ${file.stack} doesn't stop at them.`;
-      output.result({ ok: !stops, exitCode: ending.code, ...result }, () => textOf(result, verdict));
+      const toldOf = `A release to ${file.stack}`;
+      const verdict = stops
+        ? `. ${toldOf} stops at the errors.`
+        : errors.length > 0
+          ? `. ${toldOf} stops at them where its rehearsal finds a lock held for longer than a second.`
+          : result.findings.length === 0 ? "" : harmless ? ". There is no data yet that they could harm." : `. ${toldOf} doesn't stop at them.`;
+      const notes = [
+        ...waived.flatMap(({ finding, reason }) => (only.has(finding.file) ? [`allowed ${finding.file}:${finding.line}: ${finding.rule}: ${finding.what}: ${reason}`] : [])),
+        ...unused.map((waiver) => `unused  ${unusedText(waiver, upFiles([...texts.keys()]))}`),
+      ];
+      output.result({ ok: !stops, exitCode: ending.code, ...result, waived: waived.filter(({ finding }) => only.has(finding.file)), unused }, () => textOf(result, { notes, verdict }));
       end(ending.code);
     });
 }

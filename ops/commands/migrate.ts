@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { applyFile, repairCommand } from "../apply-file.ts";
-import { appliedFiles, noteApplied, pendingOf, refuseUnreachable } from "../applied-migrations.ts";
+import { appliedFiles, keyOf, noteApplied, pendingOf, refuseUnreachable } from "../applied-migrations.ts";
 import type { Connection } from "../connection.ts";
 import type { CommandContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
@@ -10,6 +10,7 @@ import { indexText, invalidIndexes, passedOver } from "../invalid-indexes.ts";
 import { reviewFindings } from "../migration-findings.ts";
 import { takeMigrationLock } from "../migration-lock.ts";
 import { versionBefore, type MigrationFile } from "../migrations.ts";
+import { measuredFiles } from "../rehearsed.ts";
 import { readSchemaVersion, withDatabase, type SchemaVersion } from "../sql.ts";
 
 type Request = StepRequest<"migrate">;
@@ -54,7 +55,7 @@ export async function run(request: Request, context: CommandContext): Promise<St
       else if (before.dirty) await refuseDirty(request, connection, client, files.up, before);
       const known = before.version === null ? new Set<string>() : await appliedFiles({ connection, version: before.version }, context, context.ask);
       const pending = pendingOf(files.up, before.version, known);
-      refuseUnreachable(pending, { version: before.version, up: files.up, known, release: request.release.version });
+      refuseUnreachable(pending, { version: before.version, up: files.up, known, release: request.release.version, waivers: request.waivers ?? [] });
       const { todo } = pending;
 
       if (todo.length === 0) {
@@ -63,7 +64,10 @@ export async function run(request: Request, context: CommandContext): Promise<St
       } else {
         log.info(`migrate: from version ${before.version ?? "none"} to ${expected}: ${todo.map(({ file }) => file).join(", ")}`);
         // In a database without a version there is nothing yet that a migration could harm.
-        if (before.version !== null) reviewFindings(request.lint, files.findings, todo, log);
+        if (before.version !== null) {
+          const measured = await measuredFiles({ database: keyOf(connection), version: before.version }, files, context);
+          reviewFindings({ severity: request.lint, findings: files.findings, up: files.up, todo, waivers: request.waivers ?? [], measured }, log);
+        }
         await refuseInvalidIndexes(client, files, todo);
         for (const file of todo) {
           await applyFile({ request, context, client, connection, files, todo }, file);

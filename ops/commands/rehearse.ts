@@ -1,5 +1,5 @@
 import { backupProblem } from "../backup-check.ts";
-import { appliedFiles, pendingOf, refuseUnreachable } from "../applied-migrations.ts";
+import { appliedFiles, keyOf, pendingOf, refuseUnreachable } from "../applied-migrations.ts";
 import { parseDatabaseUrl, withDatabaseName, type Connection } from "../connection.ts";
 import type { CommandContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
@@ -10,6 +10,7 @@ import { StepError } from "../errors.ts";
 import { withMigrationFiles, type MigrationFiles } from "../golang-migrate.ts";
 import type { MigrationFile } from "../migrations.ts";
 import { rehearse } from "../rehearsal.ts";
+import { noteRehearsed, type Rehearsed } from "../rehearsed.ts";
 import { NotAllowed, withRestored, type Restored } from "../scratch-database.ts";
 import { askServingRelease, silenceJobs } from "../serving-release.ts";
 import { asTaken, checkedSnapshot, hasExpired } from "../snapshot-file.ts";
@@ -20,7 +21,7 @@ import { seconds } from "../units.ts";
 /** Runs the files on the scratch database, and asks the release that serves whether it works on the result. */
 async function tryOut(
   request: StepRequest<"rehearse">,
-  { files, todo }: { files: MigrationFiles; todo: readonly MigrationFile[] },
+  { files, todo, of }: { files: MigrationFiles; todo: readonly MigrationFile[]; of: Rehearsed },
   { server, database, needsSearchPath }: Pick<Restored, "database" | "needsSearchPath"> & { server: DatabaseServer },
   context: CommandContext,
 ): Promise<Pick<StepResult<"rehearse">, "files" | "serving">> {
@@ -31,7 +32,8 @@ async function tryOut(
   const connection = { ...parseDatabaseUrl(env["DATABASE_URL"]), database };
   const watcher = await connectAsOwnerLooks(server, database, "togather-rehearsal-watch");
   try {
-    const rehearsed = await rehearse({ request, files, todo, connection, url: withDatabaseName(env["DATABASE_URL"] ?? "", database), watcher }, context);
+    const { rehearsed, measured } = await rehearse({ request, files, todo, connection, url: withDatabaseName(env["DATABASE_URL"] ?? "", database), watcher }, context);
+    await noteRehearsed(of, measured, files, context);
     await checkBackups(request, { server, connection, needsSearchPath }, context);
     if (serving === null) return { files: rehearsed, serving: null };
     await silenceJobs(watcher);
@@ -58,10 +60,10 @@ async function checkBackups({ name, required }: StepRequest<"rehearse">, { serve
 }
 
 /** @throws {StepError} where golang-migrate would pass over one of them. */
-async function pendingFiles({ release }: StepRequest<"rehearse">, { up }: MigrationFiles, database: { connection: Connection; version: number }, context: CommandContext): Promise<MigrationFile[]> {
+async function pendingFiles({ release, waivers = [] }: StepRequest<"rehearse">, { up }: MigrationFiles, database: { connection: Connection; version: number }, context: CommandContext): Promise<MigrationFile[]> {
   const known = await appliedFiles(database, context, context.ask);
   const pending = pendingOf(up, database.version, known);
-  refuseUnreachable(pending, { version: database.version, up, known, release: release.version });
+  refuseUnreachable(pending, { version: database.version, up, known, release: release.version, waivers });
   return pending.todo;
 }
 
@@ -79,6 +81,7 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
     withSnapshotLock(context, async () => {
       const { live, connection } = await withDatabase({ url: env["DATABASE_URL"], applicationName: "togather-rehearsal", signal }, async (client, opened) => ({ live: await readSchemaVersion(client), connection: opened }));
       // A database without a version has nothing that a migration could harm. A dirty one is the migration's own error.
+      const of = { database: keyOf(connection), version: live.version ?? 0 };
       const nothing = live.version === null ? "the database has no schema yet" : live.dirty ? "the schema is dirty" : "no migrations are pending";
       const todo = live.version === null || live.dirty ? [] : await pendingFiles(request, files, { connection, version: live.version }, context);
       if (todo.length === 0 && !request.verify) {
@@ -101,7 +104,7 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
             await noteVerified(paths.backups, manifest, restoredMs);
             const [rows, tables] = [rowsOf(contents.tables), Object.keys(contents.tables).length];
             log.info(`rehearsal: ${file} restores: ${rows} rows in ${tables} tables, as its manifest says, in ${seconds(restoredMs)}`);
-            return ended({ verified: true, rows, tables, ...(todo.length === 0 ? {} : await tryOut(request, { files, todo }, { server, database, needsSearchPath }, context)) });
+            return ended({ verified: true, rows, tables, ...(todo.length === 0 ? {} : await tryOut(request, { files, todo, of }, { server, database, needsSearchPath }, context)) });
           }),
         );
       } catch (error) {

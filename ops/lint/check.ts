@@ -1,5 +1,6 @@
 /** The rules, on statements as PostgreSQL's parser has them. */
-import type { AlterTableStmt, ColumnDef, Constraint, DropStmt, Node, RangeVar, RenameStmt } from "libpg-query";
+import type { AlterDomainStmt, AlterTableStmt, ColumnDef, Constraint, DropStmt, GrantStmt, Node, RangeVar, RenameStmt } from "libpg-query";
+import { beyondDatabase } from "./beyond.ts";
 import { hasOption, nameOf, relationName } from "./nodes.ts";
 import type { RuleName } from "./rules.ts";
 import type { Statement } from "./statements.ts";
@@ -55,23 +56,31 @@ export class Checker {
   readonly #count: number;
   /** Tables of others that this file has changed before. */
   readonly #changed = new Set<string>();
+  /** What the file makes again under the name that it drops: triggers, policies, rules, and constraints that have no index. */
+  readonly #again: ReadonlySet<string>;
 
-  /** @param count how many statements the file has. */
-  constructor(count: number) {
-    this.#count = count;
+  /** @param nodes all statements of the file. */
+  constructor(nodes: readonly Node[]) {
+    this.#count = nodes.length;
+    this.#again = new Set(nodes.flatMap(madeOn));
   }
 
   check({ node }: Pick<Statement, "node">): Hit[] {
-    const hits = [...this.#concurrently(node), ...this.#statement(node)];
-    // Where IF NOT EXISTS finds an older table, it is not new; golang-migrate runs each file once, so that this is rare.
-    if ("CreateStmt" in node) this.#made.add(relationName(node.CreateStmt.relation));
-    else if ("CreateTableAsStmt" in node) this.#made.add(relationName(node.CreateTableAsStmt.into?.rel));
-    else if ("ViewStmt" in node) this.#made.add(relationName(node.ViewStmt.view));
+    const hits = [...this.#concurrently(node), ...this.#statement(node), ...beyondDatabase(node).map((what): Hit => ({ rule: "beyond-database", what }))];
+    // With IF NOT EXISTS or OR REPLACE it may be an older one, which others use.
+    if ("CreateStmt" in node) {
+      if (node.CreateStmt.if_not_exists !== true || node.CreateStmt.relation?.relpersistence === "t") this.#made.add(relationName(node.CreateStmt.relation));
+    } else if ("CreateTableAsStmt" in node) {
+      if (node.CreateTableAsStmt.if_not_exists !== true) this.#made.add(relationName(node.CreateTableAsStmt.into?.rel));
+    } else if ("ViewStmt" in node) {
+      if (node.ViewStmt.replace !== true) this.#made.add(relationName(node.ViewStmt.view));
+    }
     else if ("CreateEnumStmt" in node) this.#made.add(nameOf(node.CreateEnumStmt.typeName ?? []));
     else if ("CreateDomainStmt" in node) this.#made.add(nameOf(node.CreateDomainStmt.domainname ?? []));
     else if ("CompositeTypeStmt" in node) this.#made.add(relationName(node.CompositeTypeStmt.typevar));
-    else if ("CreateFunctionStmt" in node) this.#made.add(nameOf(node.CreateFunctionStmt.funcname ?? []));
-    else if ("IndexStmt" in node && this.#isNew(node.IndexStmt.relation)) this.#made.add(node.IndexStmt.idxname ?? "");
+    else if ("CreateFunctionStmt" in node) {
+      if (node.CreateFunctionStmt.replace !== true) this.#made.add(nameOf(node.CreateFunctionStmt.funcname ?? []));
+    } else if ("IndexStmt" in node && this.#isNew(node.IndexStmt.relation)) this.#made.add(node.IndexStmt.idxname ?? "");
     else if ("RenameStmt" in node && this.#isNew(node.RenameStmt.relation) && node.RenameStmt.renameType === "OBJECT_TABLE") this.#made.add(node.RenameStmt.newname ?? "");
     else if ("AlterTableStmt" in node && !this.#isNew(node.AlterTableStmt.relation)) this.#changed.add(relationName(node.AlterTableStmt.relation));
     return hits;
@@ -93,6 +102,9 @@ export class Checker {
 
   #statement(node: Node): Hit[] {
     if ("DropStmt" in node) return this.#drop(node.DropStmt);
+    if ("GrantStmt" in node) return this.#revoke(node.GrantStmt);
+    if ("GrantRoleStmt" in node) return node.GrantRoleStmt.is_grant === true ? [] : [{ rule: "revoke", what: "a role's membership" }];
+    if ("AlterDomainStmt" in node) return this.#alterDomain(node.AlterDomainStmt);
     if ("DropOwnedStmt" in node) return [{ rule: "drop-object", what: "DROP OWNED" }];
     if ("RenameStmt" in node) return this.#rename(node.RenameStmt);
     if ("AlterObjectSchemaStmt" in node) return this.#isNew(node.AlterObjectSchemaStmt.relation) ? [] : [{ rule: "rename", what: `SET SCHEMA ${node.AlterObjectSchemaStmt.newschema ?? ""}` }];
@@ -129,6 +141,21 @@ export class Checker {
     return [...writes(node)].flatMap(({ kind, relation, where }): Hit[] => (this.#isNew(relation) ? [] : [{ rule: where ? "backfill-where" : "backfill", what: `${kind} of table ${relationName(relation)}`, at: relation?.location }]));
   }
 
+  #revoke({ is_grant, objects = [], objtype, privileges = [] }: GrantStmt): Hit[] {
+    if (is_grant === true) return [];
+    const names = objects.map((object) => ("RangeVar" in object ? relationName(object.RangeVar) : droppedName(object))).filter((name) => !this.#made.has(name));
+    if (objects.length > 0 && names.length === 0) return [];
+    const rights = privileges.flatMap((right) => ("AccessPriv" in right ? [(right.AccessPriv.priv_name ?? "").toUpperCase()] : []));
+    return [{ rule: "revoke", what: `${rights.length === 0 ? "ALL" : rights.join(", ")} on ${(objtype ?? "").replace("OBJECT_", "").toLowerCase()} ${names.join(", ")}` }];
+  }
+
+  #alterDomain({ subtype, typeName = [], def }: AlterDomainStmt): Hit[] {
+    const name = nameOf(typeName);
+    // C: a constraint is added, O: NOT NULL is set. Dropping one takes nothing from the release that serves.
+    if (this.#made.has(name) || (subtype !== "C" && subtype !== "O")) return [];
+    return def !== undefined && "Constraint" in def && def.Constraint.skip_validation === true ? [] : [{ rule: "alter-domain", what: `domain ${name}` }];
+  }
+
   #drop({ removeType, objects = [], concurrent }: DropStmt): Hit[] {
     const names = objects.map(droppedName).filter((name) => !this.#made.has(name));
     const hits = (rule: RuleName, kind: string): Hit[] => names.map((name) => ({ rule, what: `${kind} ${name}` }));
@@ -136,6 +163,14 @@ export class Checker {
       case "OBJECT_TABLE":
       case "OBJECT_FOREIGN_TABLE":
         return hits("drop-table", "table");
+      case "OBJECT_TRIGGER":
+      case "OBJECT_POLICY":
+      case "OBJECT_RULE":
+        return objects.flatMap((object): Hit[] => {
+          const parts = "List" in object ? (object.List.items ?? []) : [];
+          const [table, name] = [nameOf(parts.slice(0, -1)), nameOf(parts.slice(-1))];
+          return this.#made.has(table) || this.#again.has(`${table}.${name}`) ? [] : [{ rule: "drop-trigger", what: `${removeType.replace("OBJECT_", "").toLowerCase()} ${name} of table ${table}` }];
+        });
       case "OBJECT_TYPE":
       case "OBJECT_DOMAIN":
         return hits("drop-type", "type");
@@ -194,6 +229,27 @@ export class Checker {
           return def !== undefined && "ColumnDef" in def ? addedColumn(table, def.ColumnDef) : [];
         case "AT_DropColumn":
           return [{ rule: "drop-column", what: column }];
+        case "AT_DropExpression":
+          return [{ rule: "drop-expression", what: column }];
+        case "AT_ColumnDefault":
+          return def === undefined ? [{ rule: "drop-default", what: column }] : [];
+        case "AT_DropIdentity":
+          return [{ rule: "drop-default", what: column }];
+        case "AT_DropConstraint":
+          return this.#again.has(column) ? [] : [{ rule: "drop-constraint", what: `constraint ${name} of table ${table}` }];
+        case "AT_EnableRowSecurity":
+        case "AT_ForceRowSecurity":
+          return [{ rule: "row-security", what: `table ${table}` }];
+        case "AT_DisableTrig":
+        case "AT_DisableRule":
+          return [{ rule: "drop-trigger", what: `${name} of table ${table}` }];
+        case "AT_DisableTrigAll":
+        case "AT_DisableTrigUser":
+          return [{ rule: "drop-trigger", what: `triggers of table ${table}` }];
+        case "AT_DetachPartition":
+          return [{ rule: "drop-object", what: `partition of table ${table}` }];
+        case "AT_SetExpression":
+          return [{ rule: "rewrite", what: `table ${table}` }];
         case "AT_AlterColumnType":
           return [{ rule: "change-type", what: column, at: def !== undefined && "ColumnDef" in def ? def.ColumnDef.location : undefined }];
         case "AT_SetNotNull":
@@ -212,6 +268,22 @@ export class Checker {
       }
     });
   }
+}
+
+/** What a statement makes that belongs to a table, as `table.name`. */
+function madeOn(node: Node): string[] {
+  if ("CreateTrigStmt" in node) return [`${relationName(node.CreateTrigStmt.relation)}.${node.CreateTrigStmt.trigname ?? ""}`];
+  if ("CreatePolicyStmt" in node) return [`${relationName(node.CreatePolicyStmt.table)}.${node.CreatePolicyStmt.policy_name ?? ""}`];
+  if ("RuleStmt" in node) return [`${relationName(node.RuleStmt.relation)}.${node.RuleStmt.rulename ?? ""}`];
+  if (!("AlterTableStmt" in node)) return [];
+  const table = relationName(node.AlterTableStmt.relation);
+  return (node.AlterTableStmt.cmds ?? []).flatMap((cmd) => {
+    const def = "AlterTableCmd" in cmd && cmd.AlterTableCmd.subtype === "AT_AddConstraint" ? cmd.AlterTableCmd.def : undefined;
+    if (def === undefined || !("Constraint" in def)) return [];
+    const { contype = "", conname } = def.Constraint;
+    // A unique one may have other columns now, which an ON CONFLICT doesn't name.
+    return conname !== undefined && ["CONSTR_CHECK", "CONSTR_FOREIGN"].includes(contype) ? [`${table}.${conname}`] : [];
+  });
 }
 
 const serials = ["serial", "serial2", "serial4", "serial8", "bigserial", "smallserial"];

@@ -28,7 +28,7 @@ const examples: Partial<Record<RuleName, { bad: [string, ...string[]][]; good: s
   "drop-type": { bad: [["DROP TYPE mood;", "1 drop-type"], ["DROP DOMAIN IF EXISTS d;", "1 drop-type"]], good: ["CREATE TYPE mood AS ENUM ('a'); DROP TYPE mood;"] },
   "drop-object": {
     bad: [["DROP VIEW v;", "1 drop-object"], ["DROP FUNCTION f(int);", "1 drop-object"], ["DROP SCHEMA s CASCADE;", "1 drop-object"], ["DROP SEQUENCE s;", "1 drop-object"], ["DROP MATERIALIZED VIEW m;", "1 drop-object"]],
-    good: ["CREATE OR REPLACE VIEW v AS SELECT 1; DROP TRIGGER t ON events;"],
+    good: ["CREATE OR REPLACE VIEW v AS SELECT 1; DROP CAST (a AS b);"],
   },
   "drop-index-blocking": { bad: [["DROP INDEX i;", "1 drop-index-blocking"]], good: ["DROP INDEX CONCURRENTLY IF EXISTS i;"] },
   "rename": {
@@ -60,6 +60,37 @@ const examples: Partial<Record<RuleName, { bad: [string, ...string[]][]; good: s
     ],
     good: ["ALTER TABLE a ADD COLUMN b timestamptz NOT NULL DEFAULT now();", "ALTER TABLE a ADD COLUMN b timestamptz DEFAULT CURRENT_TIMESTAMP;", "ALTER TABLE a ADD COLUMN b jsonb NOT NULL DEFAULT '{}'::jsonb;", "ALTER TABLE a ALTER COLUMN b SET DEFAULT gen_random_uuid();"],
   },
+  "drop-constraint": {
+    bad: [
+      ["ALTER TABLE a DROP CONSTRAINT a_key;", "1 drop-constraint"],
+      ["ALTER TABLE a DROP CONSTRAINT a_key;\nALTER TABLE a ADD CONSTRAINT a_key UNIQUE (b, c);", "1 drop-constraint", "2 unique-constraint"],
+      ["ALTER TABLE a DROP CONSTRAINT IF EXISTS c;\nALTER TABLE b ADD CONSTRAINT c CHECK (d > 0) NOT VALID;", "1 drop-constraint"],
+    ],
+    good: ["ALTER TABLE a DROP CONSTRAINT IF EXISTS c;\nALTER TABLE a ADD CONSTRAINT c CHECK (b IN (1, 2)) NOT VALID;", "CREATE TABLE a (b int CONSTRAINT c CHECK (b > 0)); ALTER TABLE a DROP CONSTRAINT c;"],
+  },
+  "drop-default": { bad: [["ALTER TABLE a ALTER COLUMN b DROP DEFAULT;", "1 drop-default"], ["ALTER TABLE a ALTER COLUMN b DROP IDENTITY;", "1 drop-default"]], good: ["ALTER TABLE a ALTER COLUMN b SET DEFAULT 1;", "CREATE TABLE a (b int DEFAULT 1); ALTER TABLE a ALTER COLUMN b DROP DEFAULT;"] },
+  "drop-expression": { bad: [["SELECT 1;\nALTER TABLE a ALTER COLUMN b DROP EXPRESSION;", "2 drop-expression"], ["ALTER TABLE a ALTER COLUMN b DROP EXPRESSION IF EXISTS;", "1 drop-expression"]], good: ["ALTER TABLE a ADD COLUMN b text;"] },
+  "drop-trigger": {
+    bad: [
+      ["DROP TRIGGER t ON a;", "1 drop-trigger"],
+      ["DROP POLICY IF EXISTS p ON s.a;", "1 drop-trigger"],
+      ["DROP RULE r ON a;", "1 drop-trigger"],
+      ["ALTER TABLE a DISABLE TRIGGER t;", "1 drop-trigger"],
+      ["ALTER TABLE a DISABLE TRIGGER ALL, DISABLE RULE r;", "1 drop-trigger", "1 drop-trigger"],
+      ["DROP TRIGGER t ON a;\nCREATE TRIGGER t BEFORE UPDATE ON b FOR EACH ROW EXECUTE FUNCTION f();", "1 drop-trigger"],
+    ],
+    good: ["DROP TRIGGER IF EXISTS t ON a;\nCREATE TRIGGER t BEFORE UPDATE ON public.a FOR EACH ROW EXECUTE FUNCTION f();", "DROP POLICY p ON a; CREATE POLICY p ON a USING (true);", "ALTER TABLE a ENABLE TRIGGER t;"],
+  },
+  "row-security": { bad: [["ALTER TABLE a ENABLE ROW LEVEL SECURITY;", "1 row-security"], ["ALTER TABLE a FORCE ROW LEVEL SECURITY;", "1 row-security"]], good: ["CREATE TABLE a (id int); ALTER TABLE a ENABLE ROW LEVEL SECURITY;", "ALTER TABLE a DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;"] },
+  "revoke": {
+    bad: [["REVOKE SELECT ON a FROM b;", "1 revoke"], ["REVOKE ALL ON ALL TABLES IN SCHEMA public FROM b;", "1 revoke"], ["REVOKE EXECUTE ON FUNCTION f(int) FROM PUBLIC;", "1 revoke"], ["CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';\nREVOKE ALL ON FUNCTION f() FROM PUBLIC;", "2 revoke"]],
+    good: ["GRANT SELECT ON a TO b;", "CREATE TABLE a (id int); REVOKE ALL ON a FROM PUBLIC;", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; REVOKE ALL ON FUNCTION f() FROM PUBLIC;"],
+  },
+  "alter-domain": { bad: [["ALTER DOMAIN d ADD CONSTRAINT c CHECK (VALUE > 0);", "1 alter-domain"], ["ALTER DOMAIN d SET NOT NULL;", "1 alter-domain"]], good: ["ALTER DOMAIN d ADD CONSTRAINT c CHECK (VALUE > 0) NOT VALID;", "ALTER DOMAIN d DROP CONSTRAINT c;", "CREATE DOMAIN d AS int; ALTER DOMAIN d SET NOT NULL;"] },
+  "beyond-database": {
+    bad: [["ALTER DATABASE togather SET work_mem = '5MB';", "1 beyond-database"], ["ALTER ROLE CURRENT_USER SET search_path = app;", "1 beyond-database"], ["REVOKE CONNECT ON DATABASE togather FROM PUBLIC;", "1 revoke", "1 beyond-database"]],
+    good: ["ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO b;"],
+  },
   "blocking-index": { bad: [["CREATE INDEX i ON events (name);", "1 blocking-index"], ["CREATE UNIQUE INDEX ON s.events (name);", "1 blocking-index"]], good: ["CREATE INDEX CONCURRENTLY i ON events (name);", "CREATE TABLE a (id int); CREATE INDEX ON a (id);", "CREATE MATERIALIZED VIEW m AS SELECT 1 AS i; CREATE UNIQUE INDEX ON m (i);"] },
   "concurrently-with-others": {
     bad: [["SELECT 1;\nCREATE INDEX CONCURRENTLY i ON events (name);", "2 concurrently-with-others"], ["DROP INDEX CONCURRENTLY i;\nREINDEX INDEX CONCURRENTLY j;", "1 concurrently-with-others", "2 concurrently-with-others"]],
@@ -80,7 +111,7 @@ const examples: Partial<Record<RuleName, { bad: [string, ...string[]][]; good: s
     good: ["ALTER TABLE a ADD CONSTRAINT c CHECK (b > 0) NOT VALID;", "ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES c (id) NOT VALID;", "ALTER TABLE a ADD COLUMN b int REFERENCES c (id);", "CREATE TABLE a (b int REFERENCES c (id) CHECK (b > 0));"],
   },
   "validate-beside": {
-    bad: [["ALTER TABLE a ADD CONSTRAINT c CHECK (b > 0) NOT VALID;\nALTER TABLE a VALIDATE CONSTRAINT c;", "2 validate-beside"], ["ALTER TABLE a VALIDATE CONSTRAINT c, DISABLE TRIGGER t;", "1 validate-beside"]],
+    bad: [["ALTER TABLE a ADD CONSTRAINT c CHECK (b > 0) NOT VALID;\nALTER TABLE a VALIDATE CONSTRAINT c;", "2 validate-beside"], ["ALTER TABLE a VALIDATE CONSTRAINT c, ENABLE TRIGGER t;", "1 validate-beside"]],
     good: ["ALTER TABLE a VALIDATE CONSTRAINT c;"],
   },
   "truncate": { bad: [["TRUNCATE a, b;", "1 truncate", "1 truncate"]], good: ["CREATE TABLE a (id int); TRUNCATE a;"] },
@@ -119,12 +150,19 @@ describe.each(Object.entries(examples))("%s", (rule, { bad, good }) => {
 
 describe("the lint", () => {
   it("has an example of every rule", () => {
-    expect([...Object.keys(examples), "missing-down"].sort()).toEqual(Object.keys(rules).sort());
+    expect([...Object.keys(examples), "missing-down", "out-of-order"].sort()).toEqual(Object.keys(rules).sort());
   });
 
   it("finds an up file without its down file, unless a comment in it says why", async () => {
     const files = new Map([["1_a.up.sql", "CREATE TABLE a ();"], ["2_b.up.sql", "CREATE TABLE b ();\n-- togather:allow missing-down nothing can be taken back"], ["2_x.down.sql", ""]]);
     expect((await lintMigrations(files)).findings.map(({ file, line, rule, level }) => ({ file, line, rule, level }))).toEqual([{ file: "1_a.up.sql", line: 1, rule: "missing-down", level: "warning" }]);
+  });
+
+  it("exempts nothing that may have been there before: IF NOT EXISTS and OR REPLACE say so themselves", async () => {
+    expect(await lint("CREATE TABLE IF NOT EXISTS events (id int);\nALTER TABLE events DROP COLUMN name;\nCREATE INDEX ON events (id);")).toEqual(["2 drop-column", "3 blocking-index"]);
+    expect(await lint("CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';\nDROP FUNCTION f();")).toEqual(["2 drop-object"]);
+    expect(await lint("CREATE OR REPLACE VIEW v AS SELECT 1 AS a;\nDROP VIEW v;")).toEqual(["2 drop-object"]);
+    expect(await lint("CREATE TEMP TABLE IF NOT EXISTS t (id int);\nDROP TABLE t;")).toEqual([]);
   });
 
   it("allows one rule for one statement, and no other", async () => {

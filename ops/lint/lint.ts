@@ -34,7 +34,7 @@ function checkAllows(file: string, allows: readonly Allow[], used: ReadonlySet<A
 
 function lintFile(file: string, parsed: ParsedFile, hasDown: boolean, theirs: readonly SquawkFinding[]): Finding[] {
   const { statements, rest, lineAt } = parsed;
-  const checker = new Checker(statements.length);
+  const checker = new Checker(statements.map(({ node }) => node));
   const used = new Set<Allow>();
   const findings: Finding[] = [];
   const add = (found: Finding, allows: readonly Allow[]): void => {

@@ -9,6 +9,8 @@ export interface Rule {
   why: string;
   /** How to do it instead. */
   safe: string;
+  /** It is about locks alone: a warning where the rehearsal has found them short. */
+  lock?: true;
 }
 
 export const rules = {
@@ -39,8 +41,54 @@ export const rules = {
   },
   "drop-index-blocking": {
     level: "error",
+    lock: true,
     why: "waits for all transactions that use the table, and everything else waits behind it",
     safe: "DROP INDEX CONCURRENTLY, alone in its file",
+  },
+  "drop-constraint": {
+    level: "error",
+    why: "an ON CONFLICT of the release that serves fails without a unique constraint, and it may rely on what another one refuses",
+    safe: "drop it in a later release; a CHECK or foreign key that the same file adds again under its name is taken for a change",
+  },
+  "drop-default": {
+    level: "error",
+    why: "rows that the release that serves inserts without a value are null, or refused",
+    safe: "drop it in a later release, once nothing that can still serve leaves the column out",
+  },
+  "drop-expression": {
+    level: "error",
+    why: "the release that serves never writes the column, which the database computed until now: it is null in its new rows",
+    safe: "add a plain column beside it, write both, drop the old one in a later release",
+  },
+  "drop-trigger": {
+    level: "error",
+    why: "a trigger, policy or rule on which the release that serves may rely is gone or disabled",
+    safe: "drop it in a later release; one that the same file makes again under its name is taken for a change",
+  },
+  "row-security": {
+    level: "error",
+    why: "the release that serves sees and writes only rows that a policy lets it, none where there is no policy; with FORCE no snapshot can be taken by the owner",
+    safe: "in a later release than the policies and what sets the session for them, tried in staging",
+  },
+  "revoke": {
+    level: "error",
+    why: "the release that serves may need the right",
+    safe: "revoke it in a later release",
+  },
+  "alter-domain": {
+    level: "error",
+    why: "all tables that use the domain are checked while nothing can be written to them, and values that the release that serves writes may be refused",
+    safe: "ADD CONSTRAINT … NOT VALID and VALIDATE CONSTRAINT in a later file, once nothing that can still serve writes such values",
+  },
+  "beyond-database": {
+    level: "error",
+    why: "acts on the database server, or outside of it, so that no rehearsal on a copy holds it back: from this file on nothing is rehearsed, and no restore takes it back",
+    safe: "leave it to whoever runs the server, or to the settings of the deployment",
+  },
+  "out-of-order": {
+    level: "error",
+    why: "its number is below the schema's version, and golang-migrate passes over it for good",
+    safe: "give it a higher number; allow it in the stack file where a person has applied it",
   },
   "rename": {
     level: "error",
@@ -64,11 +112,13 @@ export const rules = {
   },
   "volatile-default": {
     level: "error",
+    lock: true,
     why: "a value computed for each row rewrites the whole table while nothing else may use it",
     safe: "ADD COLUMN without it, ALTER COLUMN … SET DEFAULT for new rows, fill the old ones in batches outside of the migrations",
   },
   "blocking-index": {
     level: "error",
+    lock: true,
     why: "nothing can be written to the table while the index is built",
     safe: "CREATE INDEX CONCURRENTLY, alone in its file",
   },
@@ -79,21 +129,25 @@ export const rules = {
   },
   "unique-constraint": {
     level: "error",
+    lock: true,
     why: "its index is built while nothing else may use the table",
     safe: "CREATE UNIQUE INDEX CONCURRENTLY in a file of its own, then ADD CONSTRAINT … UNIQUE USING INDEX (an EXCLUDE constraint has no such way)",
   },
   "primary-key": {
     level: "error",
+    lock: true,
     why: "its index is built, and the columns are checked for nulls, while nothing else may use the table",
     safe: "make the columns NOT NULL as set-not-null says, CREATE UNIQUE INDEX CONCURRENTLY, then ADD PRIMARY KEY USING INDEX",
   },
   "constraint-not-valid": {
     level: "error",
+    lock: true,
     why: "all rows are checked while nothing can be written to the table",
     safe: "ADD CONSTRAINT … NOT VALID, and VALIDATE CONSTRAINT in a later file",
   },
   "validate-beside": {
     level: "error",
+    lock: true,
     why: "in one file with other changes of the table, their locks are held while all rows are checked",
     safe: "put VALIDATE CONSTRAINT into a file of its own",
   },
@@ -104,6 +158,7 @@ export const rules = {
   },
   "backfill": {
     level: "error",
+    lock: true,
     why: "every row is written in one transaction: its locks stay until the end, and the table grows to twice its size",
     safe: "write in batches outside of the migrations, e.g. in a job of the server",
   },
@@ -114,11 +169,13 @@ export const rules = {
   },
   "lock-table": {
     level: "error",
+    lock: true,
     why: "the lock stays until the end of the file, and requests wait behind it",
     safe: "leave it out: each statement takes the locks it needs",
   },
   "rewrite": {
     level: "error",
+    lock: true,
     why: "rewrites or rebuilds the whole table or view while it can't be used",
     safe: "VACUUM without FULL, REINDEX and REFRESH MATERIALIZED VIEW with CONCURRENTLY, alone in their file",
   },

@@ -311,6 +311,21 @@ describe("migrate", () => {
     expect(await tables()).toBe("8|f|t");
   });
 
+  it("never lets River's own migrations wait for a lock for long, and has it in the end", async () => {
+    const url = await harness.database("busyjobs");
+    await migrate(good, url, { river: true, riverVersion: 6 });
+    const holder = harness.sql("BEGIN; LOCK TABLE river_job IN ACCESS SHARE MODE; LOCK TABLE river_client IN ACCESS SHARE MODE; SELECT pg_sleep(60); COMMIT", "busyjobs").catch(() => undefined);
+    await eventually("the lock is held", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE relation = 'river_client'::regclass", "busyjobs")) !== "0");
+    const refused = await migrate(good, url, { river: true, lockTimeoutMs: 500, lockAttempts: 2 });
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toContain("River's tables: a lock was not to be had within 0.5 s, and was given up so that nobody waits behind it; attempt 2 of 2 in 2 s");
+    expect(refused.stderr).toMatch(/River's tables were not migrated: .*canceling statement due to lock timeout/);
+    expect(refused.stderr).toContain("→ a transaction holds the table: SELECT pid");
+    await harness.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");
+    await holder;
+    expect((await migrate(good, url, { river: true, lockTimeoutMs: 500 })).stderr).toContain("River's tables from version 6 to 8");
+  });
+
   it("rolls a failing file back as a whole, keeps those before it, and goes on once it is corrected", async () => {
     const url = await harness.database("failing");
     const bad = { ...good, "3_c.up.sql": "CREATE TABLE c (id int);\nINSERT INTO nowhere VALUES (1);", "4_d.up.sql": "CREATE TABLE d ();" };

@@ -32,6 +32,7 @@ describe("rehearse", () => {
       `SET ROLE owner;
        ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO app;
        CREATE TABLE events (id int PRIMARY KEY, name text, note text); INSERT INTO events SELECT n, 'e ' || n, CASE WHEN n <> 77 THEN 'n' END FROM generate_series(1, 60000) n;
+       CREATE UNIQUE INDEX events_once ON events (name, id);
        CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO schema_migrations VALUES (1, false);
        CREATE TABLE river_job (id bigserial PRIMARY KEY, kind text); INSERT INTO river_job (kind) VALUES ('send_mail');
        CREATE TABLE river_queue (name text PRIMARY KEY, created_at timestamptz, metadata jsonb NOT NULL DEFAULT '{}', paused_at timestamptz, updated_at timestamptz);`,
@@ -92,6 +93,49 @@ describe("rehearse", () => {
     expect(stderr).toMatch(/2_type\.up\.sql takes [\d.]+ m?s on a copy of the data; events is locked for [\d.]+ m?s: reads and writes wait \(AccessExclusiveLock\); events written anew/);
     const manifest = JSON.parse(await readFile(join(harness.backups, snapshot.file.replace(/\.sql\.gz$/, ".json")), "utf8")) as Manifest;
     expect(manifest.verified_at).toMatch(/^\d{4}-/);
+    await untouched();
+  });
+
+  /** What the migration makes of it, after the rehearsal; nothing is applied. */
+  async function migrate(files: Record<string, string>, over: Partial<StepRequest<"migrate">> = {}): Promise<Outcome<"migrate">> {
+    const repository = join(harness.directory, `tree-${trees++}`);
+    await mkdir(join(repository, "migrations"), { recursive: true });
+    for (const [name, text] of Object.entries({ "1_first.up.sql": "SELECT 1", ...files, "9_stop.up.sql": "DROP TABLE events;" })) await writeFile(join(repository, "migrations", name), text);
+    return harness.run("migrate", { release, source: { kind: "tree", repository, digest: "tree-0123456789ab", path: "migrations" }, river: false, lint: "error", lockTimeoutMs: 2_000, lockAttempts: 1, statementTimeoutMs: 30_000, ...over }, live());
+  }
+
+  it("lets the lint go by the locks that it has measured, of the very same file, and by nothing else", async () => {
+    const files = { "2_index.up.sql": "CREATE INDEX ON events (id) WHERE id < 40;", "3_long.up.sql": "LOCK TABLE events IN SHARE MODE;\nSELECT pg_sleep(1.3);", "4_unique.up.sql": "DROP INDEX events_once;" };
+    const before = await migrate(files);
+    expect(before.stderr).toMatch(/has found 4 errors; none of them was applied:\n {2}2_index\.up\.sql:1: blocking-index: .*\n {2}3_long\.up\.sql:1: lock-table.*\n {2}4_unique\.up\.sql:1: drop-index-blocking.*\n {2}9_stop\.up\.sql:1: drop-table/);
+    const rehearsed = await rehearse(files);
+    expect(rehearsed.stderr).toMatch(/WARN .*4_unique\.up\.sql takes away what was unique \(events_once\): an ON CONFLICT/);
+    const after = await migrate(files);
+    expect(after.stderr).toMatch(/WARN .*the lint has found\n(?:.*missing-down.*\n)* {2}2_index\.up\.sql:1: blocking-index: .*\(for \d+ ms on a copy of the data, which is let through\)/);
+    expect(after.stderr).toMatch(/has found 3 errors; none of them was applied:\n {2}3_long\.up\.sql:1: lock-table: .*\(for 1\.\d s on a copy of the data\).*\n {2}4_unique\.up\.sql:1: drop-index-blocking: .*events_once was unique.*\n {2}9_stop/);
+    // Another text under the same name was measured by nobody.
+    expect((await migrate({ ...files, "2_index.up.sql": "CREATE INDEX ON events (id);" })).stderr).toContain("has found 4 errors");
+
+    const reason = "tried by hand";
+    const waived = await migrate(files, { waivers: [{ file: "3_long.up.sql", rule: "lock-table", reason }, { file: "4_unique.up.sql", rule: "drop-index-blocking", reason }, { file: "4_unique.up.sql", rule: "rename", reason }] });
+    expect(waived.stderr).toMatch(/has found an error; none of them was applied:\n {2}9_stop\.up\.sql:1: drop-table/);
+    expect(waived.stderr).toContain("3_long.up.sql:1: lock-table: table events: allowed by the stack file: tried by hand");
+    expect(waived.stderr).toMatch(/WARN .*togather:migrations\.allow names 4_unique\.up\.sql with rename, but the lint doesn't find that there: take it out/);
+    expect(waived.stderr).toContain("togather:migrations.allow in the stack file: - { file: 9_stop.up.sql, rule: drop-table, reason: why it does no harm }");
+    await untouched();
+  });
+
+  it("runs nothing that a copy does not hold back, and nothing behind it", async () => {
+    const settings = (): Promise<string> => harness.sql("SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text LIKE '%work_mem%'");
+    const { exitCode, stderr, result } = await rehearse({
+      "2_ok.up.sql": "CREATE TABLE ok (id int)",
+      "3_beyond.up.sql": "SELECT 1;\nALTER DATABASE live SET work_mem = '5MB';\nALTER ROLE CURRENT_USER SET work_mem = '6MB';",
+      "4_more.up.sql": "SELECT 1/0",
+    });
+    expect(exitCode, stderr).toBe(0);
+    expect(result.files.map(({ file }) => file)).toEqual(["2_ok.up.sql"]);
+    expect(stderr).toMatch(/WARN .*3_beyond\.up\.sql, line 2: ALTER DATABASE … SET acts beyond the database that it runs in, and a copy does not hold it back: it, and what comes after it \(4_more\.up\.sql\), are not rehearsed/);
+    expect(await settings()).toBe("0");
     await untouched();
   });
 

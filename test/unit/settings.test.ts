@@ -536,3 +536,20 @@ describe("a certificate from the environment", () => {
     expect(flat).not.toContain(key.split("\n")[1]);
   });
 });
+
+describe("what the lint of migrations lets through", () => {
+  const withAllowed = (allow: unknown): ReturnType<typeof load> => load({ ...staging, migrations: JSON.stringify({ allow }) });
+  it("is a list of files, rules and reasons", () => {
+    const allow = [{ file: "000044_x.up.sql", rule: "drop-column", reason: "nobody reads it" }, { file: "7_y.up.sql", rule: "squawk/ban-char-field", reason: "codes" }];
+    expect(withAllowed(allow).migrations).toEqual({ allow });
+    expect(load(staging).migrations).toEqual({ allow: [] });
+  });
+  it.each([
+    [{ file: "000044_x.up.sql", rule: "drop-colunm", reason: "x" }, /drop-colunm" is no rule of the lint/],
+    [{ file: "migrations/000044_x.up.sql", rule: "drop-column", reason: "x" }, /the name of a migration without its directory/],
+    [{ file: "000044_x.up.sql", rule: "drop-column", reason: " " }, /why it does no harm/],
+    [{ file: "000044_x.up.sql", rule: "drop-column" }, /reason/],
+  ])("refuses %j", (entry, problem) => {
+    expect(() => withAllowed([entry])).toThrow(problem);
+  });
+});

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -33,13 +34,21 @@ type result struct {
 	To   int `json:"to"`
 }
 
+// statementLimits keep a migration from stopping what serves: everything that comes behind a waiting statement waits too.
+type statementLimits struct {
+	lock, statement time.Duration
+}
+
 func main() {
 	lockTimeout := flag.Duration("lock-timeout", 60*time.Second, "longest wait for another river-migrate on this database")
+	limits := statementLimits{}
+	flag.DurationVar(&limits.lock, "wait", 0, "longest wait of a statement for a lock that somebody else holds, 0 for no limit")
+	flag.DurationVar(&limits.statement, "statement", 0, "longest time that a statement may run, 0 for no limit")
 	target := flag.Int("to", 0, "version of River's schema to stop at, 0 for the newest")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	done, err := migrate(ctx, os.Getenv("DATABASE_URL"), *target, *lockTimeout)
+	done, err := migrate(ctx, os.Getenv("DATABASE_URL"), *target, *lockTimeout, limits)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "river-migrate:", err)
 		os.Exit(1)
@@ -49,7 +58,7 @@ func main() {
 	}
 }
 
-func migrate(ctx context.Context, databaseURL string, target int, lockTimeout time.Duration) (result, error) {
+func migrate(ctx context.Context, databaseURL string, target int, lockTimeout time.Duration, limits statementLimits) (result, error) {
 	if databaseURL == "" {
 		return result{}, errors.New("DATABASE_URL is not set")
 	}
@@ -61,6 +70,12 @@ func migrate(ctx context.Context, databaseURL string, target int, lockTimeout ti
 	// One holds the lock, the other migrates.
 	config.MaxConns = 2
 	config.ConnConfig.RuntimeParams["application_name"] = "togather-river-migrate"
+	// Of this session alone, and stronger than what the URL's options say.
+	for name, limit := range map[string]time.Duration{"lock_timeout": limits.lock, "statement_timeout": limits.statement} {
+		if limit > 0 {
+			config.ConnConfig.RuntimeParams[name] = strconv.FormatInt(limit.Milliseconds(), 10)
+		}
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return result{}, err
