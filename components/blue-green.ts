@@ -79,6 +79,19 @@ async function planDatabaseRole({ database, name, host }: Settings, { serving, s
   return plan;
 }
 
+/** What the releases' own files tell, where no migration does: a restore of a schema that one of them can't use is refused then as well. */
+async function neededVersions({ slots, source }: Settings): Promise<BlueGreenOutputs["schemaVersions"]> {
+  const { neededVersion } = await import("../ops/client/pending-migrations.ts");
+  const found: BlueGreenOutputs["schemaVersions"] = {};
+  for (const slot of slotNames) {
+    const release = slots[slot];
+    if (release === undefined || release.image !== undefined) continue;
+    const version = await neededVersion({ repository: source.repository, commit: release.commit, path: source.migrations });
+    if (version !== undefined) found[slot] = pulumi.output(version);
+  }
+  return found;
+}
+
 /**
  * Declares two slots behind a router, and which of them serves.
  * @param now what is there, as `askServing` tells.
@@ -158,7 +171,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   /** What is done with a snapshot once the deployment is over. */
   const afterwards: ((after: pulumi.Resource[]) => void)[] = [];
   /** The schema version that each slot's release needs; a slot without migrations has none. */
-  const schemaVersions: Partial<Record<SlotName, pulumi.Output<number | null>>> = {};
+  const schemaVersions = settings.skipMigrations ? await neededVersions(settings) : {};
 
   // What is done with a snapshot: what the migrations wait for, and what waits until the deployment is over.
   function proveSnapshot(slot: SlotName, snapshot: Snapshot, data: { context: HostContext; networkName: pulumi.Input<string>; release: SlotRelease; databaseUrl: pulumi.Output<string> }): pulumi.Resource | undefined {

@@ -41,12 +41,30 @@ export async function withMigrationFiles<T>({ source }: Pick<StepRequest<"migrat
       throw new StepError(`the release has no directory ${source.path}`, { hint: "set togather:source.migrations to where its golang-migrate files are", cause });
     });
     const up = upFiles(names);
+    // One of a README alone is empty.
+    const others = up.length > 0 ? [] : names.filter((name) => !/^(\.|readme)/i.test(name));
+    if (others.length > 0) {
+      throw new StepError(`${source.path} has none of golang-migrate's files (such as 000001_name.up.sql), but ${others.slice(0, 5).join(", ")}${others.length > 5 ? ` and ${others.length - 5} more` : ""}`, {
+        hint: "set togather:source.migrations to where they are; a server without migrations is deployed with togather:skipMigrations",
+      });
+    }
     const twice = duplicateVersion(up);
     if (twice !== undefined) throw new StepError(`${source.path} has two files of one version: ${twice.join(" and ")}`, { hint: "renumber the newer one" });
     return await use({ directory, up, findings: (await sent(root, findingsFile, findingsSchema)) ?? [], facts: (await sent(root, factsFile, factsSchema)) ?? {} });
   } finally {
     await rm(root, { recursive: true, force: true });
   }
+}
+
+/**
+ * A database with a version was migrated from somewhere.
+ * @throws {StepError} where there is nothing now.
+ */
+export function refuseNoFiles({ up }: Pick<MigrationFiles, "up">, version: number | null, { source, release }: Pick<StepRequest<"migrate">, "source" | "release">): void {
+  if (up.length > 0 || version === null) return;
+  throw new StepError(`${release.version} has no migrations in ${source.path}, but the database is at version ${version}. Nothing was changed`, {
+    hint: "set togather:source.migrations to where golang-migrate's files are (a submodule's are not in the commit); togather:skipMigrations leaves them out for once",
+  });
 }
 
 export interface MigrateUp {

@@ -15,6 +15,7 @@ import { commitArchive, findCommit, newestChange, treeArchive, type Archive } fr
 import { keepNewestStages } from "./build-stages.ts";
 import { dockerProblem, isMissing, lastLines, tryDocker, withoutSecrets } from "./docker.ts";
 import { onLines } from "./lines.ts";
+import { missingContent } from "./missing-content.ts";
 
 type Request = StepRequest<"build">;
 
@@ -142,6 +143,15 @@ async function runBuild(args: readonly string[], source: BuildSource, context: S
   return { ok: !result.failed, output: lines.join("\n") };
 }
 
+/** Nobody would guess from a failing build, or from a server without its pictures, what is not in a commit. */
+async function warnOfMissing({ source }: Request, log: StepContext["log"]): Promise<void> {
+  if (source.kind !== "commit") return;
+  const { submodules, pointers } = await missingContent(resolve(source.repository), source.commit, source.paths);
+  const named = (names: readonly string[]): string => `${names.slice(0, 5).join(", ")}${names.length > 5 ? ` and ${names.length - 5} more` : ""}`;
+  if (submodules.length > 0) log.warn(`the build has nothing of ${submodules.length === 1 ? "the submodule" : "the submodules"} ${named(submodules)}: their files are other repositories', and not in the commit`);
+  if (pointers.length > 0) log.warn(`Git LFS keeps ${named(pointers)} elsewhere: the build has ${pointers.length === 1 ? "its pointer" : "their pointers"} only`);
+}
+
 /** Makes the image unless the engine has it already. */
 export async function build(request: Request, context: StepContext): Promise<StepResult<"build">> {
   const started = performance.now();
@@ -157,6 +167,7 @@ export async function build(request: Request, context: StepContext): Promise<Ste
       return { tag, imageId: there.imageId, built: false, durationMs: Math.round(performance.now() - started) };
     }
     log.info(`building ${tag} from ${source.label}`);
+    await warnOfMissing(request, log);
     const args = buildArguments(request, source, env);
     let run = await runBuild(args, source, context, env);
     if (!run.ok && /buildx component is missing|buildx.*(missing|broken|not found)/i.test(run.output)) {

@@ -6,6 +6,7 @@ import { StepError } from "../errors.ts";
 import { factsFile } from "../file-facts.ts";
 import { findingsFile } from "../migration-findings.ts";
 import { collect, commitArchive, findCommit, treeArchive } from "./archive.ts";
+import { lfsPointer, submoduleOf } from "./missing-content.ts";
 import { docker, dockerProblem, lastLines, withoutSecrets } from "./docker.ts";
 
 /** Files out of an image, which need not be able to run. */
@@ -40,6 +41,12 @@ export async function migrationFiles(source: StepRequest<"migrate">["source"], s
       return collect(treeArchive(source.repository, [source.path]));
     case "commit": {
       const { id } = await findCommit(source.repository, source.commit);
+      const submodule = await submoduleOf(source.repository, id, source.path);
+      if (submodule !== undefined) {
+        throw new StepError(`${source.path} is ${submodule === source.path ? "" : "in "}the submodule ${submodule} of commit ${source.commit}: its files are another repository's, and not in the commit`, {
+          hint: "have the migrations in the server's own repository, or in its image (a release by digest, where togather:source.migrations is a path in the image)",
+        });
+      }
       return collect(commitArchive(source.repository, id, [source.path]));
     }
   }
@@ -53,6 +60,10 @@ export async function migrationPayload({ source, lint }: Pick<StepRequest<"migra
   const tar = await migrationFiles(source, signal);
   const [{ factsOfAll }, { textsIn, withFile }] = await Promise.all([import("../lint/facts.ts"), import("./migration-tar.ts")]);
   const texts = await textsIn(tar, source);
+  const pointers = [...texts].flatMap(([name, text]) => (text.startsWith(lfsPointer) ? [name] : []));
+  if (pointers.length > 0) {
+    throw new StepError(`${pointers.join(", ")} in ${source.path}: Git LFS keeps ${pointers.length === 1 ? "this file" : "these files"} elsewhere, and only ${pointers.length === 1 ? "a pointer is" : "pointers are"} in the repository`, { hint: "keep migrations out of Git LFS (.gitattributes), commit that and release the commit" });
+  }
   const told = withFile(tar, factsFile, JSON.stringify(await factsOfAll(texts)));
   if (lint === "off") return told;
   const { lintMigrations } = await import("../lint/lint.ts");

@@ -45,6 +45,12 @@ export async function pendingMigrations(source: MigrationSource, version: number
   return names && pendingOf(upFiles(names), version).todo.map(({ file }) => file);
 }
 
+/** The schema version that a release needs, by its own files. Undefined where they can't be listed; null where it has none. */
+export async function neededVersion(source: MigrationSource): Promise<number | null | undefined> {
+  const names = await fileNames(source);
+  return names && (upFiles(names).at(-1)?.version ?? null);
+}
+
 /**
  * What is wrong with a release's numbers, as far as the releases in the slots tell: files that golang-migrate would pass over. Undefined where
  * nothing is, or nobody knows. The deployment itself knows better: it writes down what it applies.

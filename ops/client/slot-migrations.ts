@@ -17,11 +17,11 @@ async function namesInContainer(container: string, path: string): Promise<string
 export async function slotMigrations({ name, source }: { name: string; source: Source }): Promise<{ files: string[] | null }> {
   const { serving } = await lookAtHost(name, "");
   const lists = await Promise.all(
-    slotNames.map((slot) => {
+    slotNames.map(async (slot): Promise<string[] | undefined> => {
       const commit = serving?.held?.[slot]?.commit;
       if (commit === undefined) return undefined;
       if (source.kind === "image") return namesInContainer(`togather-${name}-${slot}`, source.path);
-      return commit.startsWith("tree-") ? undefined : fileNames({ repository: source.repository, commit, path: source.path });
+      return commit.startsWith("tree-") ? undefined : await fileNames({ repository: source.repository, commit, path: source.path });
     }),
   );
   const known = lists.flatMap((names) => (names === undefined ? [] : upFiles(names).map(({ file }) => file)));

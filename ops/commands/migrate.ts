@@ -5,11 +5,12 @@ import type { Connection } from "../connection.ts";
 import type { CommandContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { StepError } from "../errors.ts";
-import { migrateRiver, withMigrationFiles, type MigrationFiles } from "../golang-migrate.ts";
+import { migrateRiver, refuseNoFiles, withMigrationFiles, type MigrationFiles } from "../golang-migrate.ts";
 import { indexText, invalidIndexes, passedOver } from "../invalid-indexes.ts";
 import { reviewFindings } from "../migration-findings.ts";
 import { takeMigrationLock } from "../migration-lock.ts";
 import { versionBefore, type MigrationFile } from "../migrations.ts";
+import { openOwnSchemas } from "../own-schemas.ts";
 import { measuredFiles } from "../rehearsed.ts";
 import { readSchemaVersion, withDatabase, type SchemaVersion } from "../sql.ts";
 
@@ -48,6 +49,7 @@ export async function run(request: Request, context: CommandContext): Promise<St
       // A file that runs into its limits has to be waited for, and so have those before it.
       await takeMigrationLock(client, { waitMs: request.statementTimeoutMs, signal, onWait: (message) => { log.info(`migrate: ${message}`); } });
       const before = await readSchemaVersion(client);
+      refuseNoFiles(files, before.version, request);
       const expected = files.up.at(-1)?.version ?? null;
       // A later release's file that failed half-way is not this one's: all that it needs was there before. Its gate asks it.
       const others = before.dirty && expected !== null && (before.version ?? 0) > expected;
@@ -74,6 +76,7 @@ export async function run(request: Request, context: CommandContext): Promise<St
           await noteApplied({ connection, version: file.version }, { before: before.version, known, up: files.up }, context);
         }
       }
+      if (todo.length > 0) await openOwnSchemas(client, log);
       if (request.river) await migrateRiver(request, context, "migrate");
       const after = await readSchemaVersion(client);
       if (todo.length === 0 && !before.dirty) await noteApplied({ connection, version: after.version }, { before: before.version, known, up: files.up }, context);

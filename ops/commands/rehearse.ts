@@ -7,7 +7,7 @@ import { copyDatabaseAttributes } from "../database-attributes.ts";
 import { rowsOf } from "../database-contents.ts";
 import { connectAsOwnerLooks, withDatabaseServer, type DatabaseServer } from "../database-server.ts";
 import { StepError } from "../errors.ts";
-import { withMigrationFiles, type MigrationFiles } from "../golang-migrate.ts";
+import { refuseNoFiles, withMigrationFiles, type MigrationFiles } from "../golang-migrate.ts";
 import type { MigrationFile } from "../migrations.ts";
 import { rehearse } from "../rehearsal.ts";
 import { noteRehearsed, type Rehearsed } from "../rehearsed.ts";
@@ -81,6 +81,7 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
     withSnapshotLock(context, async () => {
       const { live, connection } = await withDatabase({ url: env["DATABASE_URL"], applicationName: "togather-rehearsal", signal }, async (client, opened) => ({ live: await readSchemaVersion(client), connection: opened }));
       // A database without a version has nothing that a migration could harm. A dirty one is the migration's own error.
+      refuseNoFiles(files, live.version, request);
       const of = { database: keyOf(connection), version: live.version ?? 0 };
       const nothing = live.version === null ? "the database has no schema yet" : live.dirty ? "the schema is dirty" : "no migrations are pending";
       const todo = live.version === null || live.dirty ? [] : await pendingFiles(request, files, { connection, version: live.version }, context);

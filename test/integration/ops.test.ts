@@ -293,7 +293,11 @@ describe("migrate", () => {
     const older = await migrate({ "1_a.up.sql": "boom" }, url);
     expect(older.stderr).toContain("the schema is ahead of v1.0.0");
     expect(older.result).toMatchObject({ from: 2, to: 2, expected: 1, applied: [] });
-    expect((await migrate({}, url)).result).toMatchObject({ from: 2, to: 2, expected: null });
+    const none = await migrate({}, url);
+    expect([none.exitCode, none.stderr]).toEqual([1, expect.stringContaining("v1.0.0 has no migrations in db/migrations, but the database is at version 2. Nothing was changed")]);
+    const wrong = await migrate({ "V1__a.sql": "CREATE TABLE x ();", "notes.txt": "" }, await harness.database("wrong"));
+    expect([wrong.exitCode, wrong.stderr]).toEqual([1, expect.stringContaining("db/migrations has none of golang-migrate's files (such as 000001_name.up.sql), but V1__a.sql, notes.txt")]);
+    expect((await migrate({ "README.md": "" }, harness.url("wrong"))).result).toMatchObject({ from: null, to: null, expected: null });
   });
 
   it("brings River's tables to the version that the release's River has, and never back", async () => {
@@ -466,6 +470,22 @@ describe("migrate", () => {
     await harness.sql(repair ?? "", "trap");
     expect((await migrate(repeated, url)).result).toMatchObject({ to: 4 });
     expect(await indexes("trap")).toBe("b_once true");
+  });
+
+  it("opens a schema of the release's own to the role that serves", async () => {
+    await harness.sql("CREATE ROLE maker LOGIN PASSWORD 'maker-password'; CREATE ROLE server LOGIN PASSWORD 'server-password'");
+    await harness.sql("CREATE DATABASE schemas OWNER maker");
+    await harness.sql("ALTER DEFAULT PRIVILEGES FOR ROLE maker IN SCHEMA public GRANT SELECT, INSERT ON TABLES TO server; ALTER DEFAULT PRIVILEGES FOR ROLE maker IN SCHEMA public GRANT USAGE ON SEQUENCES TO server", "schemas");
+    const url = harness.url("schemas", { name: "maker", password: "maker-password" });
+    const own = { "1_a.up.sql": 'CREATE SCHEMA "own Schema"; CREATE TABLE "own Schema".a (id serial); CREATE SCHEMA closed; REVOKE ALL ON SCHEMA closed FROM PUBLIC; GRANT USAGE ON SCHEMA closed TO maker; CREATE TABLE closed.a (id int);' };
+    const first = await migrate(own, url);
+    expect(first.stderr).toContain("migrate: own Schema: server gets the rights there that it has in public");
+    expect((await migrate({ ...own, "2_b.up.sql": 'CREATE TABLE "own Schema".b (id int);' }, url)).exitCode).toBe(0);
+    const as = async (statement: string): Promise<string> => harness.sql(`SET ROLE server; ${statement}`, "schemas").catch((error: unknown) => String((error as { stderr?: string }).stderr));
+    expect(await as('INSERT INTO "own Schema".a DEFAULT VALUES; INSERT INTO "own Schema".b VALUES (1); SELECT 1')).toContain("1");
+    expect(await as('DELETE FROM "own Schema".b')).toContain("permission denied");
+    // About this one the migration has said itself who may.
+    expect(await as("SELECT * FROM closed.a")).toContain("permission denied for schema closed");
   });
 
   it("refuses a file that golang-migrate would pass over, and one that it can't go on from, before anything runs", async () => {

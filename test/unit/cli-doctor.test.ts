@@ -9,7 +9,7 @@ import { clockFinding } from "../../cli/doctor/host.ts";
 import { examineSettings, tlsFindings } from "../../cli/doctor/settings.ts";
 import { sourceFindings } from "../../cli/doctor/source.ts";
 import { stackSettingsSchema } from "../../config/stack-settings.ts";
-import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
+import { neededVersion, pendingMigrations } from "../../ops/client/pending-migrations.ts";
 import { certificatePair } from "./certificate-pair.ts";
 
 let directory: string;
@@ -97,11 +97,13 @@ describe("the migrations that a release would run", () => {
     expect(await pendingMigrations(source, null)).toEqual(["1_a.up.sql", "2_b.up.sql", "10_c.up.sql"]);
     expect(await pendingMigrations(source, 2)).toEqual(["10_c.up.sql"]);
     expect(await pendingMigrations(source, 10)).toEqual([]);
+    expect(await neededVersion(source)).toBe(10);
     expect(await pendingMigrations({ ...source, commit: "tree-1" }, 2)).toEqual(["10_c.up.sql"]);
   });
   it("are not known where its files are not", async () => {
     const commit = await repository();
     expect(await pendingMigrations({ repository: directory, commit: "f".repeat(40), path: "." }, null)).toBeUndefined();
     expect(await pendingMigrations({ repository: directory, commit, path: "elsewhere" }, null)).toBeUndefined();
+    expect(await neededVersion({ repository: directory, commit, path: "elsewhere" })).toBeUndefined();
   });
 });
