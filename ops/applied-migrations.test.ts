@@ -61,20 +61,20 @@ describe("what is pending", () => {
 
 describe("the record", () => {
   const note = (database: string, before: number | null, now: number, known: Set<string> | undefined, up: number[]): Promise<void> => noteApplied({ connection: connection(database), version: now }, { before, known, up: files(...up) }, context);
-  const applied = async (database: string, version: number): Promise<string[] | undefined> => {
-    const found = await appliedFiles({ connection: connection(database), version }, context, nobody);
+  const applied = async (database: string, version: number, up: number[] = []): Promise<string[] | undefined> => {
+    const found = await appliedFiles({ connection: connection(database), version }, files(...up), context, nobody);
     return found && [...found];
   };
 
   it("asks for the slots' files where nothing is written down, and keeps them", async () => {
-    const asked = await appliedFiles({ connection: connection("a"), version: 7 }, context, () => Promise.resolve({ files: [...names(1, 2, 7)] }));
+    const asked = await appliedFiles({ connection: connection("a"), version: 7 }, [], context, () => Promise.resolve({ files: [...names(1, 2, 7)] }));
     expect(asked).toEqual(names(1, 2, 7));
     await note("a", 7, 8, asked, [1, 2, 8]);
     expect(await applied("a", 8)).toEqual([...names(1, 2, 7, 8)]);
   });
 
   it("takes the release's own word where nobody knows", async () => {
-    for (const answer of [{ files: null }, { problem: "no Docker" }]) expect(await appliedFiles({ connection: connection("b"), version: 2 }, context, () => Promise.resolve(answer))).toBeUndefined();
+    for (const answer of [{ files: null }, { problem: "no Docker" }]) expect(await appliedFiles({ connection: connection("b"), version: 2 }, [], context, () => Promise.resolve(answer))).toBeUndefined();
     await note("b", 2, 3, undefined, [1, 2, 3]);
     expect(await applied("b", 3)).toEqual([...names(1, 2, 3)]);
   });
@@ -87,9 +87,18 @@ describe("the record", () => {
     expect(await applied("c", 7)).toEqual([...names(1, 7)]);
   });
 
+  it("takes it that a person has applied what lies above it", async () => {
+    await note("d", null, 2, new Set(), [1, 2]);
+    expect(await applied("d", 4, [1, 2, 3, 4, 5])).toEqual([...names(1, 2, 3, 4, 5)]);
+    // What lies below was never there.
+    expect(await applied("d", 4, [0, 1, 2, 3, 4])).toEqual([...names(1, 2, 3, 4)]);
+    await note("e", null, 0, new Set(), []);
+    expect(await applied("e", 2, [1, 2])).toEqual([...names(1, 2)]);
+  });
+
   it("that can't be read is written anew", async () => {
     await writeFile(join(state, "applied-migrations.json"), "{");
-    expect(await appliedFiles({ connection: connection("c"), version: 7 }, context, () => Promise.resolve({ files: null }))).toBeUndefined();
+    expect(await appliedFiles({ connection: connection("c"), version: 7 }, [], context, () => Promise.resolve({ files: null }))).toBeUndefined();
     await note("c", null, 1, new Set(), [1]);
     expect(JSON.parse(await readFile(join(state, "applied-migrations.json"), "utf8"))).toEqual({ "db:5432/c": [{ version: 1, file: "000001_x.up.sql" }] });
   });

@@ -43,21 +43,30 @@ interface Database {
   version: number | null;
 }
 
+const versionOf = (file: string): number => Number(/^\d+/.exec(file)?.[0] ?? Number.NaN);
+
+/** Above what is known to be there, a person has migrated: with these files, as far as anybody can tell. */
+function withByHand(known: readonly string[], up: readonly MigrationFile[]): Set<string> {
+  const highest = Math.max(-1, ...known.map(versionOf));
+  return new Set([...known, ...up.flatMap((own) => (own.version > highest ? [own.file] : []))]);
+}
+
 /**
  * Names of the files that a database has.
- * @param ask for the releases in the slots.
+ * @param up the release's own.
+ * @param ask for those of the releases in the slots.
  * @returns undefined where nobody knows.
  */
-export async function appliedFiles({ connection, version }: Database, context: Pick<StepContext, "paths" | "log">, ask: (question: KnownQuestion) => Promise<unknown>): Promise<Set<string> | undefined> {
+export async function appliedFiles({ connection, version }: Database, up: readonly MigrationFile[], context: Pick<StepContext, "paths" | "log">, ask: (question: KnownQuestion) => Promise<unknown>): Promise<Set<string> | undefined> {
   const recorded = (await readRecord(context))[keyOf(connection)];
   // What lies above the version was undone, by a restore for example.
-  if (recorded !== undefined) return new Set(recorded.filter((one) => one.version <= (version ?? -1)).map(({ file }) => file));
+  if (recorded !== undefined) return withByHand(recorded.filter((one) => one.version <= (version ?? -1)).map(({ file }) => file), up);
   const answer = knownAnswerSchema.parse(await ask({ do: "list the slots' migrations" }));
   if ("problem" in answer) {
     context.log.debug(`the migrations of the releases in the slots are not known: ${answer.problem}`);
     return undefined;
   }
-  return answer.files === null ? undefined : new Set(answer.files);
+  return answer.files === null ? undefined : withByHand(answer.files, up);
 }
 
 /**
@@ -70,7 +79,7 @@ export async function noteApplied({ connection, version }: Database, { before, k
   const has = new Set(kept.map(({ file }) => file));
   const own = up.filter((one) => one.version <= (version ?? -1) && (one.version > (before ?? -1) || known === undefined || known.has(one.file)));
   const seeded = kept.length > 0 || known === undefined ? [] : [...known].flatMap((file) => {
-    const number = Number(/^\d+/.exec(file)?.[0] ?? Number.NaN);
+    const number = versionOf(file);
     return number <= (before ?? -1) ? [{ version: number, file }] : [];
   });
   const all = [...kept, ...seeded, ...own].filter((one, i, list) => list.findIndex(({ file }) => file === one.file) === i).sort((a, b) => a.version - b.version);
@@ -108,7 +117,7 @@ function renumbered({ file }: MigrationFile, number: number): string {
 
 /** What is late, in words. */
 export function lateText(late: readonly MigrationFile[], version: number, known: ReadonlySet<string>): string {
-  const taken = late.flatMap((file) => [...known].filter((name) => Number(/^\d+/.exec(name)?.[0] ?? Number.NaN) === file.version));
+  const taken = late.flatMap((file) => [...known].filter((name) => versionOf(name) === file.version));
   const names = late.map(({ file }) => file).join(", ");
   const one = late.length === 1;
   const instead = taken.length === 0 ? "" : ` (what was applied under ${one ? "its number" : "these numbers"} is ${taken.join(", ")})`;

@@ -55,7 +55,7 @@ export async function run(request: Request, context: CommandContext): Promise<St
       const others = before.dirty && expected !== null && (before.version ?? 0) > expected;
       if (others) log.warn(`migrate: schema version ${before.version} is dirty: a later release's migration failed half-way. ${request.release.version} needs version ${expected}; the schema stays as it is, and somebody has to look at what is left of ${before.version}`);
       else if (before.dirty) await refuseDirty(request, connection, client, files.up, before);
-      const known = before.version === null ? new Set<string>() : await appliedFiles({ connection, version: before.version }, context, context.ask);
+      const known = before.version === null ? new Set<string>() : await appliedFiles({ connection, version: before.version }, files.up, context, context.ask);
       const pending = pendingOf(files.up, before.version, known);
       refuseUnreachable(pending, { version: before.version, up: files.up, known, release: request.release.version, waivers: request.waivers ?? [] });
       const { todo } = pending;

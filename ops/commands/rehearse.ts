@@ -61,7 +61,7 @@ async function checkBackups({ name, required }: StepRequest<"rehearse">, { serve
 
 /** @throws {StepError} where golang-migrate would pass over one of them. */
 async function pendingFiles({ release, waivers = [] }: StepRequest<"rehearse">, { up }: MigrationFiles, database: { connection: Connection; version: number }, context: CommandContext): Promise<MigrationFile[]> {
-  const known = await appliedFiles(database, context, context.ask);
+  const known = await appliedFiles(database, up, context, context.ask);
   const pending = pendingOf(up, database.version, known);
   refuseUnreachable(pending, { version: database.version, up, known, release: release.version, waivers });
   return pending.todo;
