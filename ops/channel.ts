@@ -15,7 +15,7 @@ export type Stop = z.infer<typeof stopSchema>["stop"];
 /** Between two signs of life of a client, in ms; ... */
 export const aliveEveryMs = 5_000;
 /** ... and how long a step goes on without one: less than the lock of the deployment, so that nobody deploys beside it. */
-const silenceMs = 45_000;
+const silenceMs = 90_000;
 
 /** The first bytes that a client writes. */
 export function encodeStart(payload: Buffer): Buffer {

@@ -660,13 +660,13 @@ describe("a new release on trial", () => {
     for (const pid of asleep) process.kill(pid, "SIGSTOP");
     try {
       // The lock of the deployment is given up after 120 s.
-      await eventually("blue gets no share any more", () => share(0), 75);
+      await eventually("blue gets no share any more", () => share(0), 118);
       await expectGreen();
       expect(await stateFile()).not.toMatchObject({ sentBack: [expect.objectContaining({ version: release.version })] });
     } finally {
       for (const pid of asleep) process.kill(pid, "SIGCONT");
     }
-    expect(await client).toMatchObject({ exitCode: 9, stderr: expect.stringContaining("nothing was heard of the client that started this step for 45 s") as unknown });
+    expect(await client).toMatchObject({ exitCode: 9, stderr: expect.stringContaining("nothing was heard of the client that started this step for 90 s") as unknown });
   });
 
   it("stays when it does well, the same client with the same slot where that is asked for, also through a restart of nginx", async () => {
