@@ -309,6 +309,8 @@ export const restoreRequestSchema = z.strictObject({
   mode: z.enum(["check", "restore"]),
   /** With `check`: it is about to be restored, and must not expire before. */
   keep: z.boolean().optional(),
+  /** With `restore`: River's jobs that were queued then are put on hold. */
+  holdJobs: z.boolean().optional(),
 });
 export const restoreResultSchema = z.strictObject({
   file: z.string(),
@@ -319,6 +321,8 @@ export const restoreResultSchema = z.strictObject({
   rows: z.number(),
   /** Tables in which the database differs from the snapshot; `written`: rows inserted or changed since, null when nobody can tell. */
   lost: z.array(z.strictObject({ table: z.string(), snapshot: z.number().nullable(), now: z.number().nullable(), written: z.number().nullable() })),
+  /** River's jobs: queued in the snapshot (null where nobody has counted), ended in the database since, and put on hold. Null without River. */
+  jobs: z.strictObject({ queued: z.number().nullable(), doneSince: z.number(), held: z.number() }).nullable(),
   /** Whether `lost` has every row that was written since; see data-loss.ts. */
   counted: z.enum(["exact", "without-open", "rows-only"]),
   /** golang-migrate's versions. */

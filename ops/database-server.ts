@@ -2,6 +2,7 @@
 import pg from "pg";
 import { parseDatabaseUrl, type Connection } from "./connection.ts";
 import type { StepContext } from "./context.ts";
+import { giveDatabase, readDatabaseAttributes, type DatabaseAttributes } from "./database-attributes.ts";
 import { messageOf } from "./errors.ts";
 import { connect as connectTo, ownSchemas, withDatabase } from "./sql.ts";
 
@@ -106,19 +107,18 @@ export async function freeSpace({ client, superuser }: DatabaseServer): Promise<
   }
 }
 
-/** `CREATE DATABASE` with encoding, locale and owner of another one. */
-export async function createDatabaseLike({ client, connection, superuser }: DatabaseServer, model: string, name: string): Promise<void> {
-  const { rows } = await client.query<{ owner: string; encoding: string; provider: string | null; collate: string | null; ctype: string | null; locale: string | null }>(
-    `SELECT pg_get_userbyid(datdba) AS owner, pg_encoding_to_char(encoding) AS encoding, to_jsonb(d) ->> 'datlocprovider' AS provider, datcollate AS collate, datctype AS ctype,
-            coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale
-       FROM pg_database d WHERE datname = $1`,
-    [model],
-  );
-  const like = rows[0];
-  const options: string[] = ["TEMPLATE template0"];
+/**
+ * `CREATE DATABASE` with encoding, locale and owner of another one.
+ * @param known what it was like, where that one is gone.
+ */
+export async function createDatabaseLike(server: DatabaseServer, model: string, name: string, known?: DatabaseAttributes): Promise<void> {
+  const { client, superuser, owner } = server;
+  const like = (await readDatabaseAttributes(client, model)) ?? known;
+  const { rows } = await client.query("SELECT FROM pg_roles WHERE rolname = $1", [like?.owner ?? owner]);
+  // Only a superuser gives away what it makes.
+  const options: string[] = ["TEMPLATE template0", ...(superuser && rows.length === 1 ? [`OWNER ${pg.escapeIdentifier(like?.owner ?? owner)}`] : [])];
   if (like !== undefined) {
-    // Only a superuser gives away what it makes.
-    options.push(`OWNER ${pg.escapeIdentifier(superuser ? like.owner : connection.user)}`, `ENCODING ${pg.escapeLiteral(like.encoding)}`);
+    options.push(`ENCODING ${pg.escapeLiteral(like.encoding)}`);
     if (like.collate !== null) options.push(`LC_COLLATE ${pg.escapeLiteral(like.collate)}`);
     if (like.ctype !== null) options.push(`LC_CTYPE ${pg.escapeLiteral(like.ctype)}`);
     if (like.provider === "b") options.push("LOCALE_PROVIDER builtin", `BUILTIN_LOCALE ${pg.escapeLiteral(like.locale ?? "C.UTF-8")}`);
@@ -129,6 +129,8 @@ export async function createDatabaseLike({ client, connection, superuser }: Data
   await client.query(`CREATE DATABASE ${pg.escapeIdentifier(name)} ${options.join(" ")}`);
   // What the application's role can read is its own database.
   await client.query(`REVOKE ALL ON DATABASE ${pg.escapeIdentifier(name)} FROM PUBLIC`);
+  // Before it is loaded: in the schema public of a database, its owner has rights by that alone. Where the role may not, the load tells.
+  if (!superuser) await giveDatabase(server, name, like?.owner ?? owner);
 }
 
 /** Removes the subscriptions of a copy, which keep it from being dropped. What they would fetch from is not told. */

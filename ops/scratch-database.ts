@@ -16,6 +16,9 @@ const prefixOf = (deployment: string): string => `togather_scratch_${deployment}
 /** A name for a scratch database, which the next run drops if this one can't. */
 export const scratchName = (deployment: string): string => `${prefixOf(deployment)}${randomBytes(4).toString("hex")}`;
 
+/** What a restored database is to be like, where the live one is gone: another server's roles and settings are not this one's. */
+export const attributesOf = ({ attributes, without_owners: foreign }: Manifest): Manifest["attributes"] => (foreign === undefined ? attributes : undefined);
+
 /** A snapshot in a scratch database. */
 export interface Restored {
   database: string;
@@ -96,7 +99,7 @@ async function load(server: DatabaseServer, database: string, manifest: Manifest
     const searchPath = server.searchPath ?? "public";
     context.log.warn(`restore: ${manifest.file} does not load by itself: ${messageOf(error)}. Loading it once more, with names looked up where servers do (${searchPath})`, { hint: searchPathHint });
     await dropScratchDatabase(server, database);
-    await createDatabaseLike(server, server.live, database);
+    await createDatabaseLike(server, server.live, database, attributesOf(manifest));
     await loadIt({ searchPath }).catch((again: unknown) => { throw deniedBy(messageOf(again), connection.user) ?? again; });
     return { needsSearchPath: true };
   }
@@ -124,7 +127,7 @@ export async function withRestored<T>(server: DatabaseServer, { deployment, mani
   await dropLeftovers(server, deployment, context);
   await checkFreeSpace(server, manifest);
   const database = scratchName(deployment);
-  await createDatabaseLike(server, server.live, database);
+  await createDatabaseLike(server, server.live, database, attributesOf(manifest));
   try {
     const { needsSearchPath } = await load(server, database, manifest, context);
     const client = await connectAsOwnerLooks(server, database, "togather-restore");

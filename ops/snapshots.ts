@@ -3,6 +3,7 @@ import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import type { StepContext } from "./context.ts";
+import { databaseAttributesSchema } from "./database-attributes.ts";
 import { syncDirectory, writeFileAtomically } from "./files.ts";
 import { withFileLock } from "./lock.ts";
 import { extensionPattern, manifestName, snapshotFormats, stemOf } from "./snapshot-format.ts";
@@ -35,6 +36,10 @@ export const manifestSchema = z.looseObject({
   extensions: z.record(z.string(), z.string()),
   /** The first transaction that is not in it: rows of later ones were written since. */
   next_transaction: z.string(),
+  /** River's jobs in it that are still to be worked; null where there is no table of them. */
+  queued_jobs: z.number().nullable().optional(),
+  /** Owner, rights and settings of the database itself, which are in no dump; older versions of this project have not written it. */
+  attributes: databaseAttributesSchema.optional(),
   /** What else tells which rows are not in it (see row-visibility.ts); older versions of this project have not written it. */
   visibility: z.object({ snapshot: z.string(), seen: z.array(z.string()).optional() }).optional(),
   /** Of the file, compressed; in the format `directory` of all its files. */

@@ -14,6 +14,7 @@ interface RollbackOptions extends DeployOptions {
   to?: string;
   restoreDatabase?: string | true;
   yes?: boolean;
+  holdJobs?: boolean;
 }
 
 /** A deployment of the history, by its id or the beginning of it. */
@@ -31,6 +32,7 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
     .option("--to <id>", "go back to the release of this deployment (see history); it must still be in a slot")
     .option("--restore-database [snapshot]", "also put back the database as it was before the migrations of the release that is given up: what was written since is lost")
     .option("-y, --yes", "don't ask before the database is replaced")
+    .option("--hold-jobs", "with --restore-database: jobs that were queued then are not worked until somebody says so")
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<RollbackOptions>();
       const read = await readContext(options);
@@ -47,7 +49,7 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
       output.say(done === undefined ? `Rolling back: ${rollback.sentence}.` : `No release to roll back: ${rollback.sentence}.${over ? "" : `\n  → to go forward to it again: ${invocation(`rollback --to ${done.id} --stack ${file.stack}`)}`}`);
       if (options.restoreDatabase !== undefined && !over) {
         const chosen = options.restoreDatabase === true ? undefined : options.restoreDatabase;
-        end(await rollBackWithDatabase({ context, rollback, chosen, dryRun: options.dryRun === true, yes: options.yes === true, force: options.force === true }));
+        end(await rollBackWithDatabase({ context, rollback, chosen, dryRun: options.dryRun === true, yes: options.yes === true, force: options.force === true, holdJobs: options.holdJobs === true }));
         return;
       }
       if (rollback.restore) file.setSlot(rollback.restore.slot, rollback.restore.release);

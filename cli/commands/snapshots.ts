@@ -16,6 +16,7 @@ interface SnapshotOptions extends CommonOptions {
   foreign?: boolean;
   force?: boolean;
   yes?: boolean;
+  holdJobs?: boolean;
 }
 
 function row({ id, bytes, manifest }: ListedSnapshot): string[] {
@@ -85,6 +86,7 @@ function restoreCommand(group: Command, end: (code: number) => void): void {
     .description("Restores a snapshot into a new database beside the live one, counts every row, and swaps the two in one transaction; servers reconnect by themselves. Says before what is lost, and asks. What was live is kept: see discard.")
     .argument("<id>", "of the snapshot, the beginning of it, or latest")
     .option("-y, --yes", "don't ask")
+    .option("--hold-jobs", "jobs that were queued then are not worked until somebody says so")
     .option("--foreign", "also one of another deployment or environment")
     .option("--force", "in spite of a lock, or of a schema that is older than what serves needs")
     .action(async (id: string, _options, command: Command) => {
@@ -93,7 +95,7 @@ function restoreCommand(group: Command, end: (code: number) => void): void {
       const { file, settings, output } = context;
       const foreign = options.foreign === true;
       const snapshot = findSnapshot(await listSnapshots(settings, foreign), id, `snapshots list --stack ${file.stack}`);
-      const { code, ...result } = await restore({ context, snapshot, options: { yes: options.yes === true, foreign, force: options.force === true } });
+      const { code, ...result } = await restore({ context, snapshot, options: { yes: options.yes === true, foreign, force: options.force === true, holdJobs: options.holdJobs === true } });
       output.result({ id: snapshot.id, ...result }, () =>
         [
           `${result.database} is ${snapshot.id} now: ${result.rows} rows (${seconds(result.durationMs)}; new connections waited ${result.swapMs ?? 0} ms)${result.health === undefined ? "" : `; what serves is ${result.health.status}`}.`,

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { slotNames, type SlotName, type StepResult } from "../../ops/contract.ts";
+import { releaseJobs } from "../../ops/job-queue.ts";
 import { project } from "../../toolchain/setup.ts";
 import { confirm } from "../confirm.ts";
 import { beforeNow, type DeployContext } from "../context.ts";
@@ -22,6 +23,8 @@ export interface RestoreOptions {
   foreign: boolean;
   /** In spite of a lock, and of a schema that is too old for what serves. */
   force: boolean;
+  /** River's jobs that were queued then are put on hold. */
+  holdJobs: boolean;
 }
 
 type Restored = StepResult<"restore">;
@@ -37,11 +40,25 @@ const limitsOf: Record<Restored["counted"], readonly string[]> = {
 };
 
 /** What a restore takes away, table by table. */
-export function lossText({ lost, counted, schema, time, beforeVersion, rows }: Restored): string {
+export function lossText({ lost, counted, jobs, schema, time, beforeVersion, rows }: Restored): string {
   const lines = [`The snapshot of ${at(time)}, before ${beforeVersion}, has ${rows} rows, schema version ${schema.snapshot ?? "none"}. The database now has schema version ${schema.now ?? "none"}.`];
   if (lost.length === 0) lines.push(counted === "exact" ? "No table differs from it: nothing was written since." : "As far as can be told, no table differs from it.");
   else lines.push("What was written since is lost to the servers (it stays in the database that is replaced):", lossTable(lost, "NOW"));
-  return [...lines, ...limitsOf[counted]].join("\n");
+  return [...lines, ...limitsOf[counted], ...jobsText(jobs)].join("\n");
+}
+
+/** What servers would do once more. */
+function jobsText(jobs: Restored["jobs"]): string[] {
+  if (jobs === null || (jobs.queued === 0 && jobs.doneSince === 0)) return [];
+  const queued = jobs.queued === null ? "Jobs that were queued then" : `${jobs.queued} jobs were queued then; those`;
+  return [`${queued} that are done since (${jobs.doneSince} are known to be) are done again: mails are sent again, for instance. --hold-jobs keeps all of them from being worked until you say so.`];
+}
+
+/** What holds the jobs that were put on hold, and what ends that; undefined where there is none. */
+export function heldText({ jobs, database }: Restored, name: string): string | undefined {
+  if (jobs === null || jobs.held === 0) return undefined;
+  const where = database === "togather" ? `docker exec -u postgres togather-${name}-db psql -d ${database} -c "${releaseJobs}"` : `in the database ${database}: ${releaseJobs};`;
+  return `${jobs.held} jobs that were queued then are on hold (state pending). To have them worked:\n  → ${where}`;
 }
 
 function lossTable(lost: Restored["lost"], now: string): string {
@@ -101,7 +118,9 @@ export async function assess(job: RestoreJob, secrets: DatabaseSecrets, signal: 
 /** Restores what was assessed, under the lock of the caller, and waits until what serves has found its database again. */
 export async function swapIn(job: RestoreJob, found: Restored, secrets: DatabaseSecrets, signal: AbortSignal): Promise<Restored & { health: Health | undefined }> {
   const { settings, output } = job.context;
-  const restored = await runHostStep("restore", { ...choiceOf(job), mode: "restore" }, { settings, secrets, output, signal });
+  const restored = await runHostStep("restore", { ...choiceOf(job), mode: "restore", ...(job.options.holdJobs ? { holdJobs: true } : {}) }, { settings, secrets, output, signal });
+  const held = heldText(restored, settings.name);
+  if (held !== undefined) output.say(held);
   const more = lostMeanwhile(found, restored);
   if (more !== undefined) output.warn(more);
   const { health, slot } = await healthAfter(job.context);

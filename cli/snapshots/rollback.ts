@@ -23,6 +23,8 @@ export interface DatabaseRollback {
   chosen: string | undefined;
   dryRun: boolean;
   yes: boolean;
+  /** River's jobs that were queued then are put on hold. */
+  holdJobs: boolean;
   force: boolean;
 }
 
@@ -30,7 +32,7 @@ export interface DatabaseRollback {
  * Traffic first where the older release works with the schema as it is, so that it is back at once; the database first where it
  * does not. Then the slot of the release that is given up is emptied: its migrations are undone, and it would be taken for migrated.
  */
-export async function rollBackWithDatabase({ context: given, rollback, chosen, dryRun, yes, force }: DatabaseRollback): Promise<number> {
+export async function rollBackWithDatabase({ context: given, rollback, chosen, dryRun, yes, force, holdJobs }: DatabaseRollback): Promise<number> {
   const output = new Collected(given.output.json);
   let context: DeployContext = { ...given, output };
   const { file, settings, before, pulumi } = context;
@@ -55,7 +57,7 @@ export async function rollBackWithDatabase({ context: given, rollback, chosen, d
   if (snapshot === undefined) throw new Failure("config", `there is no snapshot of the database as ${describeRelease(target)} had it, from before the migrations of ${describeRelease(givenUp)}${needs === undefined || needs === null ? "" : ` (schema version ${needs})`}. Nothing was changed.`, `${invocation(`snapshots list ${on}`)}, then --restore-database ID`);
   // One lock from the first look to the end: what was assessed and confirmed is what is replaced.
   return withHostLock({ settings, stack: file.stack, before, output, force, why: `rollback with ${snapshot.id}` }, async (signal, lock) => {
-    const job = (): RestoreJob => ({ context, snapshot, options: { yes, foreign: false, force } });
+    const job = (): RestoreJob => ({ context, snapshot, options: { yes, foreign: false, force, holdJobs } });
     const stopped = (what: string): void => {
       if (signal.aborted) throw new Failure("interrupted", `stopped (${String(signal.reason)}). ${what}`, invocation(`rollback --restore-database ${snapshot.id} ${on}`));
     };

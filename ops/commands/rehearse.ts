@@ -28,7 +28,7 @@ async function tryOut(
   const { name, serving } = request;
   const { env } = context;
   // The roles that migrate and serve may connect to their own database; now to this one as well.
-  await copyDatabaseAttributes(server, server.live, database);
+  await copyDatabaseAttributes(server, server.live, database, context.log);
   const connection = { ...parseDatabaseUrl(env["DATABASE_URL"]), database };
   const watcher = await connectAsOwnerLooks(server, database, "togather-rehearsal-watch");
   try {

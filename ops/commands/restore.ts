@@ -3,12 +3,13 @@ import pg from "pg";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { dataLoss } from "../data-loss.ts";
-import { copyDatabaseAttributes } from "../database-attributes.ts";
+import { applyDatabaseAttributes, copyDatabaseAttributes, giveDatabase, readDatabaseAttributes, sayLeft } from "../database-attributes.ts";
 import { connectAsOwnerLooks, withDatabaseServer, type DatabaseServer } from "../database-server.ts";
 import { timestampOf } from "../deployment-id.ts";
 import { StepError } from "../errors.ts";
+import { holdJobs, jobsDoneSince, releaseJobs } from "../job-queue.ts";
 import { missingRoles } from "../roles.ts";
-import { withRestored } from "../scratch-database.ts";
+import { attributesOf, withRestored } from "../scratch-database.ts";
 import { checkedSnapshot, readRoles } from "../snapshot-file.ts";
 import { noteKept, withSnapshotLock, type Manifest } from "../snapshots.ts";
 import { connect, readSchemaVersion } from "../sql.ts";
@@ -23,10 +24,12 @@ async function exists({ client }: DatabaseServer, database: string): Promise<boo
 }
 
 /** What would be lost, or was, in a database that a snapshot takes the place of. */
-async function compare(server: DatabaseServer, database: string, manifest: Manifest): Promise<Pick<Result, "lost" | "counted" | "schema">> {
+async function compare(server: DatabaseServer, database: string, manifest: Manifest): Promise<Pick<Result, "lost" | "counted" | "schema" | "jobs">> {
   const client = await connectAsOwnerLooks(server, database, "togather-restore");
   try {
-    return { ...(await dataLoss(client, manifest)), schema: { now: (await readSchemaVersion(client)).version, snapshot: manifest.migration_version } };
+    const doneSince = await jobsDoneSince(client, manifest.time);
+    const jobs = doneSince === null ? null : { queued: manifest.queued_jobs ?? null, doneSince, held: 0 };
+    return { ...(await dataLoss(client, manifest)), jobs, schema: { now: (await readSchemaVersion(client)).version, snapshot: manifest.migration_version } };
   } finally {
     await client.end().catch(() => undefined);
   }
@@ -46,6 +49,32 @@ async function freeReplacedName(server: DatabaseServer, live: string): Promise<s
   for (let time = Date.now(); ; time += 1_000) {
     const name = replacedName(live, timestampOf(new Date(time)));
     if (!(await exists(server, name))) return name;
+  }
+}
+
+/** Gives the restored database what the live one has, or, where that is gone, had: rights, settings, owner. */
+async function dress(server: DatabaseServer, { there, restored, manifest }: { there: boolean; restored: string; manifest: Manifest }, log: StepContext["log"]): Promise<void> {
+  const { client, live, connection } = server;
+  const known = attributesOf(manifest);
+  if (there) await copyDatabaseAttributes(server, live, restored, log);
+  else if (known !== undefined) sayLeft(await applyDatabaseAttributes(server, known, restored), server, { copy: restored, named: live }, log);
+  else {
+    await client.query(`GRANT CONNECT, TEMPORARY ON DATABASE ${pg.escapeIdentifier(restored)} TO PUBLIC`);
+    log.warn(`restore: ${live} is gone, and an older version of this project took the snapshot: who else may connect, and the settings of the database, are in no snapshot`);
+  }
+  const owner = (there ? (await readDatabaseAttributes(client, live))?.owner : known?.owner) ?? server.owner;
+  const has = (await readDatabaseAttributes(client, restored))?.owner;
+  if (has === owner || (await giveDatabase(server, restored, owner))) return;
+  const [given, to] = [pg.escapeIdentifier(owner), pg.escapeIdentifier(connection.user)];
+  log.warn(`restore: ${live} will belong to ${has ?? connection.user}, which may not give it to ${owner}`, { hint: `as a superuser of the database: ALTER DATABASE ${pg.escapeIdentifier(live)} OWNER TO ${given}; next time before: GRANT ${given} TO ${to}` });
+}
+
+async function hold(server: DatabaseServer, database: string): Promise<number> {
+  const client = await connectAsOwnerLooks(server, database, "togather-restore");
+  try {
+    return await holdJobs(client);
+  } finally {
+    await client.end().catch(() => undefined);
   }
 }
 
@@ -74,7 +103,7 @@ export async function run(request: Request, context: StepContext): Promise<Resul
       const there = await exists(server, live);
       const rows = manifest.rows;
       const result = (more: Partial<Result>): Result => ({
-        ...{ file, time: manifest.time, beforeVersion: manifest.before_version, database: live, rows, lost: [], counted: "exact", schema: { now: null, snapshot: manifest.migration_version }, replaced: null, swapMs: null },
+        ...{ file, time: manifest.time, beforeVersion: manifest.before_version, database: live, rows, lost: [], counted: "exact", jobs: null, schema: { now: null, snapshot: manifest.migration_version }, replaced: null, swapMs: null },
         ...more,
         durationMs: Math.round(performance.now() - started),
       });
@@ -86,14 +115,17 @@ export async function run(request: Request, context: StepContext): Promise<Resul
       log.info(`restore: ${file} is whole; restoring it beside ${live}`);
       return withRestored(server, { deployment: name, manifest }, context, async ({ database: restored }) => {
         await analyze(server, restored);
-        if (there) await copyDatabaseAttributes(server, live, restored);
-        else await server.client.query(`GRANT CONNECT, TEMPORARY ON DATABASE ${pg.escapeIdentifier(restored)} TO PUBLIC`);
+        await dress(server, { there, restored, manifest }, log);
+        const held = request.holdJobs === true ? await hold(server, restored) : 0;
+        if (held > 0) log.info(`restore: ${held} jobs that were queued then are on hold; to have them worked: ${releaseJobs}`);
         signal.throwIfAborted();
         const replaced = there ? await freeReplacedName(server, live) : undefined;
         log.info(`restore: ${restored} has all ${rows} rows; it takes the place of ${live} now`);
         const swapMs = Math.round(await swapDatabases(server, { live, restored, replaced }));
         log.success(`restore: ${live} is ${file}, in ${seconds(performance.now() - started)}; connections waited ${swapMs} ms${replaced === undefined ? "" : `. What it was before is kept as ${replaced}`}`);
-        return result({ ...(replaced === undefined ? {} : await compare(server, replaced, manifest)), replaced: replaced ?? null, swapMs });
+        const compared: Partial<Result> = replaced === undefined ? {} : await compare(server, replaced, manifest);
+        const jobs = compared.jobs ?? (held === 0 ? null : { queued: manifest.queued_jobs ?? null, doneSince: 0, held });
+        return result({ ...compared, jobs: jobs && { ...jobs, held }, replaced: replaced ?? null, swapMs });
       });
     });
   });

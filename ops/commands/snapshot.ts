@@ -7,6 +7,7 @@ import pg from "pg";
 import { connectionEnvironment, type Connection } from "../connection.ts";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
+import { readDatabaseAttributes, withoutOwnSettings } from "../database-attributes.ts";
 import { readContents, rowsOf, type Contents } from "../database-contents.ts";
 import { timestampOf } from "../deployment-id.ts";
 import { dumpDirectory } from "../dump-directory.ts";
@@ -14,6 +15,7 @@ import { dump, type Dump, type DumpSource } from "../dump.ts";
 import { messageOf, StepError } from "../errors.ts";
 import { flushSnapshot } from "../flush-snapshot.ts";
 import { freeBytes } from "../free-space.ts";
+import { queuedJobs } from "../job-queue.ts";
 import { currentSnapshot, rowVisibility, type RowVisibility } from "../row-visibility.ts";
 import { transactionsSince } from "../same-database.ts";
 import { manifestName, snapshotName } from "../snapshot-format.ts";
@@ -111,6 +113,7 @@ interface Taken {
   dump: Dump;
   contents: Contents;
   visibility: RowVisibility;
+  queuedJobs: number | null;
 }
 
 /** Dumps and counts side by side, in one view of the database. */
@@ -123,13 +126,20 @@ async function take(partial: string, { format, recipients, withoutOwners }: Requ
   const counting = readContents(client, { snapshot });
   try {
     const [made, { seen, ...contents }] = await Promise.all([dumping, counting]);
+    const jobs = await queuedJobs(client);
     await client.query("COMMIT");
-    return { dump: made, contents, visibility: rowVisibility(snapshot, seen) };
+    return { dump: made, contents, visibility: rowVisibility(snapshot, seen), queuedJobs: jobs };
   } catch (error) {
     stop.abort(error);
     await Promise.allSettled([dumping, client.end()]);
     throw error;
   }
+}
+
+/** What a restore needs where the database is gone. */
+async function attributesOf(client: pg.Client, database: string): Promise<Manifest["attributes"]> {
+  const attributes = await readDatabaseAttributes(client, database);
+  return attributes && withoutOwnSettings(attributes);
 }
 
 /** The error of a table of which the role would see some rows only, with what mends it; undefined for another error. */
@@ -212,6 +222,8 @@ export async function run(request: Request, context: StepContext): Promise<StepR
           extensions: contents.extensions,
           next_transaction: taken.visibility.snapshot.split(":")[1] ?? "",
           visibility: taken.visibility,
+          queued_jobs: taken.queuedJobs,
+          attributes: await attributesOf(client, connection.database),
           bytes: taken.dump.bytes,
           sha256: taken.dump.sha256,
           plain_bytes: taken.dump.plainBytes,

@@ -295,14 +295,74 @@ describe("restore", () => {
   });
 
   it("brings back a database that is gone, and a role", async () => {
+    const like = `SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datlocprovider, (SELECT string_agg(entry, ';') FROM pg_db_role_setting s, unnest(s.setconfig) entry WHERE setdatabase = d.oid AND entry NOT LIKE 'app.%'), has_database_privilege('public', oid, 'TEMPORARY'), datconnlimit FROM pg_database d WHERE datname = 'live'`;
+    await harness.sql("ALTER DATABASE live CONNECTION LIMIT 77");
+    const full = await snapshot();
+    const before = await harness.sql(like);
+    expect((await manifestOf(full)).attributes).toMatchObject({ owner: "owner", connectionLimit: 77, rights: expect.arrayContaining([{ grantee: "app", privilege: "CREATE", grantable: false }]) as unknown });
+    // An application's own settings may be secrets.
+    expect(JSON.stringify(await manifestOf(full))).not.toContain("it's");
     await harness.sql("DROP DATABASE live WITH (FORCE)");
     await harness.sql("DROP ROLE app");
-    const { exitCode, stderr, result } = await harness.run("restore", { ...choice(file), mode: "restore" }, live);
+    const { exitCode, stderr, result } = await harness.run("restore", { ...choice(full), mode: "restore" }, live);
     expect(exitCode, stderr).toBe(0);
     expect(stderr).toContain("the server had no role app any more");
     expect(result.replaced).toBeNull();
-    expect(await count()).toBe("3000");
+    expect(Number(await count())).toBe((await manifestOf(full)).tables["public.events"]);
     expect(await harness.sql("SELECT has_table_privilege('app', 'events', 'INSERT')", "live")).toBe("t");
+    expect(await harness.sql(like)).toBe(before);
+    // An older version has written down nothing of that: the owner is known all the same.
+    const { attributes, ...older } = await manifestOf(full);
+    expect(attributes).toBeDefined();
+    await writeFile(join(harness.backups, full.replace(/\.sql\.gz$/, ".json")), JSON.stringify(older));
+    await harness.sql("DROP DATABASE live WITH (FORCE)");
+    const again = await harness.run("restore", { ...choice(full), mode: "restore" }, live);
+    expect(again.exitCode, again.stderr).toBe(0);
+    expect(again.stderr).toMatch(/WARN .*who else may connect, and the settings of the database, are in no snapshot/);
+    expect(await harness.sql("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'live'")).toBe("owner");
+    await harness.sql("SET ROLE owner; CREATE TABLE next_migration (id int)", "live");
+  });
+
+  it("tells of jobs that would be done again, and puts them on hold", async () => {
+    await harness.sql("CREATE DATABASE queued OWNER owner");
+    const job = (state: string, finalized = "NULL"): string => `('${state}', now() - interval '1 hour', ${finalized})`;
+    await harness.sql(
+      `SET ROLE owner; CREATE TYPE river_job_state AS ENUM ('available', 'cancelled', 'completed', 'discarded', 'pending', 'retryable', 'running', 'scheduled');
+       CREATE TABLE river_job (id bigserial PRIMARY KEY, state river_job_state NOT NULL, created_at timestamptz NOT NULL, finalized_at timestamptz);
+       INSERT INTO river_job (state, created_at, finalized_at) VALUES ${["available", "scheduled", "retryable", "running"].map((state) => job(state)).join(", ")}, ${job("completed", "now() - interval '30 minutes'")}`,
+      "queued",
+    );
+    const own = { DATABASE_URL: owner("queued"), DATABASE_ADMIN_URL: harness.url() };
+    const taken = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release }, own);
+    await harness.sql("UPDATE river_job SET state = 'completed', finalized_at = now() + interval '1 second' WHERE state IN ('available', 'running')", "queued");
+    const of = choice(basename(taken.result.file));
+    const check = await harness.run("restore", { ...of, mode: "check" }, own);
+    expect(check.result.jobs, check.stderr).toEqual({ queued: 4, doneSince: 2, held: 0 });
+    const { result, stderr } = await harness.run("restore", { ...of, mode: "restore", holdJobs: true }, own);
+    expect(result.jobs, stderr).toEqual({ queued: 4, doneSince: 2, held: 4 });
+    expect(await harness.sql("SELECT state, count(*) FROM river_job GROUP BY 1 ORDER BY 1", "queued")).toBe("completed|1\npending|4");
+    await harness.sql("DROP DATABASE queued");
+    await harness.sql(`DROP DATABASE ${result.replaced ?? ""}`);
+  });
+
+  it("leaves a database to its owner without a superuser, and says what it may not set", async () => {
+    await harness.sql("CREATE ROLE steward LOGIN CREATEDB PASSWORD 'owner-password'");
+    await harness.sql("GRANT owner TO steward; GRANT pg_signal_backend TO steward; GRANT CONNECT ON DATABASE postgres TO steward");
+    await harness.sql("CREATE DATABASE managed OWNER owner");
+    await harness.sql("ALTER ROLE app IN DATABASE managed SET work_mem = '5MB'; ALTER DATABASE managed SET statement_timeout = '5min'");
+    await harness.sql("SET ROLE owner; CREATE TABLE notes (t text); INSERT INTO notes VALUES ('x')", "managed");
+    const own = { DATABASE_URL: owner("managed"), DATABASE_ADMIN_URL: harness.url("postgres", { name: "steward", password: "owner-password" }) };
+    const taken = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release }, own);
+    const { exitCode, stderr, result } = await harness.run("restore", { ...choice(basename(taken.result.file)), mode: "restore" }, own);
+    expect(exitCode, stderr).toBe(0);
+    expect(stderr).toMatch(/WARN .*role steward may not give the copy of managed all that managed has \(1 of its settings and rights\)/);
+    expect(stderr).toMatch(/→ as a superuser of the database: ALTER ROLE "app" IN DATABASE "managed" SET "work_mem" TO '5MB';/);
+    expect(await harness.sql("SELECT pg_get_userbyid(datdba), (SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = d.oid) FROM pg_database d WHERE datname = 'managed'")).toBe("owner|{statement_timeout=5min}");
+    await harness.sql("SET ROLE owner; CREATE TABLE next_migration (id int)", "managed");
+    await harness.sql("DROP DATABASE managed");
+    await harness.sql(`DROP DATABASE ${result.replaced ?? ""}`);
+    await harness.sql("DROP OWNED BY steward");
+    await harness.sql("DROP ROLE steward");
   });
 
   it("has secrets nowhere", async () => {

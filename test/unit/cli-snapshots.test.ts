@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Entry } from "../../cli/host/entries.ts";
 import { findSnapshot, snapshotBefore, type ListedSnapshot, type WayBack } from "../../cli/snapshots/catalog.ts";
-import { lossText, lostMeanwhile } from "../../cli/snapshots/restore.ts";
+import { heldText, lossText, lostMeanwhile } from "../../cli/snapshots/restore.ts";
 import type { Release } from "../../ops/contract.ts";
 import type { Manifest } from "../../ops/snapshots.ts";
 
@@ -62,7 +62,7 @@ describe("a snapshot's id", () => {
 });
 
 describe("what a restore loses", () => {
-  const result = { file: "f", time: "2026-01-01T00:00:00Z", beforeVersion: "v2", database: "togather", rows: 7, counted: "exact" as const, schema: { now: 5, snapshot: null }, replaced: null, swapMs: null, durationMs: 1 };
+  const result = { file: "f", time: "2026-01-01T00:00:00Z", beforeVersion: "v2", database: "togather", rows: 7, counted: "exact" as const, jobs: null, schema: { now: 5, snapshot: null }, replaced: null, swapMs: null, durationMs: 1 };
   it("is told table by table", () => {
     const lines = lossText({ ...result, lost: [{ table: "public.a", snapshot: 7, now: 9, written: 3 }, { table: "public.b", snapshot: null, now: 1, written: null }] }).split("\n");
     expect(lines[0]).toBe("The snapshot of 2026-01-01 00:00:00Z, before v2, has 7 rows, schema version none. The database now has schema version 5.");
@@ -75,6 +75,16 @@ describe("what a restore loses", () => {
     expect(lostMeanwhile({ ...before, lost: [] }, { ...before, replaced: null })).toBeUndefined();
     const more = lostMeanwhile(before, { ...result, replaced: "togather_before_x", lost: [{ table: "public.a", snapshot: 7, now: 12, written: 6 }] });
     expect(more?.split("\n")).toEqual(["Servers went on writing while the snapshot was loaded. What is lost to them in the end (it is in togather_before_x):", "TABLE     IN THE SNAPSHOT  AT THE SWAP  INSERTED OR CHANGED SINCE", "public.a  7                12           6"]);
+  });
+  it("tells what servers would do once more, and how to keep them from it", () => {
+    const text = (jobs: { queued: number | null; doneSince: number; held: number }): string => lossText({ ...result, lost: [], jobs });
+    expect(text({ queued: 17, doneSince: 12, held: 0 })).toMatch(/\n17 jobs were queued then; those that are done since \(12 are known to be\) are done again: .*--hold-jobs/);
+    expect(text({ queued: null, doneSince: 3, held: 0 })).toMatch(/\nJobs that were queued then that are done since \(3 are/);
+    expect(text({ queued: 0, doneSince: 0, held: 0 })).not.toMatch(/jobs/);
+    expect(heldText({ ...result, lost: [], jobs: { queued: 17, doneSince: 12, held: 17 } }, "production")).toBe(
+      "17 jobs that were queued then are on hold (state pending). To have them worked:\n  → docker exec -u postgres togather-production-db psql -d togather -c \"UPDATE river_job SET state = 'available' WHERE state = 'pending'\"",
+    );
+    expect(heldText({ ...result, lost: [] }, "production")).toBeUndefined();
   });
   it("may be nothing", () => {
     expect(lossText({ ...result, lost: [] })).toMatch(/nothing was written since/);
