@@ -14,6 +14,7 @@ export const exitCodes = {
   switch: { code: 8, meaning: "the switch could not be confirmed and was undone" },
   rolledBack: { code: 9, meaning: "traffic had moved to the new release and was sent back" },
   restore: { code: 10, meaning: "a snapshot could not be verified or restored; the database is as it was" },
+  task: { code: 11, meaning: "a task before the switch failed" },
   interrupted: { code: 130, meaning: "interrupted (Ctrl-C, SIGTERM)" },
 } as const;
 export type Ending = keyof typeof exitCodes;

@@ -23,6 +23,7 @@ import { Snapshot } from "./snapshot.ts";
 import { SnapshotCopy } from "./snapshot-copy.ts";
 import { Standby, Waking } from "./standby.ts";
 import { Switch } from "./switch.ts";
+import { Task } from "./task.ts";
 import { Verification } from "./verification.ts";
 import type { Settings, SlotRelease } from "../config/load.ts";
 import { postSwitchChecks } from "../config/post-switch.ts";
@@ -32,6 +33,7 @@ import { primaryUrl, publicUrl } from "../config/public-url.ts";
 import { rolloutOf } from "../config/rollout.ts";
 import { milliseconds } from "../config/duration.ts";
 import { otherSlot } from "../config/plan.ts";
+import { tasksAfter, tasksBefore } from "../config/tasks.ts";
 import { snapshotRules } from "../config/snapshot-rules.ts";
 import { orRunError, toRunError } from "../config/run-error.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
@@ -250,12 +252,17 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   const target = declared.get(activeSlot);
   if (release === undefined || target === undefined) throw new pulumi.RunError(`slot ${activeSlot} holds no release`);
   const ready = settings.standby === "stopped" ? new Waking("waking", { slot: target }) : target;
+  const { deploymentId } = begin;
+  // One after the other, and none once another has failed.
+  const tasks: Task[] = [];
+  for (const task of tasksBefore(source.tasks)) {
+    tasks.push(new Task(`task-${task.name}`, { context, deploymentId, router, slot: activeSlot, release, task }, { dependsOn: [ready, router, begin, ...tasks.slice(-1)] }));
+  }
   const traffic = new Switch(
     "switch",
-    { context, networkName, router, activeSlot, release, slotAddress: target.address, healthPath: source.healthPath, checks: postSwitchChecks(settings), rollout: rolloutOf(settings.rollout), found },
-    { dependsOn: [ready, router, begin] },
+    { context, networkName, router, activeSlot, release, slotAddress: target.address, healthPath: source.healthPath, checks: postSwitchChecks(settings), rollout: rolloutOf(settings.rollout), tasks: tasksAfter(source.tasks), found },
+    { dependsOn: [ready, router, begin, ...tasks] },
   );
-  const { deploymentId } = begin;
   const record = new DeploymentRecord(
     "record",
     { context, activeSlot, slots, release, deploymentId, logRetention: deployment.logging.retention },

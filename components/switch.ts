@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { SlotRelease } from "../config/load.ts";
-import type { EndpointCheck, Rollout, SlotName, StepResult } from "../ops/contract.ts";
+import type { EndpointCheck, Rollout, SlotName, StepRequest, StepResult } from "../ops/contract.ts";
 import type { HostContext } from "./host.ts";
 import { plainRelease } from "./releases.ts";
 import type { Router } from "./router.ts";
@@ -20,6 +20,8 @@ export interface SwitchArgs {
   checks: EndpointCheck[];
   /** How traffic moves to a new release. */
   rollout: Rollout;
+  /** Run once it serves; undefined for none. */
+  tasks: StepRequest<"switch">["tasks"];
   /** How the router is, where it is not on the active slot. */
   found: string | undefined;
 }
@@ -47,6 +49,7 @@ export class Switch extends pulumi.ComponentResource {
         healthPath: args.healthPath,
         checks: args.checks,
         rollout: args.rollout,
+        ...(args.tasks === undefined ? {} : { tasks: args.tasks }),
       },
       { ...step, found: args.found },
       { parent: this, dependsOn: opts?.dependsOn },

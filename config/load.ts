@@ -12,6 +12,7 @@ import { checkDatabaseUrl } from "./database-access.ts";
 import { isOwn, placeholderProblems, readSecretsFile, resolveSecrets, reusedSecrets, secretsFileOf, untrimmedSecrets, weakSecrets, type OwnSecret } from "./secrets.ts";
 import { snapshotRules } from "./snapshot-rules.ts";
 import { secretKeys, stackSettingsSchema, type ReleaseSetting, type StackSettings } from "./stack-settings.ts";
+import { taskProblems } from "./tasks.ts";
 import { readTls, tlsNames, type TlsPair } from "./tls.ts";
 
 /** What a slot is to run, and where it comes from. */
@@ -241,7 +242,7 @@ export function loadSettings(sources: SettingsSources): Settings {
   const secretsFile = secretsFileOf(stack);
   const file = readSecretsFile(resolve(sources.projectDirectory, secretsFile), secretsFile);
   const { value: found, problems: missing } = resolveSecrets({ environment: sources.environment, file: file.file, config: stack }, { database: stack.database.mode, snapshotCopy: rules.blueGreen && (deployment.value?.database.snapshot_copy ?? null) !== null, server: stack.source.secrets, lengths: stack.source.secretLengths, unread: stack.source.unreadSecrets });
-  problems.push(...file.problems, ...missing, ...serverProblems(stack), ...unknownPlaceholders(stack), ...databaseProblems(stack));
+  problems.push(...file.problems, ...missing, ...serverProblems(stack), ...taskProblems(stack.source.tasks), ...unknownPlaceholders(stack), ...databaseProblems(stack));
   const url = found.databaseUrl && checkDatabaseUrl(found.databaseUrl);
   const migrationUrl = found.migrationDatabaseUrl && checkDatabaseUrl(found.migrationDatabaseUrl);
   const adminUrl = found.databaseAdminUrl && checkDatabaseUrl(found.databaseAdminUrl);

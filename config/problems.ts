@@ -73,6 +73,9 @@ export function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[
     else if (definition?.type === "pipe") current = definition.in;
     else break;
   }
+  // Of a list, all members are alike.
+  const { def } = current as { def?: { type?: string; element?: z.ZodType } };
+  if (def?.type === "array" && def.element !== undefined) return path.length === 0 ? [] : keysAt(def.element, path.slice(1));
   const shape = (current as { shape?: Record<string, z.ZodType> } | undefined)?.shape;
   if (shape === undefined) return [];
   const [head, ...rest] = path;

@@ -4,6 +4,7 @@ import { rules } from "../ops/lint/rules.ts";
 import { environmentNames } from "./environments.ts";
 import { duration } from "./duration.ts";
 import { rolloutSchema } from "./rollout.ts";
+import { tasksSchema } from "./tasks.ts";
 
 /** Name of an environment variable. */
 const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected the name of an environment variable, such as SERVER_PORT");
@@ -155,6 +156,8 @@ export const stackSettingsSchema = z.strictObject({
             .optional(),
         })
         .prefault({}),
+      /** Commands that are run with each release, in its image. */
+      tasks: tasksSchema.default([]),
     })
     .prefault({}),
   /** What the migrations of a release may do. */

@@ -416,6 +416,35 @@ export const routerRequestSchema = z.strictObject({
 });
 export const routerResultSchema = z.strictObject({ digest: z.string(), reloaded: z.boolean() });
 
+const taskSchema = z.strictObject({
+  name: z.string(),
+  /** Program and arguments, as a container takes them: no shell. */
+  command: z.array(z.string()).min(1),
+  timeoutMs: z.number().int().min(1),
+});
+/** A command that the operator wants run with a release. */
+export type Task = z.infer<typeof taskSchema>;
+
+/**
+ * `task`: runs a command in a one-off container, made like that of the slot that is about to serve, before the switch. Not for a
+ * release that has served and kept all traffic: a rollback is to be quick.
+ */
+export const taskRequestSchema = z.strictObject({
+  ...bookkeeping,
+  /** From `begin`: it runs once for each deployment. */
+  deploymentId: z.string(),
+  slot: slotNameSchema,
+  release: releaseSchema,
+  /** The router's volume, mounted at /router: which release has served. */
+  volume: z.string(),
+  task: taskSchema,
+});
+export const taskResultSchema = z.strictObject({
+  /** Why it was not run; null when it was. */
+  skipped: z.string().nullable(),
+  durationMs: z.number(),
+});
+
 const rolloutSchema = z.strictObject({
   /** Percent of the requests that the new release gets, one after the other; none: all at once. */
   steps: z.array(z.number().min(1).max(100)),
@@ -451,6 +480,8 @@ export const switchRequestSchema = z.strictObject({
   /** Asked through the router after the switch. */
   checks: z.array(endpointCheckSchema),
   rollout: rolloutSchema,
+  /** Run after that, for a release that has not served before. A failure sends traffic back, or is a warning. */
+  tasks: z.array(taskSchema.extend({ onFailure: z.enum(["send-back", "warn"]) })).optional(),
 });
 export const switchResultSchema = z.strictObject({
   from: slotNameSchema.nullable(),
@@ -568,6 +599,7 @@ export const contract = {
   migrate: { request: migrateRequestSchema, result: migrateResultSchema },
   gate: { request: gateRequestSchema, result: gateResultSchema },
   router: { request: routerRequestSchema, result: routerResultSchema },
+  task: { request: taskRequestSchema, result: taskResultSchema },
   switch: { request: switchRequestSchema, result: switchResultSchema },
   standby: { request: standbyRequestSchema, result: standbyResultSchema },
   record: { request: recordRequestSchema, result: recordResultSchema },

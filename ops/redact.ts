@@ -23,6 +23,8 @@ const patterns: readonly (readonly [RegExp, string])[] = [
   [new RegExp(String.raw`\b(${secretName}\s*=\s*)${secretValue}`, "gi"), `$1${REDACTED}`],
 ];
 const secretKey = new RegExp(`^${secretName}$`, "i");
+/** Whether what stands under a name, such as SMTP_PASSWORD, is a secret. */
+export const isSecretName = (name: string): boolean => secretKey.test(name);
 
 /** Anything shorter would turn up in innocent places, and is no secret. */
 const shortestSecret = 4;

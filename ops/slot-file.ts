@@ -26,6 +26,15 @@ export type Prints = z.infer<typeof printsSchema>;
 /** By which a switch's client hands them over. */
 export const printsVariable = "TOGATHER_CONTAINERS";
 
+/** What the client has found the slots' containers to be made of. */
+export function printsIn(env: NodeJS.ProcessEnv): Prints {
+  try {
+    return printsSchema.parse(JSON.parse(env[printsVariable] ?? "{}"));
+  } catch {
+    return {};
+  }
+}
+
 /** Whether a slot's release is one that took over all traffic and kept it. */
 export function isServed(served: SlotState["served"], slot: SlotName, { version, commit }: Release): boolean {
   return served[slot]?.version === version && served[slot].commit === commit;

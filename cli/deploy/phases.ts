@@ -3,7 +3,7 @@ import { formatBytes } from "../../ops/units.ts";
 import type { Ending } from "../exit-codes.ts";
 
 /** What a deployment consists of, in the words of the people who run it. */
-export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "verification" | "rehearsal" | "migrations" | "container" | "gate" | "switch" | "record" | "standby" | "copy" | "retention";
+export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "verification" | "rehearsal" | "migrations" | "container" | "gate" | "task" | "switch" | "record" | "standby" | "copy" | "retention";
 
 /** How a run ends when one of its phases fails. */
 export const endings: Readonly<Partial<Record<PhaseName, Ending>>> = {
@@ -13,6 +13,7 @@ export const endings: Readonly<Partial<Record<PhaseName, Ending>>> = {
   rehearsal: "migration",
   migrations: "migration",
   gate: "gate",
+  task: "task",
   switch: "switch",
 };
 
@@ -34,6 +35,7 @@ const components: Readonly<Record<string, PhaseName>> = {
   Standby: "standby",
   SnapshotCopy: "copy",
   Waking: "gate",
+  Task: "task",
   ImageRetention: "retention",
 };
 
@@ -52,7 +54,7 @@ export function phaseOf(urn: string): PhaseOfResource | undefined {
   if (component === undefined || own.startsWith("togather:") || own.startsWith("pulumi:")) return undefined;
   const phase = component === "Slot" || component === "DevelopmentServer" ? (own.startsWith("docker:") ? "container" : "gate") : components[component];
   if (phase === undefined) return undefined;
-  const subject = /^(blue|green)-/.exec(name)?.[1] ?? (phase === "image" ? (name.split("-")[0] ?? "") : "");
+  const subject = phase === "task" ? name.replace(/^task-/, "").replace(/-run$/, "") : /^(blue|green)-/.exec(name)?.[1] ?? (phase === "image" ? (name.split("-")[0] ?? "") : "");
   return { phase, subject };
 }
 
@@ -132,6 +134,8 @@ export function describeResult(phase: PhaseName, outputs: unknown): string {
     case "gate":
       if (result["attempts"] === 0) return "is stopped, and stays so";
       return typeof result["attempts"] === "number" ? `passed at attempt ${result["attempts"]}` : "";
+    case "task":
+      return typeof result["skipped"] === "string" ? `not run: ${result["skipped"]}` : "";
     case "standby":
       return typeof result["stopped"] === "string" ? `${result["stopped"]} drained and stopped` : Array.isArray(result["started"]) && result["started"].length > 0 ? `${result["started"].join(", ")} started` : "";
     case "switch":

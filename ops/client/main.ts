@@ -98,9 +98,19 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
         await serving.remove();
       }
     }
-    case "switch": {
+    case "switch":
+    case "task": {
       const [{ containerPrints }, { printsVariable }] = await Promise.all([import("./container-prints.ts"), import("../slot-file.ts")]);
-      return runStep({ ...run, environment: { [printsVariable]: JSON.stringify(await containerPrints(run.request, context.signal)) } });
+      const withPrints = { ...run, environment: { [printsVariable]: JSON.stringify(await containerPrints(run.request, context.signal)) } };
+      // A switch that runs none waits for nothing.
+      if (step === "switch" && (request as StepRequest<"switch">).tasks === undefined) return runStep(withPrints);
+      const { TaskContainer } = await import("./task-container.ts");
+      const task = new TaskContainer(request, context);
+      try {
+        return await runStep({ ...withPrints, answer: (question) => task.answer(question) });
+      } finally {
+        await task.remove();
+      }
     }
     case "record": {
       const { deployedBy } = await import("./deployed-by.ts");

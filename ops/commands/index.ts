@@ -18,6 +18,7 @@ const modules: { readonly [S in ContainerStep]: () => Promise<{ run: Command<S> 
   discard: () => import("./discard.ts"),
   migrate: () => import("./migrate.ts"),
   gate: () => import("./gate.ts"),
+  task: () => import("./task.ts"),
   switch: () => import("./switch.ts"),
   record: () => import("./record.ts"),
   fail: () => import("./fail.ts"),

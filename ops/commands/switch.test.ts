@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { StepContext } from "../context.ts";
+import type { CommandContext } from "../context.ts";
 import type { SlotName, StepRequest, StepResult } from "../contract.ts";
 import { RolledBackError, StepError } from "../errors.ts";
 import { printsVariable, type Prints } from "../slot-file.ts";
@@ -143,12 +143,14 @@ function switchTo(activeSlot: SlotName, signal = new AbortController().signal, c
     if (logIsFull) throw Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
     say(message);
   };
-  const context: StepContext = {
+  const context: CommandContext = {
     log: { debug: () => undefined, info: say, warn, error: say, success: say },
     signal,
     env: { [printsVariable]: JSON.stringify(prints) },
     payload: () => Promise.resolve(Buffer.alloc(0)),
     paths: { state: "/unused", logs: "/unused", backups: "/unused", router: router.volume },
+    openLog: () => { throw new Error("a switch opens no log"); },
+    ask: () => Promise.reject(new Error("this switch has no tasks")),
   };
   return run(request, context);
 }

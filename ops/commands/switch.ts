@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import type { StepContext } from "../context.ts";
+import type { CommandContext, StepContext } from "../context.ts";
 import type { SlotName, StepRequest, StepResult } from "../contract.ts";
 import { messageOf, RolledBackError, StepError } from "../errors.ts";
 import { ask, type AskOptions } from "../http.ts";
@@ -13,8 +13,9 @@ import { checkAfterSwitch } from "../post-switch.ts";
 import { RouterControl } from "../router-control.ts";
 import { addSentBack, withoutSentBack } from "../sent-back.ts";
 import { between, together, type Sample } from "../sample.ts";
-import { isProved, printsSchema, printsVariable, readSlotFile, restoreSlotFile, slotText, writeSlotFile, type Prints, type SlotState } from "../slot-file.ts";
+import { isProved, printsIn, readSlotFile, restoreSlotFile, slotText, writeSlotFile, type Prints, type SlotState } from "../slot-file.ts";
 import { confirm, healthProblem, openWitness } from "../through-router.ts";
+import { runTask, taskError } from "../tasks.ts";
 import { seconds } from "../units.ts";
 import { watchRelease } from "../watch.ts";
 
@@ -30,7 +31,7 @@ function routerLogs({ name }: { name: string }): string {
 }
 
 /** Moves traffic; a release from which it is sent back is remembered, and not released again by itself. */
-export async function run(request: StepRequest<"switch">, context: StepContext): Promise<StepResult<"switch">> {
+export async function run(request: StepRequest<"switch">, context: CommandContext): Promise<StepResult<"switch">> {
   try {
     return await move(request, context);
   } catch (error) {
@@ -57,7 +58,7 @@ async function noteSentBack({ release, activeSlot }: StepRequest<"switch">, cont
   await writeSlotFile(file, { ...state, served: others(state.served), proved: others(state.proved), sentBack: addSentBack(state.sentBack, release, why) });
 }
 
-async function move(request: StepRequest<"switch">, context: StepContext): Promise<StepResult<"switch">> {
+async function move(request: StepRequest<"switch">, context: CommandContext): Promise<StepResult<"switch">> {
   const { activeSlot: to, release, rollout } = request;
   const { log, signal, paths } = context;
   const started = performance.now();
@@ -111,6 +112,7 @@ async function move(request: StepRequest<"switch">, context: StepContext): Promi
     const checks = isRollback ? [] : request.checks;
     await checkAfterSwitch({ ...request, checks }, signal);
     if (checks.length > 0) log.info(`${to} passes the checks after the switch: ${checks.map(({ path, status }) => `${path} ${status}`).join(", ")}`);
+    if (!isKnown) await runTasks(request, context);
     if (atSwitch !== undefined && back.from !== null) {
       if (cutShort !== undefined) log.info(`${to} has not been watched to the end since it took over: that is made up for now`);
       const before = trial ?? between(undefined, atSwitch[back.from], atSwitch.bounds);
@@ -131,12 +133,18 @@ async function move(request: StepRequest<"switch">, context: StepContext): Promi
   return { from, to, switchedAt: state.changedAt, durationMs };
 }
 
-/** What the client has found the slots' containers to be made of. */
-function printsIn(env: NodeJS.ProcessEnv): Prints {
-  try {
-    return printsSchema.parse(JSON.parse(env[printsVariable] ?? "{}"));
-  } catch {
-    return {};
+/** Runs the tasks that come after the switch. @throws {StepError} for one that fails and is not only to warn. */
+async function runTasks({ tasks = [], activeSlot, release }: StepRequest<"switch">, context: CommandContext): Promise<void> {
+  for (const task of tasks) {
+    const { onFailure, ...one } = task;
+    const end = await runTask(one, activeSlot, context);
+    if (end.problem === undefined) {
+      context.log.info(`task ${task.name}: done in ${seconds(end.durationMs)}`);
+      continue;
+    }
+    const failure = taskError(task.name, end, ", after the switch");
+    if (onFailure === "send-back") throw failure;
+    context.log.warn(`${failure.message}\n${activeSlot} (${release.version}) goes on serving (onFailure: warn)`);
   }
 }
 

@@ -68,7 +68,7 @@ export class Harness {
   private fieldsOf(step: StepName): Record<string, string> {
     if (step === "build" || step === "router" || step === "prune") return {};
     const directories = { stateLocation: join(this.directory, "state"), logLocation: join(this.directory, "logs") };
-    return step === "begin" || step === "record" || step === "fail" ? directories : { ...directories, network: this.network };
+    return step === "begin" || step === "record" || step === "fail" || step === "task" ? directories : { ...directories, network: this.network };
   }
 
   get backups(): string {

@@ -245,6 +245,42 @@ describe("togather", () => {
     expect((await json("status"))["serving"]).toMatchObject({ release: { version: "v4.0.1" } });
   });
 
+  it("runs tasks with a release: one that fails before the switch stops it, one after sends traffic back, or warns", async () => {
+    const task = (name: string, when: string, word: string, more: object = {}) => ({ name, when, command: ["/server", word], ...more });
+    const check = task("check", "before-switch", "version");
+    const after = task("after", "after-switch", "nonsense");
+    stack.set({ source: { tasks: [check, task("broken", "before-switch", "nonsense"), after] } });
+    stack.edit("server/main.go", "package main", "package main // fifth");
+    await stack.commit("v5.0.0");
+    const stopped = await stack.togather("release", "HEAD", "--version", "v5.0.0");
+    expect(stopped.code, stopped.stdout + stopped.stderr).toBe(exitCodes.task.code);
+    expect(stopped.stdout).toMatch(/^task check +ok/m);
+    expect(stopped.stdout).toMatch(/^task broken +FAILED/m);
+    expect(stopped.stdout + stopped.stderr).toMatch(/the task broken ended with exit code 2, after .*before the switch; traffic stays where it is. Its last lines:\n +usage: server/);
+    expect(await json("status")).toMatchObject({ serving: { release: { version: "v4.0.1" } }, lastDeployment: { status: "failed", failedPhase: "task" } });
+    expect((await stack.togather("logs")).stdout).toContain("task check: v5.0.0 (commit");
+
+    stack.set({ source: { tasks: [check, after] } });
+    const back = await stack.togather("up");
+    expect(back.code, back.stdout + back.stderr).toBe(exitCodes.rolledBack.code);
+    // It has succeeded in this deployment.
+    expect(back.stdout).not.toMatch(/^task check/m);
+    expect(back.stdout + back.stderr).toMatch(/\(v5\.0\.0\) served for [\d.]+ s, and all traffic was sent back: the task after ended with exit code 2/);
+    expect((await json("status"))["serving"]).toMatchObject({ release: { version: "v4.0.1" } });
+
+    stack.set({ source: { tasks: [check, { ...after, onFailure: "warn" }] } });
+    const warned = await stack.togather("up");
+    expect(warned.code, warned.stdout + warned.stderr).toBe(0);
+    expect((await json("status"))["serving"]).toMatchObject({ release: { version: "v5.0.0" } });
+    expect((await stack.togather("logs")).stdout).toMatch(/WARN .*the task after ended with exit code 2.*after the switch/);
+    // A rollback runs none of them: v4.0.1 has served.
+    const rollback = await stack.togather("rollback");
+    expect(rollback.code, rollback.stdout + rollback.stderr).toBe(0);
+    expect(rollback.stdout).toMatch(/^task check +ok .*not run: v4\.0\.1 in \w+ has served before/m);
+    const { stdout: containers } = await execa("docker", ["ps", "--all", "--quiet", `--filter=name=togather-${stack.name}-task`]);
+    expect(containers).toBe("");
+  });
+
   it("tells no secret", async () => {
     const outputs = await Promise.all([stack.togather("status", "--json"), stack.togather("history", "--json"), stack.togather("logs", "--json")]);
     const everything = outputs.map(({ stdout, stderr }) => stdout + stderr).join("\n");

@@ -720,6 +720,79 @@ describe("gate", () => {
   });
 });
 
+describe("task", () => {
+  const canary = "task-canary-7f3Kq9";
+  const volume = `togather-${harness.name}-router-files`;
+  const container = `togather-${harness.name}-blue`;
+  const task = (script: string, timeoutMs = 60_000) => ({ name: "tidy-up", command: ["sh", "-c", script], timeoutMs });
+  const request = { deploymentId: "20260101_000000_1a2b3c4", slot: "blue", release, volume } as const;
+  const left = async (): Promise<string> => docker("ps", "--all", "--quiet", `--filter=name=^togather-${harness.name}-task$`);
+
+  beforeAll(async () => {
+    await docker("volume", "create", volume);
+    // The slot's container need not run: with togather:standby stopped it may not.
+    await docker("create", `--name=${container}`, `--network=${harness.network}`, "--tmpfs=/scratch", "--env=DATABASE_URL=postgresql://app:role-canary-77@db/app", `--env=SMTP_PASSWORD=${canary.slice(0, 9)}`, `--env=JWT_SECRET=${canary}`, "--entrypoint=sleep", bundledImageTag("ops"), "600");
+  });
+  afterAll(async () => {
+    await docker("rm", "--force", container);
+    await docker("volume", "rm", volume);
+  });
+
+  it("runs in a container like the slot's, whose secrets it has and does not tell, and leaves none", async () => {
+    await run("begin", { activeSlot: "blue", slots: { blue: release } });
+    const done = await run("task", { ...request, task: task('echo "with $JWT_SECRET and $SMTP_PASSWORD"; echo to stderr >&2; touch /scratch/x && ! touch /x 2>/dev/null && echo hardened') });
+    expect(done.exitCode, done.stderr).toBe(0);
+    expect(done.result.skipped).toBeNull();
+    expect(done.stderr).toContain("task tidy-up: with ***REDACTED*** and ***REDACTED***");
+    expect(done.stderr).toContain("task tidy-up: to stderr");
+    expect(done.stderr).toContain("task tidy-up: hardened");
+    expect(await left()).toBe("");
+    const log = await harness.written();
+    expect(log).toContain("task tidy-up: with ***REDACTED***");
+    expect(done.stdout + done.stderr + log).not.toContain(canary.slice(0, 9));
+    expect((await harness.readState<Current>("current.json")).phases).toMatchObject([{ phase: "task", slot: "blue", status: "succeeded" }]);
+  });
+
+  it("fails with what it printed last, when it takes too long, and where there is no such program", async () => {
+    const failed = await run("task", { ...request, task: task("echo half way; exit 3") });
+    expect(failed.exitCode).toBe(1);
+    expect(failed.stderr).toMatch(/the task tidy-up ended with exit code 3, after [\d.]+ s, before the switch; traffic stays where it is\. Its last lines:\n {2}half way/);
+    expect(await harness.readState<Current>("current.json")).toMatchObject({ status: "failed", failed_phase: "task" });
+    const late = await run("task", { ...request, task: task("echo begun; exec sleep 60", 2_000) });
+    expect(late.stderr).toMatch(/the task tidy-up was stopped: it took longer than its timeout, 2\.0 s/);
+    const none = await run("task", { ...request, task: { name: "none", command: ["/no/such/program"], timeoutMs: 60_000 } });
+    expect(none.exitCode).toBe(1);
+    expect(none.stderr).toMatch(/\/no\/such\/program/);
+    expect(await left()).toBe("");
+  });
+
+  it("is not run once its deployment is over, nor for a release that has served", async () => {
+    const served = JSON.stringify({ slot: "green", changedAt: "2026-01-01T00:00:00Z", served: { blue: release } });
+    await docker("run", "--rm", `--volume=${volume}:/router`, "--entrypoint=sh", bundledImageTag("ops"), "-c", `mkdir -p /router/state && echo '${served}' > /router/state/slot.json`);
+    const skipped = await run("task", { ...request, task: task("exit 3") });
+    expect(skipped.result, skipped.stderr).toEqual({ skipped: "v1.0.0 in blue has served before", durationMs: 0 });
+    await docker("run", "--rm", `--volume=${volume}:/router`, "--entrypoint=rm", bundledImageTag("ops"), "/router/state/slot.json");
+    const { deployment_id: deploymentId } = await harness.readState<Current>("current.json");
+    await run("record", { deploymentId, activeSlot: "blue", release, slots: { blue: release }, logRetention: 100 });
+    expect((await run("task", { ...request, deploymentId, task: task("exit 3") })).result.skipped).toBe(`deployment ${deploymentId} is over: it is run with the next one`);
+  });
+
+  it("ends with the step that runs it, and what a killed client has left makes room for the next", async () => {
+    const running = harness.start("task", { ...request, task: task("trap 'exit 0' TERM; while :; do sleep 0.2; done") });
+    await eventually("the task", async () => (await left()) !== "");
+    running.kill("SIGINT");
+    expect((await running).exitCode).toBe(130);
+    expect(await left()).toBe("");
+    const killed = harness.start("task", { ...request, task: task("sleep 60") });
+    await eventually("the task", async () => (await left()) !== "");
+    killed.kill("SIGKILL");
+    await killed;
+    expect(await left()).not.toBe("");
+    expect((await run("task", { ...request, task: task("echo again") })).stderr).toContain("task tidy-up: again");
+    expect(await left()).toBe("");
+  });
+});
+
 describe("build", () => {
   it("makes an image of a commit, once, with its labels and without what isn't in the commit", async () => {
     const repository = join(scratch, "repository");

@@ -32,6 +32,7 @@ describe("a resource's phase", () => {
     expect(phaseOf(urn("BundledImage", "ops-image-build"))).toEqual({ phase: "image", subject: "ops" });
     expect(phaseOf(urn("Slot", "blue-slot-container", "docker:index/container:Container"))).toEqual({ phase: "container", subject: "blue" });
     expect(phaseOf(gate)).toEqual({ phase: "gate", subject: "green" });
+    expect(phaseOf(urn("Task", "task-warm-run-run"))).toEqual({ phase: "task", subject: "warm-run" });
     expect(phaseOf(urn("Switch", "switch-traffic"))).toEqual({ phase: "switch", subject: "" });
     expect(phaseOf("urn:pulumi:p::togather::togather:deployment:Slot::green-slot")).toBeUndefined();
     expect(phaseOf("urn:pulumi:p::togather::pulumi:providers:docker::docker")).toBeUndefined();

@@ -75,6 +75,31 @@ describe("order", () => {
     }
   });
 
+  it("runs tasks one after the other between gate and switch, once for each deployment; the others are the switch's", async () => {
+    const tasks = [
+      { name: "reindex", command: ["/server", "reindex"], when: "before-switch", timeout: "20m" },
+      { name: "warm", command: ["/server", "warm"], when: "after-switch" },
+      { name: "check", command: ["/server", "check"], when: "before-switch" },
+      { name: "tell", command: ["/server", "tell"], when: "after-switch", onFailure: "warn" },
+    ];
+    const graph = await runProgram({ ...released, source: { tasks } }, blueServes);
+    expect(graph.request("task-reindex-run")).toMatchObject({ slot: "green", release: releases.v2, deploymentId: "20260101_000000_1111111", task: { name: "reindex", command: ["/server", "reindex"], timeoutMs: 1_200_000 } });
+    expect(before(graph, "task-reindex-run")).toContain("green-slot-gate");
+    expect(before(graph, "task-check-run")).toContain("task-reindex-run");
+    expect(before(graph, "switch-traffic")).toContain("task-check-run");
+    expect(graph.request("switch-traffic")["tasks"]).toEqual([
+      { name: "warm", command: ["/server", "warm"], timeoutMs: 300_000, onFailure: "send-back" },
+      { name: "tell", command: ["/server", "tell"], timeoutMs: 300_000, onFailure: "warn" },
+    ]);
+    // What the server has in secret reaches them on the host, by its own container.
+    expect(JSON.stringify(graph.get("task-reindex-run").wire)).not.toContain("canary");
+    const stopped = await runProgram({ ...released, standby: "stopped", source: { tasks } }, blueServes);
+    expect(before(stopped, "task-reindex-run")).toContain("waking-gate");
+    const none = await runProgram(released, blueServes);
+    expect(changed(none, graph)).toEqual(["switch-traffic", "task-check", "task-check-run", "task-reindex", "task-reindex-run"]);
+    expect(none.request("switch-traffic")).not.toHaveProperty("tasks");
+  });
+
   it("verifies a snapshot before the migrations, after the deployment, or never, as it is told", async () => {
     const verify = async (value: string): Promise<Graph> => runProgram({ ...firstDeployment, deployment: { database: { snapshot_verify: value, migration_rehearsal: "never" } } });
     const behind = await verify("background");

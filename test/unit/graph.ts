@@ -47,6 +47,7 @@ const results: Record<string, unknown> = {
   migrate: { from: null, to: 4, expected: 4, applied: [], durationMs: 1 },
   gate: { attempts: 1, durationMs: 1, checks: {} },
   router: { digest: "0", reloaded: false },
+  task: { skipped: null, durationMs: 1 },
   switch: { from: null, to: "blue", switchedAt: "2026-01-01T00:00:00Z", durationMs: 1 },
   record: { deploymentId: "20260101_000000_1111111", file: "/s/deployment-state.json", log: "/l/x.log" },
   standby: { started: [], stopped: null, open: 0, durationMs: 1 },

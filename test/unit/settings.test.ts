@@ -384,6 +384,13 @@ describe("another server", () => {
     [{ source: { container: { home: "/var/lib/x" } } }, "togather:source.container.home: expected an absolute path such as /home/togather, no directory of the system"],
     [{ source: { container: { home: "home" } } }, "togather:source.container.home: expected an absolute path"],
     [{ source: { container: { shmsize: "1g" } } }, "togather:source.container.shmsize: is not a setting -> did you mean shmSize?"],
+    [{ source: { tasks: [{ name: "a", command: "ls", when: "before-switch" }] } }, 'togather:source.tasks.0.command: expected a list of words, such as [/server, warm-cache], found "ls"'],
+    [{ source: { tasks: [{ name: "a", command: [], when: "before-switch" }] } }, "togather:source.tasks.0.command: expected a program and its arguments"],
+    [{ source: { tasks: [{ name: "a", comand: ["ls"], command: ["ls"], when: "before-switch" }] } }, "togather:source.tasks.0.comand: is not a setting -> did you mean command?"],
+    [{ source: { tasks: [{ name: "a", command: ["ls"], when: "later" }] } }, 'togather:source.tasks.0.when: expected before-switch or after-switch, found "later"'],
+    [{ source: { tasks: [{ name: "a", command: ["ls"], when: "after-switch", timeout: "0s" }] } }, "togather:source.tasks.0.timeout: expected more than no time"],
+    [{ source: { tasks: [{ name: "a", command: ["ls"], when: "before-switch", onFailure: "warn" }] } }, "togather:source.tasks[0].onFailure: is for a task with when: after-switch; a is run before, and stops the release when it fails -> leave it out"],
+    [{ source: { tasks: [{ name: "a", command: ["ls"], when: "after-switch" }, { name: "a", command: ["ls"], when: "after-switch" }] } }, "togather:source.tasks[1].name: a is the name of togather:source.tasks[0] too"],
     [{ source: { portvariable: "X" } }, "togather:source.portvariable: is not a setting -> did you mean portVariable?"],
   ])("%j", (change, expected) => {
     expect(problems({ ...staging, ...change })).toEqual([expect.stringContaining(expected)]);

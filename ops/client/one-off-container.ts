@@ -1,0 +1,87 @@
+/** A container beside those of the stack, for as long as a step needs it: with a server's image and environment, hardened like its own, published nowhere. */
+import * as z from "zod";
+import { createRedactor, isSecretName, type Redactor } from "../redact.ts";
+import { docker, lastLines, tryDocker, withoutSecrets } from "./docker.ts";
+
+/** Variables that the Docker client needs as they are on this machine: a server's own can't reach it by name, and are no secrets. */
+const clientsOwn = new Set(["PATH", "HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "SSH_AUTH_SOCK"]);
+/** What is shorter is no secret, but a port or a log level, unless its name says so. */
+const shortestSecret = 12;
+
+/** What a container is made of. */
+export interface ContainerParts {
+  image: string;
+  environment: (readonly [variable: string, value: string])[];
+  /** Docker's options by path. */
+  tmpfs: Record<string, string>;
+  /** Bytes of /dev/shm; 0 for Docker's own. */
+  shmSize: number;
+  /** Bytes; 0 for no limit. */
+  memory: number;
+  /** `name:address` */
+  extraHosts: string[];
+  networks: string[];
+}
+
+const containerSchema = z
+  .array(
+    z.looseObject({
+      Image: z.string(),
+      Config: z.looseObject({ Env: z.array(z.string()).nullish() }),
+      HostConfig: z.looseObject({ ExtraHosts: z.array(z.string()).nullish(), Memory: z.number().default(0), ShmSize: z.number().default(0), Tmpfs: z.record(z.string(), z.string()).nullish() }),
+      NetworkSettings: z.looseObject({ Networks: z.record(z.string(), z.unknown()) }),
+    }),
+  )
+  .length(1);
+
+/** What a container is made of that is there. @throws {StepError} when there is none of that name. */
+export async function partsOf(container: string, signal: AbortSignal): Promise<ContainerParts> {
+  const [found] = containerSchema.parse(JSON.parse(await docker(["container", "inspect", container], signal)));
+  if (found === undefined) throw new Error(`${container} has no description`);
+  const { Image: image, Config, HostConfig, NetworkSettings } = found;
+  return {
+    image,
+    environment: (Config.Env ?? []).map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)] as const),
+    tmpfs: HostConfig.Tmpfs ?? {},
+    shmSize: HostConfig.ShmSize,
+    memory: HostConfig.Memory,
+    extraHosts: HostConfig.ExtraHosts ?? [],
+    networks: Object.keys(NetworkSettings.Networks),
+  };
+}
+
+/** A redactor that knows what may be secret of a container's environment: whatever runs there may print it. */
+export function redactorOf({ environment }: Pick<ContainerParts, "environment">): Redactor {
+  const secrets = environment.filter(([name, value]) => !clientsOwn.has(name) && (value.length >= shortestSecret || isSecretName(name)));
+  return createRedactor({ SERVER_SECRETS: JSON.stringify(secrets.map(([, value]) => value)) });
+}
+
+/**
+ * Creates it, in all of its networks, without starting it.
+ * @param command replaces the image's entry point and its arguments; the image's own unless given.
+ * @param deployment the name by which people find what belongs to it.
+ */
+export async function createOneOff(name: string, parts: ContainerParts, { deployment, command, signal }: { deployment: string; command?: readonly string[]; signal: AbortSignal }): Promise<void> {
+  const { image, environment, tmpfs, shmSize, memory, extraHosts, networks } = parts;
+  const variables = Object.fromEntries(environment.filter(([key]) => !clientsOwn.has(key)));
+  const [network = "none", ...others] = networks;
+  const [program, ...words] = command ?? [];
+  const args = [
+    ...["create", "--pull=never", `--name=${name}`, `--network=${network}`, "--init", "--read-only"],
+    ...Object.entries({ "/tmp": "rw,noexec,nosuid,size=64m", ...tmpfs }).map(([path, options]) => `--tmpfs=${path}:${options}`),
+    ...(shmSize > 0 ? [`--shm-size=${shmSize}`] : []),
+    ...["--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--restart=no", "--log-driver=json-file", "--log-opt=max-size=10m"],
+    ...[`--label=org.togather.name=${deployment}`, "--label=org.togather.part=step"],
+    ...(memory > 0 ? [`--memory=${memory}`] : []),
+    ...extraHosts.map((host) => `--add-host=${host}`),
+    // By name: values on a command line can be read by everybody on the machine.
+    ...Object.keys(variables).map((key) => `--env=${key}`),
+    ...environment.filter(([key]) => clientsOwn.has(key)).map(([key, value]) => `--env=${key}=${value}`),
+    ...(program === undefined ? [] : [`--entrypoint=${program}`, "--no-healthcheck"]),
+    image,
+    ...words,
+  ];
+  const { ok, stderr } = await tryDocker(args, signal, { ...withoutSecrets(process.env), ...variables });
+  if (!ok) throw new Error(lastLines(stderr, 3));
+  for (const other of others) await docker(["network", "connect", other, name], signal);
+}

@@ -1,0 +1,110 @@
+/** The container of a task: made like the slot's own, with another command, and gone when the task is over. */
+import { spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { StepContext } from "../context.ts";
+import { messageOf } from "../errors.ts";
+import { endOf } from "../programs.ts";
+import { createRedactor, type Redactor } from "../redact.ts";
+import { taskQuestionSchema, type TaskAnswer } from "../tasks.ts";
+import { containerState, tryDocker, withoutSecrets } from "./docker.ts";
+import { onLines } from "./lines.ts";
+import { createOneOff, partsOf, redactorOf } from "./one-off-container.ts";
+
+/** Longest wait for something to tell. */
+const answerMs = 1_000;
+/** Between two looks at a container whose output has ended, and that runs all the same. */
+const lookMs = 2_000;
+/** Between SIGTERM and SIGKILL: what is waited for may be the way back. */
+const stopSeconds = 3;
+/** Lines that one answer has at most. */
+const linesAtOnce = 200;
+/** The longest line, in characters. */
+const longest = 4_096;
+
+export class TaskContainer {
+  readonly #deployment: string;
+  readonly #name: string;
+  readonly #signal: AbortSignal;
+  #redactor: Redactor = createRedactor({});
+  #lines: string[] = [];
+  #exitCode: number | undefined;
+  #problem: string | undefined;
+  /** Called when there is something new. */
+  #wake: () => void = () => undefined;
+
+  constructor({ name }: { name: string }, { signal }: Pick<StepContext, "signal">) {
+    this.#deployment = name;
+    this.#name = `togather-${name}-task`;
+    this.#signal = signal;
+  }
+
+  /** Answers the step. */
+  async answer(question: unknown): Promise<TaskAnswer> {
+    const asked = taskQuestionSchema.parse(question);
+    if (asked.do === "end the task") {
+      // One that is stopped in the middle may tidy up.
+      if (this.#exitCode === undefined && this.#problem === undefined) await tryDocker(["stop", `--time=${stopSeconds}`, this.#name]);
+      await this.remove();
+      return this.#news();
+    }
+    if (asked.do === "start a task") {
+      await this.#start(asked.slot, asked.command).catch((error: unknown) => { this.#problem = this.#redactor.text(messageOf(error)); });
+    }
+    const over = (): boolean => this.#lines.length > 0 || this.#exitCode !== undefined || this.#problem !== undefined;
+    if (!over()) await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, answerMs);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    return this.#news();
+  }
+
+  #news(): TaskAnswer {
+    if (this.#problem !== undefined) return { problem: this.#problem };
+    const lines = this.#lines.splice(0, linesAtOnce);
+    return { lines, exitCode: this.#lines.length === 0 ? (this.#exitCode ?? null) : null };
+  }
+
+  async #start(slot: string, command: readonly string[]): Promise<void> {
+    [this.#lines, this.#exitCode, this.#problem] = [[], undefined, undefined];
+    // A run that was killed may have left one, and it may be running.
+    await this.remove();
+    const parts = await partsOf(`togather-${this.#deployment}-${slot}`, this.#signal);
+    this.#redactor = redactorOf(parts);
+    await createOneOff(this.#name, parts, { deployment: this.#deployment, command, signal: this.#signal });
+    void this.#follow();
+  }
+
+  /** Runs it, and hears its end: of the container itself, since the connection to an engine on another machine may break before. */
+  async #follow(): Promise<void> {
+    try {
+      const child = spawn("docker", ["start", "--attach", this.#name], { env: withoutSecrets(process.env), stdio: ["ignore", "pipe", "pipe"] });
+      const ended = endOf(child);
+      const put = (line: string): void => {
+        this.#lines.push(this.#redactor.text(line.slice(0, longest)));
+        this.#wake();
+      };
+      await Promise.all([ended, onLines(child.stdout, put), onLines(child.stderr, put)]);
+      for (;;) {
+        const state = await containerState(this.#name);
+        if (state === undefined) throw new Error("somebody has removed its container");
+        if (state.status === "created") throw new Error(this.#lines.splice(0).join(" ") || "its container does not start");
+        if (state.status !== "running") {
+          this.#exitCode = state.exitCode;
+          break;
+        }
+        await sleep(lookMs, undefined, { signal: this.#signal });
+      }
+    } catch (error) {
+      this.#problem = this.#redactor.text(messageOf(error));
+    }
+    this.#wake();
+  }
+
+  /** Removes it, whatever became of it. Harmless when it is not there. */
+  async remove(): Promise<void> {
+    await tryDocker(["rm", "--force", "--volumes", this.#name]);
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * Tasks of a release: commands of the operator's in a one-off container of its image. The step that runs one has no Docker client; its
+ * client has (ops/client/task-container.ts).
+ */
+import * as z from "zod";
+import type { CommandContext } from "./context.ts";
+import { slotNameSchema, type SlotName, type Task } from "./contract.ts";
+import { StepError } from "./errors.ts";
+import { seconds } from "./units.ts";
+
+/** What the step asks its client: one after the other. `go on` is answered once there is something to tell, after a second at most. */
+export const taskQuestionSchema = z.discriminatedUnion("do", [
+  z.strictObject({ do: z.literal("start a task"), slot: slotNameSchema, command: z.array(z.string()) }),
+  z.strictObject({ do: z.literal("go on with the task") }),
+  z.strictObject({ do: z.literal("end the task") }),
+]);
+export type TaskQuestion = z.infer<typeof taskQuestionSchema>;
+
+/** What the client answers: lines that the task has printed since, and how it ended. */
+export const taskAnswerSchema = z.union([z.strictObject({ lines: z.array(z.string()), exitCode: z.number().nullable() }), z.strictObject({ problem: z.string() })]);
+export type TaskAnswer = z.infer<typeof taskAnswerSchema>;
+
+/** Lines of one task that are written to the log; the last ones of what follows are shown when it fails. */
+const loggedLines = 2_000;
+const lastLines = 15;
+
+/** How a task ended. */
+export interface TaskEnd {
+  durationMs: number;
+  /** What went wrong, in a sentence without an end; undefined when nothing did. */
+  problem: string | undefined;
+  /** What it printed last. */
+  last: string[];
+}
+
+/** Runs one task to its end, and shows what it prints. @throws when the step is to stop. */
+export async function runTask({ name, command, timeoutMs }: Task, slot: SlotName, { ask, log, signal }: Pick<CommandContext, "ask" | "log" | "signal">): Promise<TaskEnd> {
+  const question = async (one: TaskQuestion): Promise<TaskAnswer> => taskAnswerSchema.parse(await ask(one));
+  const began = performance.now();
+  const last: string[] = [];
+  let count = 0;
+  const note = (lines: readonly string[]): void => {
+    for (const line of lines) {
+      count += 1;
+      last.push(line);
+      if (last.length > lastLines) last.shift();
+      if (count <= loggedLines) log.info(`task ${name}: ${line}`);
+    }
+  };
+  const ended = (problem: string | undefined): TaskEnd => ({ durationMs: Math.round(performance.now() - began), problem, last });
+  log.info(`task ${name}: ${JSON.stringify(command)} in a container of ${slot}'s image`);
+  try {
+    let answer = await question({ do: "start a task", slot, command });
+    for (;;) {
+      signal.throwIfAborted();
+      if ("problem" in answer) return ended(`could not be run: ${answer.problem}`);
+      note(answer.lines);
+      if (answer.exitCode !== null) {
+        if (count > loggedLines) log.info(`task ${name}: ${count - loggedLines} more lines are not in this log`);
+        return ended(answer.exitCode === 0 ? undefined : `ended with exit code ${answer.exitCode}`);
+      }
+      if (performance.now() - began > timeoutMs) return ended(`was stopped: it took longer than its timeout, ${seconds(timeoutMs)}`);
+      answer = await question({ do: "go on with the task" });
+    }
+  } finally {
+    // Whatever became of it. Where the client is gone there is nobody to ask: the next run removes it.
+    await question({ do: "end the task" }).catch(() => undefined);
+  }
+}
+
+/** A task that failed, in words: `what` says what became of the release. */
+export function taskError(name: string, { problem = "", durationMs, last }: TaskEnd, what: string): StepError {
+  const lines = last.length === 0 ? " It printed nothing." : ` Its last lines:\n${last.map((line) => `  ${line}`).join("\n")}`;
+  return new StepError(`the task ${name} ${problem}, after ${seconds(durationMs)}${what}.${lines}`);
+}
