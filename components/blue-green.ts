@@ -13,12 +13,12 @@ import { Network } from "./network.ts";
 import { noteOverrides } from "./overrides.ts";
 import { sayPlan } from "./preview-plan.ts";
 import { DeploymentRecord } from "./record.ts";
-import { Rehearsal } from "./rehearsal.ts";
+import { Rehearsal, type RehearsedTasks } from "./rehearsal.ts";
 import { plainRelease, plainReleases } from "./releases.ts";
 import { Router } from "./router.ts";
 import { serverSecrets } from "./server-secrets.ts";
 import { refuseChangeInPlace, refuseSentBack, routerToMove, staysInPlace, whatIsDown, whatIsMissing } from "./serving.ts";
-import { Slot } from "./slot.ts";
+import { plainEnvironment, Slot } from "./slot.ts";
 import { Snapshot } from "./snapshot.ts";
 import { SnapshotCopy } from "./snapshot-copy.ts";
 import { Standby, Waking } from "./standby.ts";
@@ -33,7 +33,7 @@ import { primaryUrl, publicUrl } from "../config/public-url.ts";
 import { rolloutOf } from "../config/rollout.ts";
 import { milliseconds } from "../config/duration.ts";
 import { otherSlot } from "../config/plan.ts";
-import { tasksAfter, tasksBefore } from "../config/tasks.ts";
+import { tasksAfter, tasksBefore, tasksToRehearse } from "../config/tasks.ts";
 import { snapshotRules } from "../config/snapshot-rules.ts";
 import { orRunError, toRunError } from "../config/run-error.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
@@ -176,7 +176,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   const schemaVersions = settings.skipMigrations ? await neededVersions(settings) : {};
 
   // What is done with a snapshot: what the migrations wait for, and what waits until the deployment is over.
-  function proveSnapshot(slot: SlotName, snapshot: Snapshot, data: { context: HostContext; networkName: pulumi.Input<string>; release: SlotRelease; databaseUrl: pulumi.Output<string> }): pulumi.Resource | undefined {
+  function proveSnapshot(slot: SlotName, snapshot: Snapshot, data: { context: HostContext; networkName: pulumi.Input<string>; release: SlotRelease; databaseUrl: pulumi.Output<string>; tasks: RehearsedTasks | undefined }): pulumi.Resource | undefined {
     const restored = { ...data, databaseAdminUrl: database.adminUrl, identity, snapshot };
     const { snapshot_copy: to } = deployment.database;
     if (to !== null && copyCredentials !== undefined) afterwards.push((after) => new SnapshotCopy(`${slot}-copy`, { context, networkName: data.networkName, snapshot, to, credentials: copyCredentials }, { dependsOn: after }));
@@ -195,6 +195,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
         servingCheck === "off"
           ? null
           : { healthPath: source.healthPath, port: source.port, checks: postSwitchChecks(settings), limitSeconds: graceSeconds + retries * intervalSeconds, failure: servingCheck },
+      tasks: data.tasks,
     });
   }
 
@@ -211,7 +212,24 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
     const snapshot = settings.skipMigrations
       ? undefined
       : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention, keepVerified, format, recipients }, { dependsOn: [image, ops, ...check] });
-    const proved = snapshot && proveSnapshot(slot, snapshot, data);
+    const told = {
+      environment: { ENVIRONMENT: settings.environment, [source.logLevelVariable]: rules.logLevel, ...fillInAll(source.environment, { ...known, slot, version: release.version, commit: plainRelease(release).commit }) },
+      secrets: { ...secrets, DATABASE_URL: database.appUrl },
+    };
+    const rehearsed = tasksToRehearse(source.tasks);
+    const tasks: RehearsedTasks | undefined =
+      rehearsed.length === 0
+        ? undefined
+        : {
+            list: rehearsed,
+            imageId: image.imageId,
+            networks: [networkName, ...(databaseNetwork === undefined ? [] : [databaseNetwork])],
+            knowsHost: mode === "external",
+            container: source.container,
+            environment: plainEnvironment({ ...told, slot, portVariable: source.portVariable, port: source.port }),
+            secrets: told.secrets,
+          };
+    const proved = snapshot && proveSnapshot(slot, snapshot, { ...data, tasks });
     const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source, lint: rules.migrationLint, allow: settings.migrations.allow }, { dependsOn: [snapshot, ...(proved === undefined ? [] : [proved])] });
     if (migration) schemaVersions[slot] = migration.result.apply(({ expected }) => expected);
     // Removed once the switch is over: what leaves the program is deleted last, and only when all else has gone well.
@@ -229,8 +247,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
         loopbackPort: settings.slotPorts[slot],
         portVariable: source.portVariable,
         container: source.container,
-        environment: { ENVIRONMENT: settings.environment, [source.logLevelVariable]: rules.logLevel, ...fillInAll(source.environment, { ...known, slot, version: release.version, commit: plainRelease(release).commit }) },
-        secrets: { ...secrets, DATABASE_URL: database.appUrl },
+        ...told,
         databaseNetwork,
         knowsHost: mode === "external",
         gateDatabaseUrl: database.ownerUrl,

@@ -2,10 +2,12 @@ import * as pulumi from "@pulumi/pulumi";
 import type { SlotRelease } from "../config/load.ts";
 import { migrationSource } from "../config/migration-source.ts";
 import type { StackSettings } from "../config/stack-settings.ts";
-import type { StepRequest, StepResult } from "../ops/contract.ts";
+import { megabytes } from "../config/memory-size.ts";
+import { SERVER_ENVIRONMENT, type StepRequest, type StepResult, type Task } from "../ops/contract.ts";
 import type { HostContext } from "./host.ts";
 import { migrationLimits, waiversOf } from "./migration.ts";
 import { plainRelease } from "./releases.ts";
+import { serverTmpfs } from "./slot.ts";
 import { restoreSecrets, type RestoreArgs, type Snapshot } from "./snapshot.ts";
 import { declareStep } from "./step.ts";
 
@@ -23,6 +25,32 @@ export interface RehearsalArgs extends RestoreArgs {
   required: boolean;
   /** How the release that serves is asked on the migrated copy; null to leave it out. */
   serving: StepRequest<"rehearse">["serving"];
+  /** Tasks that are run on the copy, and what their server will be like; undefined for none. */
+  tasks: RehearsedTasks | undefined;
+}
+
+export interface RehearsedTasks {
+  list: Task[];
+  imageId: pulumi.Input<string>;
+  networks: pulumi.Input<string>[];
+  knowsHost: boolean;
+  container: StackSettings["source"]["container"];
+  /** Plain environment of the server. */
+  environment: Record<string, string>;
+  /** Secret environment of the server. */
+  secrets: Record<string, pulumi.Output<string>>;
+}
+
+/** As the step takes them: the environment apart, since it has secrets. */
+function withTasks(tasks: RehearsedTasks | undefined): { request: { tasks?: pulumi.Input<NonNullable<StepRequest<"rehearse">["tasks"]>> }; secrets: Record<string, pulumi.Input<string>> } {
+  if (tasks === undefined) return { request: {}, secrets: {} };
+  const { list, imageId: image, networks, knowsHost, container, environment, secrets } = tasks;
+  return {
+    request: {
+      tasks: pulumi.output({ list, image, networks, tmpfs: serverTmpfs(container), shmSize: container.shmSize === undefined ? 0 : megabytes(container.shmSize) * 1024 * 1024, extraHosts: knowsHost ? ["host.docker.internal:host-gateway"] : [] }),
+    },
+    secrets: { [SERVER_ENVIRONMENT]: pulumi.jsonStringify({ ...environment, ...secrets }), SERVER_SECRETS: pulumi.jsonStringify(Object.values(secrets)) },
+  };
 }
 
 /**
@@ -34,6 +62,7 @@ export class Rehearsal extends pulumi.ComponentResource {
 
   constructor(name: string, args: RehearsalArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Rehearsal", name, {}, opts);
+    const tasks = withTasks(args.tasks);
     const step = declareStep(
       `${name}-run`,
       "rehearse",
@@ -52,8 +81,9 @@ export class Rehearsal extends pulumi.ComponentResource {
         verify: args.verify,
         required: args.required,
         serving: args.serving,
+        ...tasks.request,
       },
-      { ...args.context.step, secrets: restoreSecrets(args) },
+      { ...args.context.step, secrets: { ...restoreSecrets(args), ...tasks.secrets } },
       { parent: this, dependsOn: opts?.dependsOn },
     );
     this.result = step.result;

@@ -50,6 +50,20 @@ export interface SlotArgs {
   found: string | undefined;
 }
 
+/** What a server may write to: memory, by path. */
+export function serverTmpfs({ tmpSize, home }: SlotArgs["container"]): Record<string, string> {
+  return {
+    "/tmp": `rw,noexec,nosuid,size=${tmpSize}`,
+    // Unlike /tmp's, the mode of a home in the image is for its user alone, and the new one would be root's.
+    ...(home === undefined ? {} : { [home]: `rw,noexec,nosuid,mode=1777,size=${tmpSize}` }),
+  };
+}
+
+/** What a server is told that is no secret. */
+export function plainEnvironment({ environment, slot, portVariable, port }: Pick<SlotArgs, "environment" | "slot" | "portVariable" | "port">): Record<string, string> {
+  return { ...environment, SLOT: slot, [portVariable]: String(port) };
+}
+
 /** Seconds between SIGTERM and SIGKILL: the server drains for 30 s. */
 const stopSeconds = 40;
 
@@ -66,7 +80,7 @@ export class Slot extends pulumi.ComponentResource {
     super("togather:deployment:Slot", name, {}, opts);
     const { common, directories, step } = args.context;
     const containerName = `togather-${common.name}-${args.slot}`;
-    const plain = Object.entries({ ...args.environment, SLOT: args.slot, [args.portVariable]: String(args.port) });
+    const plain = Object.entries(plainEnvironment(args));
     const container = new docker.Container(
       `${name}-container`,
       {
@@ -85,11 +99,7 @@ export class Slot extends pulumi.ComponentResource {
         ports: [{ internal: args.port, external: args.loopbackPort, ip: "127.0.0.1" }],
         restart: "unless-stopped",
         readOnly: true,
-        tmpfs: {
-          "/tmp": `rw,noexec,nosuid,size=${args.container.tmpSize}`,
-          // Unlike /tmp's, the mode of a home in the image is for its user alone, and the new one would be root's.
-          ...(args.container.home === undefined ? {} : { [args.container.home]: `rw,noexec,nosuid,mode=1777,size=${args.container.tmpSize}` }),
-        },
+        tmpfs: serverTmpfs(args.container),
         ...(args.container.shmSize === undefined ? {} : { shmSize: megabytes(args.container.shmSize) }),
         capabilities: { drops: ["ALL"] },
         securityOpts: ["no-new-privileges:true"],

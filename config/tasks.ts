@@ -13,6 +13,8 @@ const taskSchema = z.strictObject({
   when: z.enum(["before-switch", "after-switch"], { error: (issue) => `expected before-switch or after-switch, found ${JSON.stringify(issue.input)}` }),
   /** After which it is stopped, and has failed. */
   timeout: duration("6h").refine((text) => milliseconds(text) > 0, "expected more than no time").default("5m"),
+  /** It may be run on a copy of the data beforehand, with TOGATHER_REHEARSAL=true: it does nothing outside of the database then. */
+  rehearse: z.boolean().default(false),
   /** After the switch: traffic goes back, or a warning. Before, a failure always stops the release. */
   onFailure: z.enum(["send-back", "warn"], { error: (issue) => `expected send-back or warn, found ${JSON.stringify(issue.input)}` }).optional(),
 });
@@ -33,6 +35,9 @@ export function taskProblems(tasks: readonly TaskSettings[]): Problem[] {
 }
 
 const plain = ({ name, command, timeout }: TaskSettings): Task => ({ name, command, timeoutMs: milliseconds(timeout) });
+
+/** Those that may be run on a copy of the data, in the order in which they are run for good. */
+export const tasksToRehearse = (tasks: readonly TaskSettings[]): Task[] => [...tasks].sort((a, b) => Number(a.when === "after-switch") - Number(b.when === "after-switch")).filter(({ rehearse }) => rehearse).map(plain);
 
 /** Those before the switch, as their steps take them. */
 export const tasksBefore = (tasks: readonly TaskSettings[]): Task[] => tasks.filter(({ when }) => when === "before-switch").map(plain);

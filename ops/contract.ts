@@ -19,6 +19,12 @@ export const CONTRACT_VERSION = 1;
  */
 export const SECRET_VARIABLES = ["DATABASE_URL", "MIGRATION_DATABASE_URL", "DATABASE_ADMIN_URL", "JWT_SECRET", "ADMIN_API_KEY", "SERVER_SECRETS", "PGPASSWORD", "SNAPSHOT_IDENTITY", "SNAPSHOT_COPY_KEY_ID", "SNAPSHOT_COPY_SECRET", "TLS_CERTIFICATE", "TLS_KEY"] as const;
 
+/**
+ * Carries all that a server is given into a step, as a JSON object, for a rehearsal that runs tasks before the server's own container is
+ * there. For the step's client alone.
+ */
+export const SERVER_ENVIRONMENT = "SERVER_ENVIRONMENT";
+
 export const slotNames = ["blue", "green"] as const;
 export const slotNameSchema = z.enum(slotNames);
 /** One of the two places a release can run in. */
@@ -195,6 +201,15 @@ export const endpointCheckSchema = z.strictObject({ path: z.string(), status: z.
 /** A path of the server, and the status that it is to answer with. */
 export type EndpointCheck = z.infer<typeof endpointCheckSchema>;
 
+const taskSchema = z.strictObject({
+  name: z.string(),
+  /** Program and arguments, as a container takes them: no shell. */
+  command: z.array(z.string()).min(1),
+  timeoutMs: z.number().int().min(1),
+});
+/** A command that the operator wants run with a release. */
+export type Task = z.infer<typeof taskSchema>;
+
 /** Where a release's golang-migrate files are. */
 const migrationSourceSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("commit"), repository: z.string(), commit: z.string(), path: z.string() }),
@@ -236,6 +251,20 @@ export const rehearseRequestSchema = z.strictObject({
       failure: z.enum(["error", "warn"]),
     })
     .nullable(),
+  /** Run on the copy, after the migrations, in containers made like the release's own will be; with SERVER_ENVIRONMENT. */
+  tasks: z
+    .strictObject({
+      list: z.array(taskSchema).min(1),
+      image: z.string(),
+      networks: z.array(z.string()),
+      /** Docker's options by path. */
+      tmpfs: z.record(z.string(), z.string()),
+      /** Bytes of /dev/shm; 0 for Docker's own. */
+      shmSize: z.number(),
+      /** `name:address` */
+      extraHosts: z.array(z.string()),
+    })
+    .optional(),
 });
 export const rehearseResultSchema = z.strictObject({
   /** Why nothing was restored; null when it was. */
@@ -415,15 +444,6 @@ export const routerRequestSchema = z.strictObject({
   files: z.record(z.string(), z.string()),
 });
 export const routerResultSchema = z.strictObject({ digest: z.string(), reloaded: z.boolean() });
-
-const taskSchema = z.strictObject({
-  name: z.string(),
-  /** Program and arguments, as a container takes them: no shell. */
-  command: z.array(z.string()).min(1),
-  timeoutMs: z.number().int().min(1),
-});
-/** A command that the operator wants run with a release. */
-export type Task = z.infer<typeof taskSchema>;
 
 /**
  * `task`: runs a command in a one-off container, made like that of the slot that is about to serve, before the switch. Not for a

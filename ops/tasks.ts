@@ -10,7 +10,7 @@ import { seconds } from "./units.ts";
 
 /** What the step asks its client: one after the other. `go on` is answered once there is something to tell, after a second at most. */
 export const taskQuestionSchema = z.discriminatedUnion("do", [
-  z.strictObject({ do: z.literal("start a task"), slot: slotNameSchema, command: z.array(z.string()) }),
+  z.strictObject({ do: z.literal("start a task"), slot: slotNameSchema.nullable(), database: z.string().optional(), command: z.array(z.string()) }),
   z.strictObject({ do: z.literal("go on with the task") }),
   z.strictObject({ do: z.literal("end the task") }),
 ]);
@@ -33,8 +33,12 @@ export interface TaskEnd {
   last: string[];
 }
 
-/** Runs one task to its end, and shows what it prints. @throws when the step is to stop. */
-export async function runTask({ name, command, timeoutMs }: Task, slot: SlotName, { ask, log, signal }: Pick<CommandContext, "ask" | "log" | "signal">): Promise<TaskEnd> {
+/**
+ * Runs one task to its end, and shows what it prints.
+ * @param where the slot that its container is made like, or the copy of the data on which it is rehearsed.
+ * @throws when the step is to stop.
+ */
+export async function runTask({ name, command, timeoutMs }: Task, where: { slot: SlotName } | { database: string }, { ask, log, signal }: Pick<CommandContext, "ask" | "log" | "signal">): Promise<TaskEnd> {
   const question = async (one: TaskQuestion): Promise<TaskAnswer> => taskAnswerSchema.parse(await ask(one));
   const began = performance.now();
   const last: string[] = [];
@@ -48,9 +52,9 @@ export async function runTask({ name, command, timeoutMs }: Task, slot: SlotName
     }
   };
   const ended = (problem: string | undefined): TaskEnd => ({ durationMs: Math.round(performance.now() - began), problem, last });
-  log.info(`task ${name}: ${JSON.stringify(command)} in a container of ${slot}'s image`);
+  log.info(`task ${name}: ${JSON.stringify(command)} ${"slot" in where ? `in a container like ${where.slot}'s` : "on a copy of the data"}`);
   try {
-    let answer = await question({ do: "start a task", slot, command });
+    let answer = await question({ do: "start a task", slot: null, ...where, command });
     for (;;) {
       signal.throwIfAborted();
       if ("problem" in answer) return ended(`could not be run: ${answer.problem}`);

@@ -1,10 +1,10 @@
 /** The Docker client, as every step of the client calls it. */
-import { SECRET_VARIABLES } from "../contract.ts";
+import { SECRET_VARIABLES, SERVER_ENVIRONMENT } from "../contract.ts";
 import { StepError } from "../errors.ts";
 
 /** The environment without secrets: for programs that have no use for them. */
 export function withoutSecrets(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const left: readonly string[] = [...SECRET_VARIABLES, "TOGATHER_REQUEST"];
+  const left: readonly string[] = [...SECRET_VARIABLES, SERVER_ENVIRONMENT, "TOGATHER_REQUEST"];
   return Object.fromEntries(Object.entries(env).filter(([name]) => !left.includes(name)));
 }
 

@@ -60,9 +60,9 @@ function namespaceOf(step: StepName, request: StepRequest<StepName>): string | u
   const router = `togather-${request.name}-router`;
   if (step === "begin" || step === "record") return router;
   if (step !== "switch") return undefined;
-  const { steps, bakeMs } = (request as StepRequest<"switch">).rollout;
-  // While a release is watched, the router may be restarted, and its namespace with it.
-  return steps.length === 0 && bakeMs === 0 ? router : undefined;
+  const { rollout: { steps, bakeMs }, tasks } = request as StepRequest<"switch">;
+  // While a release is watched, or a task runs, the router may be restarted, and its namespace with it.
+  return steps.length === 0 && bakeMs === 0 && tasks === undefined ? router : undefined;
 }
 
 async function runInContainer(step: StepName, request: StepRequest<StepName>, context: StepContext): Promise<unknown> {
@@ -92,10 +92,20 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
       const [{ migrationPayload }, { ServingRelease }, { slotMigrations }] = await Promise.all([import("./migrate.ts"), import("./serving-release.ts"), import("./slot-migrations.ts")]);
       const payload = await migrationPayload({ source: rehearsal.source, lint: "off" }, context.signal);
       const serving = new ServingRelease(rehearsal, context);
+      const answer = (question: unknown): Promise<unknown> => (knownQuestionSchema.safeParse(question).success ? slotMigrations(rehearsal) : serving.answer(question));
+      if (rehearsal.tasks === undefined) {
+        try {
+          return await runStep({ ...run, payload, answer });
+        } finally {
+          await serving.remove();
+        }
+      }
+      const { TaskContainer, partsOfRelease, isTaskQuestion } = await import("./task-container.ts");
+      const task = new TaskContainer(rehearsal, context, partsOfRelease(rehearsal.tasks, context.env));
       try {
-        return await runStep({ ...run, payload, answer: (question) => (knownQuestionSchema.safeParse(question).success ? slotMigrations(rehearsal) : serving.answer(question)) });
+        return await runStep({ ...run, payload, answer: (question) => (isTaskQuestion(question) ? task.answer(question) : answer(question)) });
       } finally {
-        await serving.remove();
+        await Promise.all([task.end(), serving.remove()]);
       }
     }
     case "switch":
@@ -106,10 +116,11 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
       if (step === "switch" && (request as StepRequest<"switch">).tasks === undefined) return runStep(withPrints);
       const { TaskContainer } = await import("./task-container.ts");
       const task = new TaskContainer(request, context);
+      task.clear();
       try {
         return await runStep({ ...withPrints, answer: (question) => task.answer(question) });
       } finally {
-        await task.remove();
+        await task.end();
       }
     }
     case "record": {

@@ -1,14 +1,17 @@
 /** The container of a task: made like the slot's own, with another command, and gone when the task is over. */
 import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
+import * as z from "zod";
 import type { StepContext } from "../context.ts";
 import { messageOf } from "../errors.ts";
 import { endOf } from "../programs.ts";
 import { createRedactor, type Redactor } from "../redact.ts";
-import { taskQuestionSchema, type TaskAnswer } from "../tasks.ts";
+import { withDatabaseName } from "../connection.ts";
+import { SERVER_ENVIRONMENT, type StepRequest } from "../contract.ts";
+import { taskQuestionSchema, type TaskQuestion, type TaskAnswer } from "../tasks.ts";
 import { containerState, tryDocker, withoutSecrets } from "./docker.ts";
 import { onLines } from "./lines.ts";
-import { createOneOff, partsOf, redactorOf } from "./one-off-container.ts";
+import { createOneOff, partsOf, redactorOf, type ContainerParts } from "./one-off-container.ts";
 
 /** Longest wait for something to tell. */
 const answerMs = 1_000;
@@ -21,7 +24,24 @@ const linesAtOnce = 200;
 /** The longest line, in characters. */
 const longest = 4_096;
 
+type Start = Extract<TaskQuestion, { do: "start a task" }>;
+/** What a task's container is made of. */
+type PartsOfTask = (asked: Start) => Promise<ContainerParts>;
+
+export const isTaskQuestion = (question: unknown): boolean => taskQuestionSchema.safeParse(question).success;
+
+/** For a rehearsal: as the release's own container will be, with the copy for its database. */
+export function partsOfRelease({ image, networks, tmpfs, shmSize, extraHosts }: NonNullable<StepRequest<"rehearse">["tasks"]>, env: NodeJS.ProcessEnv): PartsOfTask {
+  const server = z.record(z.string(), z.string()).parse(JSON.parse(env[SERVER_ENVIRONMENT] ?? "{}"));
+  return ({ database }) => {
+    if (database === undefined) throw new Error("a task is rehearsed on a copy of the data only");
+    const onCopy = Object.entries(server).map(([key, value]) => [key, key === "DATABASE_URL" ? withDatabaseName(value, database) : value] as const);
+    return Promise.resolve({ image, networks, tmpfs, shmSize, extraHosts, memory: 0, environment: [...onCopy, ["TOGATHER_REHEARSAL", "true"] as const] });
+  };
+}
+
 export class TaskContainer {
+  readonly #partsOfTask: PartsOfTask;
   readonly #deployment: string;
   readonly #name: string;
   readonly #signal: AbortSignal;
@@ -29,13 +49,25 @@ export class TaskContainer {
   #lines: string[] = [];
   #exitCode: number | undefined;
   #problem: string | undefined;
+  /** What has to be over before the next task. */
+  #before: Promise<void> = Promise.resolve();
+  #isThere = false;
   /** Called when there is something new. */
   #wake: () => void = () => undefined;
 
-  constructor({ name }: { name: string }, { signal }: Pick<StepContext, "signal">) {
+  /** @param partsOfRehearsed what its container is made of in a rehearsal; that of the slot unless given. */
+  constructor({ name }: { name: string }, { signal }: Pick<StepContext, "signal">, partsOfRehearsed?: PartsOfTask) {
+    this.#partsOfTask = partsOfRehearsed ?? (({ slot }) => partsOf(`togather-${name}-${slot ?? ""}`, signal));
     this.#deployment = name;
-    this.#name = `togather-${name}-task`;
+    // One slot's tasks may be rehearsed while the other's are run.
+    this.#name = `togather-${name}-${partsOfRehearsed === undefined ? "task" : "rehearsed-task"}`;
     this.#signal = signal;
+  }
+
+  /** Begins to remove what a killed run has left, whether or not a task is run now. */
+  clear(): void {
+    this.#before = this.remove();
+    this.#before.catch(() => undefined);
   }
 
   /** Answers the step. */
@@ -48,7 +80,7 @@ export class TaskContainer {
       return this.#news();
     }
     if (asked.do === "start a task") {
-      await this.#start(asked.slot, asked.command).catch((error: unknown) => { this.#problem = this.#redactor.text(messageOf(error)); });
+      await this.#start(asked).catch((error: unknown) => { this.#problem = this.#redactor.text(messageOf(error)); });
     }
     const over = (): boolean => this.#lines.length > 0 || this.#exitCode !== undefined || this.#problem !== undefined;
     if (!over()) await new Promise<void>((resolve) => {
@@ -67,14 +99,16 @@ export class TaskContainer {
     return { lines, exitCode: this.#lines.length === 0 ? (this.#exitCode ?? null) : null };
   }
 
-  async #start(slot: string, command: readonly string[]): Promise<void> {
+  async #start(asked: Start): Promise<void> {
+    await this.#before;
     [this.#lines, this.#exitCode, this.#problem] = [[], undefined, undefined];
     // A run that was killed may have left one, and it may be running.
     await this.remove();
-    const parts = await partsOf(`togather-${this.#deployment}-${slot}`, this.#signal);
+    const parts = await this.#partsOfTask(asked);
     this.#redactor = redactorOf(parts);
-    await createOneOff(this.#name, parts, { deployment: this.#deployment, command, signal: this.#signal });
-    void this.#follow();
+    this.#isThere = true;
+    await createOneOff(this.#name, parts, { deployment: this.#deployment, command: asked.command, signal: this.#signal });
+    this.#before = this.#follow();
   }
 
   /** Runs it, and hears its end: of the container itself, since the connection to an engine on another machine may break before. */
@@ -83,7 +117,7 @@ export class TaskContainer {
       const child = spawn("docker", ["start", "--attach", this.#name], { env: withoutSecrets(process.env), stdio: ["ignore", "pipe", "pipe"] });
       const ended = endOf(child);
       const put = (line: string): void => {
-        this.#lines.push(this.#redactor.text(line.slice(0, longest)));
+        this.#lines.push(this.#redactor.text(line).slice(0, longest));
         this.#wake();
       };
       await Promise.all([ended, onLines(child.stdout, put), onLines(child.stderr, put)]);
@@ -106,5 +140,11 @@ export class TaskContainer {
   /** Removes it, whatever became of it. Harmless when it is not there. */
   async remove(): Promise<void> {
     await tryDocker(["rm", "--force", "--volumes", this.#name]);
+    this.#isThere = false;
+  }
+
+  /** The same at the end, when it is still there: by then one of that name may be another run's. */
+  async end(): Promise<void> {
+    if (this.#isThere) await this.remove();
   }
 }

@@ -2,7 +2,7 @@ import { backupProblem } from "../backup-check.ts";
 import { appliedFiles, keyOf, pendingOf, refuseUnreachable } from "../applied-migrations.ts";
 import { parseDatabaseUrl, withDatabaseName, type Connection } from "../connection.ts";
 import type { CommandContext } from "../context.ts";
-import type { StepRequest, StepResult } from "../contract.ts";
+import type { StepRequest, StepResult, Task } from "../contract.ts";
 import { copyDatabaseAttributes } from "../database-attributes.ts";
 import { rowsOf } from "../database-contents.ts";
 import { connectAsOwnerLooks, withDatabaseServer, type DatabaseServer } from "../database-server.ts";
@@ -16,6 +16,7 @@ import { askServingRelease, silenceJobs } from "../serving-release.ts";
 import { asTaken, checkedSnapshot, hasExpired } from "../snapshot-file.ts";
 import { noteVerified, withSnapshotLock } from "../snapshots.ts";
 import { readSchemaVersion, withDatabase } from "../sql.ts";
+import { runTask, taskError } from "../tasks.ts";
 import { seconds } from "../units.ts";
 
 /** Runs the files on the scratch database, and asks the release that serves whether it works on the result. */
@@ -25,7 +26,7 @@ async function tryOut(
   { server, database, needsSearchPath }: Pick<Restored, "database" | "needsSearchPath"> & { server: DatabaseServer },
   context: CommandContext,
 ): Promise<Pick<StepResult<"rehearse">, "files" | "serving">> {
-  const { name, serving } = request;
+  const { name, serving, tasks } = request;
   const { env } = context;
   // The roles that migrate and serve may connect to their own database; now to this one as well.
   await copyDatabaseAttributes(server, server.live, database, context.log);
@@ -33,9 +34,14 @@ async function tryOut(
   const watcher = await connectAsOwnerLooks(server, database, "togather-rehearsal-watch");
   try {
     const { rehearsed, measured } = await rehearse({ request, files, todo, connection, url: withDatabaseName(env["DATABASE_URL"] ?? "", database), watcher }, context);
-    await noteRehearsed(of, measured, files, context);
-    await checkBackups(request, { server, connection, needsSearchPath }, context);
-    if (serving === null) return { files: rehearsed, serving: null };
+    if (todo.length > 0) await noteRehearsed(of, measured, files, context);
+    if (todo.length > 0) await checkBackups(request, { server, connection, needsSearchPath }, context);
+    if (tasks !== undefined) {
+      // A task may well work off jobs, or put some in.
+      await silenceJobs(watcher);
+      await rehearseTasks(tasks.list, database, context);
+    }
+    if (serving === null || todo.length === 0) return { files: rehearsed, serving: null };
     await silenceJobs(watcher);
     return { files: rehearsed, serving: await askServingRelease(serving, { name, database, migrated: todo.map((one) => one.file).join(", ") }, context) };
   } finally {
@@ -67,6 +73,18 @@ async function pendingFiles({ release, waivers = [] }: StepRequest<"rehearse">, 
   return pending.todo;
 }
 
+/** Runs tasks on the scratch database. @throws {StepError} for the first that fails, whatever its failure means after a switch: that it fails is known now. */
+async function rehearseTasks(tasks: readonly Task[], database: string, context: CommandContext): Promise<void> {
+  for (const task of tasks) {
+    const end = await runTask(task, { database }, context);
+    if (end.problem !== undefined) {
+      const { message } = taskError(task.name, end, ", on a copy of the data; the database itself was not touched, and what serves goes on");
+      throw new StepError(message, { hint: "togather:source.tasks has it, and says by rehearse: true that it is rehearsed" });
+    }
+    context.log.info(`rehearsal: the task ${task.name} takes ${seconds(end.durationMs)} on a copy of the data`);
+  }
+}
+
 /** Runs a release's pending migrations on a scratch restore of the snapshot before they touch the data. */
 export async function run(request: StepRequest<"rehearse">, context: CommandContext): Promise<StepResult<"rehearse">> {
   const { log, paths, env, signal } = context;
@@ -85,6 +103,8 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
       const of = { database: keyOf(connection), version: live.version ?? 0 };
       const nothing = live.version === null ? "the database has no schema yet" : live.dirty ? "the schema is dirty" : "no migrations are pending";
       const todo = live.version === null || live.dirty ? [] : await pendingFiles(request, files, { connection, version: live.version }, context);
+      // Nor one for a task to work on.
+      const tasks = live.version === null || live.dirty ? undefined : request.tasks;
       if (todo.length === 0 && !request.verify) {
         log.info(`rehearsal: ${nothing}`);
         return ended({ skipped: nothing });
@@ -105,7 +125,7 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
             await noteVerified(paths.backups, manifest, restoredMs);
             const [rows, tables] = [rowsOf(contents.tables), Object.keys(contents.tables).length];
             log.info(`rehearsal: ${file} restores: ${rows} rows in ${tables} tables, as its manifest says, in ${seconds(restoredMs)}`);
-            return ended({ verified: true, rows, tables, ...(todo.length === 0 ? {} : await tryOut(request, { files, todo, of }, { server, database, needsSearchPath }, context)) });
+            return ended({ verified: true, rows, tables, ...(todo.length === 0 && tasks === undefined ? {} : await tryOut({ ...request, tasks }, { files, todo, of }, { server, database, needsSearchPath }, context)) });
           }),
         );
       } catch (error) {

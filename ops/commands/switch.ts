@@ -137,7 +137,7 @@ async function move(request: StepRequest<"switch">, context: CommandContext): Pr
 async function runTasks({ tasks = [], activeSlot, release }: StepRequest<"switch">, context: CommandContext): Promise<void> {
   for (const task of tasks) {
     const { onFailure, ...one } = task;
-    const end = await runTask(one, activeSlot, context);
+    const end = await runTask(one, { slot: activeSlot }, context);
     if (end.problem === undefined) {
       context.log.info(`task ${task.name}: done in ${seconds(end.durationMs)}`);
       continue;

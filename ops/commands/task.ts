@@ -23,7 +23,7 @@ export async function run(request: StepRequest<"task">, context: CommandContext)
     log.info(`task ${task.name}: not run, ${skipped}: a rollback is to be quick`);
     return { skipped, durationMs: 0 };
   }
-  const end = await runTask(task, slot, context);
+  const end = await runTask(task, { slot }, context);
   if (end.problem !== undefined) {
     const { message } = taskError(task.name, end, ", before the switch; traffic stays where it is");
     throw new StepError(message, { hint: "the same again runs it again; togather:source.tasks has it" });

@@ -269,7 +269,7 @@ describe("togather", () => {
     expect((await json("status"))["serving"]).toMatchObject({ release: { version: "v4.0.1" } });
 
     stack.set({ source: { tasks: [check, { ...after, onFailure: "warn" }] } });
-    const warned = await stack.togather("up");
+    const warned = await stack.togather("release", "HEAD", "--version", "v5.0.0", "--again");
     expect(warned.code, warned.stdout + warned.stderr).toBe(0);
     expect((await json("status"))["serving"]).toMatchObject({ release: { version: "v5.0.0" } });
     expect((await stack.togather("logs")).stdout).toMatch(/WARN .*the task after ended with exit code 2.*after the switch/);

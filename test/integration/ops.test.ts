@@ -723,9 +723,9 @@ describe("gate", () => {
 describe("task", () => {
   const canary = "task-canary-7f3Kq9";
   const volume = `togather-${harness.name}-router-files`;
-  const container = `togather-${harness.name}-blue`;
+  const container = `togather-${harness.name}-green`;
   const task = (script: string, timeoutMs = 60_000) => ({ name: "tidy-up", command: ["sh", "-c", script], timeoutMs });
-  const request = { deploymentId: "20260101_000000_1a2b3c4", slot: "blue", release, volume } as const;
+  const request = { deploymentId: "20260101_000000_1a2b3c4", slot: "green", release, volume } as const;
   const left = async (): Promise<string> => docker("ps", "--all", "--quiet", `--filter=name=^togather-${harness.name}-task$`);
 
   beforeAll(async () => {
@@ -739,7 +739,7 @@ describe("task", () => {
   });
 
   it("runs in a container like the slot's, whose secrets it has and does not tell, and leaves none", async () => {
-    await run("begin", { activeSlot: "blue", slots: { blue: release } });
+    await run("begin", { activeSlot: "green", slots: { green: release } });
     const done = await run("task", { ...request, task: task('echo "with $JWT_SECRET and $SMTP_PASSWORD"; echo to stderr >&2; touch /scratch/x && ! touch /x 2>/dev/null && echo hardened') });
     expect(done.exitCode, done.stderr).toBe(0);
     expect(done.result.skipped).toBeNull();
@@ -750,7 +750,7 @@ describe("task", () => {
     const log = await harness.written();
     expect(log).toContain("task tidy-up: with ***REDACTED***");
     expect(done.stdout + done.stderr + log).not.toContain(canary.slice(0, 9));
-    expect((await harness.readState<Current>("current.json")).phases).toMatchObject([{ phase: "task", slot: "blue", status: "succeeded" }]);
+    expect((await harness.readState<Current>("current.json")).phases).toMatchObject([{ phase: "task", slot: "green", status: "succeeded" }]);
   });
 
   it("fails with what it printed last, when it takes too long, and where there is no such program", async () => {
@@ -767,13 +767,13 @@ describe("task", () => {
   });
 
   it("is not run once its deployment is over, nor for a release that has served", async () => {
-    const served = JSON.stringify({ slot: "green", changedAt: "2026-01-01T00:00:00Z", served: { blue: release } });
+    const served = JSON.stringify({ slot: "blue", changedAt: "2026-01-01T00:00:00Z", served: { green: release } });
     await docker("run", "--rm", `--volume=${volume}:/router`, "--entrypoint=sh", bundledImageTag("ops"), "-c", `mkdir -p /router/state && echo '${served}' > /router/state/slot.json`);
     const skipped = await run("task", { ...request, task: task("exit 3") });
-    expect(skipped.result, skipped.stderr).toEqual({ skipped: "v1.0.0 in blue has served before", durationMs: 0 });
+    expect(skipped.result, skipped.stderr).toEqual({ skipped: "v1.0.0 in green has served before", durationMs: 0 });
     await docker("run", "--rm", `--volume=${volume}:/router`, "--entrypoint=rm", bundledImageTag("ops"), "/router/state/slot.json");
     const { deployment_id: deploymentId } = await harness.readState<Current>("current.json");
-    await run("record", { deploymentId, activeSlot: "blue", release, slots: { blue: release }, logRetention: 100 });
+    await run("record", { deploymentId, activeSlot: "green", release, slots: { green: release }, logRetention: 100 });
     expect((await run("task", { ...request, deploymentId, task: task("exit 3") })).result.skipped).toBe(`deployment ${deploymentId} is over: it is run with the next one`);
   });
 

@@ -313,6 +313,28 @@ describe("rehearse", () => {
     expect(lenient.result.serving).toMatch(/^v1\.0\.0: FAILED, \/events answers 500/);
   });
 
+  it("runs tasks on the migrated copy, with the server's environment, which it does not tell; one that fails there stops it", async () => {
+    const canary = "task-canary-4xQ9vLm2";
+    const environment = { ...live(), SERVER_ENVIRONMENT: JSON.stringify({ DATABASE_URL: app("live"), API_TOKEN: canary }), SERVER_SECRETS: JSON.stringify([app("live"), canary]) };
+    const tasks = (script: string) => ({ list: [{ name: "fill", command: ["sh", "-c", script], timeoutMs: 60_000 }], image: bundledImageTag("ops"), networks: [harness.network], tmpfs: {}, shmSize: 0, extraHosts: [] });
+    const migration = { "2_add.up.sql": "ALTER TABLE events ADD COLUMN title text" };
+    const fill = 'psql -AtX "$DATABASE_URL" -c "UPDATE events SET title = name WHERE id < 4 RETURNING current_database(), title" -c "SELECT count(*) || \' jobs\' FROM river_job"; echo "rehearsal $TOGATHER_REHEARSAL, $API_TOKEN"';
+    const done = await rehearse(migration, { tasks: tasks(fill) }, environment);
+    expect(done.exitCode, done.stderr).toBe(0);
+    expect(done.stderr).toMatch(/task fill: togather_scratch_\S+\|e 1/);
+    expect(done.stderr).toContain("task fill: 0 jobs");
+    expect(done.stderr).toContain("task fill: rehearsal true, ***REDACTED***");
+    expect(done.stderr).toMatch(/rehearsal: the task fill takes [\d.]+ m?s on a copy of the data/);
+    await untouched();
+
+    const failed = await rehearse(migration, { tasks: tasks('echo "with $DATABASE_URL"; exit 4') }, environment);
+    expect(failed.exitCode).toBe(1);
+    expect(failed.stderr).toMatch(/the task fill ended with exit code 4, after .*, on a copy of the data; the database itself was not touched, and what serves goes on\. Its last lines:\n {2}with \S*REDACTED/);
+    for (const secret of [canary, "app-canary-4711"]) expect(done.stderr + failed.stderr + (await harness.written())).not.toContain(secret);
+    expect(await docker("ps", "--all", "--quiet", `--filter=name=^togather-${harness.name}-rehearsed-task$`)).toBe("");
+    await untouched();
+  });
+
   it("leaves nothing behind when its client is killed, at the latest after the next run", async () => {
     const repository = join(harness.directory, "tree-0");
     await writeFile(join(repository, "migrations", "9_rename.up.sql"), "ALTER TABLE events RENAME COLUMN name TO title");

@@ -95,9 +95,28 @@ describe("order", () => {
     expect(JSON.stringify(graph.get("task-reindex-run").wire)).not.toContain("canary");
     const stopped = await runProgram({ ...released, standby: "stopped", source: { tasks } }, blueServes);
     expect(before(stopped, "task-reindex-run")).toContain("waking-gate");
+    expect(graph.request("green-rehearsal-run")).not.toHaveProperty("tasks");
     const none = await runProgram(released, blueServes);
     expect(changed(none, graph)).toEqual(["switch-traffic", "task-check", "task-check-run", "task-reindex", "task-reindex-run"]);
     expect(none.request("switch-traffic")).not.toHaveProperty("tasks");
+  }, 20_000);
+
+  it("rehearses the tasks that say so, in what will be the server's image and environment", async () => {
+    const tasks = [
+      { name: "warm", command: ["/server", "warm"], when: "after-switch", rehearse: true },
+      { name: "reindex", command: ["/server", "reindex"], when: "before-switch", rehearse: true },
+      { name: "mail", command: ["/server", "mail"], when: "after-switch" },
+    ];
+    const graph = await runProgram({ ...released, source: { tasks, environment: { A: "{slot}" }, container: { tmpSize: "8m", shmSize: "1g" } } }, blueServes);
+    const list = [{ name: "reindex", command: ["/server", "reindex"], timeoutMs: 300_000 }, { name: "warm", command: ["/server", "warm"], timeoutMs: 300_000 }];
+    const request = graph.request("green-rehearsal-run")["tasks"];
+    expect(request).toEqual({ list, image: "sha256:image", networks: [expect.any(String)], tmpfs: { "/tmp": "rw,noexec,nosuid,size=8m" }, shmSize: 1 << 30, extraHosts: [] });
+    const { SERVER_ENVIRONMENT, TOGATHER_REQUEST } = graph.get("green-rehearsal-run").inputs["environment"] as Record<string, string>;
+    // All that the server itself gets.
+    const envs = graph.get("green-slot-container").inputs["envs"] as string[];
+    expect(Object.entries(JSON.parse(SERVER_ENVIRONMENT ?? "") as Record<string, string>).map(([key, value]) => `${key}=${value}`).sort()).toEqual([...envs].sort());
+    expect(TOGATHER_REQUEST).not.toContain("canary");
+    expect((graph.get("green-rehearsal-run").wire as { environment: Record<string, unknown> }).environment["SERVER_ENVIRONMENT"]).toMatchObject({ "4dabf18193072939515e22adb298388d": expect.any(String) as unknown });
   });
 
   it("verifies a snapshot before the migrations, after the deployment, or never, as it is told", async () => {
