@@ -88,6 +88,8 @@ describe("a Docker host that is reached by ssh", () => {
     const doctor = await stack.togather("doctor");
     expect(doctor.stdout).toMatch(/^ok +docker +ssh:\/\/root@events\.test: Docker \d/m);
     expect(doctor.stdout).toMatch(/, 0 failed/);
+    expect(await stack.togather("exec", "--stack", stack.name, "--", "/server", "version")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^v1\.0\.0 /) as unknown });
+    expect((await stack.togather("logs", "--slot", "router", "--tail", "1")).code).toBe(0);
     const snapshots = await stack.togather("snapshots", "list");
     expect(snapshots.stdout.match(/ verified /g)).toHaveLength(2);
   });
