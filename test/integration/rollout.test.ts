@@ -6,11 +6,11 @@ import { exitCodes } from "../../cli/exit-codes.ts";
 import { startLoad } from "./load.ts";
 import { TestStack } from "./stack.ts";
 
-// One deployment lives through its life in order: each test starts from what the one before left.
+// One deployment of production lives through its life in order: each test starts from what the one before left.
 describe("a release by and by", () => {
   let stack: TestStack;
   beforeAll(async () => {
-    stack = await TestStack.create();
+    stack = await TestStack.create("production");
     stack.set({ rollout: { steps: [50, 100], interval: "4s", bake: "4s" }, slots: { blue: await stack.commit("v1.0.0") }, activeSlot: "blue" });
     const up = await stack.run("up");
     expect(up.ok, up.output).toBe(true);
@@ -20,8 +20,8 @@ describe("a release by and by", () => {
   });
 
   const serving = async (): Promise<{ slot: string | null; version: string }> => {
-    const response = await fetch(stack.url("/health"));
-    return { slot: response.headers.get("x-togather-slot"), version: ((await response.json()) as { version: string }).version };
+    const { slot, body } = await stack.secureGet("/health");
+    return { slot: slot ?? null, version: String(body["version"]) };
   };
   const activeSlot = (): string | undefined => /activeSlot: (\w+)/.exec(readFileSync(join(stack.directory, `Pulumi.${stack.name}.yaml`), "utf8"))?.[1];
   const handler = 'mux.HandleFunc("POST /api/v1/events", a.postEvent)';
@@ -29,7 +29,7 @@ describe("a release by and by", () => {
 
   it("gets its share, then all, and loses nothing", async () => {
     const { commit } = await stack.commit("v2.0.0");
-    const load = startLoad(stack.ports.http);
+    const load = startLoad(stack.ports.https, 4, 20, true);
     const { code, stdout, stderr } = await stack.togather("release", commit, "--version", "v2.0.0");
     const report = await load.stop();
     expect(code, `${stdout}\n${stderr}`).toBe(0);
@@ -41,7 +41,7 @@ describe("a release by and by", () => {
   it("is sent back by itself when a fifth of its requests fail: exit code, file, state and history say so", async () => {
     stack.edit("server/internal/httpapi/server.go", handler, failing);
     const { commit } = await stack.commit("v3.0.0");
-    const load = startLoad(stack.ports.http);
+    const load = startLoad(stack.ports.https, 4, 20, true);
     const { code, stdout, stderr } = await stack.togather("release", commit, "--version", "v3.0.0");
     const report = await load.stop();
     expect(code, `${stdout}\n${stderr}`).toBe(exitCodes.rolledBack.code);
@@ -59,7 +59,7 @@ describe("a release by and by", () => {
   it("needs no cleaning up for the next one", async () => {
     stack.edit("server/internal/httpapi/server.go", failing, handler);
     const { commit } = await stack.commit("v4.0.0");
-    const load = startLoad(stack.ports.http);
+    const load = startLoad(stack.ports.https, 4, 20, true);
     const { code, stdout, stderr } = await stack.togather("release", commit, "--version", "v4.0.0");
     const report = await load.stop();
     expect(code, `${stdout}\n${stderr}`).toBe(0);
