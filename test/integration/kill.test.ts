@@ -30,7 +30,7 @@ async function family(pid: number): Promise<Process[]> {
 /** Ids of containers, running or not, by a part of their name. */
 const containers = async (name: string): Promise<string> => (await execa("docker", ["ps", "--all", "--quiet", "--no-trunc", `--filter=name=${name}`])).stdout;
 
-// One deployment, killed in each of its phases, with clients that never retry.
+// One deployment of production, killed in each of its phases, with clients that never retry.
 describe("a deployment that is killed", () => {
   let stack: TestStack;
   /** Three releases in turn: each goes into a slot that held another one, and is built once. */
@@ -39,7 +39,7 @@ describe("a deployment that is killed", () => {
   let serving: "blue" | "green" = "blue";
 
   beforeAll(async () => {
-    stack = await TestStack.create();
+    stack = await TestStack.create("production");
     for (const version of ["v0", "v1", "v2"]) commits.push((await stack.commit(version)).commit);
     const { code, stdout, stderr } = await stack.togather("release", commits[0] ?? "", "--version", "v0");
     expect(code, `${stdout}\n${stderr}`).toBe(0);
@@ -68,7 +68,7 @@ describe("a deployment that is killed", () => {
     const idle = serving === "blue" ? "green" : "blue";
     releases += 1;
     const [before, live] = await Promise.all([containers(`^/togather-${stack.name}-${idle}$`), containers(`^/togather-${stack.name}-${serving}$`)]);
-    const load = startLoad(stack.ports.http);
+    const load = startLoad(stack.ports.https, 4, 20, true);
     const child = stack.start("release", commits[releases % 3] ?? "", "--version", `v${releases % 3}`);
     const ended = new AbortController();
     const output = child.then(({ all }) => {
@@ -101,7 +101,7 @@ describe("a deployment that is killed", () => {
     // What served was never touched.
     expect(await containers(`^/togather-${stack.name}-${serving}$`)).toBe(live);
     if (sign === isMade) expect(stderr).toMatch(new RegExp(`Removed the container togather-${stack.name}-${idle}`));
-    expect(await (await fetch(stack.url("/health"))).json()).toMatchObject({ status: "healthy", version: `v${releases % 3}` });
+    expect((await stack.secureGet("/health")).body).toMatchObject({ status: "healthy", version: `v${releases % 3}` });
     serving = idle;
   });
 

@@ -12,12 +12,12 @@ import { argumentsOf, toldCommands } from "./told-commands.ts";
 /** The commands of the story that have not been run yet, in order. */
 const commands = toldCommands("## Snapshots and restores");
 
-// One deployment lives through its life in order: each test starts from what the one before left.
+// One deployment of production lives through its life in order: each test starts from what the one before left.
 describe("the recovery story", () => {
   let stack: TestStack;
 
   beforeAll(async () => {
-    stack = await TestStack.create();
+    stack = await TestStack.create("production");
     await stack.commitTagged("v1.0.0");
     stack.addMigration("000005_extra", "CREATE TABLE extra (id int); INSERT INTO extra VALUES (1);", "DROP TABLE extra;");
     await stack.commitTagged("v2.0.0");
@@ -32,8 +32,8 @@ describe("the recovery story", () => {
     return stack.togather(...argumentsOf(command, ids), ...more);
   }
   const health = async (): Promise<{ status: number; slot: string | null; body: string }> => {
-    const response = await fetch(stack.url("/health"));
-    return { status: response.status, slot: response.headers.get("x-togather-slot"), body: await response.text() };
+    const { status, slot, body } = await stack.secureGet("/health");
+    return { status, slot: slot ?? null, body: JSON.stringify(body) };
   };
   const places = (): Promise<string> => stack.query("SELECT count(*) FROM places");
   const addPlaces = (count: number): Promise<string> => stack.query(`SET ROLE togather_owner; INSERT INTO places (name, location) SELECT 'p ' || n, 'POINT(1 2)' FROM generate_series(1, ${count}) n`);
