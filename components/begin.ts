@@ -9,6 +9,8 @@ export interface BeginArgs {
   context: HostContext;
   activeSlot: SlotName;
   slots: Partial<Record<SlotName, SlotRelease>>;
+  /** Of the operator's own, program and arguments, for when the deployment fails or is sent back. */
+  failureCommand?: string[] | undefined;
 }
 
 /** Opens a deployment in the history before anything is touched: a failed one leaves a trace too. */
@@ -17,11 +19,11 @@ export class Begin extends pulumi.ComponentResource {
 
   constructor(name: string, args: BeginArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Begin", name, {}, opts);
-    const { context, activeSlot, slots } = args;
+    const { context, activeSlot, slots, failureCommand } = args;
     const step = declareStep(
       `${name}-entry`,
       "begin",
-      { ...context.common, ...context.directories, activeSlot, slots: plainReleases(slots) },
+      { ...context.common, ...context.directories, activeSlot, slots: plainReleases(slots), ...(failureCommand === undefined ? {} : { failureCommand }) },
       context.step,
       { parent: this, dependsOn: opts?.dependsOn },
     );

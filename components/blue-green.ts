@@ -128,7 +128,7 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   // What both slots share: the private network, the program that does the steps, the database, the router.
   const { networkName } = new Network("network", { name, ...settings.network }, onHost);
   const ops = new BundledImage("ops-image", { image: "ops", context });
-  const begin = new Begin("begin", { context, activeSlot, slots }, { dependsOn: [ops] });
+  const begin = new Begin("begin", { context, activeSlot, slots, failureCommand: deployment.deployment.failure_command ?? undefined }, { dependsOn: [ops] });
   noteOverrides(settings, context.directories, begin.deploymentId);
   const last = await asked;
   const plan = await planDatabaseRole(settings, await now);

@@ -28,6 +28,12 @@ export const deploymentFileSchema = z.strictObject({
       post_switch_checks: z
         .union([z.literal("auto"), z.array(endpointCheck).max(20)], { error: (issue) => `expected auto or a list such as [{ path: /health, status: 200 }], found ${JSON.stringify(issue.input)}` })
         .default("auto"),
+      /** Run where Pulumi runs when a deployment has failed or was sent back: program and arguments, no shell. */
+      failure_command: z
+        .array(z.string(), { error: (issue) => `expected a list of words, such as [./tell-us.sh, deployments], found ${JSON.stringify(issue.input)}` })
+        .refine(([program = ""]) => program !== "", "expected a program and its arguments, such as [./tell-us.sh, deployments]")
+        .nullable()
+        .default(null),
     })
     .prefault({}),
   database: z

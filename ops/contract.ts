@@ -116,6 +116,8 @@ export const beginRequestSchema = z.strictObject({
   ...bookkeeping,
   activeSlot: slotNameSchema,
   slots: z.partialRecord(slotNameSchema, releaseSchema),
+  /** The operator's own, program and arguments, for when it fails or is sent back. It reaches the other steps by current.json. */
+  failureCommand: z.array(z.string()).min(1).optional(),
 });
 export const beginResultSchema = z.strictObject({ deploymentId: z.string(), startedAt: z.string() });
 

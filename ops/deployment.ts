@@ -40,7 +40,7 @@ function isSame(phase: Phase, start: PhaseStart): boolean {
 
 /** A deployment that goes on after a failure. */
 export function reopened(current: Current): Current {
-  return { ...current, status: "in_progress", failed_phase: undefined, error: undefined, finished_at: undefined };
+  return { ...current, status: "in_progress", failed_phase: undefined, error: undefined, finished_at: undefined, failure_told: undefined };
 }
 
 /**

@@ -43,6 +43,9 @@ export const currentSchema = z.looseObject({
   /** Phase and message of the failure, when status is "failed" or "rolled_back". */
   failed_phase: z.string().optional(),
   error: z.string().optional(),
+  /** Program and arguments of the operator's own, for a failure; and whether it has been run for this one. */
+  failure_command: z.array(z.string()).min(1).optional(),
+  failure_told: z.boolean().optional(),
   phases: z.array(phaseSchema),
 });
 export type Current = z.infer<typeof currentSchema>;

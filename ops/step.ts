@@ -7,6 +7,7 @@ import { contract, type StepRequest, type StepResult } from "./contract.ts";
 import { endPhase, startPhase, type StepOf } from "./deployment.ts";
 import { timestampOf } from "./deployment-id.ts";
 import { messageOf, RolledBackError, rolledBackExitCode, StepError } from "./errors.ts";
+import { tellOfFailure } from "./failure-command.ts";
 import { createLog } from "./log.ts";
 import { openLogFile } from "./log-file.ts";
 import { createRedactor } from "./redact.ts";
@@ -112,6 +113,8 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
       await endPhase(store, start, { error: message, rolledBack: error instanceof RolledBackError }).catch((failure: unknown) => {
         context.log.warn(`the failure could not be written to current.json: ${messageOf(failure)}`);
       });
+      // A person who has stopped it knows.
+      if (!(error instanceof Interrupted)) await tellOfFailure(store, context);
     }
     throw new Reported(error instanceof Interrupted ? 130 : error instanceof RolledBackError ? rolledBackExitCode : 1);
   } finally {

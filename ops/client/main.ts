@@ -149,7 +149,7 @@ async function runNamedStep(): Promise<number> {
     const request = readRequest(step);
     const log = createLog({ redactor, show, verbose: request.environment === "development" && step !== "build" });
     const context: StepContext = { log, signal, env: process.env, payload: () => Promise.resolve(Buffer.alloc(0)), paths: containerPaths };
-    note = async (error) => (await import("./note-failure.ts")).noteFailure(step, request, error, { context, redactor });
+    note = async (error) => (await import("./note-failure.ts")).noteFailure(step, request, error, { context, redactor, show });
     let result: unknown;
     if (step === "build") result = await (await import("./build.ts")).build(request as StepRequest<"build">, context);
     else if (step === "router") result = await (await import("./router.ts")).run(request as StepRequest<"router">, context);

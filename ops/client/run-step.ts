@@ -5,10 +5,12 @@ import { aliveEveryMs, encodeAlive, encodeAnswer, encodeStart, encodeStop, quest
 import type { StepContext } from "../context.ts";
 import { SECRET_VARIABLES, type StepName } from "../contract.ts";
 import { messageOf, StepError } from "../errors.ts";
+import { failureQuestionSchema } from "../failure-command.ts";
 import { bundledImageDigest, bundledImageTag } from "../image.ts";
 import { endOf } from "../programs.ts";
 import type { Redactor } from "../redact.ts";
 import { dockerProblem, tryDocker, withoutSecrets } from "./docker.ts";
+import { runFailureCommand } from "./failure-command.ts";
 import { onLines } from "./lines.ts";
 
 /** The requests of steps that run in the container have these, and some have more. */
@@ -33,6 +35,8 @@ export interface StepRun {
   redactor: Redactor;
   /** Shows a line of what the step says, within bounds. */
   show: (line: string) => void;
+  /** The same for what the operator's failure command says; as the step's own unless given. */
+  showFailureCommand?: (line: string) => void;
   /** The migrations' tar. */
   payload?: Buffer;
   /** Environment beside the request and the secrets. */
@@ -119,7 +123,15 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
       said += `${line}\n`;
       return;
     }
-    const answering = run.answer?.(asked.question) ?? Promise.reject(new Error("nobody answers this step"));
+    const failure = failureQuestionSchema.safeParse(asked.question);
+    // It has a time limit of its own, which the step's stopping has no part in.
+    if (failure.success) clearTimeout(killing);
+    const answering = failure.success
+      ? runFailureCommand(failure.data, request, (line) => { (run.showFailureCommand ?? run.show)(redactor.text(line)); }, context.env).then(() => {
+          if (killing !== undefined) killing = setTimeout(kill, run.stopMs);
+          return {};
+        })
+      : (run.answer?.(asked.question) ?? Promise.reject(new Error("nobody answers this step")));
     void answering.catch((error: unknown) => ({ problem: messageOf(error) })).then((answer) => child.stdin.write(encodeAnswer(redactor.value(answer))));
   });
   // The step may be gone before it has read everything.

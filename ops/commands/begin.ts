@@ -13,7 +13,7 @@ import { StateStore, type Current } from "../state.ts";
  */
 export async function run(request: StepRequest<"begin">, context: CommandContext): Promise<StepResult<"begin">> {
   const store = new StateStore(context.paths.state);
-  const { activeSlot, slots, environment } = request;
+  const { activeSlot, slots, environment, failureCommand } = request;
   const release = slots[activeSlot];
   if (release === undefined) throw new StepError(`slot ${activeSlot} is to serve, but holds no release`);
   const { current, resumed } = await store.exclusively(async () => {
@@ -21,7 +21,7 @@ export async function run(request: StepRequest<"begin">, context: CommandContext
     const last = await store.current();
     const open = last !== undefined && last.status !== "succeeded";
     if (open && last.active_slot === activeSlot && isDeepStrictEqual(last.slots, slots)) {
-      const current: Current = { ...reopened(last), resumed_at: now.toISOString() };
+      const current: Current = { ...reopened(last), resumed_at: now.toISOString(), failure_command: failureCommand };
       await written(context, async () => {
         await store.writeCurrent(current);
         await store.appendHistory(historyEvent("resumed", current, now));
@@ -39,6 +39,7 @@ export async function run(request: StepRequest<"begin">, context: CommandContext
       started_at: now.toISOString(),
       active_slot: activeSlot,
       slots,
+      failure_command: failureCommand,
       phases: [],
     };
     await written(context, async () => {

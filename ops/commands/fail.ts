@@ -1,6 +1,7 @@
 import type { CommandContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { endPhase, startPhase } from "../deployment.ts";
+import { tellOfFailure } from "../failure-command.ts";
 import { StateStore } from "../state.ts";
 
 /** Closes the open deployment as failed: what is not closed counts as interrupted. */
@@ -14,5 +15,6 @@ export async function run({ deploymentId, phase, slot, version, error }: StepReq
   const log = context.openLog(current.deployment_id);
   log.error(error, { slot, version });
   log.close();
+  await tellOfFailure(store, context);
   return { deploymentId: current.deployment_id };
 }

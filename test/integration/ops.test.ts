@@ -97,6 +97,30 @@ describe("begin and record", () => {
     await run("record", { deploymentId: back.result.deploymentId, activeSlot: "blue", release, slots: { blue: release, green: next }, logRetention: 100 });
   });
 
+  it("have the operator's command run once for each failure, with what it needs to know and no secret", async () => {
+    const told = join(harness.directory, "told.txt");
+    const script = `echo "$TOGATHER_STATUS $TOGATHER_NAME $TOGATHER_FAILED_PHASE $TOGATHER_VERSION: $TOGATHER_ERROR \${DATABASE_URL-none}" >> "$1"; echo said so; exit 3`;
+    const slots = { blue: release, green: next };
+    const begun = await run("begin", { activeSlot: "green", slots, failureCommand: ["sh", "-c", script, "told", told] });
+    const failure = { phase: "build", slot: "green", version: next.version, error: "the image can't be built" } as const;
+    const failed = await run("fail", failure, { DATABASE_URL: "postgres://canary" });
+    expect(failed.stderr).toMatch(/said so[\s\S]*WARN: failure command: sh: it ended with exit code 3/);
+    // The other slot's step fails of the same cause, a moment later.
+    await run("fail", failure);
+    const line = `failed ${harness.name} build ${next.version}: the image can't be built none\n`;
+    expect(await readFile(told, "utf8")).toBe(line);
+    // Run again, it fails again.
+    await run("begin", { activeSlot: "green", slots, failureCommand: ["sh", "-c", script, "told", told] });
+    await run("fail", failure);
+    expect(await readFile(told, "utf8")).toBe(line + line);
+    // One that can't be run is said, and changes nothing.
+    await run("begin", { activeSlot: "green", slots, failureCommand: ["/no/such/program"] });
+    const missing = await run("fail", failure);
+    expect(missing.stderr).toMatch(/WARN: failure command: \/no\/such\/program: .*ENOENT/);
+    expect(missing.result).toEqual({ deploymentId: begun.result.deploymentId });
+    await run("record", { deploymentId: begun.result.deploymentId, activeSlot: "green", release: next, slots, logRetention: 100 });
+  });
+
   it("writes log lines that programs can read", async () => {
     const { result } = await run("begin", { activeSlot: "green", slots: { green: next } });
     const lines = (await readFile(join(harness.directory, "logs", `${result.deploymentId}.log`), "utf8")).trim().split("\n");

@@ -55,7 +55,7 @@ describe("defaults", () => {
   it("are the reference's", () => {
     const settings = load(staging);
     expect(settings.deployment).toEqual({
-      deployment: { strategy: "blue-green", health_check_retries: 30, health_check_interval: 2, grace_period: 10, post_switch_checks: "auto" },
+      deployment: { strategy: "blue-green", health_check_retries: 30, health_check_interval: 2, grace_period: 10, post_switch_checks: "auto", failure_command: null },
       database: { snapshot_retention: 7, snapshot_keep_verified: 2, snapshot_format: "sql.gz", snapshot_recipients: [], snapshot_copy: null, snapshot_verify: "auto", migration_rehearsal: "auto", serving_release_check: "auto", backup_location: "/var/backups/togather" },
       logging: { location: "/var/log/togather/deployments", retention: 100 },
       images: { retention: 3 },
