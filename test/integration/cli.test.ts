@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -14,13 +14,21 @@ describe("togather", () => {
   let v1: { version: string; commit: string };
 
   beforeAll(async () => {
-    stack = await TestStack.create();
+    stack = await TestStack.create("production");
+    stack.set({ deployment: stack.deployment({ deployment: { failure_command: ["sh", "-c", 'echo "$TOGATHER_STATUS $TOGATHER_FAILED_PHASE $TOGATHER_VERSION" >> .togather/told.txt'] } }) });
     v1 = await stack.commitTagged("v1.0.0");
   });
   afterAll(async () => {
     await stack.remove();
   });
 
+  /** What the operator's failure command was told since it was asked last. */
+  function told(): string[] {
+    const path = join(stack.directory, ".togather/told.txt");
+    const lines = existsSync(path) ? readFileSync(path, "utf8").trim().split("\n") : [];
+    rmSync(path, { force: true });
+    return lines;
+  }
   const file = (): string => readFileSync(join(stack.directory, `Pulumi.${stack.name}.yaml`), "utf8");
   async function json(...args: string[]): Promise<Record<string, unknown>> {
     return JSON.parse((await stack.togather(...args, "--json")).stdout) as Record<string, unknown>;
@@ -107,7 +115,7 @@ describe("togather", () => {
     const { code, stdout, stderr } = await stack.togather("release", broken.commit.slice(0, 10), "--version", "v2.0.0", "--dry-run");
     expect(code, `${stdout}\n${stderr}`).toBe(0);
     expect(stdout).toContain(`green gets v2.0.0 (${broken.commit.slice(0, 7)}); 1 migration; traffic moves blue to green\n  000099_never.up.sql\n`);
-    expect(stdout).toMatch(/^Checks: \d+ ok, 1 warning, 0 failed$/m);
+    expect(stdout).toMatch(/^Checks: \d+ ok, 0 warnings, 0 failed$/m);
     expect(stderr).toMatch(/WARNING: migrations: the lint has found, in files that this deployment would apply:\n {2}000099_never\.up\.sql:1: missing-down: /);
     expect(stdout).toMatch(/Would run: begin, image green, snapshot green, rehearsal green, migrations green, container green, gate green, switch, record/);
     expect(file()).toBe(before);
@@ -118,6 +126,7 @@ describe("togather", () => {
     const { code, stdout } = await stack.togather("release", "HEAD", "--version", "v2.0.0", "--skip-migrations");
     expect(code, stdout).toBe(exitCodes.gate.code);
     expect(stdout).toMatch(/^gate green +FAILED/m);
+    expect(told()).toEqual(["failed gate v2.0.0"]);
     expect(stdout).toMatch(/panic: broken release/);
     expect(stdout).toMatch(/^blue serves v1\.0\.0 .*, as before; it is healthy\.$/m);
     expect(stdout).toMatch(/togather rollback --stack/);
@@ -208,13 +217,14 @@ describe("togather", () => {
     expect(code, stdout).toBe(exitCodes.rolledBack.code);
     expect(stdout).toMatch(/^gate \w+ +ok/m);
     expect(stdout).toMatch(/^switch +FAILED/m);
+    expect(told().at(-1)).toBe("sent-back switch v4.0.0");
     expect(stdout).toMatch(/served for [\d.]+ s, and all traffic was sent back: .*\/api\/v1\/places answers 404, expected 200/);
     expect(stdout).toContain(`${idle} (v4.0.0)`);
     expect(stdout).toMatch(new RegExp(`says so again: activeSlot is ${serving}`));
     // The stack file, the state, the host and the router agree.
     expect(file()).toMatch(new RegExp(`activeSlot: ${serving}`));
     expect(await stack.output("activeSlot")).toBe(serving);
-    expect((await fetch(stack.url("/api/v1/places"))).headers.get("x-togather-slot")).toBe(serving);
+    expect((await stack.secureGet("/api/v1/places")).slot).toBe(serving);
     const history = await stack.togather("history");
     expect(history.stdout).toMatch(/^\S+ +rolled back +\w+ +v4\.0\.0/m);
     expect((await stack.togather("rollback", "--dry-run")).stdout).toContain(`v4.0.0 (${moved.commit.slice(0, 7)}) is given up`);
@@ -231,7 +241,7 @@ describe("togather", () => {
     stack.set({ activeSlot: serving === "blue" ? "green" : "blue" });
     const plain = await stack.run("up");
     expect([plain.ok, plain.output]).toEqual([false, expect.stringMatching(/v4\.0\.0 .* all traffic was sent back from it at [\s\S]*togather:releaseAgain/)]);
-    expect((await fetch(stack.url("/api/v1/places"))).headers.get("x-togather-slot")).toBe(serving);
+    expect((await stack.secureGet("/api/v1/places")).slot).toBe(serving);
     stack.set({ activeSlot: serving });
     const again = await stack.togather("release", "HEAD", "--version", "v4.0.0", "--again", "--dry-run");
     expect(again.code, `${again.stdout}\n${again.stderr}`).toBe(0);
