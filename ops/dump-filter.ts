@@ -13,6 +13,31 @@ export function skipBytes(count: number): Transform {
   });
 }
 
+/**
+ * Filters whole lines, each with its line end; what stands behind the last one passes as it is.
+ * @param line puts what remains of a line into `out`. @param first comes before a dump that has anything in it.
+ * @param heldBack what `line` has kept for a later one, at the end.
+ */
+function byLine(line: (whole: Buffer, out: Buffer[]) => void, { first, heldBack }: { first?: Buffer; heldBack?: () => Buffer | undefined }): Transform {
+  let rest: Buffer | undefined;
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      const out: Buffer[] = rest === undefined && first !== undefined ? [first] : [];
+      const all = rest === undefined || rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+      let from = 0;
+      for (let end = all.indexOf(10); end !== -1; end = all.indexOf(10, from)) {
+        line(all.subarray(from, end + 1), out);
+        from = end + 1;
+      }
+      rest = all.subarray(from);
+      done(null, Buffer.concat(out));
+    },
+    flush(done) {
+      done(null, Buffer.concat([heldBack?.() ?? Buffer.alloc(0), rest ?? Buffer.alloc(0)]));
+    },
+  });
+}
+
 const commentOnExtension = /^COMMENT ON EXTENSION \S+ IS '.*';$/;
 const copy = /^COPY .* FROM stdin;$/;
 
@@ -21,7 +46,6 @@ const copy = /^COPY .* FROM stdin;$/;
  * PostGIS's own.
  */
 export function withoutSuperuserStatements(): Transform {
-  let rest: Buffer = Buffer.alloc(0);
   let inData = false;
   /** A COPY whose first row has not been seen. */
   let held: Buffer | undefined;
@@ -40,22 +64,7 @@ export function withoutSuperuserStatements(): Transform {
     } else if (text[0] === 0x43 && copy.test(text.toString())) held = whole;
     else if (text[0] !== 0x43 || !commentOnExtension.test(text.toString())) out.push(whole);
   };
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      const all = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-      const out: Buffer[] = [];
-      let from = 0;
-      for (let end = all.indexOf(10); end !== -1; end = all.indexOf(10, from)) {
-        line(all.subarray(from, end + 1), out);
-        from = end + 1;
-      }
-      rest = all.subarray(from);
-      done(null, Buffer.concat(out));
-    },
-    flush(done) {
-      done(null, Buffer.concat([held ?? Buffer.alloc(0), rest]));
-    },
-  });
+  return byLine(line, { heldBack: () => held });
 }
 
 const setval = /^SELECT pg_catalog\.setval\('(.*)', -?\d+, (?:true|false)\);$/;
@@ -67,7 +76,6 @@ const setval = /^SELECT pg_catalog\.setval\('(.*)', -?\d+, (?:true|false)\);$/;
  */
 export function madeBy(role: string, extensionRelations: ReadonlySet<string>): Transform {
   const [set, reset] = [Buffer.from(`SET ROLE ${role};\n`), Buffer.from("RESET ROLE;\n")];
-  let rest: Buffer | undefined;
   let inData: "own" | "extension" | undefined;
   // Extensions come before what might have a line in it that looks like one.
   let extensionsAreMade = false;
@@ -93,22 +101,7 @@ export function madeBy(role: string, extensionRelations: ReadonlySet<string>): T
     else out.push(whole);
     if (/^CREATE (?!EXTENSION |SCHEMA )/.test(words)) extensionsAreMade = true;
   };
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      const out: Buffer[] = rest === undefined ? [set] : [];
-      const all = rest === undefined || rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-      let from = 0;
-      for (let end = all.indexOf(10); end !== -1; end = all.indexOf(10, from)) {
-        line(all.subarray(from, end + 1), out);
-        from = end + 1;
-      }
-      rest = all.subarray(from);
-      done(null, Buffer.concat(out));
-    },
-    flush(done) {
-      done(null, rest);
-    },
-  });
+  return byLine(line, { first: set });
 }
 
 /** Settings stand at a dump's beginning; what looks like one later is somebody's row. */
