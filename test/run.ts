@@ -13,6 +13,7 @@ const machine = thisMachine();
 const engine = [dockerEngine(machine), baseImage(machine)];
 const stages: readonly Stage[] = [
   check("lint", "eslint", "."),
+  check("format", "prettier", "--check", "--log-level", "warn", "."),
   check("types", "tsc", "--noEmit"),
   goStage(machine, engine),
   vitestProject("unit", [], () => Promise.resolve(machine.env)),
@@ -22,7 +23,8 @@ const stages: readonly Stage[] = [
 function choose(names: readonly string[]): readonly Stage[] {
   const known = stages.map(({ name }) => name);
   const unknown = names.filter((name) => !known.includes(name));
-  if (unknown.length > 0) throw new Problem(`There is no stage ${unknown.join(", ")}. The stages are: ${known.join(", ")}.`);
+  if (unknown.length > 0)
+    throw new Problem(`There is no stage ${unknown.join(", ")}. The stages are: ${known.join(", ")}.`);
   return names.length === 0 ? stages : stages.filter(({ name }) => names.includes(name));
 }
 
@@ -54,7 +56,8 @@ async function main(names: readonly string[]): Promise<void> {
   const results = [];
   for (const stage of chosen) if (!interrupted) results.push(await runStage(stage));
   console.log("\n── result ──");
-  for (const result of results) console.log(`${result.name.padEnd(12)}${describe(result).padEnd(36)}${result.seconds.toFixed(1).padStart(7)} s`);
+  for (const result of results)
+    console.log(`${result.name.padEnd(12)}${describe(result).padEnd(36)}${result.seconds.toFixed(1).padStart(7)} s`);
   if (interrupted) console.log("Interrupted: the other stages did not run.");
   const total = sum(results);
   console.log(`\n${describe(total)}`);
