@@ -12,12 +12,18 @@ if (settings.host === "") orRunError(() => contextAddress(process.env));
 const interrupted = askInterrupted();
 const locked = holdHostLock(settings, process.env["TOGATHER_LOCK"]);
 // What serves is known only while nobody else deploys; a preview takes no lock and waits for none.
-const asked = locked.then(() => (settings.rules.blueGreen ? askServing(settings) : { serving: undefined, router: undefined, states: {}, databaseUrls: {} }));
+const asked = locked.then(() =>
+  settings.rules.blueGreen
+    ? askServing(settings)
+    : { serving: undefined, router: undefined, states: {}, databaseUrls: {} },
+);
 // A failure is the stack's, which waits for it.
 asked.catch(() => undefined);
 // What the stack is made of is loaded while the Docker host answers.
 const [declare] = await Promise.all([
-  settings.rules.blueGreen ? import("./components/blue-green.ts").then(({ blueGreen }) => blueGreen) : import("./components/development.ts").then(({ development }) => development),
+  settings.rules.blueGreen
+    ? import("./components/blue-green.ts").then(({ blueGreen }) => blueGreen)
+    : import("./components/development.ts").then(({ development }) => development),
   locked,
 ]);
 

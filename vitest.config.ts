@@ -4,7 +4,14 @@ export default defineConfig({
   test: {
     projects: [
       // A busy machine is no failure.
-      { test: { name: "unit", include: ["**/*.test.ts"], exclude: ["node_modules/**", "test/integration/**", "test/faults/**"], testTimeout: 60_000 } },
+      {
+        test: {
+          name: "unit",
+          include: ["**/*.test.ts"],
+          exclude: ["node_modules/**", "test/integration/**", "test/faults/**"],
+          testTimeout: 60_000,
+        },
+      },
       {
         test: {
           name: "integration",

@@ -34,5 +34,9 @@ async function ended(setUp: string): Promise<string> {
 
 it("goes on when nobody reads its output any more", async () => {
   expect(await ended("")).toBe("killed");
-  expect(await ended(`import { outliveReaders } from ${JSON.stringify(join(import.meta.dirname, "closed-pipe.ts"))}; outliveReaders();`)).toBe("to the end");
+  expect(
+    await ended(
+      `import { outliveReaders } from ${JSON.stringify(join(import.meta.dirname, "closed-pipe.ts"))}; outliveReaders();`,
+    ),
+  ).toBe("to the end");
 });

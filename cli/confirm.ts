@@ -8,7 +8,12 @@ import type { Output } from "./output.ts";
  */
 export async function confirm(question: string, { yes, output }: { yes: boolean; output: Output }): Promise<void> {
   if (yes) return;
-  if (!process.stdin.isTTY || output.json || !output.stream.isTTY) throw new Failure("config", `${question} There is no terminal to ask on. Nothing was changed.`, "the same with --yes");
+  if (!process.stdin.isTTY || output.json || !output.stream.isTTY)
+    throw new Failure(
+      "config",
+      `${question} There is no terminal to ask on. Nothing was changed.`,
+      "the same with --yes",
+    );
   const terminal = createInterface({ input: process.stdin, output: output.stream });
   try {
     const answer = await terminal.question(`${question} Type yes: `);

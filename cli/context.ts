@@ -59,7 +59,10 @@ export async function readContext(options: CommonOptions): Promise<ReadContext> 
  * slot since. A host that does not answer is the run's own error.
  */
 export async function beforeNow(pulumi: PulumiStack, settings: PlainSettings): ReturnType<PulumiStack["before"]> {
-  const [before, now] = await Promise.all([pulumi.before(), isDevelopment(settings) ? undefined : servingSlot(settings.name, settings.host).catch(() => undefined)]);
+  const [before, now] = await Promise.all([
+    pulumi.before(),
+    isDevelopment(settings) ? undefined : servingSlot(settings.name, settings.host).catch(() => undefined),
+  ]);
   if (now === undefined || before.outputs === undefined) return before;
   const { slot, release } = now;
   return { ...before, serving: { slot, release }, slots: { ...before.slots, [slot]: release } };

@@ -9,7 +9,10 @@ export const exitCodes = {
   lock: { code: 3, meaning: "another deployment holds the lock" },
   build: { code: 4, meaning: "an image could not be built or pulled" },
   snapshot: { code: 5, meaning: "the snapshot before the migrations failed" },
-  migration: { code: 6, meaning: "a migration failed, or would (in its rehearsal), is not safe (lint), or breaks the release that serves" },
+  migration: {
+    code: 6,
+    meaning: "a migration failed, or would (in its rehearsal), is not safe (lint), or breaks the release that serves",
+  },
   gate: { code: 7, meaning: "the new release did not pass its gate" },
   switch: { code: 8, meaning: "the switch could not be confirmed and was undone" },
   rolledBack: { code: 9, meaning: "traffic had moved to the new release and was sent back" },

@@ -7,7 +7,13 @@ import { run } from "../toolchain/run.ts";
 export async function freeName(wish: string, env: NodeJS.ProcessEnv): Promise<string> {
   const isFree = async (name: string) => {
     const filter = ["--quiet", "--filter", `label=org.togather.name=${name}`];
-    const found = await Promise.all([["ps", "--all"], ["volume", "ls"], ["network", "ls"]].map((list) => run("docker", [...list, ...filter], { env })));
+    const found = await Promise.all(
+      [
+        ["ps", "--all"],
+        ["volume", "ls"],
+        ["network", "ls"],
+      ].map((list) => run("docker", [...list, ...filter], { env })),
+    );
     return found.every(({ stdout }) => stdout === "");
   };
   let name = wish;

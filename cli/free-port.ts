@@ -18,7 +18,10 @@ function isFree(port: number): Promise<boolean> {
  * The wished ports where they are free, else the next ones that are; no port twice.
  * @param room is left out above each wish.
  */
-export async function freePorts<Name extends string>(wished: Record<Name, number>, room = 0): Promise<Record<Name, number>> {
+export async function freePorts<Name extends string>(
+  wished: Record<Name, number>,
+  room = 0,
+): Promise<Record<Name, number>> {
   const taken = new Set<number>();
   const found: [string, number][] = [];
   for (const [name, wish] of Object.entries<number>(wished)) {

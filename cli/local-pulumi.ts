@@ -37,7 +37,8 @@ export class LocalPulumi {
   async outputs(): Promise<StackOutputs> {
     const asked = await this.#run("stack", "output", "--json", "--stack", STACK);
     if (asked.ok) return JSON.parse(asked.stdout) as StackOutputs;
-    if (!asked.output.includes("no stack named")) throw new Problem(`Pulumi can't read the stack ${STACK}:\n${tail(asked.output)}`);
+    if (!asked.output.includes("no stack named"))
+      throw new Problem(`Pulumi can't read the stack ${STACK}:\n${tail(asked.output)}`);
     const made = await this.#run("stack", "init", STACK);
     if (!made.ok) throw new Problem(`Pulumi can't make the stack ${STACK}:\n${tail(made.output)}`);
     return {};

@@ -15,11 +15,19 @@ export interface EnsureSecretsOptions {
  * Makes up the secrets that the file doesn't have yet, and says which. Those that it has stay as they are; a file that
  * lacks nothing is not made.
  */
-export function ensureSecrets(file: string, { isGiven = () => false, comment = "Made by npm start for this machine's deployment. Never commit it." }: EnsureSecretsOptions = {}): string[] {
+export function ensureSecrets(
+  file: string,
+  {
+    isGiven = () => false,
+    comment = "Made by npm start for this machine's deployment. Never commit it.",
+  }: EnsureSecretsOptions = {},
+): string[] {
   const exists = existsSync(file);
   const text = exists ? readFileSync(file, "utf8") : `# ${comment}\n`;
   const present = parse(text);
-  const missing = bundledSecrets.filter((key) => !present[secretNames[key]] && !isGiven(key)).map((key) => secretNames[key]);
+  const missing = bundledSecrets
+    .filter((key) => !present[secretNames[key]] && !isGiven(key))
+    .map((key) => secretNames[key]);
   if (missing.length > 0) {
     const lines = missing.map((name) => `${dotenvLine(name, randomBytes(36).toString("base64url"))}\n`);
     const separator = text === "" || text.endsWith("\n") ? "" : "\n";

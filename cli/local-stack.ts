@@ -33,7 +33,8 @@ export class LocalStackFile {
   constructor(project: string) {
     this.#file = join(project, `Pulumi.${STACK}.yaml`);
     const document = parseDocument(existsSync(this.#file) ? readFileSync(this.#file, "utf8") : "");
-    if (document.errors.length > 0) throw new Problem(`Pulumi.${STACK}.yaml is not YAML: ${document.errors[0]?.message ?? ""}`);
+    if (document.errors.length > 0)
+      throw new Problem(`Pulumi.${STACK}.yaml is not YAML: ${document.errors[0]?.message ?? ""}`);
     this.#document = document;
   }
 
@@ -56,7 +57,7 @@ export class LocalStackFile {
   }
 
   get slots(): Partial<Record<SlotName, Release>> {
-    return (this.#get("slots") ?? {});
+    return this.#get("slots") ?? {};
   }
 
   /** Sets what is missing: names, free ports, places. */
@@ -76,10 +77,17 @@ export class LocalStackFile {
       this.#setUnlessPresent("slotPorts", { blue, green });
       this.#setUnlessPresent("databasePort", database);
     }
-    this.#setUnlessPresent("tls", { certificateFile: ".togather/tls/certificate.pem", keyFile: ".togather/tls/key.pem" });
+    this.#setUnlessPresent("tls", {
+      certificateFile: ".togather/tls/certificate.pem",
+      keyFile: ".togather/tls/key.pem",
+    });
     this.#setUnlessPresent("secretsFile", ".env.local");
     const { backups, logs, state } = directories(project);
-    this.#setUnlessPresent("deployment", { database: { backup_location: backups }, logging: { location: logs }, state: { location: state } });
+    this.#setUnlessPresent("deployment", {
+      database: { backup_location: backups },
+      logging: { location: logs },
+      state: { location: state },
+    });
     // Docker would make them too, but as root.
     for (const directory of Object.values(directories(project))) mkdirSync(directory, { recursive: true });
   }

@@ -11,10 +11,23 @@ const first = ["up", "update", "preview", "pre", "config"];
  * @param args as `pulumi` gets them.
  * @returns undefined for other commands, and where no stack is named.
  */
-export function firstCommandFor(args: readonly string[], environment: NodeJS.ProcessEnv = process.env): { stack: string; preview: boolean } | undefined {
-  const { tokens } = parseArgs({ args: [...args], strict: false, tokens: true, allowPositionals: true, options: { stack: { type: "string", short: "s" }, cwd: { type: "string", short: "C" } } });
+export function firstCommandFor(
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv = process.env,
+): { stack: string; preview: boolean } | undefined {
+  const { tokens } = parseArgs({
+    args: [...args],
+    strict: false,
+    tokens: true,
+    allowPositionals: true,
+    options: { stack: { type: "string", short: "s" }, cwd: { type: "string", short: "C" } },
+  });
   const command = tokens.find((token) => token.kind === "positional")?.value;
-  const named = tokens.flatMap((token) => (token.kind === "option" && token.name === "stack" && typeof token.value === "string" ? [token.value] : [])).at(-1);
+  const named = tokens
+    .flatMap((token) =>
+      token.kind === "option" && token.name === "stack" && typeof token.value === "string" ? [token.value] : [],
+    )
+    .at(-1);
   const stack = named ?? environment["PULUMI_STACK"] ?? "";
   if (tokens.some((token) => token.kind === "option" && ["help", "h"].includes(token.name))) return undefined;
   if (command === undefined || !first.includes(command) || stack === "") return undefined;

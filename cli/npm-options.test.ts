@@ -7,19 +7,37 @@ const npm = (variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({ npm_lifecycl
 describe("options that npm has taken for itself", () => {
   it("are refused by name, with the way to write them", () => {
     const refused = (): void => {
-      refuseTakenOptions("togather", ["stack", "dry-run", "json"], npm({ npm_config_stack: "staging", npm_config_dry_run: "true" }));
+      refuseTakenOptions(
+        "togather",
+        ["stack", "dry-run", "json"],
+        npm({ npm_config_stack: "staging", npm_config_dry_run: "true" }),
+      );
     };
     expect(refused).toThrow(/npm took --stack and --dry-run for itself.*Nothing was done/);
-    expect(() => { refuseTakenOptions("togather", ["stack"], npm({ npm_config_dry_run: "true" })); }).not.toThrow();
+    expect(() => {
+      refuseTakenOptions("togather", ["stack"], npm({ npm_config_dry_run: "true" }));
+    }).not.toThrow();
     // As CI machines have it for npm: at worst a question is asked.
-    expect(() => { refuseTakenOptions("togather", ["yes", "force"], npm({ npm_config_yes: "true", npm_config_force: "true" })); }).not.toThrow();
+    expect(() => {
+      refuseTakenOptions("togather", ["yes", "force"], npm({ npm_config_yes: "true", npm_config_force: "true" }));
+    }).not.toThrow();
     // `togather` itself, or another script that calls it.
-    expect(() => { refuseTakenOptions("togather", ["stack"], { npm_config_stack: "staging" }); }).not.toThrow();
+    expect(() => {
+      refuseTakenOptions("togather", ["stack"], { npm_config_stack: "staging" });
+    }).not.toThrow();
   });
 
   // Each option of each command, as npm hands it over: true, a value, or nothing (--no-…).
-  const commands = togather(() => undefined).commands.flatMap((command) => (command.commands.length > 0 ? [...command.commands] : [command]));
-  const cases = commands.flatMap((command) => command.options.flatMap(({ long, required }) => (long === undefined || ["--version", "--yes", "--force"].includes(long) ? [] : [{ name: command.name(), parent: command.parent?.name() ?? "", long, required }])));
+  const commands = togather(() => undefined).commands.flatMap((command) =>
+    command.commands.length > 0 ? [...command.commands] : [command],
+  );
+  const cases = commands.flatMap((command) =>
+    command.options.flatMap(({ long, required }) =>
+      long === undefined || ["--version", "--yes", "--force"].includes(long)
+        ? []
+        : [{ name: command.name(), parent: command.parent?.name() ?? "", long, required }],
+    ),
+  );
   it.each(cases)("of $parent $name: $long", async ({ name, parent, long, required }) => {
     const variable = `npm_config_${long.replace(/^--(no-)?/, "").replaceAll("-", "_")}`;
     const value = long.startsWith("--no-") ? "" : required ? "staging" : "true";
@@ -27,9 +45,13 @@ describe("options that npm has taken for itself", () => {
     const program = togather(() => undefined, npm({ [variable]: value }));
     const called = parent === "togather" ? [name] : [parent, name];
     const command = called.reduce((at, word) => at.commands.find((one) => one.name() === word) ?? at, program);
-    command.action(() => { ran = true; });
+    command.action(() => {
+      ran = true;
+    });
     const args = command.registeredArguments.filter((argument) => argument.required).map(() => "x");
-    await expect(program.parseAsync([...called, ...args], { from: "user" })).rejects.toThrow(`npm took ${long} for itself`);
+    await expect(program.parseAsync([...called, ...args], { from: "user" })).rejects.toThrow(
+      `npm took ${long} for itself`,
+    );
     expect(ran).toBe(false);
   });
 });

@@ -9,7 +9,9 @@ const harmless = ["yes", "force"];
 
 /** Those of these options that npm has taken: `npm run NAME COMMAND --stack x` hands none of them on without a `--` before. */
 function takenByNpm(options: readonly string[], environment: NodeJS.ProcessEnv): string[] {
-  return [...new Set(options)].filter((option) => !harmless.includes(option) && environment[npmName(option)] !== undefined);
+  return [...new Set(options)].filter(
+    (option) => !harmless.includes(option) && environment[npmName(option)] !== undefined,
+  );
 }
 
 /**
@@ -18,7 +20,11 @@ function takenByNpm(options: readonly string[], environment: NodeJS.ProcessEnv):
  * @param options long names that the command has, without dashes.
  * @throws {Failure} that names each option and how to write it.
  */
-export function refuseTakenOptions(script: string, options: readonly string[], environment: NodeJS.ProcessEnv = process.env): void {
+export function refuseTakenOptions(
+  script: string,
+  options: readonly string[],
+  environment: NodeJS.ProcessEnv = process.env,
+): void {
   // Set by `npm run`, and by nobody else.
   if (environment["npm_lifecycle_event"] !== script) return;
   const taken = takenByNpm(options, environment);
@@ -34,6 +40,7 @@ export function refuseTakenOptions(script: string, options: readonly string[], e
 /** The long names of all options that a command has, its parents' included. */
 export function longOptions(command: Command): string[] {
   const names: string[] = [];
-  for (let at: Command | null = command; at !== null; at = at.parent) names.push(...at.options.map((option) => option.long?.replace(/^--/, "") ?? ""));
+  for (let at: Command | null = command; at !== null; at = at.parent)
+    names.push(...at.options.map((option) => option.long?.replace(/^--/, "") ?? ""));
   return names.filter((name) => name !== "");
 }

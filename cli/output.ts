@@ -43,9 +43,19 @@ export class Collected extends Output {
 /** Rows as columns, as wide as they need to be. */
 export function columns(rows: readonly (readonly string[])[], gap = 2): string {
   const widths: number[] = [];
-  for (const row of rows) row.forEach((cell, index) => (widths[index] = Math.max(widths[index] ?? 0, stripVTControlCharacters(cell).length)));
+  for (const row of rows)
+    row.forEach((cell, index) => (widths[index] = Math.max(widths[index] ?? 0, stripVTControlCharacters(cell).length)));
   return rows
-    .map((row) => row.map((cell, index) => (index === row.length - 1 ? cell : cell + " ".repeat((widths[index] ?? 0) - stripVTControlCharacters(cell).length + gap))).join("").trimEnd())
+    .map((row) =>
+      row
+        .map((cell, index) =>
+          index === row.length - 1
+            ? cell
+            : cell + " ".repeat((widths[index] ?? 0) - stripVTControlCharacters(cell).length + gap),
+        )
+        .join("")
+        .trimEnd(),
+    )
     .join("\n");
 }
 

@@ -32,9 +32,20 @@ export function togather(end: (code: number) => void, environment: NodeJS.Proces
     // `--version` of release is another one.
     .enablePositionalOptions()
     .showSuggestionAfterError()
-    .configureOutput({ outputError: (text, write) => { write(`${text.trimEnd()}\n  → togather --help\n`); } })
-    .addHelpText("after", `\nExit codes:\n${Object.values(exitCodes).map(({ code, meaning }) => `  ${String(code).padStart(3)}  ${meaning}`).join("\n")}\n\ndocs/cli.md says more.`)
-    .hook("preAction", (_program, command) => { refuseTakenOptions("togather", longOptions(command), environment); })
+    .configureOutput({
+      outputError: (text, write) => {
+        write(`${text.trimEnd()}\n  → togather --help\n`);
+      },
+    })
+    .addHelpText(
+      "after",
+      `\nExit codes:\n${Object.values(exitCodes)
+        .map(({ code, meaning }) => `  ${String(code).padStart(3)}  ${meaning}`)
+        .join("\n")}\n\ndocs/cli.md says more.`,
+    )
+    .hook("preAction", (_program, command) => {
+      refuseTakenOptions("togather", longOptions(command), environment);
+    })
     .exitOverride();
   upCommand(program, end);
   releaseCommand(program, end);
@@ -65,7 +76,9 @@ export function showError(error: unknown, json: boolean): number {
   const redactor = createRedactor(process.env);
   const failure = asFailure(error);
   const code = exitCodes[failure?.ending ?? "other"].code;
-  const message = redactor.text(failure?.message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error)));
+  const message = redactor.text(
+    failure?.message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error)),
+  );
   const fix = failure?.fix === undefined ? "" : `\n  → ${redactor.text(failure.fix)}`;
   process.stderr.write(`${styleText("red", "error:", { stream: process.stderr })} ${message}${fix}\n`);
   if (json) showDocument(failure?.ending ?? "other", message, failure?.fix);
@@ -74,5 +87,7 @@ export function showError(error: unknown, json: boolean): number {
 
 /** What a machine reads of a command that failed. */
 function showDocument(ending: Ending, message: string, fix: string | undefined): void {
-  process.stdout.write(`${JSON.stringify({ ok: false, ending, exitCode: exitCodes[ending].code, errors: [message], fix }, null, 2)}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ ok: false, ending, exitCode: exitCodes[ending].code, errors: [message], fix }, null, 2)}\n`,
+  );
 }

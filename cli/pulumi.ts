@@ -10,8 +10,27 @@ import { project, pulumiCommand, setUp } from "../toolchain/setup.ts";
 
 /** Options of Pulumi's that change what is done or to which stack, and that `npm run` keeps where no -- stands before them. */
 const pulumiOptions = [
-  "stack", "skip-preview", "preview-only", "refresh", "run-program", "target", "target-dependents", "replace", "exclude", "exclude-protected",
-  "continue-on-error", "config", "config-file", "secret", "path", "remove", "preserve-config", "clear-pending-creates", "diff", "json", "all",
+  "stack",
+  "skip-preview",
+  "preview-only",
+  "refresh",
+  "run-program",
+  "target",
+  "target-dependents",
+  "replace",
+  "exclude",
+  "exclude-protected",
+  "continue-on-error",
+  "config",
+  "config-file",
+  "secret",
+  "path",
+  "remove",
+  "preserve-config",
+  "clear-pending-creates",
+  "diff",
+  "json",
+  "all",
 ];
 
 try {

@@ -21,7 +21,8 @@ export interface ReleaseSource {
 }
 
 async function fromGit(project: string): Promise<ReleaseSource> {
-  const git = (...args: string[]) => run("git", [...neutralGit, ...args], { cwd: project, env: gitEnvironment(process.env) });
+  const git = (...args: string[]) =>
+    run("git", [...neutralGit, ...args], { cwd: project, env: gitEnvironment(process.env) });
   const ask = async (...args: string[]) => {
     const { ok, stdout, output } = await git(...args);
     if (!ok) throw new Problem(`Git can't say which commit this is:\n  ${output}`);
@@ -32,7 +33,10 @@ async function fromGit(project: string): Promise<ReleaseSource> {
   const uncommitted = await ask("status", "--porcelain", "--", ...SOURCES);
   return {
     release: { version, commit },
-    warning: uncommitted === "" ? undefined : `There are changes in ${SOURCES.join("/ or ")}/ that are not committed: the commit is deployed, without them.`,
+    warning:
+      uncommitted === ""
+        ? undefined
+        : `There are changes in ${SOURCES.join("/ or ")}/ that are not committed: the commit is deployed, without them.`,
     // A commit that git no longer knows counts as another one.
     sameAs: async (other) => (await git("diff", "--quiet", other.commit, "HEAD", "--", ...SOURCES)).ok,
   };

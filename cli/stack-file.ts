@@ -1,4 +1,13 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Document, isMap, isSeq, parseDocument, Scalar, type YAMLMap } from "yaml";
@@ -24,7 +33,12 @@ export interface PlainSettings extends StackSettings, HostDirectories {
   /** How many logs of this deployment stay. */
   logRetention: number;
   /** How snapshots are taken, and how many stay. */
-  snapshots: { retention: number; keepVerified: number; format: DeploymentFile["database"]["snapshot_format"]; recipients: string[] };
+  snapshots: {
+    retention: number;
+    keepVerified: number;
+    format: DeploymentFile["database"]["snapshot_format"];
+    recipients: string[];
+  };
   /** Whether migrations are tried on a copy of the data first. */
   rehearse: SnapshotRules["rehearse"];
 }
@@ -45,7 +59,12 @@ function versionNode(version: string): Scalar {
 function withoutEncrypted(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   if ("secure" in value) return undefined;
-  return Object.fromEntries(Object.entries(value).flatMap(([key, inner]): [string, unknown][] => { const plain = withoutEncrypted(inner); return plain === undefined ? [] : [[key, plain]]; }));
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([key, inner]): [string, unknown][] => {
+      const plain = withoutEncrypted(inner);
+      return plain === undefined ? [] : [[key, plain]];
+    }),
+  );
 }
 
 /** Whether Pulumi keeps a part of a value encrypted. */
@@ -68,7 +87,13 @@ export class StackFile {
   /** How its editor writes a file's beginning and the end of a line. */
   readonly #style: { mark: string; lineEnd: string };
 
-  private constructor(project: string, stack: string, name: string, document: Document, style: { mark: string; lineEnd: string }) {
+  private constructor(
+    project: string,
+    stack: string,
+    name: string,
+    document: Document,
+    style: { mark: string; lineEnd: string },
+  ) {
     this.#project = project;
     this.stack = stack;
     this.name = name;
@@ -84,7 +109,11 @@ export class StackFile {
     if (!existsSync(file)) {
       const known = stacksWithFile(project);
       const meant = nearest(stack, known) ?? known.find((one) => one.startsWith(stack));
-      throw new Failure("config", `there is no ${name}; stacks with a file: ${known.join(", ")}`, meant === undefined ? `write ${name}: docs/operations.md begins with one` : `--stack ${meant}`);
+      throw new Failure(
+        "config",
+        `there is no ${name}; stacks with a file: ${known.join(", ")}`,
+        meant === undefined ? `write ${name}: docs/operations.md begins with one` : `--stack ${meant}`,
+      );
     }
     const text = readFileSync(file, "utf8");
     const style = { mark: text.startsWith("\uFEFF") ? "\uFEFF" : "", lineEnd: text.includes("\r\n") ? "\r\n" : "\n" };
@@ -127,7 +156,11 @@ export class StackFile {
 
   /** The values in which nothing is encrypted, as Pulumi hands them to the program. */
   get plainConfig(): Record<string, string> {
-    return Object.fromEntries(Object.entries(this.#config()).filter(([key]) => !hasEncrypted(this.#document.getIn(["config", `${prefix}${key}`]))));
+    return Object.fromEntries(
+      Object.entries(this.#config()).filter(
+        ([key]) => !hasEncrypted(this.#document.getIn(["config", `${prefix}${key}`])),
+      ),
+    );
   }
 
   /** @throws {SettingsError} with all that is wrong with the file itself. Secrets and other files are the program's to check. */
@@ -138,10 +171,26 @@ export class StackFile {
     problems.push(...deployment.problems);
     if (value === undefined || deployment.value === undefined || problems.length > 0) throw new SettingsError(problems);
     const name = value.name ?? value.environment;
-    const listenAddress = value.listenAddress === "" ? environmentRules[value.environment].listenAddress : value.listenAddress;
+    const listenAddress =
+      value.listenAddress === "" ? environmentRules[value.environment].listenAddress : value.listenAddress;
     const { database, logging } = deployment.value;
-    const snapshots = { retention: database.snapshot_retention, keepVerified: database.snapshot_keep_verified, format: database.snapshot_format, recipients: database.snapshot_recipients };
-    return { ...value, name, listenAddress, ...hostDirectories(deployment.value, name), backupLocation: database.backup_location, snapshotCopy: database.snapshot_copy, logRetention: logging.retention, snapshots, rehearse: snapshotRules(database, environmentRules[value.environment]).rehearse };
+    const snapshots = {
+      retention: database.snapshot_retention,
+      keepVerified: database.snapshot_keep_verified,
+      format: database.snapshot_format,
+      recipients: database.snapshot_recipients,
+    };
+    return {
+      ...value,
+      name,
+      listenAddress,
+      ...hostDirectories(deployment.value, name),
+      backupLocation: database.backup_location,
+      snapshotCopy: database.snapshot_copy,
+      logRetention: logging.retention,
+      snapshots,
+      rehearse: snapshotRules(database, environmentRules[value.environment]).rehearse,
+    };
   }
 
   #map(path: string[]): YAMLMap {
@@ -170,7 +219,10 @@ export class StackFile {
       slots.flow = slots.flow === true && slots.items.length > 0;
       slots.set(slot, entry);
     }
-    const wanted: Record<string, Scalar> = { version: versionNode(release.version), ...("commit" in release ? { commit: quoted(release.commit) } : { image: quoted(release.image) }) };
+    const wanted: Record<string, Scalar> = {
+      version: versionNode(release.version),
+      ...("commit" in release ? { commit: quoted(release.commit) } : { image: quoted(release.image) }),
+    };
     for (const key of ["version", "commit", "image"]) {
       const node = wanted[key];
       if (node === undefined) {
@@ -205,7 +257,8 @@ export class StackFile {
       this.#document.deleteIn(keys);
       const parent = keys.slice(0, -1);
       const left: unknown = this.#document.getIn(parent);
-      if (path.length > 0 && (isMap(left) || isSeq(left)) && left.items.length === 0) this.setValue(undefined, key, ...path.slice(0, -1));
+      if (path.length > 0 && (isMap(left) || isSeq(left)) && left.items.length === 0)
+        this.setValue(undefined, key, ...path.slice(0, -1));
       return;
     }
     this.#map(keys.slice(0, -1));

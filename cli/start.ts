@@ -67,7 +67,9 @@ async function start({ dryRun }: { dryRun: boolean }): Promise<number> {
   const code = await pulumi.show("up", "--yes", "--skip-preview", "--suppress-outputs");
   if (code !== 0) {
     const still = serving ? `slot ${serving} still serves` : "nothing serves yet";
-    console.error(`\nThe deployment failed; ${still}. The reason is above, its details are in .togather/log/deployments.`);
+    console.error(
+      `\nThe deployment failed; ${still}. The reason is above, its details are in .togather/log/deployments.`,
+    );
     return code;
   }
   const outputs = await pulumi.outputs();
@@ -78,9 +80,14 @@ async function start({ dryRun }: { dryRun: boolean }): Promise<number> {
 }
 
 const program = new Command("npm start --")
-  .description("Deploys the checked-out commit of the bundled server blue-green to this machine's Docker engine, after setting up what that needs.")
+  .description(
+    "Deploys the checked-out commit of the bundled server blue-green to this machine's Docker engine, after setting up what that needs.",
+  )
   .option("--dry-run", "show what would change, and change nothing", false)
-  .addHelpText("after", "\nState, logs, backups and the certificate are kept in .togather/, secrets in .env.local, settings in Pulumi.local.yaml.");
+  .addHelpText(
+    "after",
+    "\nState, logs, backups and the certificate are kept in .togather/, secrets in .env.local, settings in Pulumi.local.yaml.",
+  );
 
 try {
   program.parse();

@@ -12,7 +12,8 @@ export interface Checked {
 
 /** What a new user wants to know after `npm start`. */
 export function summary(outputs: StackOutputs, checked: readonly Checked[], project: string): string {
-  const rows = (pairs: readonly (readonly [string, string])[]) => pairs.map(([label, value]) => `  ${label.padEnd(12)}${value}`).join("\n");
+  const rows = (pairs: readonly (readonly [string, string])[]) =>
+    pairs.map(([label, value]) => `  ${label.padEnd(12)}${value}`).join("\n");
   const inProject = (path: string) => (relative(project, path).startsWith("..") ? path : relative(project, path));
   const pulumi = (args: string) => `npm run pulumi -- ${args} --stack ${STACK}`;
   const other = outputs.activeSlot === "blue" ? "green" : "blue";
@@ -23,7 +24,9 @@ export function summary(outputs: StackOutputs, checked: readonly Checked[], proj
   return [
     title,
     rows([
-      ...checked.map(({ url, answer }) => [new URL(url).protocol.slice(0, -1).toUpperCase(), `${url}/health  ${answer}`] as const),
+      ...checked.map(
+        ({ url, answer }) => [new URL(url).protocol.slice(0, -1).toUpperCase(), `${url}/health  ${answer}`] as const,
+      ),
       ["Slot", `${outputs.activeSlot ?? ""} serves ${outputs.version ?? ""} (${outputs.commit?.slice(0, 12) ?? ""})`],
       ["Deployment", outputs.deploymentId ?? ""],
       ["Log", inProject(outputs.logFile ?? "")],

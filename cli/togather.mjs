@@ -5,4 +5,8 @@ import { fileURLToPath } from "node:url";
 import { foreground } from "../toolchain/foreground.mjs";
 
 const project = dirname(dirname(fileURLToPath(import.meta.url)));
-process.exitCode = await foreground(process.execPath, [join(project, "toolchain/bootstrap.mjs"), "cli/togather.ts", ...process.argv.slice(2)]);
+process.exitCode = await foreground(process.execPath, [
+  join(project, "toolchain/bootstrap.mjs"),
+  "cli/togather.ts",
+  ...process.argv.slice(2),
+]);

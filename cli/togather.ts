@@ -9,7 +9,9 @@ const separator = process.argv.indexOf("--");
 const ownArguments = separator === -1 ? process.argv : process.argv.slice(0, separator);
 
 try {
-  await togather((code) => { process.exitCode = code; }).parseAsync();
+  await togather((code) => {
+    process.exitCode = code;
+  }).parseAsync();
 } catch (error) {
   process.exitCode = showError(error, ownArguments.includes("--json"));
 }

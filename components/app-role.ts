@@ -36,7 +36,11 @@ function loginOf(url: string | undefined, password: string): { role: AppRole; cu
  * Plans the roles by what the servers that run were given.
  * @param serving the slot that serves; undefined where none does.
  */
-export function planAppRole(password: string, serving: SlotName | undefined, databaseUrls: Containers["databaseUrls"]): AppRolePlan {
+export function planAppRole(
+  password: string,
+  serving: SlotName | undefined,
+  databaseUrls: Containers["databaseUrls"],
+): AppRolePlan {
   const logins = slotNames.map((slot) => loginOf(databaseUrls[slot], password));
   const rotated = logins.some((login) => login?.current === false);
   const login = serving && loginOf(databaseUrls[serving], password);
@@ -46,7 +50,11 @@ export function planAppRole(password: string, serving: SlotName | undefined, dat
 }
 
 /** What a changed password means for the slot that serves, for people; undefined where it means nothing. */
-export function rotationSentence({ kept, role }: AppRolePlan, serving: SlotName | undefined, stack: string): string | undefined {
+export function rotationSentence(
+  { kept, role }: AppRolePlan,
+  serving: SlotName | undefined,
+  stack: string,
+): string | undefined {
   if (kept === undefined || serving === undefined) return undefined;
   const idle = serving === "blue" ? "green" : "blue";
   return (

@@ -23,7 +23,13 @@ export class Begin extends pulumi.ComponentResource {
     const step = declareStep(
       `${name}-entry`,
       "begin",
-      { ...context.common, ...context.directories, activeSlot, slots: plainReleases(slots), ...(failureCommand === undefined ? {} : { failureCommand }) },
+      {
+        ...context.common,
+        ...context.directories,
+        activeSlot,
+        slots: plainReleases(slots),
+        ...(failureCommand === undefined ? {} : { failureCommand }),
+      },
       context.step,
       { parent: this, dependsOn: opts?.dependsOn },
     );

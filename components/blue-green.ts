@@ -17,7 +17,14 @@ import { Rehearsal, type RehearsedTasks } from "./rehearsal.ts";
 import { plainRelease, plainReleases } from "./releases.ts";
 import { Router } from "./router.ts";
 import { serverSecrets } from "./server-secrets.ts";
-import { refuseChangeInPlace, refuseSentBack, routerToMove, staysInPlace, whatIsDown, whatIsMissing } from "./serving.ts";
+import {
+  refuseChangeInPlace,
+  refuseSentBack,
+  routerToMove,
+  staysInPlace,
+  whatIsDown,
+  whatIsMissing,
+} from "./serving.ts";
 import { plainEnvironment, Slot } from "./slot.ts";
 import { Snapshot } from "./snapshot.ts";
 import { SnapshotCopy } from "./snapshot-copy.ts";
@@ -69,15 +76,20 @@ export interface BlueGreenOutputs {
 }
 
 /** As which role the servers log in to the bundled database; its superuser has today's password afterwards, unless this is a preview. */
-async function planDatabaseRole({ database, name, host }: Settings, { serving, states, databaseUrls }: HostNow): Promise<AppRolePlan> {
+async function planDatabaseRole(
+  { database, name, host }: Settings,
+  { serving, states, databaseUrls }: HostNow,
+): Promise<AppRolePlan> {
   if (database.mode === "external") return firstRole;
   const plan = planAppRole(database.password, serving?.slot, databaseUrls);
   const sentence = rotationSentence(plan, serving?.slot, pulumi.getStack());
   if (sentence !== undefined) void pulumi.log.warn(sentence);
   if (!plan.rotated || states.database === undefined || pulumi.runtime.isDryRun()) return plan;
-  await setSuperuserPassword({ container: databaseContainer(name), host, password: database.password }).catch((error: unknown) => {
-    throw toRunError(error);
-  });
+  await setSuperuserPassword({ container: databaseContainer(name), host, password: database.password }).catch(
+    (error: unknown) => {
+      throw toRunError(error);
+    },
+  );
   return plan;
 }
 
@@ -88,7 +100,11 @@ async function neededVersions({ slots, source }: Settings): Promise<BlueGreenOut
   for (const slot of slotNames) {
     const release = slots[slot];
     if (release === undefined || release.image !== undefined) continue;
-    const version = await neededVersion({ repository: source.repository, commit: release.commit, path: source.migrations });
+    const version = await neededVersion({
+      repository: source.repository,
+      commit: release.commit,
+      path: source.migrations,
+    });
     if (version !== undefined) found[slot] = pulumi.output(version);
   }
   return found;
@@ -98,7 +114,11 @@ async function neededVersions({ slots, source }: Settings): Promise<BlueGreenOut
  * Declares two slots behind a router, and which of them serves.
  * @param now what is there, as `askServing` tells.
  */
-export async function blueGreen(settings: Settings, interrupted: Interrupted, now: Promise<HostNow>): Promise<BlueGreenOutputs> {
+export async function blueGreen(
+  settings: Settings,
+  interrupted: Interrupted,
+  now: Promise<HostNow>,
+): Promise<BlueGreenOutputs> {
   const { activeSlot, addresses, deployment, name, rules, slots, source, tls } = settings;
   const asked = now.then(({ serving, router }) => {
     orRunError(() => {
@@ -110,7 +130,8 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
   if (!pulumi.runtime.isDryRun()) {
     await removeInterrupted(settings, await asked, interrupted);
-    const say = (sentence: string, failed: boolean): Promise<unknown> => (failed ? pulumi.log.error(sentence) : pulumi.log.warn(sentence));
+    const say = (sentence: string, failed: boolean): Promise<unknown> =>
+      failed ? pulumi.log.error(sentence) : pulumi.log.warn(sentence);
     const down = whatIsDown(settings, await now);
     if (down.length > 0) await startStopped(settings.host, down, say);
     const pulled = whatIsMissing(settings, await now).flatMap((slot) => slots[slot]?.image ?? []);
@@ -128,7 +149,11 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   // What both slots share: the private network, the program that does the steps, the database, the router.
   const { networkName } = new Network("network", { name, ...settings.network }, onHost);
   const ops = new BundledImage("ops-image", { image: "ops", context });
-  const begin = new Begin("begin", { context, activeSlot, slots, failureCommand: deployment.deployment.failure_command ?? undefined }, { dependsOn: [ops] });
+  const begin = new Begin(
+    "begin",
+    { context, activeSlot, slots, failureCommand: deployment.deployment.failure_command ?? undefined },
+    { dependsOn: [ops] },
+  );
   noteOverrides(settings, context.directories, begin.deploymentId);
   const last = await asked;
   const plan = await planDatabaseRole(settings, await now);
@@ -154,7 +179,9 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   );
 
   const down = whatIsDown(settings, await now);
-  if (pulumi.runtime.isDryRun()) for (const { container, state } of down) void pulumi.log.warn(`${container} is ${state}: pulumi up starts it again.`);
+  if (pulumi.runtime.isDryRun())
+    for (const { container, state } of down)
+      void pulumi.log.warn(`${container} is ${state}: pulumi up starts it again.`);
   /** Another text each time: what was down once may be down again. */
   const wasDown = (part: Part): string | undefined => {
     const found = down.find((one) => one.part === part);
@@ -169,18 +196,41 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   // Only where something is encrypted: a step has no secret that it doesn't need.
   const identity = deployment.database.snapshot_recipients.length === 0 ? undefined : settings.snapshotIdentity;
   const copyCredentials = deployment.database.snapshot_copy === null ? undefined : settings.snapshotCopyCredentials;
-  const { health_check_retries: retries, health_check_interval: intervalSeconds, grace_period: graceSeconds } = deployment.deployment;
+  const {
+    health_check_retries: retries,
+    health_check_interval: intervalSeconds,
+    grace_period: graceSeconds,
+  } = deployment.deployment;
   /** What is done with a snapshot once the deployment is over. */
   const afterwards: ((after: pulumi.Resource[]) => void)[] = [];
   /** The schema version that each slot's release needs; a slot without migrations has none. */
   const schemaVersions = settings.skipMigrations ? await neededVersions(settings) : {};
 
   // What is done with a snapshot: what the migrations wait for, and what waits until the deployment is over.
-  function proveSnapshot(slot: SlotName, snapshot: Snapshot, data: { context: HostContext; networkName: pulumi.Input<string>; release: SlotRelease; databaseUrl: pulumi.Output<string>; tasks: RehearsedTasks | undefined }): pulumi.Resource | undefined {
+  function proveSnapshot(
+    slot: SlotName,
+    snapshot: Snapshot,
+    data: {
+      context: HostContext;
+      networkName: pulumi.Input<string>;
+      release: SlotRelease;
+      databaseUrl: pulumi.Output<string>;
+      tasks: RehearsedTasks | undefined;
+    },
+  ): pulumi.Resource | undefined {
     const restored = { ...data, databaseAdminUrl: database.adminUrl, identity, snapshot };
     const { snapshot_copy: to } = deployment.database;
-    if (to !== null && copyCredentials !== undefined) afterwards.push((after) => new SnapshotCopy(`${slot}-copy`, { context, networkName: data.networkName, snapshot, to, credentials: copyCredentials }, { dependsOn: after }));
-    const verifySnapshot = (required: boolean, after: pulumi.Resource[]): Verification => new Verification(`${slot}-verification`, { ...restored, required }, { dependsOn: after });
+    if (to !== null && copyCredentials !== undefined)
+      afterwards.push(
+        (after) =>
+          new SnapshotCopy(
+            `${slot}-copy`,
+            { context, networkName: data.networkName, snapshot, to, credentials: copyCredentials },
+            { dependsOn: after },
+          ),
+      );
+    const verifySnapshot = (required: boolean, after: pulumi.Resource[]): Verification =>
+      new Verification(`${slot}-verification`, { ...restored, required }, { dependsOn: after });
     if (verify === "background") afterwards.push((after) => verifySnapshot(false, after));
     const verifyFirst = verify === "required" || verify === "when-possible";
     if (rehearse === "never") return verifyFirst ? verifySnapshot(verify === "required", []) : undefined;
@@ -194,7 +244,13 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
       serving:
         servingCheck === "off"
           ? null
-          : { healthPath: source.healthPath, port: source.port, checks: postSwitchChecks(settings), limitSeconds: graceSeconds + retries * intervalSeconds, failure: servingCheck },
+          : {
+              healthPath: source.healthPath,
+              port: source.port,
+              checks: postSwitchChecks(settings),
+              limitSeconds: graceSeconds + retries * intervalSeconds,
+              failure: servingCheck,
+            },
       tasks: data.tasks,
     });
   }
@@ -206,14 +262,50 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
     const data = { context, networkName: databaseNetwork ?? networkName, release, databaseUrl: database.ownerUrl };
     const { extensions, mode } = settings.database;
     const check =
-      mode === "external" ? [new DatabaseCheck(`${slot}-database`, { ...data, appUrl: database.appUrl, extensions, superuser: rules.unprivilegedRole }, { dependsOn: [begin] })] : [];
-    const image = new ServerImage(`${slot}-image`, { context, release, source: { ...source, buildArguments }, found: isMissing(slot) ? `no container at ${new Date().toISOString()}` : undefined }, { ...onHost, dependsOn: [begin] });
-    const { backup_location: backupLocation, snapshot_retention: retention, snapshot_keep_verified: keepVerified, snapshot_format: format, snapshot_recipients: recipients } = deployment.database;
+      mode === "external"
+        ? [
+            new DatabaseCheck(
+              `${slot}-database`,
+              { ...data, appUrl: database.appUrl, extensions, superuser: rules.unprivilegedRole },
+              { dependsOn: [begin] },
+            ),
+          ]
+        : [];
+    const image = new ServerImage(
+      `${slot}-image`,
+      {
+        context,
+        release,
+        source: { ...source, buildArguments },
+        found: isMissing(slot) ? `no container at ${new Date().toISOString()}` : undefined,
+      },
+      { ...onHost, dependsOn: [begin] },
+    );
+    const {
+      backup_location: backupLocation,
+      snapshot_retention: retention,
+      snapshot_keep_verified: keepVerified,
+      snapshot_format: format,
+      snapshot_recipients: recipients,
+    } = deployment.database;
     const snapshot = settings.skipMigrations
       ? undefined
-      : new Snapshot(`${slot}-snapshot`, { ...data, backupLocation, retention, keepVerified, format, recipients }, { dependsOn: [image, ops, ...check] });
+      : new Snapshot(
+          `${slot}-snapshot`,
+          { ...data, backupLocation, retention, keepVerified, format, recipients },
+          { dependsOn: [image, ops, ...check] },
+        );
     const told = {
-      environment: { ENVIRONMENT: settings.environment, [source.logLevelVariable]: rules.logLevel, ...fillInAll(source.environment, { ...known, slot, version: release.version, commit: plainRelease(release).commit }) },
+      environment: {
+        ENVIRONMENT: settings.environment,
+        [source.logLevelVariable]: rules.logLevel,
+        ...fillInAll(source.environment, {
+          ...known,
+          slot,
+          version: release.version,
+          commit: plainRelease(release).commit,
+        }),
+      },
       secrets: { ...secrets, DATABASE_URL: database.appUrl },
     };
     const rehearsed = tasksToRehearse(source.tasks);
@@ -230,7 +322,13 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
             secrets: told.secrets,
           };
     const proved = snapshot && proveSnapshot(slot, snapshot, { ...data, tasks });
-    const migration = snapshot && new Migration(`${slot}-migration`, { ...data, source, lint: rules.migrationLint, allow: settings.migrations.allow }, { dependsOn: [snapshot, ...(proved === undefined ? [] : [proved])] });
+    const migration =
+      snapshot &&
+      new Migration(
+        `${slot}-migration`,
+        { ...data, source, lint: rules.migrationLint, allow: settings.migrations.allow },
+        { dependsOn: [snapshot, ...(proved === undefined ? [] : [proved])] },
+      );
     if (migration) schemaVersions[slot] = migration.result.apply(({ expected }) => expected);
     // Removed once the switch is over: what leaves the program is deleted last, and only when all else has gone well.
     if (settings.standby === "removed" && slot !== activeSlot) return undefined;
@@ -273,11 +371,29 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   // One after the other, and none once another has failed.
   const tasks: Task[] = [];
   for (const task of tasksBefore(source.tasks)) {
-    tasks.push(new Task(`task-${task.name}`, { context, deploymentId, router, slot: activeSlot, release, task }, { dependsOn: [ready, router, begin, ...tasks.slice(-1)] }));
+    tasks.push(
+      new Task(
+        `task-${task.name}`,
+        { context, deploymentId, router, slot: activeSlot, release, task },
+        { dependsOn: [ready, router, begin, ...tasks.slice(-1)] },
+      ),
+    );
   }
   const traffic = new Switch(
     "switch",
-    { context, networkName, router, activeSlot, release, slotAddress: target.address, healthPath: source.healthPath, checks: postSwitchChecks(settings), rollout: rolloutOf(settings.rollout), tasks: tasksAfter(source.tasks), found },
+    {
+      context,
+      networkName,
+      router,
+      activeSlot,
+      release,
+      slotAddress: target.address,
+      healthPath: source.healthPath,
+      checks: postSwitchChecks(settings),
+      rollout: rolloutOf(settings.rollout),
+      tasks: tasksAfter(source.tasks),
+      found,
+    },
     { dependsOn: [ready, router, begin, ...tasks] },
   );
   const record = new DeploymentRecord(
@@ -287,8 +403,22 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
   );
 
   const idle = otherSlot(activeSlot);
-  new Standby("standby", { context, mode: settings.standby, idle: { slot: idle, release: slots[idle], containerId: declared.get(idle)?.containerId }, drainMs: milliseconds(settings.drainTimeout), found }, { dependsOn: [record] });
-  new ImageRetention("image-retention", { context, releases: Object.values(slots), bundled: [ops, nginxImage], retention: deployment.images.retention }, { dependsOn: [record] });
+  new Standby(
+    "standby",
+    {
+      context,
+      mode: settings.standby,
+      idle: { slot: idle, release: slots[idle], containerId: declared.get(idle)?.containerId },
+      drainMs: milliseconds(settings.drainTimeout),
+      found,
+    },
+    { dependsOn: [record] },
+  );
+  new ImageRetention(
+    "image-retention",
+    { context, releases: Object.values(slots), bundled: [ops, nginxImage], retention: deployment.images.retention },
+    { dependsOn: [record] },
+  );
   for (const begin of afterwards) begin([record]);
 
   const serving = traffic.result.apply(({ to }) => ({ slot: to, release: plainRelease(release) }));
@@ -307,6 +437,11 @@ export async function blueGreen(settings: Settings, interrupted: Interrupted, no
     databaseUrl: database.ownerUrl,
     ...(database.adminUrl === undefined ? {} : { databaseAdminUrl: database.adminUrl }),
     ...(settings.snapshotIdentity === undefined ? {} : { snapshotIdentity: pulumi.secret(settings.snapshotIdentity) }),
-    ...(copyCredentials === undefined ? {} : { snapshotCopyKeyId: pulumi.secret(copyCredentials.keyId), snapshotCopySecret: pulumi.secret(copyCredentials.secret) }),
+    ...(copyCredentials === undefined
+      ? {}
+      : {
+          snapshotCopyKeyId: pulumi.secret(copyCredentials.keyId),
+          snapshotCopySecret: pulumi.secret(copyCredentials.secret),
+        }),
   };
 }

@@ -90,18 +90,40 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
     );
     const provider = new postgresql.Provider(
       `${name}-provider`,
-      { host: "127.0.0.1", port: args.reachableAt, username: "postgres", password: args.password, sslmode: "disable", superuser: true, connectTimeout: 30 },
+      {
+        host: "127.0.0.1",
+        port: args.reachableAt,
+        username: "postgres",
+        password: args.password,
+        sslmode: "disable",
+        superuser: true,
+        connectTimeout: 30,
+      },
       { parent: this },
     );
     // What lives in the volume goes with it: nothing is dropped role by role from a database that is being deleted.
-    const within: pulumi.CustomResourceOptions = { parent: this, provider, dependsOn: [container], deletedWith: volume };
+    const within: pulumi.CustomResourceOptions = {
+      parent: this,
+      provider,
+      dependsOn: [container],
+      deletedWith: volume,
+    };
     const ownerPassword = args.passwordOf("owner");
-    const owner = new postgresql.Role(`${name}-owner`, { name: "togather_owner", login: true, password: ownerPassword }, within);
+    const owner = new postgresql.Role(
+      `${name}-owner`,
+      { name: "togather_owner", login: true, password: ownerPassword },
+      within,
+    );
     const { role: appRole, kept } = args.appRole;
     // A role that a server logs in as with an older password keeps that: each of its connections would fail otherwise.
-    const login = (role: AppRole): pulumi.CustomResourceOptions => (kept === role ? { ...within, ignoreChanges: ["password"] } : within);
+    const login = (role: AppRole): pulumi.CustomResourceOptions =>
+      kept === role ? { ...within, ignoreChanges: ["password"] } : within;
     const [first, second] = appRoles;
-    const app = new postgresql.Role(`${name}-app`, { name: first, login: true, password: args.passwordOf(first) }, login(first));
+    const app = new postgresql.Role(
+      `${name}-app`,
+      { name: first, login: true, password: args.passwordOf(first) },
+      login(first),
+    );
     const database = new postgresql.Database(
       `${name}-database`,
       { name: databaseName, owner: owner.name },
@@ -110,7 +132,13 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
     const ready: pulumi.Resource[] = [database];
     if (appRole === second || kept === second) {
       // Its rights are those of the first one.
-      ready.push(new postgresql.Role(`${name}-app-2`, { name: second, login: true, password: args.passwordOf(second), roles: [app.name] }, login(second)));
+      ready.push(
+        new postgresql.Role(
+          `${name}-app-2`,
+          { name: second, login: true, password: args.passwordOf(second), roles: [app.name] },
+          login(second),
+        ),
+      );
     }
     for (const extension of args.extensions) {
       const made = new postgresql.Extension(
@@ -124,7 +152,14 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
       ready.push(
         new postgresql.Grant(
           `${name}-owner-${extension}`,
-          { role: owner.name, database: database.name, schema: "public", objectType: "table", objects: [...tables], privileges: [...extensionTableRights] },
+          {
+            role: owner.name,
+            database: database.name,
+            schema: "public",
+            objectType: "table",
+            objects: [...tables],
+            privileges: [...extensionTableRights],
+          },
           { ...within, dependsOn: [container, made] },
         ),
       );
@@ -136,7 +171,14 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
       ready.push(
         new postgresql.DefaultPrivileges(
           `${name}-app-${objectType}s`,
-          { role: app.name, owner: owner.name, database: database.name, schema: "public", objectType, privileges: [...privileges] },
+          {
+            role: app.name,
+            owner: owner.name,
+            database: database.name,
+            schema: "public",
+            objectType,
+            privileges: [...privileges],
+          },
           within,
         ),
       );
@@ -144,9 +186,16 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
     const url = (role: string, password: pulumi.Output<string>, database: string): pulumi.Output<string> =>
       pulumi.secret(
         // What depends on the URL depends on the roles, extensions and rights behind it.
-        pulumi
-          .all([password, pulumi.all(ready.map((resource) => resource.urn))])
-          .apply(([secret]) => formatDatabaseUrl({ host: containerName, port, user: role, password: secret, database, parameters: { sslmode: "disable" } })),
+        pulumi.all([password, pulumi.all(ready.map((resource) => resource.urn))]).apply(([secret]) =>
+          formatDatabaseUrl({
+            host: containerName,
+            port,
+            user: role,
+            password: secret,
+            database,
+            parameters: { sslmode: "disable" },
+          }),
+        ),
       );
     this.ownerUrl = url("togather_owner", ownerPassword, databaseName);
     this.adminUrl = url("postgres", args.password, "postgres");

@@ -27,7 +27,11 @@ async function reachableAt({ name, host, databasePort }: Settings): Promise<numb
  * The database that the settings ask for: PostgreSQL in a container of this stack, or one that is there already.
  * @param plan the role of the bundled database as which servers log in.
  */
-export async function declareDatabase(settings: Settings, { context, networkName, plan }: { context: HostContext; networkName: pulumi.Input<string>; plan: AppRolePlan }, onHost: pulumi.ComponentResourceOptions): Promise<DatabaseUrls> {
+export async function declareDatabase(
+  settings: Settings,
+  { context, networkName, plan }: { context: HostContext; networkName: pulumi.Input<string>; plan: AppRolePlan },
+  onHost: pulumi.ComponentResourceOptions,
+): Promise<DatabaseUrls> {
   const { name, addresses, database, databasePort, rules } = settings;
   if (database.mode === "external") return externalDatabase(database);
   const port = await reachableAt(settings);

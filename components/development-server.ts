@@ -46,22 +46,41 @@ export class DevelopmentServer extends pulumi.ComponentResource {
     const { source, context } = args;
     const { common, step } = context;
     const containerName = `togather-${common.name}-dev`;
-    const cache = new docker.Volume(`${name}-cache`, { name: `${containerName}-cache`, labels: containerLabels(common.name, "dev") }, { parent: this });
-    const plain = Object.entries({ ...networkVariables(process.env), ...args.environment, [source.portVariable]: String(source.port) });
+    const cache = new docker.Volume(
+      `${name}-cache`,
+      { name: `${containerName}-cache`, labels: containerLabels(common.name, "dev") },
+      { parent: this },
+    );
+    const plain = Object.entries({
+      ...networkVariables(process.env),
+      ...args.environment,
+      [source.portVariable]: String(source.port),
+    });
     const container = new docker.Container(
       `${name}-container`,
       {
         name: containerName,
         image: args.imageId,
         labels: containerLabels(common.name, "dev"),
-        envs: [...plain.map(([key, value]) => `${key}=${value}`), ...Object.entries(args.secrets).map(([key, value]) => pulumi.interpolate`${key}=${value}`)],
+        envs: [
+          ...plain.map(([key, value]) => `${key}=${value}`),
+          ...Object.entries(args.secrets).map(([key, value]) => pulumi.interpolate`${key}=${value}`),
+        ],
         workingDir: `${sourceRoot}/${source.module}`.replace(/\/\.?$/, ""),
-        command: ["--build.cmd", `go build -o /tmp/air/server ${quoted(source.package)}`, "--", ...source.arguments.map(quoted)],
+        command: [
+          "--build.cmd",
+          `go build -o /tmp/air/server ${quoted(source.package)}`,
+          "--",
+          ...source.arguments.map(quoted),
+        ],
         volumes: [
           ...sourceMounts(source).map(({ hostPath, containerPath }) => ({ hostPath, containerPath, readOnly: true })),
           { volumeName: cache.name, containerPath: "/cache" },
         ],
-        networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }, ...(args.databaseNetwork === undefined ? [] : [{ name: args.databaseNetwork }])],
+        networksAdvanced: [
+          { name: args.networkName, ipv4Address: args.address },
+          ...(args.databaseNetwork === undefined ? [] : [{ name: args.databaseNetwork }]),
+        ],
         ...(args.knowsHost ? { hosts: [{ host: "host.docker.internal", ip: "host-gateway" }] } : {}),
         ports: [{ internal: source.port, external: args.publicPort, ip: args.listenAddress }],
         restart: "unless-stopped",
@@ -78,7 +97,15 @@ export class DevelopmentServer extends pulumi.ComponentResource {
     declareStep(
       `${name}-wait`,
       "develop",
-      { ...common, containerName, containerId: container.id, port: source.port, healthPath: source.healthPath, schemaVersion: args.schemaVersion, timeoutSeconds },
+      {
+        ...common,
+        containerName,
+        containerId: container.id,
+        port: source.port,
+        healthPath: source.healthPath,
+        schemaVersion: args.schemaVersion,
+        timeoutSeconds,
+      },
       // A server that does not come up may print what it was given: its last words are shown without.
       { ...step, secrets: { SERVER_SECRETS: pulumi.jsonStringify(Object.values(args.secrets)) } },
       { parent: this },

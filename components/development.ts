@@ -42,7 +42,19 @@ export async function development(settings: Settings, interrupted: Interrupted):
   const tree: SlotRelease = { version: "dev", commit: migrationsRevision(source) };
   const migration = settings.skipMigrations
     ? undefined
-    : new Migration("dev-migration", { context, networkName: databaseNetwork ?? networkName, databaseUrl: database.ownerUrl, release: tree, source, lint: rules.migrationLint, allow: settings.migrations.allow }, { dependsOn: [ops] });
+    : new Migration(
+        "dev-migration",
+        {
+          context,
+          networkName: databaseNetwork ?? networkName,
+          databaseUrl: database.ownerUrl,
+          release: tree,
+          source,
+          lint: rules.migrationLint,
+          allow: settings.migrations.allow,
+        },
+        { dependsOn: [ops] },
+      );
   const schemaVersion = migration?.result.apply(({ to }) => to) ?? pulumi.output(null);
   new DevelopmentServer(
     "dev-server",
@@ -54,7 +66,11 @@ export async function development(settings: Settings, interrupted: Interrupted):
       source,
       listenAddress: settings.listenAddress,
       publicPort: settings.ports.http,
-      environment: { ENVIRONMENT: settings.environment, [source.logLevelVariable]: rules.logLevel, ...fillInAll(source.environment, deploymentValues(settings)) },
+      environment: {
+        ENVIRONMENT: settings.environment,
+        [source.logLevelVariable]: rules.logLevel,
+        ...fillInAll(source.environment, deploymentValues(settings)),
+      },
       secrets: { ...serverSecrets(settings), DATABASE_URL: database.appUrl },
       databaseNetwork,
       knowsHost: settings.database.mode === "external",

@@ -7,8 +7,20 @@ import { plainRelease } from "./releases.ts";
 import { declareStep } from "./step.ts";
 
 /** A database that somebody else runs: nothing of it belongs to this stack, and nothing of it ends with this stack. */
-export function externalDatabase({ url, migrationUrl, adminUrl }: { url: string; migrationUrl: string; adminUrl: string | undefined }): DatabaseUrls {
-  return { ownerUrl: pulumi.secret(migrationUrl), appUrl: pulumi.secret(url), adminUrl: adminUrl === undefined ? undefined : pulumi.secret(adminUrl) };
+export function externalDatabase({
+  url,
+  migrationUrl,
+  adminUrl,
+}: {
+  url: string;
+  migrationUrl: string;
+  adminUrl: string | undefined;
+}): DatabaseUrls {
+  return {
+    ownerUrl: pulumi.secret(migrationUrl),
+    appUrl: pulumi.secret(url),
+    adminUrl: adminUrl === undefined ? undefined : pulumi.secret(adminUrl),
+  };
 }
 
 export interface DatabaseCheckArgs {

@@ -2,7 +2,14 @@ import { hostDirectories } from "../config/host-directories.ts";
 import type { Settings } from "../config/load.ts";
 import { getEngine, getOrganization, getProject, getStack, isDryRun, log, RunError } from "../config/pulumi-runtime.ts";
 import { toRunError } from "../config/run-error.ts";
-import { hostLockHolder, isLockHeldAs, lockFile, takeHostLock, thisHolder, type LockHolder } from "../ops/client/host-lock.ts";
+import {
+  hostLockHolder,
+  isLockHeldAs,
+  lockFile,
+  takeHostLock,
+  thisHolder,
+  type LockHolder,
+} from "../ops/client/host-lock.ts";
 import { plainReleases } from "./releases.ts";
 
 type Deployment = Pick<Settings, "name" | "host" | "force" | "activeSlot" | "slots" | "deployment">;
@@ -19,7 +26,8 @@ export async function holdHostLock(settings: Deployment, heldAs?: string): Promi
   const { name, host, force, activeSlot, slots, deployment } = settings;
   if (isDryRun()) {
     void hostLockHolder(name, host).then((holder) => {
-      if (holder !== undefined) void log.warn(`A deployment of ${name} is running: ${heldBy(holder)}. What it changes is not in this preview.`);
+      if (holder !== undefined)
+        void log.warn(`A deployment of ${name} is running: ${heldBy(holder)}. What it changes is not in this preview.`);
     });
     return;
   }
@@ -30,10 +38,17 @@ export async function holdHostLock(settings: Deployment, heldAs?: string): Promi
     host,
     force,
     engine,
-    holder: thisHolder({ stack, active_slot: activeSlot, slots: plainReleases(slots), directories: hostDirectories(deployment, name) }),
+    holder: thisHolder({
+      stack,
+      active_slot: activeSlot,
+      slots: plainReleases(slots),
+      directories: hostDirectories(deployment, name),
+    }),
     onWait: (why) => void log.info(`Waiting for the Docker host, which holds the lock: ${why}.`),
     onLost: (why) => {
-      const lost = new RunError(`${lockFile(name)}: the lock on the Docker host is lost${why === "" ? "" : ` (${why})`}. Nothing new is begun; run pulumi up again, and it goes on from here.`);
+      const lost = new RunError(
+        `${lockFile(name)}: the lock on the Docker host is lost${why === "" ? "" : ` (${why})`}. Nothing new is begun; run pulumi up again, and it goes on from here.`,
+      );
       // Pulumi shows the stack of what is thrown while it waits for a program's resources.
       lost.stack = lost.message;
       // Called by nobody: this ends the program, and the engine starts nothing that is not under way.
@@ -44,7 +59,9 @@ export async function holdHostLock(settings: Deployment, heldAs?: string): Promi
   });
   if (result.held) return;
   if (!result.forced) throw new RunError(refusal(settings, result.holder));
-  await log.warn(`FORCED: ${lockFile(name)} is held by somebody else, ${heldBy(result.holder)}. togather:force is set: two deployments of ${name} now run at once.`);
+  await log.warn(
+    `FORCED: ${lockFile(name)} is held by somebody else, ${heldBy(result.holder)}. togather:force is set: two deployments of ${name} now run at once.`,
+  );
 }
 
 /** Whether an engine runs this program. Not so in tests with mocks: nothing is deployed there. */
@@ -64,8 +81,12 @@ function heldBy(holder: LockHolder | undefined): string {
 }
 
 function purpose({ stack, active_slot, slots }: LockHolder): string {
-  const releases = Object.entries(slots).map(([slot, { version, commit }]) => `${slot} ${version} (${commit.replace(/^sha256:/, "").slice(0, 7)})`);
-  return releases.length === 0 ? `stack ${stack}, which has no slots` : `stack ${stack}: ${active_slot} is to serve; ${releases.join(", ")}`;
+  const releases = Object.entries(slots).map(
+    ([slot, { version, commit }]) => `${slot} ${version} (${commit.replace(/^sha256:/, "").slice(0, 7)})`,
+  );
+  return releases.length === 0
+    ? `stack ${stack}, which has no slots`
+    : `stack ${stack}: ${active_slot} is to serve; ${releases.join(", ")}`;
 }
 
 /** Why this deployment does not begin, and what to do. */

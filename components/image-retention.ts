@@ -20,7 +20,10 @@ export class ImageRetention extends pulumi.ComponentResource {
     super("togather:deployment:ImageRetention", name, {}, opts);
     const { context, releases, bundled, retention } = args;
     const keep = [...releases.map(serverImageTag), ...bundled.map(({ tag }) => tag)];
-    const step = declareStep(`${name}-prune`, "prune", { ...context.common, keep, retention }, context.step, { parent: this, dependsOn: opts?.dependsOn });
+    const step = declareStep(`${name}-prune`, "prune", { ...context.common, keep, retention }, context.step, {
+      parent: this,
+      dependsOn: opts?.dependsOn,
+    });
     this.registerOutputs({ removed: step.result.apply(({ removed }) => removed) });
   }
 }

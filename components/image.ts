@@ -63,7 +63,11 @@ export class ServerImage extends pulumi.ComponentResource {
     super("togather:deployment:ServerImage", name, {}, opts);
     const { release, source } = args;
     if (release.image !== undefined) {
-      const pulled = new docker.RemoteImage(`${name}-pull`, { name: release.image, keepLocally: true }, { parent: this, dependsOn: opts?.dependsOn });
+      const pulled = new docker.RemoteImage(
+        `${name}-pull`,
+        { name: release.image, keepLocally: true },
+        { parent: this, dependsOn: opts?.dependsOn },
+      );
       this.imageId = pulled.imageId;
     } else {
       const tree = release.commit.startsWith("tree-");

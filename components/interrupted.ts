@@ -22,15 +22,20 @@ export function askInterrupted(): Interrupted {
   if (!hasEngine() || isDryRun()) return Promise.resolve(undefined);
   const stack = `${getOrganization()}/${getProject()}/${getStack()}`;
   return new Promise((resolve) => {
-    execFile("pulumi", ["stack", "export", "--stack", stack, "--non-interactive"], { timeout: exportMs, maxBuffer: 1 << 30 }, (error, stdout, stderr) => {
-      try {
-        if (error) throw new Error(stderr.trim() === "" ? error.message : stderr.trim());
-        resolve(readInterruptedState(stdout));
-      } catch (problem) {
-        void log.debug(`what an interrupted run has left is not known: ${String(problem)}`);
-        resolve(undefined);
-      }
-    });
+    execFile(
+      "pulumi",
+      ["stack", "export", "--stack", stack, "--non-interactive"],
+      { timeout: exportMs, maxBuffer: 1 << 30 },
+      (error, stdout, stderr) => {
+        try {
+          if (error) throw new Error(stderr.trim() === "" ? error.message : stderr.trim());
+          resolve(readInterruptedState(stdout));
+        } catch (problem) {
+          void log.debug(`what an interrupted run has left is not known: ${String(problem)}`);
+          resolve(undefined);
+        }
+      },
+    );
   });
 }
 
@@ -39,13 +44,19 @@ export function askInterrupted(): Interrupted {
  * with the lock in hand; never the slot that serves.
  * @throws {RunError} when it can't be removed.
  */
-export async function removeInterrupted({ name, host }: Pick<Settings, "name" | "host">, serving: Serving | undefined, asked: Interrupted): Promise<void> {
+export async function removeInterrupted(
+  { name, host }: Pick<Settings, "name" | "host">,
+  serving: Serving | undefined,
+  asked: Interrupted,
+): Promise<void> {
   const state = await asked;
   if (state === undefined || mayBeHalfMade(state).length === 0) return;
   const removed = await removeHalfMade({ name, host, serving: serving?.slot }, state).catch((error: unknown) => {
     throw toRunError(error);
   });
   for (const { kind, name: what } of removed) {
-    await log.warn(`Removed the ${kind} ${what}: a run of Pulumi was killed while it made it, so that the state does not know it. It is made again.`);
+    await log.warn(
+      `Removed the ${kind} ${what}: a run of Pulumi was killed while it made it, so that the state does not know it. It is made again.`,
+    );
   }
 }

@@ -21,7 +21,9 @@ export interface MigrationArgs {
 }
 
 /** A request without any is that of a stack file without any: it is not run again. */
-export const waiversOf = (allow: StackSettings["migrations"]["allow"]): { waivers?: StackSettings["migrations"]["allow"] } => (allow.length === 0 ? {} : { waivers: allow });
+export const waiversOf = (
+  allow: StackSettings["migrations"]["allow"],
+): { waivers?: StackSettings["migrations"]["allow"] } => (allow.length === 0 ? {} : { waivers: allow });
 
 /**
  * How long a statement waits for a lock that the live server holds, and how long it runs at most, in ms. Everything that comes after

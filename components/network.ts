@@ -20,7 +20,11 @@ export class Network extends pulumi.ComponentResource {
     super("togather:deployment:Network", name, {}, opts);
     const network = new docker.Network(
       `${name}-bridge`,
-      { name: `togather-${args.name}`, ipamConfigs: [{ subnet: args.subnet, ipRange: args.dynamicRange, gateway: args.gateway }], labels: containerLabels(args.name, "network") },
+      {
+        name: `togather-${args.name}`,
+        ipamConfigs: [{ subnet: args.subnet, ipRange: args.dynamicRange, gateway: args.gateway }],
+        labels: containerLabels(args.name, "network"),
+      },
       { parent: this },
     );
     this.networkName = network.name;

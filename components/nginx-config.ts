@@ -41,15 +41,31 @@ type Values = Record<string, string | number | boolean | undefined | Record<stri
 /** The files of the router's configuration directory, by name. `ops router` adds digest.conf and tls/. */
 export function renderNginxFiles(options: NginxOptions): Record<string, string> {
   const { slots, tls, redirectToHttpsPort, rateLimit } = options;
-  const { drainSeconds = 30, connectSeconds = 3, readSeconds = 120, maxBodyMegabytes = 32, idleSeconds = 4, closedPaths = [] } = options;
-  if (redirectToHttpsPort !== undefined && !tls) throw new Error("redirectToHttpsPort needs tls: there is nothing to redirect to");
+  const {
+    drainSeconds = 30,
+    connectSeconds = 3,
+    readSeconds = 120,
+    maxBodyMegabytes = 32,
+    idleSeconds = 4,
+    closedPaths = [],
+  } = options;
+  if (redirectToHttpsPort !== undefined && !tls)
+    throw new Error("redirectToHttpsPort needs tls: there is nothing to redirect to");
   const values: Values = {
     blueAddress: checkAddress("blue", slots.blue),
     greenAddress: checkAddress("green", slots.green),
     tls,
     // nginx reads a cookie by a variable, and its names have no dashes.
-    previewCookie: ["togather_preview", ...(options.name === undefined ? [] : [options.name.replaceAll(/[^A-Za-z0-9]/g, "_")])].join("_"),
-    redirect: redirectToHttpsPort === undefined ? false : { httpsPort: redirectToHttpsPort === 443 ? "" : `:${checkNumber("redirectToHttpsPort", redirectToHttpsPort)}` },
+    previewCookie: [
+      "togather_preview",
+      ...(options.name === undefined ? [] : [options.name.replaceAll(/[^A-Za-z0-9]/g, "_")]),
+    ].join("_"),
+    redirect:
+      redirectToHttpsPort === undefined
+        ? false
+        : {
+            httpsPort: redirectToHttpsPort === 443 ? "" : `:${checkNumber("redirectToHttpsPort", redirectToHttpsPort)}`,
+          },
     // Where it is redirected, a server of its own answers it.
     plainHttp: redirectToHttpsPort === undefined,
     closed: closedPaths.length > 0 && { pattern: `"^(${closedPaths.map(checkPath).join("|")})(/|$)"` },
@@ -72,18 +88,22 @@ export function renderNginxFiles(options: NginxOptions): Record<string, string> 
 /** Fills in `{{name}}`, and keeps or leaves out the lines between `{{#name}}` and `{{/name}}`. The first line is about the template itself. */
 function renderTemplate(template: string, values: Values): string {
   const body = template.slice(template.indexOf("\n") + 1);
-  const withSections = body.replaceAll(/^\{\{#(\w+)\}\}\n([\s\S]*?)^\{\{\/\1\}\}\n/gm, (_, name: string, lines: string) => {
-    const value = lookUp(values, name);
-    if (value === undefined || value === false) return "";
-    return typeof value === "object" ? fillIn(lines, value) : lines;
-  });
+  const withSections = body.replaceAll(
+    /^\{\{#(\w+)\}\}\n([\s\S]*?)^\{\{\/\1\}\}\n/gm,
+    (_, name: string, lines: string) => {
+      const value = lookUp(values, name);
+      if (value === undefined || value === false) return "";
+      return typeof value === "object" ? fillIn(lines, value) : lines;
+    },
+  );
   return fillIn(withSections, values);
 }
 
 function fillIn(text: string, values: Values): string {
   return text.replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => {
     const value = lookUp(values, name);
-    if (typeof value !== "string" && typeof value !== "number") throw new Error(`nginx.conf.template: ${name} is a section, not a value`);
+    if (typeof value !== "string" && typeof value !== "number")
+      throw new Error(`nginx.conf.template: ${name} is a section, not a value`);
     return String(value);
   });
 }
@@ -109,6 +129,7 @@ function checkPath(path: string): string {
 }
 
 function checkNumber(name: string, value: number): number {
-  if (!Number.isInteger(value) || value < 1 || value > 65535) throw new Error(`${name} must be a whole number from 1 to 65535; got ${value}`);
+  if (!Number.isInteger(value) || value < 1 || value > 65535)
+    throw new Error(`${name} must be a whole number from 1 to 65535; got ${value}`);
   return value;
 }

@@ -42,14 +42,27 @@ export interface RehearsedTasks {
 }
 
 /** As the step takes them: the environment apart, since it has secrets. */
-function withTasks(tasks: RehearsedTasks | undefined): { request: { tasks?: pulumi.Input<NonNullable<StepRequest<"rehearse">["tasks"]>> }; secrets: Record<string, pulumi.Input<string>> } {
+function withTasks(tasks: RehearsedTasks | undefined): {
+  request: { tasks?: pulumi.Input<NonNullable<StepRequest<"rehearse">["tasks"]>> };
+  secrets: Record<string, pulumi.Input<string>>;
+} {
   if (tasks === undefined) return { request: {}, secrets: {} };
   const { list, imageId: image, networks, knowsHost, container, environment, secrets } = tasks;
   return {
     request: {
-      tasks: pulumi.output({ list, image, networks, tmpfs: serverTmpfs(container), shmSize: container.shmSize === undefined ? 0 : megabytes(container.shmSize) * 1024 * 1024, extraHosts: knowsHost ? ["host.docker.internal:host-gateway"] : [] }),
+      tasks: pulumi.output({
+        list,
+        image,
+        networks,
+        tmpfs: serverTmpfs(container),
+        shmSize: container.shmSize === undefined ? 0 : megabytes(container.shmSize) * 1024 * 1024,
+        extraHosts: knowsHost ? ["host.docker.internal:host-gateway"] : [],
+      }),
     },
-    secrets: { [SERVER_ENVIRONMENT]: pulumi.jsonStringify({ ...environment, ...secrets }), SERVER_SECRETS: pulumi.jsonStringify(Object.values(secrets)) },
+    secrets: {
+      [SERVER_ENVIRONMENT]: pulumi.jsonStringify({ ...environment, ...secrets }),
+      SERVER_SECRETS: pulumi.jsonStringify(Object.values(secrets)),
+    },
   };
 }
 
@@ -87,6 +100,9 @@ export class Rehearsal extends pulumi.ComponentResource {
       { parent: this, dependsOn: opts?.dependsOn },
     );
     this.result = step.result;
-    this.registerOutputs({ files: this.result.apply(({ files }) => files), serving: this.result.apply(({ serving }) => serving) });
+    this.registerOutputs({
+      files: this.result.apply(({ files }) => files),
+      serving: this.result.apply(({ serving }) => serving),
+    });
   }
 }

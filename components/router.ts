@@ -59,7 +59,10 @@ export class Router extends pulumi.ComponentResource {
           redirectToHttpsPort: args.redirectToHttps && args.tls !== undefined ? args.ports.https : undefined,
         }),
       },
-      { ...step, secrets: args.tls === undefined ? {} : { TLS_CERTIFICATE: args.tls.certificate, TLS_KEY: args.tls.key } },
+      {
+        ...step,
+        secrets: args.tls === undefined ? {} : { TLS_CERTIFICATE: args.tls.certificate, TLS_KEY: args.tls.key },
+      },
       { parent: this },
     );
     const container = new docker.Container(
@@ -72,7 +75,9 @@ export class Router extends pulumi.ComponentResource {
         networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }],
         ports: [
           { internal: httpPort, external: args.ports.http, ip: args.listenAddress },
-          ...(args.tls === undefined ? [] : [{ internal: httpsPort, external: args.ports.https, ip: args.listenAddress }]),
+          ...(args.tls === undefined
+            ? []
+            : [{ internal: httpsPort, external: args.ports.https, ip: args.listenAddress }]),
         ],
         restart: "unless-stopped",
         securityOpts: ["no-new-privileges:true"],
@@ -90,4 +95,3 @@ export class Router extends pulumi.ComponentResource {
     this.registerOutputs({ url: this.url, containerId: this.containerId });
   }
 }
-

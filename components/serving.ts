@@ -9,9 +9,17 @@ import { stoppedAmong } from "../ops/client/start-stopped.ts";
 import { plainRelease } from "./releases.ts";
 
 /** Whether the settings leave a slot as it serves now: its release, and the port on which the router finds it. */
-export function staysInPlace({ slots, source }: Pick<Settings, "slots" | "source">, { slot, release, port }: Serving): boolean {
+export function staysInPlace(
+  { slots, source }: Pick<Settings, "slots" | "source">,
+  { slot, release, port }: Serving,
+): boolean {
   const wanted = slots[slot];
-  return wanted !== undefined && plainRelease(wanted).commit === release.commit && wanted.version === release.version && (port === undefined || port === source.port);
+  return (
+    wanted !== undefined &&
+    plainRelease(wanted).commit === release.commit &&
+    wanted.version === release.version &&
+    (port === undefined || port === source.port)
+  );
 }
 
 /**
@@ -47,14 +55,18 @@ export function refuseChangeInPlace(settings: Settings, serving: Serving | undef
  * checkout that still names it (in CI the stack file that was put right is gone with the runner) is no such wish.
  * @throws {SettingsError} unless `togather:releaseAgain` names it.
  */
-export function refuseSentBack({ slots, activeSlot, releaseAgain }: Pick<Settings, "slots" | "activeSlot" | "releaseAgain">, { serving, router }: Pick<HostNow, "serving" | "router">): void {
+export function refuseSentBack(
+  { slots, activeSlot, releaseAgain }: Pick<Settings, "slots" | "activeSlot" | "releaseAgain">,
+  { serving, router }: Pick<HostNow, "serving" | "router">,
+): void {
   const wanted = slots[activeSlot];
   if (wanted === undefined || router?.slot === undefined || router.slot === activeSlot) return;
   const { version, commit } = plainRelease(wanted);
   const sentBack = sentBackAs(router.sentBack, { version, commit });
   // What has kept all traffic in its slot is gone back to, whatever became of the same release in the other one.
   const kept = serving?.served?.[activeSlot];
-  if (sentBack === undefined || isAgain(releaseAgain, commit) || (kept !== undefined && isSameCommit(kept, { commit }))) return;
+  if (sentBack === undefined || isAgain(releaseAgain, commit) || (kept !== undefined && isSameCommit(kept, { commit })))
+    return;
   const short = commit.startsWith("sha256:") ? commit.slice(0, 19) : commit.slice(0, 12);
   throw new SettingsError([
     {
@@ -77,18 +89,32 @@ export function routerToMove({ activeSlot }: Pick<Settings, "activeSlot">, { rou
  * The containers that are to run and were stopped. A slot that does not serve is one of them only where it is to be kept running;
  * one that is to serve from now on is its gate's.
  */
-export function whatIsDown({ name, slots, standby, database }: Pick<Settings, "name" | "slots" | "standby" | "database">, { router, states }: HostNow): Stopped[] {
-  const slotsToRun = slotNames.filter((slot) => slots[slot] !== undefined && (slot === router?.slot || standby === "running"));
-  return stoppedAmong(name, states, [...(database.mode === "bundled" ? (["database"] as const) : []), ...slotsToRun, "router"]);
+export function whatIsDown(
+  { name, slots, standby, database }: Pick<Settings, "name" | "slots" | "standby" | "database">,
+  { router, states }: HostNow,
+): Stopped[] {
+  const slotsToRun = slotNames.filter(
+    (slot) => slots[slot] !== undefined && (slot === router?.slot || standby === "running"),
+  );
+  return stoppedAmong(name, states, [
+    ...(database.mode === "bundled" ? (["database"] as const) : []),
+    ...slotsToRun,
+    "router",
+  ]);
 }
 
 /**
  * The slots that are to have a container and have none, in a deployment that has a router. Pulumi makes it, from an image that nothing has held on to:
  * another deployment, or somebody who tidied up, may have removed that.
  */
-export function whatIsMissing({ activeSlot, slots, standby }: Pick<Settings, "activeSlot" | "slots" | "standby">, { router, states }: HostNow): SlotName[] {
+export function whatIsMissing(
+  { activeSlot, slots, standby }: Pick<Settings, "activeSlot" | "slots" | "standby">,
+  { router, states }: HostNow,
+): SlotName[] {
   if (router === undefined) return [];
-  return slotNames.filter((slot) => slots[slot] !== undefined && states[slot] === undefined && (slot === activeSlot || standby !== "removed"));
+  return slotNames.filter(
+    (slot) => slots[slot] !== undefined && states[slot] === undefined && (slot === activeSlot || standby !== "removed"),
+  );
 }
 
 /**
@@ -96,7 +122,11 @@ export function whatIsMissing({ activeSlot, slots, standby }: Pick<Settings, "ac
  * ended well.
  * @throws {RunError} when the host doesn't answer.
  */
-export async function askServing({ name, host, database }: Pick<Settings, "name" | "host" | "database">): Promise<HostNow> {
+export async function askServing({
+  name,
+  host,
+  database,
+}: Pick<Settings, "name" | "host" | "database">): Promise<HostNow> {
   try {
     return await lookAtHost(name, host, { databaseUrls: database.mode === "bundled" });
   } catch (error) {

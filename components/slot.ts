@@ -60,7 +60,12 @@ export function serverTmpfs({ tmpSize, home }: SlotArgs["container"]): Record<st
 }
 
 /** What a server is told that is no secret. */
-export function plainEnvironment({ environment, slot, portVariable, port }: Pick<SlotArgs, "environment" | "slot" | "portVariable" | "port">): Record<string, string> {
+export function plainEnvironment({
+  environment,
+  slot,
+  portVariable,
+  port,
+}: Pick<SlotArgs, "environment" | "slot" | "portVariable" | "port">): Record<string, string> {
   return { ...environment, SLOT: slot, [portVariable]: String(port) };
 }
 
@@ -93,8 +98,14 @@ export class Slot extends pulumi.ComponentResource {
           { label: releaseLabels.commit, value: args.release.commit },
           { label: releaseLabels.port, value: String(args.port) },
         ],
-        envs: [...plain.map(([key, value]) => `${key}=${value}`), ...Object.entries(args.secrets).map(([key, value]) => pulumi.interpolate`${key}=${value}`)],
-        networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }, ...(args.databaseNetwork === undefined ? [] : [{ name: args.databaseNetwork }])],
+        envs: [
+          ...plain.map(([key, value]) => `${key}=${value}`),
+          ...Object.entries(args.secrets).map(([key, value]) => pulumi.interpolate`${key}=${value}`),
+        ],
+        networksAdvanced: [
+          { name: args.networkName, ipv4Address: args.address },
+          ...(args.databaseNetwork === undefined ? [] : [{ name: args.databaseNetwork }]),
+        ],
         ...(args.knowsHost ? { hosts: [{ host: "host.docker.internal", ip: "host-gateway" }] } : {}),
         ports: [{ internal: args.port, external: args.loopbackPort, ip: "127.0.0.1" }],
         restart: "unless-stopped",
@@ -115,7 +126,21 @@ export class Slot extends pulumi.ComponentResource {
         parent: this,
         dependsOn: opts?.dependsOn,
         deleteBeforeReplace: true,
-        ignoreChanges: args.serving ? ["image", "envs", "labels", "networksAdvanced", "hosts", "ports", "tmpfs", "shmSize", "capabilities", "securityOpts", "logOpts"] : [],
+        ignoreChanges: args.serving
+          ? [
+              "image",
+              "envs",
+              "labels",
+              "networksAdvanced",
+              "hosts",
+              "ports",
+              "tmpfs",
+              "shmSize",
+              "capabilities",
+              "securityOpts",
+              "logOpts",
+            ]
+          : [],
       },
     );
     this.gateStep = {
@@ -144,7 +169,9 @@ export class Slot extends pulumi.ComponentResource {
         },
       },
     };
-    const gate = declareStep(`${name}-gate`, "gate", this.gateStep.request, this.gateStep.environment, { parent: this });
+    const gate = declareStep(`${name}-gate`, "gate", this.gateStep.request, this.gateStep.environment, {
+      parent: this,
+    });
     this.address = `${args.address}:${args.port}`;
     this.containerId = container.id;
     this.gate = gate.result;

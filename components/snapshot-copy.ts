@@ -32,7 +32,10 @@ export class SnapshotCopy extends pulumi.ComponentResource {
         ...args.snapshot.taken,
         ...{ endpoint, region, bucket, prefix, failure },
       },
-      { ...args.context.step, secrets: { SNAPSHOT_COPY_KEY_ID: args.credentials.keyId, SNAPSHOT_COPY_SECRET: args.credentials.secret } },
+      {
+        ...args.context.step,
+        secrets: { SNAPSHOT_COPY_KEY_ID: args.credentials.keyId, SNAPSHOT_COPY_SECRET: args.credentials.secret },
+      },
       { parent: this, dependsOn: opts?.dependsOn },
     );
     this.result = step.result;

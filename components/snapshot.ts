@@ -70,6 +70,14 @@ export interface RestoreArgs {
 }
 
 /** The same as the step's secrets. */
-export function restoreSecrets({ databaseUrl, databaseAdminUrl, identity }: RestoreArgs): Record<string, pulumi.Input<string>> {
-  return { DATABASE_URL: databaseUrl, ...(databaseAdminUrl === undefined ? {} : { DATABASE_ADMIN_URL: databaseAdminUrl }), ...(identity === undefined ? {} : { SNAPSHOT_IDENTITY: identity }) };
+export function restoreSecrets({
+  databaseUrl,
+  databaseAdminUrl,
+  identity,
+}: RestoreArgs): Record<string, pulumi.Input<string>> {
+  return {
+    DATABASE_URL: databaseUrl,
+    ...(databaseAdminUrl === undefined ? {} : { DATABASE_ADMIN_URL: databaseAdminUrl }),
+    ...(identity === undefined ? {} : { SNAPSHOT_IDENTITY: identity }),
+  };
 }

@@ -25,9 +25,19 @@ export class Standby extends pulumi.ComponentResource {
   constructor(name: string, args: StandbyArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Standby", name, {}, opts);
     const { context, mode, idle, drainMs, found } = args;
-    const stopped = { slot: idle.slot, release: idle.release === undefined ? null : plainRelease(idle.release), containerId: idle.containerId ?? null };
+    const stopped = {
+      slot: idle.slot,
+      release: idle.release === undefined ? null : plainRelease(idle.release),
+      containerId: idle.containerId ?? null,
+    };
     const request = { ...context.common, mode, idle: mode === "running" ? null : pulumi.output(stopped), drainMs };
-    const step = declareStep(`${name}-slot`, "standby", request, mode === "running" ? context.step : { ...context.step, found }, { parent: this, dependsOn: opts?.dependsOn });
+    const step = declareStep(
+      `${name}-slot`,
+      "standby",
+      request,
+      mode === "running" ? context.step : { ...context.step, found },
+      { parent: this, dependsOn: opts?.dependsOn },
+    );
     this.result = step.result;
     this.registerOutputs({ stopped: this.result.apply(({ stopped }) => stopped) });
   }
@@ -43,7 +53,10 @@ export class Waking extends pulumi.ComponentResource {
   constructor(name: string, { slot }: WakingArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Waking", name, {}, opts);
     const { request, environment } = slot.gateStep;
-    const step = declareStep(`${name}-gate`, "gate", { ...request, whenStopped: "start" }, environment, { parent: this, dependsOn: [slot] });
+    const step = declareStep(`${name}-gate`, "gate", { ...request, whenStopped: "start" }, environment, {
+      parent: this,
+      dependsOn: [slot],
+    });
     this.registerOutputs({ attempts: step.result.apply(({ attempts }) => attempts) });
   }
 }

@@ -41,7 +41,9 @@ export function declareStep<S extends StepName>(
   environment: StepEnvironment,
   options: pulumi.CustomResourceOptions,
 ): Step<S> {
-  const secrets = Object.fromEntries(Object.entries(environment.secrets ?? {}).map(([name, value]) => [name, pulumi.secret(value)]));
+  const secrets = Object.fromEntries(
+    Object.entries(environment.secrets ?? {}).map(([name, value]) => [name, pulumi.secret(value)]),
+  );
   const watched = "found" in environment;
   const resource = new command.local.Command(
     resourceName,
@@ -55,7 +57,9 @@ export function declareStep<S extends StepName>(
       },
       logging: command.local.Logging.Stderr,
     },
-    environment.found === undefined && watched ? { ...options, ignoreChanges: [`environment.${foundVariable}`] } : options,
+    environment.found === undefined && watched
+      ? { ...options, ignoreChanges: [`environment.${foundVariable}`] }
+      : options,
   );
   // A step's result never holds a secret (its client redacts), though its environment does.
   const result = pulumi.unsecret(resource.stdout).apply((text) => JSON.parse(text) as StepResult<S>);

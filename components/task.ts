@@ -21,12 +21,24 @@ export interface TaskArgs {
 export class Task extends pulumi.ComponentResource {
   readonly result: pulumi.Output<StepResult<"task">>;
 
-  constructor(name: string, { context, deploymentId, router, slot, release, task }: TaskArgs, opts?: pulumi.ComponentResourceOptions) {
+  constructor(
+    name: string,
+    { context, deploymentId, router, slot, release, task }: TaskArgs,
+    opts?: pulumi.ComponentResourceOptions,
+  ) {
     super("togather:deployment:Task", name, {}, opts);
     const step = declareStep(
       `${name}-run`,
       "task",
-      { ...context.common, ...context.directories, deploymentId, slot, release: plainRelease(release), volume: router.volumeName, task },
+      {
+        ...context.common,
+        ...context.directories,
+        deploymentId,
+        slot,
+        release: plainRelease(release),
+        volume: router.volumeName,
+        task,
+      },
       context.step,
       { parent: this, dependsOn: opts?.dependsOn },
     );

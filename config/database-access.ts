@@ -28,11 +28,20 @@ export function checkDatabaseUrl({ name, from, value }: FoundSecret): UrlCheck {
   } catch (error) {
     if (!(error instanceof StepError)) throw error;
     const problem: Problem = { where: from, what: error.message.replace(`${name} `, "") };
-    return { url: undefined, password: undefined, problems: [error.hint === undefined ? problem : { ...problem, fix: error.hint }], withoutTls: [] };
+    return {
+      url: undefined,
+      password: undefined,
+      problems: [error.hint === undefined ? problem : { ...problem, fix: error.hint }],
+      withoutTls: [],
+    };
   }
   const problems: Problem[] = [];
   if (connection.host.startsWith("/")) {
-    problems.push({ where: from, what: `names the socket ${connection.host}, which the server's container doesn't have`, fix: "name a host: host.docker.internal is the Docker host" });
+    problems.push({
+      where: from,
+      what: `names the socket ${connection.host}, which the server's container doesn't have`,
+      fix: "name a host: host.docker.internal is the Docker host",
+    });
   } else if (meansTheContainer(connection)) {
     problems.push({
       where: from,
@@ -42,6 +51,12 @@ export function checkDatabaseUrl({ name, from, value }: FoundSecret): UrlCheck {
   }
   const withoutTls = encryptedModes.includes(connection.sslMode)
     ? []
-    : [{ where: from, what: `connects with sslmode=${connection.sslMode}, expected at least require`, fix: "end the URL with ?sslmode=require, or verify-full where the server has a certificate of a public authority" }];
+    : [
+        {
+          where: from,
+          what: `connects with sslmode=${connection.sslMode}, expected at least require`,
+          fix: "end the URL with ?sslmode=require, or verify-full where the server has a certificate of a public authority",
+        },
+      ];
   return { url: normalizeDatabaseUrl(value, name), password: connection.password, problems, withoutTls };
 }

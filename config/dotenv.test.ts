@@ -42,7 +42,14 @@ describe("a secrets file", () => {
   it("holds any database URL, since everything odd in it is encoded", () => {
     fc.assert(
       fc.property(value, (password) => {
-        const url = formatDatabaseUrl({ host: "db", port: 5432, user: "u", password, database: "d", parameters: { sslmode: "require" } });
+        const url = formatDatabaseUrl({
+          host: "db",
+          port: 5432,
+          user: "u",
+          password,
+          database: "d",
+          parameters: { sslmode: "require" },
+        });
         expect(dotenvLine("DATABASE_URL", url)).toBe(`DATABASE_URL=${url}`);
         expect(read([`DATABASE_URL=${url}`]).file?.values).toEqual({ DATABASE_URL: url });
       }),
@@ -51,14 +58,28 @@ describe("a secrets file", () => {
   });
 
   it("that would lose the end of a value is refused", () => {
-    const { problems } = read(["# a comment", "A=abc#def", "B='abc#def'", "C=abc # a comment", 'D="x#y"', "export E = p@ss#word", "F=#nothing"]);
+    const { problems } = read([
+      "# a comment",
+      "A=abc#def",
+      "B='abc#def'",
+      "C=abc # a comment",
+      'D="x#y"',
+      "export E = p@ss#word",
+      "F=#nothing",
+    ]);
     expect(problems.map(({ where }) => where)).toEqual([".env: A", ".env: E"]);
-    expect(problems[0]).toMatchObject({ what: "has a # outside of quotes, where the value would end", fix: "put the value in single quotes: A='…'" });
+    expect(problems[0]).toMatchObject({
+      what: "has a # outside of quotes, where the value would end",
+      fix: "put the value in single quotes: A='…'",
+    });
   });
 
   it("with a quote that is never closed is refused", () => {
     const { problems } = read([`A='abc`, `B="it's"`, `C='say "x"'`, `D='"x'`, `export E="abc'`, "F=`x", "G=abc'"]);
     expect(problems.map(({ where }) => where)).toEqual([".env: A", ".env: E", ".env: F"]);
-    expect(problems[0]).toMatchObject({ what: "begins with a quote that is never closed, which would be part of the value", fix: "close it: A='…'" });
+    expect(problems[0]).toMatchObject({
+      what: "begins with a quote that is never closed, which would be part of the value",
+      fix: "close it: A='…'",
+    });
   });
 });

@@ -12,7 +12,10 @@ export function dotenvLine(name: string, value: string): string {
   const escaped = value.replaceAll("\n", String.raw`\n`).replaceAll("\r", String.raw`\r`);
   const spellings = [...plain, ...quotes.map((quote) => `${quote}${quote === '"' ? escaped : value}${quote}`)];
   const line = spellings.map((spelling) => `${name}=${spelling}`).find((candidate) => parse(candidate)[name] === value);
-  if (line === undefined) throw new Error(`${name} can't be written to a file in dotenv syntax; set it as an environment variable or with pulumi config set --secret`);
+  if (line === undefined)
+    throw new Error(
+      `${name} can't be written to a file in dotenv syntax; set it as an environment variable or with pulumi config set --secret`,
+    );
   return line;
 }
 
@@ -29,5 +32,7 @@ export function unclosedValues(text: string): string[] {
   const values = parse(text);
   const quoted = /^[^\S\n]*(?:export[^\S\n]+)?([\w.-]+)[^\S\n]*=[^\S\n]*(['"`])/gm;
   // A value that begins with another quote than its line has it inside of that one: it is meant.
-  return [...text.matchAll(quoted)].flatMap(([, name = "", quote = ""]) => (values[name]?.startsWith(quote) === true ? [name] : []));
+  return [...text.matchAll(quoted)].flatMap(([, name = "", quote = ""]) =>
+    values[name]?.startsWith(quote) === true ? [name] : [],
+  );
 }

@@ -9,7 +9,10 @@ export function duration(longest: StringValue) {
       const parsed = text === "" ? undefined : (ms(text as StringValue) as number | undefined);
       return parsed !== undefined && parsed >= 0 && parsed <= ms(longest);
     },
-    { error: (issue) => `expected a time such as 30s, 5m or 1h, at most ${longest}, found ${JSON.stringify(issue.input)}` },
+    {
+      error: (issue) =>
+        `expected a time such as 30s, 5m or 1h, at most ${longest}, found ${JSON.stringify(issue.input)}`,
+    },
   );
 }
 

@@ -9,7 +9,17 @@ import { unknownPlaceholders } from "./placeholders.ts";
 import { keysAt, problemsOf, SettingsError, type Problem } from "./problems.ts";
 import { SecretMemory } from "./secret-memory.ts";
 import { checkDatabaseUrl } from "./database-access.ts";
-import { isOwn, placeholderProblems, readSecretsFile, resolveSecrets, reusedSecrets, secretsFileOf, untrimmedSecrets, weakSecrets, type OwnSecret } from "./secrets.ts";
+import {
+  isOwn,
+  placeholderProblems,
+  readSecretsFile,
+  resolveSecrets,
+  reusedSecrets,
+  secretsFileOf,
+  untrimmedSecrets,
+  weakSecrets,
+  type OwnSecret,
+} from "./secrets.ts";
 import { snapshotRules } from "./snapshot-rules.ts";
 import { secretKeys, stackSettingsSchema, type ReleaseSetting, type StackSettings } from "./stack-settings.ts";
 import { taskProblems } from "./tasks.ts";
@@ -58,7 +68,10 @@ export type DatabaseSettings = Omit<StackSettings["database"], "mode"> &
   );
 
 /** Everything the stack is told, validated and with defaults. */
-export interface Settings extends Omit<StackSettings, "name" | "slots" | "tls" | "deployment" | "subnet" | "database" | "secrets" | (typeof secretKeys)[number]> {
+export interface Settings extends Omit<
+  StackSettings,
+  "name" | "slots" | "tls" | "deployment" | "subnet" | "database" | "secrets" | (typeof secretKeys)[number]
+> {
   name: string;
   environment: EnvironmentName;
   rules: EnvironmentRules;
@@ -102,7 +115,11 @@ function decode(key: string, text: string): unknown {
 
 function toRelease(setting: ReleaseSetting): SlotRelease {
   if ("commit" in setting) return setting;
-  return { version: setting.version, commit: setting.image.slice(setting.image.indexOf("@") + 1), image: setting.image };
+  return {
+    version: setting.version,
+    commit: setting.image.slice(setting.image.indexOf("@") + 1),
+    image: setting.image,
+  };
 }
 
 /** A /24 of its own for each name, so that deployments side by side don't ask for the same network. */
@@ -133,7 +150,10 @@ export function parseConfig(sources: Pick<SettingsSources, "config">): { value?:
 }
 
 /** Variables of the server that the deployment sets itself, and that therefore nobody else may. */
-export function reservedVariables({ portVariable, unreadSecrets }: Pick<StackSettings["source"], "portVariable" | "unreadSecrets">): string[] {
+export function reservedVariables({
+  portVariable,
+  unreadSecrets,
+}: Pick<StackSettings["source"], "portVariable" | "unreadSecrets">): string[] {
   const unread: readonly string[] = unreadSecrets;
   return ["DATABASE_URL", "JWT_SECRET", "ADMIN_API_KEY", "SLOT", portVariable].filter((name) => !unread.includes(name));
 }
@@ -141,16 +161,39 @@ export function reservedVariables({ portVariable, unreadSecrets }: Pick<StackSet
 /** What is wrong with the server's own variables and secrets, taken together. */
 function serverProblems({ source, secrets }: StackSettings): Problem[] {
   const reserved = reservedVariables(source);
-  const set = [...Object.keys(source.environment).map((name) => ({ name, key: `environment.${name}` })), ...source.secrets.map((name, index) => ({ name, key: `secrets[${index}]` }))];
+  const set = [
+    ...Object.keys(source.environment).map((name) => ({ name, key: `environment.${name}` })),
+    ...source.secrets.map((name, index) => ({ name, key: `secrets[${index}]` })),
+  ];
   return [
-    ...set.filter(({ name }) => reserved.includes(name)).map(({ name, key }) => ({ where: `togather:source.${key}`, what: `${name} is set by the deployment itself`, fix: "leave it out here" })),
-    ...source.secrets.filter((name) => name in source.environment).map((name) => ({ where: `togather:source.environment.${name}`, what: "is in togather:source.secrets too", fix: "leave it out in one of them" })),
+    ...set
+      .filter(({ name }) => reserved.includes(name))
+      .map(({ name, key }) => ({
+        where: `togather:source.${key}`,
+        what: `${name} is set by the deployment itself`,
+        fix: "leave it out here",
+      })),
+    ...source.secrets
+      .filter((name) => name in source.environment)
+      .map((name) => ({
+        where: `togather:source.environment.${name}`,
+        what: "is in togather:source.secrets too",
+        fix: "leave it out in one of them",
+      })),
     ...Object.keys(source.secretLengths)
       .filter((name) => !source.secrets.includes(name))
-      .map((name) => ({ where: `togather:source.secretLengths.${name}`, what: "is not among togather:source.secrets", fix: `pulumi config set --path togather:source.secrets[${source.secrets.length}] ${name}` })),
+      .map((name) => ({
+        where: `togather:source.secretLengths.${name}`,
+        what: "is not among togather:source.secrets",
+        fix: `pulumi config set --path togather:source.secrets[${source.secrets.length}] ${name}`,
+      })),
     ...Object.keys(secrets)
       .filter((name) => !source.secrets.includes(name))
-      .map((name) => ({ where: `togather:secrets.${name}`, what: "is not among togather:source.secrets, so that the server would not get it", fix: `pulumi config set --path togather:source.secrets[${source.secrets.length}] ${name}` })),
+      .map((name) => ({
+        where: `togather:secrets.${name}`,
+        what: "is not among togather:source.secrets, so that the server would not get it",
+        fix: `pulumi config set --path togather:source.secrets[${source.secrets.length}] ${name}`,
+      })),
   ];
 }
 
@@ -158,16 +201,29 @@ function serverProblems({ source, secrets }: StackSettings): Problem[] {
 function databaseProblems({ database, databaseUrl, migrationDatabaseUrl, databaseAdminUrl }: StackSettings): Problem[] {
   if (database.mode === "external") {
     if (database.maxConnections === undefined) return [];
-    return [{ where: "togather:database.maxConnections", what: "is for the bundled database, but togather:database.mode is external", fix: "pulumi config rm --path togather:database.maxConnections, and set max_connections on its server" }];
+    return [
+      {
+        where: "togather:database.maxConnections",
+        what: "is for the bundled database, but togather:database.mode is external",
+        fix: "pulumi config rm --path togather:database.maxConnections, and set max_connections on its server",
+      },
+    ];
   }
   const forExternal = { "database.network": database.network, databaseUrl, migrationDatabaseUrl, databaseAdminUrl };
   return Object.entries(forExternal)
     .filter(([, value]) => value !== "")
-    .map(([key]) => ({ where: `togather:${key}`, what: "is for an external database, but togather:database.mode is bundled", fix: "pulumi config set --path togather:database.mode external" }));
+    .map(([key]) => ({
+      where: `togather:${key}`,
+      what: "is for an external database, but togather:database.mode is bundled",
+      fix: "pulumi config set --path togather:database.mode external",
+    }));
 }
 
 /** What is wrong with settings of an environment that runs the working tree, and has no slots, no router and no HTTPS. */
-function developmentProblems({ environment, slots, tls, host, source }: StackSettings, projectDirectory: string): Problem[] {
+function developmentProblems(
+  { environment, slots, tls, host, source }: StackSettings,
+  projectDirectory: string,
+): Problem[] {
   const problems: Problem[] = [];
   const held = Object.keys(slots);
   if (held.length > 0) {
@@ -177,26 +233,54 @@ function developmentProblems({ environment, slots, tls, host, source }: StackSet
       fix: "pulumi config rm togather:slots; or choose the environment staging, which releases commits",
     });
   }
-  if (tls !== undefined) problems.push({ where: "togather:tls", what: `is set, but ${environment} has no router and serves plain HTTP only`, fix: "pulumi config rm togather:tls" });
+  if (tls !== undefined)
+    problems.push({
+      where: "togather:tls",
+      what: `is set, but ${environment} has no router and serves plain HTTP only`,
+      fix: "pulumi config rm togather:tls",
+    });
   if (host !== "" && !host.startsWith("unix://")) {
-    problems.push({ where: "togather:host", what: `${host} is another machine, where the working tree of this one can't be mounted`, fix: `pulumi config rm togather:host; ${environment} needs the local Docker engine` });
+    problems.push({
+      where: "togather:host",
+      what: `${host} is another machine, where the working tree of this one can't be mounted`,
+      fix: `pulumi config rm togather:host; ${environment} needs the local Docker engine`,
+    });
   }
-  for (const [key, path] of [["module", source.module], ["migrations", source.migrations]] as const) {
+  for (const [key, path] of [
+    ["module", source.module],
+    ["migrations", source.migrations],
+  ] as const) {
     if (existsSync(resolve(projectDirectory, source.repository, path))) continue;
-    problems.push({ where: `togather:source.${key}`, what: `${path} is not in ${source.repository === "." ? "this project" : source.repository}, expected a directory there`, fix: "togather:source.repository, .module and .migrations name directories of the working tree" });
+    problems.push({
+      where: `togather:source.${key}`,
+      what: `${path} is not in ${source.repository === "." ? "this project" : source.repository}, expected a directory there`,
+      fix: "togather:source.repository, .module and .migrations name directories of the working tree",
+    });
   }
   return problems;
 }
 
 /** What of the encryption of snapshots does not go together. */
-function encryptionProblems({ database }: DeploymentFile, rules: EnvironmentRules, identity: OwnSecret | undefined): Problem[] {
+function encryptionProblems(
+  { database }: DeploymentFile,
+  rules: EnvironmentRules,
+  identity: OwnSecret | undefined,
+): Problem[] {
   const problems: Problem[] = [];
   if (identity !== undefined && !/^AGE-SECRET-KEY-1[0-9A-Z]{58}$/.test(identity.value)) {
-    problems.push({ where: identity.from, what: "is no secret key of age, expected AGE-SECRET-KEY-1 and 58 letters and digits", fix: "age-keygen prints one, and the public key for database.snapshot_recipients" });
+    problems.push({
+      where: identity.from,
+      what: "is no secret key of age, expected AGE-SECRET-KEY-1 and 58 letters and digits",
+      fix: "age-keygen prints one, and the public key for database.snapshot_recipients",
+    });
   }
   if (database.snapshot_recipients.length === 0) return problems;
   if (database.snapshot_format === "directory") {
-    problems.push({ where: "database.snapshot_recipients", what: "snapshots in the format directory can't be encrypted", fix: "database.snapshot_format: sql.zst" });
+    problems.push({
+      where: "database.snapshot_recipients",
+      what: "snapshots in the format directory can't be encrypted",
+      fix: "database.snapshot_format: sql.zst",
+    });
   }
   const { verify, rehearse } = snapshotRules(database, rules);
   if (identity === undefined && [verify, rehearse].includes("required")) {
@@ -210,9 +294,15 @@ function encryptionProblems({ database }: DeploymentFile, rules: EnvironmentRule
 }
 
 /** deployment.yml with the stack's own values. */
-export function readDeploymentFile({ config, projectDirectory }: Pick<SettingsSources, "config" | "projectDirectory">): ReturnType<typeof parseDeploymentFile> {
+export function readDeploymentFile({
+  config,
+  projectDirectory,
+}: Pick<SettingsSources, "config" | "projectDirectory">): ReturnType<typeof parseDeploymentFile> {
   const file = resolve(projectDirectory, "deployment.yml");
-  return parseDeploymentFile(existsSync(file) ? readFileSync(file, "utf8") : undefined, decode("deployment", config["deployment"] ?? "{}"));
+  return parseDeploymentFile(
+    existsSync(file) ? readFileSync(file, "utf8") : undefined,
+    decode("deployment", config["deployment"] ?? "{}"),
+  );
 }
 
 /**
@@ -225,8 +315,13 @@ export function loadSettings(sources: SettingsSources): Settings {
   const { value: stack, problems: stackProblems } = parseConfig(sources);
   problems.push(...stackProblems);
   for (const key of [...secretKeys, "secrets"]) {
-    if ((sources.config[key] ?? "") === "" || sources.encryptedKeys === undefined || sources.encryptedKeys.has(key)) continue;
-    problems.push({ where: `togather:${key}`, what: "is a secret in plain text", fix: `pulumi config set --secret togather:${key}, and make a new one` });
+    if ((sources.config[key] ?? "") === "" || sources.encryptedKeys === undefined || sources.encryptedKeys.has(key))
+      continue;
+    problems.push({
+      where: `togather:${key}`,
+      what: "is a secret in plain text",
+      fix: `pulumi config set --secret togather:${key}, and make a new one`,
+    });
   }
 
   const deployment = readDeploymentFile(sources);
@@ -241,8 +336,24 @@ export function loadSettings(sources: SettingsSources): Settings {
 
   const secretsFile = secretsFileOf(stack);
   const file = readSecretsFile(resolve(sources.projectDirectory, secretsFile), secretsFile);
-  const { value: found, problems: missing } = resolveSecrets({ environment: sources.environment, file: file.file, config: stack }, { database: stack.database.mode, snapshotCopy: rules.blueGreen && (deployment.value?.database.snapshot_copy ?? null) !== null, server: stack.source.secrets, lengths: stack.source.secretLengths, unread: stack.source.unreadSecrets });
-  problems.push(...file.problems, ...missing, ...serverProblems(stack), ...taskProblems(stack.source.tasks), ...unknownPlaceholders(stack), ...databaseProblems(stack));
+  const { value: found, problems: missing } = resolveSecrets(
+    { environment: sources.environment, file: file.file, config: stack },
+    {
+      database: stack.database.mode,
+      snapshotCopy: rules.blueGreen && (deployment.value?.database.snapshot_copy ?? null) !== null,
+      server: stack.source.secrets,
+      lengths: stack.source.secretLengths,
+      unread: stack.source.unreadSecrets,
+    },
+  );
+  problems.push(
+    ...file.problems,
+    ...missing,
+    ...serverProblems(stack),
+    ...taskProblems(stack.source.tasks),
+    ...unknownPlaceholders(stack),
+    ...databaseProblems(stack),
+  );
   const url = found.databaseUrl && checkDatabaseUrl(found.databaseUrl);
   const migrationUrl = found.migrationDatabaseUrl && checkDatabaseUrl(found.migrationDatabaseUrl);
   const adminUrl = found.databaseAdminUrl && checkDatabaseUrl(found.databaseAdminUrl);
@@ -261,14 +372,19 @@ export function loadSettings(sources: SettingsSources): Settings {
     ...Object.values(found.server).filter(isOwn),
   ];
   const memory = new SecretMemory(join(sources.projectDirectory, ".togather", "secrets"));
-  for (const problem of placeholderProblems(own, Object.values(found.server).filter((secret) => !isOwn(secret)))) broken(rules.strongSecrets, problem);
+  for (const problem of placeholderProblems(
+    own,
+    Object.values(found.server).filter((secret) => !isOwn(secret)),
+  ))
+    broken(rules.strongSecrets, problem);
   for (const problem of weakSecrets(own, memory)) broken(rules.strongSecrets, problem);
   const untrimmed = untrimmedSecrets(found);
   problems.push(...untrimmed.refused);
   for (const problem of untrimmed.suspect) broken("warn", problem);
   for (const problem of reusedSecrets(own, memory, stack.environment)) broken(rules.uniqueSecrets, problem);
 
-  if (deployment.value !== undefined) problems.push(...encryptionProblems(deployment.value, rules, found.snapshotIdentity));
+  if (deployment.value !== undefined)
+    problems.push(...encryptionProblems(deployment.value, rules, found.snapshotIdentity));
 
   const slots: Settings["slots"] = {};
   for (const slot of ["blue", "green"] as const) {
@@ -292,7 +408,11 @@ export function loadSettings(sources: SettingsSources): Settings {
     });
   }
 
-  const { value: tls, problems: tlsProblems } = readTls(stack, { environment: sources.environment, file: file.file }, sources.projectDirectory);
+  const { value: tls, problems: tlsProblems } = readTls(
+    stack,
+    { environment: sources.environment, file: file.file },
+    sources.projectDirectory,
+  );
   problems.push(...tlsProblems);
   if (tls === undefined) {
     broken(rules.https, {
@@ -302,14 +422,20 @@ export function loadSettings(sources: SettingsSources): Settings {
     });
   } else if (tlsProblems.length === 0) {
     const found = certificateProblems(tls);
-    for (const { severity, what, fix } of found) broken(severity === "broken" ? "error" : "warn", { where: "togather:tls", what, fix });
+    for (const { severity, what, fix } of found)
+      broken(severity === "broken" ? "error" : "warn", { where: "togather:tls", what, fix });
     // Not refused: another proxy may stand before the router, with a certificate of its own.
     if (found.length === 0 && /^https:/i.test(stack.publicUrl) && !isCertificateOf(tls.certificate, stack.publicUrl)) {
-      broken("warn", { where: "togather:tls", what: `the certificate is that of ${describeCertificate(tls.certificate)}, and togather:publicUrl is ${stack.publicUrl}: browsers refuse one of another name` });
+      broken("warn", {
+        where: "togather:tls",
+        what: `the certificate is that of ${describeCertificate(tls.certificate)}, and togather:publicUrl is ${stack.publicUrl}: browsers refuse one of another name`,
+      });
     }
   }
 
-  const closed = stack.router.closedPaths.find((path) => stack.source.healthPath === path || stack.source.healthPath.startsWith(`${path}/`));
+  const closed = stack.router.closedPaths.find(
+    (path) => stack.source.healthPath === path || stack.source.healthPath.startsWith(`${path}/`),
+  );
   if (closed !== undefined) {
     problems.push({
       where: "togather:router.closedPaths",
@@ -319,7 +445,11 @@ export function loadSettings(sources: SettingsSources): Settings {
   }
 
   if (/^http:/i.test(stack.publicUrl)) {
-    broken(rules.https, { where: "togather:publicUrl", what: `${stack.publicUrl} is plain HTTP, and ${stack.environment} serves HTTPS`, fix: `pulumi config set togather:publicUrl ${stack.publicUrl.replace(/^http:/i, "https:")}` });
+    broken(rules.https, {
+      where: "togather:publicUrl",
+      what: `${stack.publicUrl} is plain HTTP, and ${stack.environment} serves HTTPS`,
+      fix: `pulumi config set togather:publicUrl ${stack.publicUrl.replace(/^http:/i, "https:")}`,
+    });
   }
 
   const ports = new Map<number, string>();
@@ -335,15 +465,21 @@ export function loadSettings(sources: SettingsSources): Settings {
     ...(stack.database.mode === "bundled" ? ([["databasePort", stack.databasePort]] as const) : []),
   ] as const) {
     const other = ports.get(port);
-    if (other !== undefined) problems.push({ where: `togather:${key}`, what: `port ${port} is already togather:${other}` });
+    if (other !== undefined)
+      problems.push({ where: `togather:${key}`, what: `port ${port} is already togather:${other}` });
     ports.set(port, key);
   }
 
   if (problems.length > 0 || deployment.value === undefined) throw new SettingsError(problems);
   try {
-    memory.remember(own.map(({ value }) => value), stack.environment);
+    memory.remember(
+      own.map(({ value }) => value),
+      stack.environment,
+    );
   } catch (error) {
-    warnings.push(`.togather/secrets: ${error instanceof Error ? error.message : String(error)}; that a secret is in use elsewhere can't be told`);
+    warnings.push(
+      `.togather/secrets: ${error instanceof Error ? error.message : String(error)}; that a secret is in use elsewhere can't be told`,
+    );
   }
   const name = stack.name ?? stack.environment;
   const subnet = stack.subnet === "" ? subnetOf(name) : stack.subnet;
@@ -360,10 +496,16 @@ export function loadSettings(sources: SettingsSources): Settings {
       ...stack.database,
       ...(stack.database.mode === "bundled"
         ? { mode: "bundled", password: found.databasePassword?.value ?? "" }
-        : { mode: "external", url: url?.url ?? "", migrationUrl: migrationUrl?.url ?? url?.url ?? "", adminUrl: adminUrl?.url }),
+        : {
+            mode: "external",
+            url: url?.url ?? "",
+            migrationUrl: migrationUrl?.url ?? url?.url ?? "",
+            adminUrl: adminUrl?.url,
+          }),
     },
     snapshotIdentity: found.snapshotIdentity?.value,
-    snapshotCopyCredentials: found.snapshotCopyKeyId && found.snapshotCopySecret && { keyId: found.snapshotCopyKeyId.value, secret: found.snapshotCopySecret.value },
+    snapshotCopyCredentials: found.snapshotCopyKeyId &&
+      found.snapshotCopySecret && { keyId: found.snapshotCopyKeyId.value, secret: found.snapshotCopySecret.value },
     secrets: {
       jwtSecret: found.jwtSecret?.value,
       adminApiKey: found.adminApiKey?.value,

@@ -11,7 +11,10 @@ enableCompileCache(join(import.meta.dirname, "..", "node_modules", ".cache", "no
 // Pulumi takes a stack for each of its promises, hundreds of them, and shows one only to who looks for leaks. All others are as
 // Node has them: it strips types in place, so that the lines of this program are right, and source-map-support has nothing to look up.
 const showsLeaks = process.env["PULUMI_DEBUG_PROMISE_LEAKS"] !== undefined;
-Error.prepareStackTrace = (error, frames) => (!showsLeaks && frames[0]?.getFunctionName() === "debuggablePromise" ? "" : [error, ...frames].map(String).join("\n    at "));
+Error.prepareStackTrace = (error, frames) =>
+  !showsLeaks && frames[0]?.getFunctionName() === "debuggablePromise"
+    ? ""
+    : [error, ...frames].map(String).join("\n    at ");
 
 // What Pulumi gathers of a program for a function that runs in a cloud takes npm's resolver and registry client to find out: some
 // 460 of the modules above, a sixth of a preview's time. This program has no such function; who asks all the same gets an answer.

@@ -1,7 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { fillIn } from "./placeholders.ts";
 
-const values = { publicUrl: "https://events.example.org", publicHost: "events.example.org", routerAddress: "10.1.2.2", slot: "green" };
+const values = {
+  publicUrl: "https://events.example.org",
+  publicHost: "events.example.org",
+  routerAddress: "10.1.2.2",
+  slot: "green",
+};
 
 describe("placeholders", () => {
   it.each([
@@ -18,7 +23,9 @@ describe("placeholders", () => {
   });
 
   it("leave to others what is theirs, and what stands for it", () => {
-    expect(fillIn("{version} \\{version} {publicHost} \\{slot}", values, ["version", "commit"])).toBe("{version} \\{version} events.example.org {slot}");
+    expect(fillIn("{version} \\{version} {publicHost} \\{slot}", values, ["version", "commit"])).toBe(
+      "{version} \\{version} events.example.org {slot}",
+    );
   });
 
   it("are never guessed", () => {

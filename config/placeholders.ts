@@ -8,7 +8,10 @@ const names = {
   publicHost: {},
   subnet: {},
   routerAddress: { development: "development has no router" },
-  slot: { buildArguments: "both slots run the same image; it is known in togather:source.environment", development: "development has no slots" },
+  slot: {
+    buildArguments: "both slots run the same image; it is known in togather:source.environment",
+    development: "development has no slots",
+  },
   version: { development: "development has no releases" },
   commit: { development: "development has no releases" },
   created: { environment: "it is known in togather:source.buildArguments" },
@@ -27,7 +30,11 @@ const pattern = /\\\{([A-Za-z]\w*)\}|(?<!\{)\{([A-Za-z]\w*)\}(?!\})/g;
  * @param later those that somebody else fills in: they and what stands for them stay as they are.
  * @throws {Error} for one without a value, which `placeholderProblems` finds before.
  */
-export function fillIn(text: string, values: Partial<Record<Placeholder, string>>, later: readonly Placeholder[] = []): string {
+export function fillIn(
+  text: string,
+  values: Partial<Record<Placeholder, string>>,
+  later: readonly Placeholder[] = [],
+): string {
   return text.replace(pattern, (whole, literal: string | undefined, name: string | undefined) => {
     if ((later as readonly (string | undefined)[]).includes(literal ?? name)) return whole;
     if (literal !== undefined) return whole.slice(1);
@@ -41,12 +48,20 @@ export function fillIn(text: string, values: Partial<Record<Placeholder, string>
 export const literally = (text: string): string => text.replace(pattern, (whole) => `\\${whole}`);
 
 /** The same for all values of a record. */
-export function fillInAll(texts: Readonly<Record<string, string>>, values: Partial<Record<Placeholder, string>>, later: readonly Placeholder[] = []): Record<string, string> {
+export function fillInAll(
+  texts: Readonly<Record<string, string>>,
+  values: Partial<Record<Placeholder, string>>,
+  later: readonly Placeholder[] = [],
+): Record<string, string> {
   return Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, fillIn(text, values, later)]));
 }
 
 /** What is wrong with one placeholder; undefined when nothing. */
-function problemWith(name: string, place: Place, stack: Pick<StackSettings, "environment" | "publicUrl">): Omit<Problem, "where"> | undefined {
+function problemWith(
+  name: string,
+  place: Place,
+  stack: Pick<StackSettings, "environment" | "publicUrl">,
+): Omit<Problem, "where"> | undefined {
   const inDevelopment = stack.environment === "development";
   const why = (one: string): string | undefined => {
     const unknown: { environment?: string; buildArguments?: string; development?: string } = names[one as Placeholder];
@@ -55,12 +70,22 @@ function problemWith(name: string, place: Place, stack: Pick<StackSettings, "env
   const known = Object.keys(names).filter((one) => why(one) === undefined);
   if (!Object.hasOwn(names, name)) {
     const meant = nearest(name, known);
-    return { what: `nothing is known as {${name}}`, fix: `${meant === undefined ? "" : `did you mean {${meant}}? `}Known here: ${known.map((one) => `{${one}}`).join(", ")}; \\{${name}} stands for the text itself` };
+    return {
+      what: `nothing is known as {${name}}`,
+      fix: `${meant === undefined ? "" : `did you mean {${meant}}? `}Known here: ${known.map((one) => `{${one}}`).join(", ")}; \\{${name}} stands for the text itself`,
+    };
   }
   const reason = why(name);
-  if (reason !== undefined) return { what: `{${name}} is not known here: ${reason}`, fix: `Known here: ${known.map((one) => `{${one}}`).join(", ")}` };
+  if (reason !== undefined)
+    return {
+      what: `{${name}} is not known here: ${reason}`,
+      fix: `Known here: ${known.map((one) => `{${one}}`).join(", ")}`,
+    };
   if (/^public/.test(name) && stack.publicUrl === "" && !inDevelopment) {
-    return { what: `{${name}} is not known, since togather:publicUrl is not set`, fix: "pulumi config set togather:publicUrl https://events.example.org, the URL by which visitors reach this node" };
+    return {
+      what: `{${name}} is not known, since togather:publicUrl is not set`,
+      fix: "pulumi config set togather:publicUrl https://events.example.org, the URL by which visitors reach this node",
+    };
   }
   return undefined;
 }

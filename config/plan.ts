@@ -35,7 +35,10 @@ export const otherSlot = (slot: SlotName): SlotName => (slot === "blue" ? "green
 
 /** A release as the stack's outputs and the history have it: an image by its digest alone. */
 export function plainRelease(setting: ReleaseSetting): Release {
-  return { version: setting.version, commit: "commit" in setting ? setting.commit : setting.image.slice(setting.image.indexOf("@") + 1) };
+  return {
+    version: setting.version,
+    commit: "commit" in setting ? setting.commit : setting.image.slice(setting.image.indexOf("@") + 1),
+  };
 }
 
 /** Whether two releases are the same: a commit may be given by its first digits. */
@@ -45,7 +48,10 @@ export function isSameRelease(a: Release | undefined, b: Release | undefined): b
 }
 
 /** The slot that gets a release whose migrations would run: the one that is to serve, or, where only the other one changes, that. */
-export function releasedSlot(held: Before["slots"], { activeSlot, slots }: Pick<Wanted, "activeSlot" | "slots">): SlotName {
+export function releasedSlot(
+  held: Before["slots"],
+  { activeSlot, slots }: Pick<Wanted, "activeSlot" | "slots">,
+): SlotName {
   const changes = (slot: SlotName): boolean => {
     const setting = slots[slot];
     return setting !== undefined && !isSameRelease(plainRelease(setting), held[slot]);
@@ -60,7 +66,8 @@ export function describeRelease({ version, commit }: Release): string {
 }
 
 /** `2 migrations` */
-const migrationsText = (count: number): string => (count === 0 ? "no migrations" : `${count} ${count === 1 ? "migration" : "migrations"}`);
+const migrationsText = (count: number): string =>
+  count === 0 ? "no migrations" : `${count} ${count === 1 ? "migration" : "migrations"}`;
 
 /** What a deployment will do, a sentence each: "green gets v1.4.0 (1a2b3c4)", "traffic moves blue to green". */
 export function planSentences({ serving, slots, served = slots }: Before, wanted: Wanted): string[] {
@@ -83,9 +90,18 @@ export function planSentences({ serving, slots, served = slots }: Before, wanted
   else if (releases > 0 && wanted.migrations !== undefined) sentences.push(migrationsText(wanted.migrations.length));
   const { activeSlot } = wanted;
   if (serving === undefined) sentences.push(`traffic starts on ${activeSlot}`);
-  else if (serving.slot !== activeSlot) sentences.push(`traffic moves ${serving.slot} to ${activeSlot}${wanted.rollout === undefined || isSameRelease(wantedIn(activeSlot), served[activeSlot]) ? "" : rolloutWords(wanted.rollout)}`);
+  else if (serving.slot !== activeSlot)
+    sentences.push(
+      `traffic moves ${serving.slot} to ${activeSlot}${wanted.rollout === undefined || isSameRelease(wantedIn(activeSlot), served[activeSlot]) ? "" : rolloutWords(wanted.rollout)}`,
+    );
   else sentences.push(`traffic stays on ${activeSlot}`);
-  if (serving !== undefined && serving.slot !== activeSlot && wanted.standby !== undefined && wanted.standby !== "running") sentences.push(`then ${serving.slot} is drained and ${wanted.standby}`);
+  if (
+    serving !== undefined &&
+    serving.slot !== activeSlot &&
+    wanted.standby !== undefined &&
+    wanted.standby !== "running"
+  )
+    sentences.push(`then ${serving.slot} is drained and ${wanted.standby}`);
   return sentences;
 }
 

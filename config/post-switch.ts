@@ -2,7 +2,11 @@ import type { EndpointCheck } from "../ops/contract.ts";
 import type { Settings } from "./load.ts";
 
 /** What is asked through the router after a switch: the stack's own checks, or the health endpoint where the environment wants any. */
-export function postSwitchChecks({ deployment, rules, source }: Pick<Settings, "deployment" | "rules" | "source">): EndpointCheck[] {
+export function postSwitchChecks({
+  deployment,
+  rules,
+  source,
+}: Pick<Settings, "deployment" | "rules" | "source">): EndpointCheck[] {
   const { post_switch_checks: checks } = deployment.deployment;
   if (checks !== "auto") return checks;
   return rules.postSwitchChecks ? [{ path: source.healthPath, status: 200 }] : [];

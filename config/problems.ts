@@ -21,8 +21,12 @@ export class SettingsError extends Error {
   readonly problems: readonly Problem[];
 
   constructor(problems: readonly Problem[]) {
-    const lines = problems.map(({ where, what, fix }) => `  ${where}: ${what}${fix === undefined ? "" : `\n      fix: ${fix}`}`);
-    super(`${problems.length === 1 ? "1 problem" : `${problems.length} problems`} in the settings; nothing was changed.\n${lines.join("\n")}`);
+    const lines = problems.map(
+      ({ where, what, fix }) => `  ${where}: ${what}${fix === undefined ? "" : `\n      fix: ${fix}`}`,
+    );
+    super(
+      `${problems.length === 1 ? "1 problem" : `${problems.length} problems`} in the settings; nothing was changed.\n${lines.join("\n")}`,
+    );
     this.name = "SettingsError";
     this.problems = problems;
   }
@@ -75,7 +79,8 @@ export function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[
   }
   // Of a list, all members are alike.
   const { def } = current as { def?: { type?: string; element?: z.ZodType } };
-  if (def?.type === "array" && def.element !== undefined) return path.length === 0 ? [] : keysAt(def.element, path.slice(1));
+  if (def?.type === "array" && def.element !== undefined)
+    return path.length === 0 ? [] : keysAt(def.element, path.slice(1));
   const shape = (current as { shape?: Record<string, z.ZodType> } | undefined)?.shape;
   if (shape === undefined) return [];
   const [head, ...rest] = path;

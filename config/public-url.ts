@@ -11,10 +11,17 @@ type Reached = Pick<Settings, "host" | "listenAddress" | "ports" | "publicUrl">;
  * Where people reach the router. Unless `togather:publicUrl` says it, as far as its settings tell: a listener on all addresses by the
  * Docker host's name, one on its loopback as localhost.
  */
-export function publicUrl({ host: dockerHost, listenAddress, ports, publicUrl: told }: Reached, scheme: "http" | "https"): string {
+export function publicUrl(
+  { host: dockerHost, listenAddress, ports, publicUrl: told }: Reached,
+  scheme: "http" | "https",
+): string {
   if (told !== "" && new URL(told).protocol === `${scheme}:`) return new URL(told).origin;
   const address = listenAddress.includes(":") ? `[${listenAddress}]` : listenAddress;
-  const reached = ["", "0.0.0.0", "::"].includes(listenAddress) ? machineOf(dockerHost) : ["127.0.0.1", "::1"].includes(listenAddress) ? "localhost" : address;
+  const reached = ["", "0.0.0.0", "::"].includes(listenAddress)
+    ? machineOf(dockerHost)
+    : ["127.0.0.1", "::1"].includes(listenAddress)
+      ? "localhost"
+      : address;
   const host = told === "" ? reached : new URL(told).hostname;
   const usual = { http: 80, https: 443 }[scheme];
   return `${scheme}://${host}${ports[scheme] === usual ? "" : `:${ports[scheme]}`}`;

@@ -25,7 +25,14 @@ function encryptedKeys(): SettingsSources["encryptedKeys"] {
  * @throws {RunError} with every problem at once, which Pulumi shows without a stack trace.
  */
 export function readSettings(): Settings {
-  const settings = orRunError(() => loadSettings({ config: stackConfig(), encryptedKeys: encryptedKeys(), environment: process.env, projectDirectory: process.cwd() }));
+  const settings = orRunError(() =>
+    loadSettings({
+      config: stackConfig(),
+      encryptedKeys: encryptedKeys(),
+      environment: process.env,
+      projectDirectory: process.cwd(),
+    }),
+  );
   for (const warning of settings.warnings) void log.warn(forStack(warning, getStack()));
   return settings;
 }

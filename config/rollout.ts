@@ -11,7 +11,10 @@ export const rolloutSchema = z
     /** Percent of the requests, one after the other. None: all at once. */
     steps: z
       .array(z.number().min(1).max(100))
-      .refine((steps) => steps.every((step, i) => i === 0 || step > (steps[i - 1] ?? 0)), { error: (issue) => `expected percentages that grow, such as [5, 25, 50, 100], found ${JSON.stringify(issue.input)}` })
+      .refine((steps) => steps.every((step, i) => i === 0 || step > (steps[i - 1] ?? 0)), {
+        error: (issue) =>
+          `expected percentages that grow, such as [5, 25, 50, 100], found ${JSON.stringify(issue.input)}`,
+      })
       .default([]),
     /** How long each step is watched. */
     interval: watched.default("60s"),

@@ -6,7 +6,8 @@ import { getStack, RunError } from "./pulumi-runtime.ts";
 export function toRunError(error: unknown): unknown {
   const said = (text: string): RunError => new RunError(forStack(text, getStack()));
   if (error instanceof SettingsError) return said(error.message);
-  if (error instanceof StepError) return said(error.hint === undefined ? error.message : `${error.message}\n  → ${error.hint}`);
+  if (error instanceof StepError)
+    return said(error.hint === undefined ? error.message : `${error.message}\n  → ${error.hint}`);
   return error;
 }
 

@@ -6,7 +6,10 @@ import { environmentNames, type EnvironmentName } from "./environments.ts";
 import { strengthInBits } from "./secret-strength.ts";
 
 /** By fingerprint: where a secret is in use, and how strong it is at least, in bits. */
-const seenSchema = z.record(z.string(), z.strictObject({ environments: z.array(z.enum(environmentNames)), bits: z.number() }));
+const seenSchema = z.record(
+  z.string(),
+  z.strictObject({ environments: z.array(z.enum(environmentNames)), bits: z.number() }),
+);
 type Seen = z.infer<typeof seenSchema>;
 
 const keyFile = "fingerprint.key";
@@ -49,7 +52,10 @@ export class SecretMemory {
     const seen = { ...this.#load() };
     for (const secret of unknown) {
       const entry = seen[fingerprint(key, secret)];
-      seen[fingerprint(key, secret)] = { environments: [...(entry?.environments ?? []), environment], bits: this.bits(secret, 0) };
+      seen[fingerprint(key, secret)] = {
+        environments: [...(entry?.environments ?? []), environment],
+        bits: this.bits(secret, 0),
+      };
     }
     const file = join(this.#directory, seenFile);
     writeFileSync(`${file}.${process.pid}`, `${JSON.stringify(seen, null, 2)}\n`, { mode: 0o600 });

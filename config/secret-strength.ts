@@ -1,7 +1,24 @@
 import { createRequire } from "node:module";
 
 /** Words that secrets of this system are made of when people think them up: worth next to nothing. */
-const ownWords = ["togather", "production", "staging", "development", "local", "server", "database", "postgres", "password", "secret", "jwt", "token", "admin", "api", "key", "event"];
+const ownWords = [
+  "togather",
+  "production",
+  "staging",
+  "development",
+  "local",
+  "server",
+  "database",
+  "postgres",
+  "password",
+  "secret",
+  "jwt",
+  "token",
+  "admin",
+  "api",
+  "key",
+  "event",
+];
 
 /** Values that come from a template and were never replaced. Words that random text may well contain have to stand alone. */
 const placeholder =
@@ -29,7 +46,8 @@ function estimator(): Zxcvbn {
   if (zxcvbn !== undefined) return zxcvbn;
   const require = createRequire(import.meta.url);
   const { ZxcvbnFactory } = require("@zxcvbn-ts/core") as typeof import("@zxcvbn-ts/core");
-  const { adjacencyGraphs, dictionary } = require("@zxcvbn-ts/language-common") as typeof import("@zxcvbn-ts/language-common");
+  const { adjacencyGraphs, dictionary } =
+    require("@zxcvbn-ts/language-common") as typeof import("@zxcvbn-ts/language-common");
   zxcvbn = new ZxcvbnFactory({ dictionary: { ...dictionary, ownWords }, graphs: adjacencyGraphs });
   return zxcvbn;
 }

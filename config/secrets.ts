@@ -30,8 +30,16 @@ const requirements: Record<SecretKey, { characters: number; bits: number; exampl
   adminApiKey: { characters: 32, bits: 80, example: "$(openssl rand -hex 32)" },
   databasePassword: { characters: 16, bits: 46, example: "$(openssl rand -hex 24)" },
   databaseUrl: { characters: 16, bits: 46, example: "postgresql://user:password@host:5432/database?sslmode=require" },
-  migrationDatabaseUrl: { characters: 16, bits: 46, example: "postgresql://owner:password@host:5432/database?sslmode=require" },
-  databaseAdminUrl: { characters: 16, bits: 46, example: "postgresql://admin:password@host:5432/postgres?sslmode=require" },
+  migrationDatabaseUrl: {
+    characters: 16,
+    bits: 46,
+    example: "postgresql://owner:password@host:5432/database?sslmode=require",
+  },
+  databaseAdminUrl: {
+    characters: 16,
+    bits: 46,
+    example: "postgresql://admin:password@host:5432/postgres?sslmode=require",
+  },
   snapshotIdentity: { characters: 74, bits: 80, example: "$(age-keygen | tail -n 1)" },
   snapshotCopyKeyId: { characters: 1, bits: 0, example: "the access key id that the storage gave you" },
   snapshotCopySecret: { characters: 1, bits: 0, example: "the secret access key that the storage gave you" },
@@ -71,7 +79,10 @@ export interface SecretSources {
 }
 
 /** The secrets file's path, as the operator knows it. */
-export const secretsFileOf = ({ secretsFile, environment }: Pick<StackSettings, "secretsFile" | "environment">): string =>
+export const secretsFileOf = ({
+  secretsFile,
+  environment,
+}: Pick<StackSettings, "secretsFile" | "environment">): string =>
   secretsFile === "" ? `.env.${environment}` : secretsFile;
 
 /**
@@ -83,14 +94,28 @@ export function readSecretsFile(path: string, shownAs: string): { file: SecretSo
   const mode = statSync(path).mode & 0o777;
   const problems: Problem[] =
     process.platform !== "win32" && (mode & 0o077) !== 0
-      ? [{ where: shownAs, what: `holds secrets and is readable by others (mode ${mode.toString(8)}, expected 600)`, fix: `chmod 600 ${shownAs}` }]
+      ? [
+          {
+            where: shownAs,
+            what: `holds secrets and is readable by others (mode ${mode.toString(8)}, expected 600)`,
+            fix: `chmod 600 ${shownAs}`,
+          },
+        ]
       : [];
   const text = readFileSync(path, "utf8");
   for (const name of cutValues(text)) {
-    problems.push({ where: `${shownAs}: ${name}`, what: "has a # outside of quotes, where the value would end", fix: `put the value in single quotes: ${name}='…'` });
+    problems.push({
+      where: `${shownAs}: ${name}`,
+      what: "has a # outside of quotes, where the value would end",
+      fix: `put the value in single quotes: ${name}='…'`,
+    });
   }
   for (const name of unclosedValues(text)) {
-    problems.push({ where: `${shownAs}: ${name}`, what: "begins with a quote that is never closed, which would be part of the value", fix: `close it: ${name}='…'` });
+    problems.push({
+      where: `${shownAs}: ${name}`,
+      what: "begins with a quote that is never closed, which would be part of the value",
+      fix: `close it: ${name}='…'`,
+    });
   }
   return { file: { path: shownAs, values: parse(text) }, problems };
 }
@@ -109,25 +134,42 @@ export function findSecret(
   return candidates.find(({ value }) => value !== "");
 }
 
-const missing = (name: string): string => `is missing; expected in the environment (${name}), the secrets file or the stack's config`;
+const missing = (name: string): string =>
+  `is missing; expected in the environment (${name}), the secrets file or the stack's config`;
 
 /**
  * Takes each secret from the first source that has it. Problems name the secret, never its value.
  * @param wanted what kind of database the deployment has, the server's own secrets by variable, how long some of them have to be, and which of
  * every server's this one doesn't read.
  */
-export function resolveSecrets(sources: SecretSources, wanted: { database: "bundled" | "external"; snapshotCopy: boolean; server: readonly string[]; lengths: Readonly<Record<string, number>>; unread: readonly string[] }): { value: ResolvedSecrets; problems: Problem[] } {
+export function resolveSecrets(
+  sources: SecretSources,
+  wanted: {
+    database: "bundled" | "external";
+    snapshotCopy: boolean;
+    server: readonly string[];
+    lengths: Readonly<Record<string, number>>;
+    unread: readonly string[];
+  },
+): { value: ResolvedSecrets; problems: Problem[] } {
   const problems: Problem[] = [];
   const resolve = (key: SecretKey, required: boolean): OwnSecret | undefined => {
     const name = secretNames[key];
     const { example, ...least } = requirements[key];
     const set = `pulumi config set --secret togather:${key} "${example}"`;
     const found = findSecret(sources, name, { key, value: sources.config[key] });
-    if (found !== undefined) return { name, ...found, ...least, fix: found.from.startsWith("togather:") ? set : `put a new one there, such as ${example}` };
+    if (found !== undefined)
+      return {
+        name,
+        ...found,
+        ...least,
+        fix: found.from.startsWith("togather:") ? set : `put a new one there, such as ${example}`,
+      };
     if (required) problems.push({ where: `togather:${key}`, what: missing(name), fix: set });
     return undefined;
   };
-  const read = (key: "jwtSecret" | "adminApiKey"): OwnSecret | undefined => (wanted.unread.includes(secretNames[key]) ? undefined : resolve(key, true));
+  const read = (key: "jwtSecret" | "adminApiKey"): OwnSecret | undefined =>
+    wanted.unread.includes(secretNames[key]) ? undefined : resolve(key, true);
   const external = wanted.database === "external";
   const value: ResolvedSecrets = {
     jwtSecret: read("jwtSecret"),
@@ -154,7 +196,11 @@ export function resolveSecrets(sources: SecretSources, wanted: { database: "bund
   for (const secret of [value.jwtSecret, ...Object.values(value.server)]) {
     // Whatever the environment: the server does not start with it.
     if (secret === undefined || !isOwn(secret) || Buffer.byteLength(secret.value) >= secret.characters) continue;
-    problems.push({ where: secret.from, what: `has ${secret.value.length} characters, and the server takes none below ${secret.characters}`, fix: secret.fix });
+    problems.push({
+      where: secret.from,
+      what: `has ${secret.value.length} characters, and the server takes none below ${secret.characters}`,
+      fix: secret.fix,
+    });
   }
   return { value, problems };
 }
@@ -165,17 +211,33 @@ export function resolveSecrets(sources: SecretSources, wanted: { database: "bund
  * @param server the server's own: passwords, but also addresses and URLs.
  */
 export function placeholderProblems(own: readonly FoundSecret[], server: readonly FoundSecret[]): Problem[] {
-  const found = [...own.filter(({ value }) => isPlaceholder(value)), ...server.filter(({ value }) => isPlaceholderText(value))];
+  const found = [
+    ...own.filter(({ value }) => isPlaceholder(value)),
+    ...server.filter(({ value }) => isPlaceholderText(value)),
+  ];
   return found.map(({ from, fix }) => ({ where: from, what: "is a placeholder, expected a secret of your own", fix }));
 }
 
 /** Secrets with a line break or blanks around them, which whoever typed them did not mean: `refused` never work so, the others may. */
-export function untrimmedSecrets({ jwtSecret, adminApiKey, databasePassword, snapshotCopyKeyId, snapshotCopySecret, server }: ResolvedSecrets): Record<"refused" | "suspect", Problem[]> {
+export function untrimmedSecrets({
+  jwtSecret,
+  adminApiKey,
+  databasePassword,
+  snapshotCopyKeyId,
+  snapshotCopySecret,
+  server,
+}: ResolvedSecrets): Record<"refused" | "suspect", Problem[]> {
   const problemsOf = (secrets: readonly (FoundSecret | undefined)[]): Problem[] =>
     secrets.flatMap((secret) => {
       if (secret === undefined || secret.value === secret.value.trim()) return [];
       const what = `${/\n\s*$/.test(secret.value) ? "ends with a line break" : "has blanks around it"}, which would be part of the secret`;
-      return [{ where: secret.from, what, fix: `in a shell ${secret.name}="$(cat FILE)" leaves out the line break at the end` }];
+      return [
+        {
+          where: secret.from,
+          what,
+          fix: `in a shell ${secret.name}="$(cat FILE)" leaves out the line break at the end`,
+        },
+      ];
     });
   return {
     refused: problemsOf([adminApiKey, databasePassword, snapshotCopyKeyId, snapshotCopySecret]),
@@ -189,21 +251,37 @@ export function weakSecrets(found: readonly OwnSecret[], memory: SecretMemory): 
   return found.flatMap(({ from, value, characters, bits, fix }): Problem[] => {
     if (isPlaceholder(value)) return [];
     const { length } = value;
-    if (length < characters) return [{ where: from, what: `has ${length} characters, expected at least ${characters}`, fix }];
+    if (length < characters)
+      return [{ where: from, what: `has ${length} characters, expected at least ${characters}`, fix }];
     const strength = memory.bits(value, bits);
-    if (strength < bits) return [{ where: from, what: `is easy to guess: about ${strength} bits, expected at least ${bits}`, fix }];
+    if (strength < bits)
+      return [{ where: from, what: `is easy to guess: about ${strength} bits, expected at least ${bits}`, fix }];
     return [];
   });
 }
 
 /** Secrets that are in use elsewhere: in another environment, or under another name in this one. */
-export function reusedSecrets(found: readonly OwnSecret[], memory: SecretMemory, environment: EnvironmentName): Problem[] {
+export function reusedSecrets(
+  found: readonly OwnSecret[],
+  memory: SecretMemory,
+  environment: EnvironmentName,
+): Problem[] {
   return found.flatMap(({ from, value, fix }, index): Problem[] => {
     const twin = found.slice(0, index).find((other) => other.value === value);
     const others = memory.environmentsOf(value).filter((other) => other !== environment);
     return [
-      ...(twin === undefined ? [] : [{ where: from, what: `is the same as ${twin.name}, expected a secret of its own`, fix }]),
-      ...(others.length === 0 ? [] : [{ where: from, what: `is in use in ${others.join(" and ")} too, expected a secret of its own for ${environment}`, fix }]),
+      ...(twin === undefined
+        ? []
+        : [{ where: from, what: `is the same as ${twin.name}, expected a secret of its own`, fix }]),
+      ...(others.length === 0
+        ? []
+        : [
+            {
+              where: from,
+              what: `is in use in ${others.join(" and ")} too, expected a secret of its own for ${environment}`,
+              fix,
+            },
+          ]),
     ];
   });
 }

@@ -11,7 +11,10 @@ export interface SnapshotRules {
 }
 
 /** As deployment.yml has it, or, where that says `auto`, the environment. */
-export function snapshotRules({ snapshot_verify: verify, migration_rehearsal: rehearse, serving_release_check: servingCheck }: Database, rules: EnvironmentRules): SnapshotRules {
+export function snapshotRules(
+  { snapshot_verify: verify, migration_rehearsal: rehearse, serving_release_check: servingCheck }: Database,
+  rules: EnvironmentRules,
+): SnapshotRules {
   return {
     verify: verify === "auto" ? rules.snapshotVerify : verify,
     rehearse: rehearse === "auto" ? rules.migrationRehearsal : rehearse,

@@ -7,7 +7,9 @@ import { rolloutSchema } from "./rollout.ts";
 import { tasksSchema } from "./tasks.ts";
 
 /** Name of an environment variable. */
-const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected the name of an environment variable, such as SERVER_PORT");
+const variableName = z
+  .string()
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected the name of an environment variable, such as SERVER_PORT");
 /** So much memory: megabytes or gigabytes, as Docker writes them. */
 const memorySize = z.string().regex(/^[1-9]\d{0,5}[mg]$/, "expected a size such as 256m or 1g");
 
@@ -17,7 +19,9 @@ export const serverSecretNames = ["JWT_SECRET", "ADMIN_API_KEY"] as const;
 /** `https://host` or `http://host:port`, and nothing more; or empty. */
 function isOrigin(text: string): boolean {
   if (text === "") return true;
-  return /^https?:\/\//i.test(text) && URL.canParse(text) && new URL(text).origin === text.toLowerCase().replace(/\/$/, "");
+  return (
+    /^https?:\/\//i.test(text) && URL.canParse(text) && new URL(text).origin === text.toLowerCase().replace(/\/$/, "")
+  );
 }
 const port = z.int().min(1).max(65535);
 const slotName = z.enum(["blue", "green"]);
@@ -47,7 +51,9 @@ export type ReleaseSetting = z.infer<typeof release>;
  */
 export const stackSettingsSchema = z.strictObject({
   /** Which rules apply: see environments.ts. */
-  environment: z.enum(environmentNames, { error: (issue) => `expected production, staging or development, found ${JSON.stringify(issue.input)}` }),
+  environment: z.enum(environmentNames, {
+    error: (issue) => `expected production, staging or development, found ${JSON.stringify(issue.input)}`,
+  }),
   /** Prefix of containers, volumes and the network; the environment's name unless two deployments share a host. */
   name: z
     .string()
@@ -75,7 +81,9 @@ export const stackSettingsSchema = z.strictObject({
   router: z
     .strictObject({
       /** Paths that are not for the public, with all below them: answered with 404. Not that of the health endpoint. */
-      closedPaths: z.array(z.string().regex(/^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$/, "expected a path such as /metrics")).default(["/metrics"]),
+      closedPaths: z
+        .array(z.string().regex(/^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$/, "expected a path such as /metrics"))
+        .default(["/metrics"]),
     })
     .prefault({}),
   /** Ports of the slots on the host's loopback, for people: the reference's 8080 and 8081. */
@@ -86,14 +94,20 @@ export const stackSettingsSchema = z.strictObject({
   database: z
     .strictObject({
       /** A container of this stack, or one that is there already: DATABASE_URL. */
-      mode: z.enum(["bundled", "external"], { error: (issue) => `expected bundled or external, found ${JSON.stringify(issue.input)}` }).default("bundled"),
+      mode: z
+        .enum(["bundled", "external"], {
+          error: (issue) => `expected bundled or external, found ${JSON.stringify(issue.input)}`,
+        })
+        .default("bundled"),
       /** Docker network in which an external database is; slots and steps join it. Empty when it is reached without. */
       network: z
         .string()
         .regex(/^(|[A-Za-z0-9][A-Za-z0-9_.-]*)$/, "expected the name of a Docker network")
         .default(""),
       /** Extensions that the server needs: made in the bundled database, expected in an external one. */
-      extensions: z.array(z.string().regex(/^[a-z][a-z0-9_-]*$/, "expected names of extensions such as postgis")).default(["postgis", "vector", "pg_trgm"]),
+      extensions: z
+        .array(z.string().regex(/^[a-z][a-z0-9_-]*$/, "expected names of extensions such as postgis"))
+        .default(["postgis", "vector", "pg_trgm"]),
       /** max_connections of the bundled database; PostgreSQL's 100 where it is not set. A change makes its container anew. */
       maxConnections: z.int().min(25).max(10_000).optional(),
     })
@@ -130,7 +144,13 @@ export const stackSettingsSchema = z.strictObject({
       /** How many characters the server wants of one of these at least. */
       secretLengths: z.record(variableName, z.int().min(1).max(1024)).default({}),
       /** Secrets of every server that this one doesn't read: it isn't given them, and nobody is asked for them. */
-      unreadSecrets: z.array(z.enum(serverSecretNames, { error: (issue) => `expected JWT_SECRET or ADMIN_API_KEY, found ${JSON.stringify(issue.input)}` })).default([]),
+      unreadSecrets: z
+        .array(
+          z.enum(serverSecretNames, {
+            error: (issue) => `expected JWT_SECRET or ADMIN_API_KEY, found ${JSON.stringify(issue.input)}`,
+          }),
+        )
+        .default([]),
       /** Directory of the Go module in the repository: where development builds. */
       module: z.string().default("server"),
       /** The server's main package in it, for development. */
@@ -152,7 +172,10 @@ export const stackSettingsSchema = z.strictObject({
           /** Its user's home, which is made writable; the root file system is not. */
           home: z
             .string()
-            .regex(/^\/(?!(tmp|dev|proc|sys|etc|usr|bin|lib|lib64|sbin|run|var)(\/|$))[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/, "expected an absolute path such as /home/togather, no directory of the system")
+            .regex(
+              /^\/(?!(tmp|dev|proc|sys|etc|usr|bin|lib|lib64|sbin|run|var)(\/|$))[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/,
+              "expected an absolute path such as /home/togather, no directory of the system",
+            )
             .optional(),
         })
         .prefault({}),
@@ -167,8 +190,15 @@ export const stackSettingsSchema = z.strictObject({
       allow: z
         .array(
           z.strictObject({
-            file: z.string().regex(/^\d+_[^/]*\.up\.[^/]+$/, "expected the name of a migration without its directory, such as 000044_x.up.sql"),
-            rule: z.string().refine((rule) => Object.hasOwn(rules, rule) || rule.startsWith("squawk/"), { error: (issue) => `${JSON.stringify(issue.input)} is no rule of the lint: docs/migrations.md lists them` }),
+            file: z
+              .string()
+              .regex(
+                /^\d+_[^/]*\.up\.[^/]+$/,
+                "expected the name of a migration without its directory, such as 000044_x.up.sql",
+              ),
+            rule: z.string().refine((rule) => Object.hasOwn(rules, rule) || rule.startsWith("squawk/"), {
+              error: (issue) => `${JSON.stringify(issue.input)} is no rule of the lint: docs/migrations.md lists them`,
+            }),
             reason: z.string().trim().min(1, "expected why it does no harm"),
           }),
         )
@@ -180,7 +210,11 @@ export const stackSettingsSchema = z.strictObject({
   /** How traffic moves to a new release: at once, or by and by and watched. */
   rollout: rolloutSchema,
   /** What becomes of the slot that has served, once the other one does. */
-  standby: z.enum(standbyModes, { error: (issue) => `expected running, stopped or removed, found ${JSON.stringify(issue.input)}` }).default("running"),
+  standby: z
+    .enum(standbyModes, {
+      error: (issue) => `expected running, stopped or removed, found ${JSON.stringify(issue.input)}`,
+    })
+    .default("running"),
   /** How long a slot that is to be stopped is waited for while requests are open on it. */
   drainTimeout: duration("1h").default("60s"),
   /** Values that differ from deployment.yml in this stack. */
@@ -192,7 +226,10 @@ export const stackSettingsSchema = z.strictObject({
   /** Commit (or digest), at least its first seven digits, of a release that this host has sent back and that is to be released again all the same. */
   releaseAgain: z
     .string()
-    .regex(/^(|(sha256:)?[0-9a-f]{7,64})$/, "expected the commit of the release, or its first digits from seven up, in quotes")
+    .regex(
+      /^(|(sha256:)?[0-9a-f]{7,64})$/,
+      "expected the commit of the release, or its first digits from seven up, in quotes",
+    )
     .default(""),
   /** Signs tokens; at least 32 characters. */
   jwtSecret: z.string().default(""),
@@ -217,4 +254,14 @@ export const stackSettingsSchema = z.strictObject({
 export type StackSettings = z.infer<typeof stackSettingsSchema>;
 
 /** Keys whose values Pulumi keeps encrypted. */
-export const secretKeys = ["jwtSecret", "adminApiKey", "databasePassword", "databaseUrl", "migrationDatabaseUrl", "databaseAdminUrl", "snapshotIdentity", "snapshotCopyKeyId", "snapshotCopySecret"] as const;
+export const secretKeys = [
+  "jwtSecret",
+  "adminApiKey",
+  "databasePassword",
+  "databaseUrl",
+  "migrationDatabaseUrl",
+  "databaseAdminUrl",
+  "snapshotIdentity",
+  "snapshotCopyKeyId",
+  "snapshotCopySecret",
+] as const;

@@ -23,7 +23,8 @@ const isPem = (text: string, part: keyof TlsPair): boolean =>
 function readFile(projectDirectory: string, part: keyof TlsPair, file: string): { text: string; problems: Problem[] } {
   const path = resolve(projectDirectory, file);
   const where = `togather:tls.${part}File`;
-  if (!existsSync(path)) return { text: "", problems: [{ where, what: `${file} does not exist, expected a PEM file` }] };
+  if (!existsSync(path))
+    return { text: "", problems: [{ where, what: `${file} does not exist, expected a PEM file` }] };
   const text = readFileSync(path, "utf8");
   const problem = { where, what: `${file} is no PEM file with a ${labels[part]}` };
   return { text, problems: isPem(text, part) ? [] : [problem] };
@@ -36,7 +37,10 @@ function readVariable(sources: TlsSources, part: keyof TlsPair): { text: string;
   const found = findSecret(sources, name);
   if (found === undefined) {
     const fix = `set both in the environment or the secrets file, or unset ${other}`;
-    return { text: "", problems: [{ where: name, what: `is missing, but ${other} is set: a certificate needs its key`, fix }] };
+    return {
+      text: "",
+      problems: [{ where: name, what: `is missing, but ${other} is set: a certificate needs its key`, fix }],
+    };
   }
   const fix = `${name} is the text of the PEM file, with its line breaks`;
   const problem = { where: found.from, what: `is no PEM text with a ${labels[part]}`, fix };
@@ -55,10 +59,16 @@ export function readTls(
   projectDirectory: string,
 ): { value: TlsPair | undefined; problems: Problem[] } {
   // Where nothing serves HTTPS, a variable that is there for another stack is nobody's mistake.
-  const byVariable = environmentRules[environment].blueGreen && parts.some((part) => findSecret(sources, tlsNames[part]) !== undefined);
+  const byVariable =
+    environmentRules[environment].blueGreen && parts.some((part) => findSecret(sources, tlsNames[part]) !== undefined);
   if (!byVariable && tls === undefined) return { value: undefined, problems: [] };
   const [certificate, key] = parts.map((part) =>
-    byVariable || tls === undefined ? readVariable(sources, part) : readFile(projectDirectory, part, tls[`${part}File`]),
+    byVariable || tls === undefined
+      ? readVariable(sources, part)
+      : readFile(projectDirectory, part, tls[`${part}File`]),
   ) as [ReturnType<typeof readFile>, ReturnType<typeof readFile>];
-  return { value: { certificate: certificate.text, key: key.text }, problems: [...certificate.problems, ...key.problems] };
+  return {
+    value: { certificate: certificate.text, key: key.text },
+    problems: [...certificate.problems, ...key.problems],
+  };
 }

@@ -21,9 +21,14 @@ export const sourceRoot = "/source";
  */
 export function sourceMounts({ repository, paths, migrations }: Source): SourceMount[] {
   const root = resolve(repository);
-  const directories = paths.every((path) => lstatSync(join(root, path), { throwIfNoEntry: false })?.isDirectory() === true);
+  const directories = paths.every(
+    (path) => lstatSync(join(root, path), { throwIfNoEntry: false })?.isDirectory() === true,
+  );
   return [
-    ...(directories ? paths : ["."]).map((path) => ({ hostPath: join(root, path), containerPath: join(sourceRoot, path) })),
+    ...(directories ? paths : ["."]).map((path) => ({
+      hostPath: join(root, path),
+      containerPath: join(sourceRoot, path),
+    })),
     // Where the image of the bundled server has them: it looks up which schema it needs.
     { hostPath: join(root, migrations), containerPath: "/migrations" },
   ];

@@ -30,35 +30,58 @@ const syntaxError = "42601";
 
 /** A lock could not be had in time, and nothing was changed: the same may be tried again. */
 class LockNotHad extends StepError {}
-const waitHint = "a transaction is open all the while: SELECT pid, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start; end it, then the same again";
+const waitHint =
+  "a transaction is open all the while: SELECT pid, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start; end it, then the same again";
 
 /** The command with which a person sets golang-migrate's version by hand. */
-export function repairCommand({ name }: Pick<StepRequest<"migrate">, "name">, connection: Connection, version: number | undefined): string {
-  const sql = version === undefined ? "DELETE FROM schema_migrations" : `UPDATE schema_migrations SET version = ${version}, dirty = false`;
+export function repairCommand(
+  { name }: Pick<StepRequest<"migrate">, "name">,
+  connection: Connection,
+  version: number | undefined,
+): string {
+  const sql =
+    version === undefined
+      ? "DELETE FROM schema_migrations"
+      : `UPDATE schema_migrations SET version = ${version}, dirty = false`;
   const bundled = `togather-${name}-db`;
-  return connection.host === bundled ? `docker exec ${bundled} psql -U ${connection.user} -d ${connection.database} -c "${sql}"` : `psql "$DATABASE_URL" -c "${sql}"`;
+  return connection.host === bundled
+    ? `docker exec ${bundled} psql -U ${connection.user} -d ${connection.database} -c "${sql}"`
+    : `psql "$DATABASE_URL" -c "${sql}"`;
 }
 
 /** Takes the mark of a file back that has left nothing behind. */
 async function takeBack(client: pg.Client, failed: MigrationFile, previous: number | undefined): Promise<void> {
-  if (previous === undefined) await client.query("DELETE FROM schema_migrations WHERE version = $1 AND dirty", [failed.version]);
-  else await client.query("UPDATE schema_migrations SET version = $1, dirty = false WHERE version = $2 AND dirty", [previous, failed.version]);
+  if (previous === undefined)
+    await client.query("DELETE FROM schema_migrations WHERE version = $1 AND dirty", [failed.version]);
+  else
+    await client.query("UPDATE schema_migrations SET version = $1, dirty = false WHERE version = $2 AND dirty", [
+      previous,
+      failed.version,
+    ]);
 }
 
 /**
  * Whether nothing of a failed file is left: PostgreSQL has undone it as a whole, or what it has left was dropped here.
  * @returns what to say of it; undefined where nobody knows.
  */
-async function undone({ request, client }: Run, facts: FileFacts | null | undefined, sqlState: string | undefined, before: readonly Index[]): Promise<string | undefined> {
+async function undone(
+  { request, client }: Run,
+  facts: FileFacts | null | undefined,
+  sqlState: string | undefined,
+  before: readonly Index[],
+): Promise<string | undefined> {
   // Only an error that the server itself reported tells that the statement is over.
   if (sqlState === undefined || sqlState.startsWith("57P")) return undefined;
   // What PostgreSQL 17's parser doesn't take may still be a newer server's SQL; that server's own syntax error is about the file as a whole.
-  if (facts === undefined || facts === null) return sqlState === syntaxError ? "It was rolled back as a whole" : undefined;
+  if (facts === undefined || facts === null)
+    return sqlState === syntaxError ? "It was rolled back as a whole" : undefined;
   if (facts.oneTransaction) return "It was rolled back as a whole";
   if (!facts.runsAgain) return undefined;
   const left = leftBehind(facts, before, await invalidIndexes(client));
   await dropIndexes(client, left, request.statementTimeoutMs);
-  return left.length === 0 ? "Nothing of it is left" : `The invalid index that it left, ${left.map(indexText).join(", ")}, was dropped`;
+  return left.length === 0
+    ? "Nothing of it is left"
+    : `The invalid index that it left, ${left.map(indexText).join(", ")}, was dropped`;
 }
 
 /** Says what failed, and puts golang-migrate's version right where nothing of the file is left. */
@@ -71,26 +94,44 @@ async function explainFailure(run: Run, file: MigrationFile, stderr: string, bef
   const after = await readSchemaVersion(client);
   if (!after.dirty) {
     const clean = `The schema is at version ${after.version ?? "none"} and clean.`;
-    if (sqlState === lockNotAvailable) throw new LockNotHad(`migrate failed: ${message}; somebody else holds golang-migrate's lock, or a table, for more than ${request.lockTimeoutMs / 1000} s. ${clean}`, { hint: lockHint });
+    if (sqlState === lockNotAvailable)
+      throw new LockNotHad(
+        `migrate failed: ${message}; somebody else holds golang-migrate's lock, or a table, for more than ${request.lockTimeoutMs / 1000} s. ${clean}`,
+        { hint: lockHint },
+      );
     throw new StepError(`migrate failed: ${message}. ${clean}`);
   }
   const failed = files.up.find((entry) => entry.version === after.version);
   const line = failedLine(stderr, facts?.lines);
-  const place = failed === undefined ? `version ${after.version}` : `${failed.file}${line === undefined ? "" : `, line ${line}`} (file ${todo.indexOf(failed) + 1} of ${todo.length})`;
+  const place =
+    failed === undefined
+      ? `version ${after.version}`
+      : `${failed.file}${line === undefined ? "" : `, line ${line}`} (file ${todo.indexOf(failed) + 1} of ${todo.length})`;
   const previous = versionBefore(files.up, after.version);
 
   const problem: { text?: string } = {};
-  const over = failed === undefined ? undefined : await undone(run, facts, sqlState, before).catch((error: unknown) => void (problem.text = messageOf(error)));
+  const over =
+    failed === undefined
+      ? undefined
+      : await undone(run, facts, sqlState, before).catch((error: unknown) => void (problem.text = messageOf(error)));
   if (failed !== undefined && over !== undefined) {
     await takeBack(client, failed, previous);
     const kept = todo.indexOf(failed);
     const what = `migration ${place} failed: ${message}. ${over}; the schema is at version ${previous ?? "none"} and clean${kept === 0 ? "" : `, with ${kept} new ${kept === 1 ? "file" : "files"} applied`}.`;
-    if (waited || sqlState === lockNotAvailable || sqlState === deadlock) throw new LockNotHad(what, { hint: waited ? waitHint : lockHint });
-    const refused = await refusedExtensionTable(client, { role: connection.user, database: connection.database, message });
+    if (waited || sqlState === lockNotAvailable || sqlState === deadlock)
+      throw new LockNotHad(what, { hint: waited ? waitHint : lockHint });
+    const refused = await refusedExtensionTable(client, {
+      role: connection.user,
+      database: connection.database,
+      message,
+    });
     throw new StepError(what, { hint: refused ?? "correct the file, commit it and release that commit" });
   }
   const left = facts === undefined || facts === null ? [] : leftBehind(facts, before, await invalidIndexes(client));
-  const why = sqlState === undefined ? "the connection ended before the server could tell" : (problem.text ?? "it holds statements that are no part of a transaction");
+  const why =
+    sqlState === undefined
+      ? "the connection ended before the server could tell"
+      : (problem.text ?? "it holds statements that are no part of a transaction");
   context.log.debug(`migrate said: ${stderr.slice(0, 2000)}`);
   throw new StepError(
     `migration ${place} failed: ${message}. It may not have been rolled back (${why}): schema version ${after.version} is dirty.${left.length === 0 ? "" : ` Invalid indexes: ${left.map(indexText).join(", ")}: drop them.`}`,
@@ -113,7 +154,17 @@ export async function applyFile(run: Run, file: MigrationFile): Promise<void> {
   const attempts = waits ? Math.min(2, request.lockAttempts) : request.lockAttempts;
   for (let attempt = 1; ; attempt++) {
     const before = facts?.runsAgain === true ? await invalidIndexes(client) : [];
-    const { failed, stderr } = await migrateUp({ directory: files.directory, connection, applicationName: `togather-migrate ${request.release.version}`, lockTimeoutMs, statementTimeoutMs: request.statementTimeoutMs, count: 1 }, context);
+    const { failed, stderr } = await migrateUp(
+      {
+        directory: files.directory,
+        connection,
+        applicationName: `togather-migrate ${request.release.version}`,
+        lockTimeoutMs,
+        statementTimeoutMs: request.statementTimeoutMs,
+        count: 1,
+      },
+      context,
+    );
     const { version, dirty } = await readSchemaVersion(client);
     // Not by the exit code alone: it is 0 when migrate was interrupted, and when the version is dirty.
     if (!dirty && !failed) {
@@ -126,7 +177,9 @@ export async function applyFile(run: Run, file: MigrationFile): Promise<void> {
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof LockNotHad) || attempt >= attempts) throw error;
-      log.info(`migrate: ${file.file}: a lock was not to be had within ${lockTimeoutMs / 1000} s, and was given up so that nobody waits behind it; attempt ${attempt + 1} of ${attempts} in ${lockPauseMs / 1000} s`);
+      log.info(
+        `migrate: ${file.file}: a lock was not to be had within ${lockTimeoutMs / 1000} s, and was given up so that nobody waits behind it; attempt ${attempt + 1} of ${attempts} in ${lockPauseMs / 1000} s`,
+      );
     }
     await sleep(lockPauseMs, undefined, { signal });
   }

@@ -29,7 +29,9 @@ interface Subject {
 
 /** Tables of which the role that takes snapshots would see some rows only, which pg_dump refuses. */
 async function hiddenTables(client: pg.Client): Promise<string[]> {
-  const { rows } = await client.query<{ name: string }>(`SELECT oid::regclass::text AS name FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p') AND relnamespace IN ${ownSchemas} AND row_security_active(oid) ORDER BY 1`);
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT oid::regclass::text AS name FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p') AND relnamespace IN ${ownSchemas} AND row_security_active(oid) ORDER BY 1`,
+  );
   return rows.map(({ name }) => name);
 }
 
@@ -56,18 +58,24 @@ async function lostExpression(client: pg.Client): Promise<Lost | undefined> {
   );
   for (const { what, name, expression } of rows) {
     try {
-      await client.query(`SELECT count(tried) FROM (SELECT (${expression}) AS tried FROM ONLY ${name} LIMIT ${sampleRows}) sample`);
+      await client.query(
+        `SELECT count(tried) FROM (SELECT (${expression}) AS tried FROM ONLY ${name} LIMIT ${sampleRows}) sample`,
+      );
     } catch (error) {
       const state = error instanceof pg.DatabaseError ? (error.code ?? "") : "";
       // What else goes wrong with a row of today is no matter of backups.
-      if (/^(42883|42P01|42704|3F000)$/.test(state)) return { kind: "expression", said: `${what} of ${name}: ${messageOf(error)}` };
+      if (/^(42883|42P01|42704|3F000)$/.test(state))
+        return { kind: "expression", said: `${what} of ${name}: ${messageOf(error)}` };
     }
   }
   return undefined;
 }
 
 /** Dumps the schema and loads it into another database, which is dropped again. @returns what psql said where that fails. */
-async function lostSchema({ server, connection, deployment }: Subject, context: StepContext): Promise<Lost | undefined> {
+async function lostSchema(
+  { server, connection, deployment }: Subject,
+  context: StepContext,
+): Promise<Lost | undefined> {
   const { env, signal } = context;
   const database = scratchName(deployment);
   await createDatabaseLike(server, connection.database, database);
@@ -79,7 +87,10 @@ async function lostSchema({ server, connection, deployment }: Subject, context: 
       env: { PATH: env["PATH"], LANG: "C.UTF-8", ...connectionEnvironment(connection, applicationName) },
     });
     const psql = loadingPsql({ ...server.connection, database }, { env, signal: cancelSignal });
-    const filters = [knowsSettings(server.version) ? new PassThrough() : withoutNewerSettings(), server.superuser ? new PassThrough() : withoutSuperuserStatements()] as const;
+    const filters = [
+      knowsSettings(server.version) ? new PassThrough() : withoutNewerSettings(),
+      server.superuser ? new PassThrough() : withoutSuperuserStatements(),
+    ] as const;
     const feeding = pipeline(dumping.stdout, ...filters, psql.stdin).catch(() => undefined);
     const failure = await failureOf(psql, "loading");
     if (failure !== undefined) stop.abort();
@@ -89,7 +100,9 @@ async function lostSchema({ server, connection, deployment }: Subject, context: 
     await succeed(dumping, "pg_dump", signal);
     return undefined;
   } finally {
-    await dropScratchDatabase(server, database).catch((error: unknown) => { context.log.warn(`rehearsal: ${database} is left behind, the next run drops it: ${messageOf(error)}`); });
+    await dropScratchDatabase(server, database).catch((error: unknown) => {
+      context.log.warn(`rehearsal: ${database} is left behind, the next run drops it: ${messageOf(error)}`);
+    });
   }
 }
 
@@ -104,15 +117,27 @@ export async function backupProblem(subject: Subject, context: StepContext): Pro
     const [hidden] = await hiddenTables(client);
     if (hidden !== undefined) {
       const role = pg.escapeIdentifier(connection.user);
-      return new StepError(`no snapshot could be taken any more: row-level security of ${hidden} holds for the role ${connection.user}, which takes them, and pg_dump refuses to leave rows out`, {
-        hint: `leave out FORCE ROW LEVEL SECURITY: the server's own role, which does not own the tables, needs none; or, as a superuser of the database: ALTER ROLE ${role} BYPASSRLS;`,
-      });
+      return new StepError(
+        `no snapshot could be taken any more: row-level security of ${hidden} holds for the role ${connection.user}, which takes them, and pg_dump refuses to leave rows out`,
+        {
+          hint: `leave out FORCE ROW LEVEL SECURITY: the server's own role, which does not own the tables, needs none; or, as a superuser of the database: ALTER ROLE ${role} BYPASSRLS;`,
+        },
+      );
     }
-    await client.query("SELECT pg_catalog.set_config('search_path', '', false), pg_catalog.set_config('statement_timeout', $1, false)", [String(sampleMs)]);
+    await client.query(
+      "SELECT pg_catalog.set_config('search_path', '', false), pg_catalog.set_config('statement_timeout', $1, false)",
+      [String(sampleMs)],
+    );
     const lost = (await lostExpression(client)) ?? (await lostSchema(subject, context));
     if (lost === undefined) return undefined;
     const isName = lost.kind === "expression" || saysNotFound(lost.said);
-    return deniedBy(lost.said, subject.server.connection.user) ?? new StepError(`a snapshot of the database as it will be does not load by itself: ${lost.said}`, isName ? { hint: searchPathHint } : {});
+    return (
+      deniedBy(lost.said, subject.server.connection.user) ??
+      new StepError(
+        `a snapshot of the database as it will be does not load by itself: ${lost.said}`,
+        isName ? { hint: searchPathHint } : {},
+      )
+    );
   } finally {
     await client.end().catch(() => undefined);
   }

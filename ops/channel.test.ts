@@ -2,7 +2,15 @@ import { randomBytes } from "node:crypto";
 import { PassThrough } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { encodeAlive, encodeAnswer, encodeQuestion, encodeStart, encodeStop, openChannel, questionIn } from "./channel.ts";
+import {
+  encodeAlive,
+  encodeAnswer,
+  encodeQuestion,
+  encodeStart,
+  encodeStop,
+  openChannel,
+  questionIn,
+} from "./channel.ts";
 
 describe("the channel", () => {
   it("carries any payload, however it is cut, and a stop after it", async () => {
@@ -52,7 +60,9 @@ describe("the channel", () => {
     const channel = openChannel(stream, 120);
     stream.write(encodeStart(Buffer.alloc(0)));
     let stopped = false;
-    void channel.stopped.then(() => { stopped = true; });
+    void channel.stopped.then(() => {
+      stopped = true;
+    });
     // One that never says that it lives may be silent.
     await sleep(200);
     for (let beat = 0; beat < 4; beat++) {
@@ -60,7 +70,10 @@ describe("the channel", () => {
       await sleep(60);
     }
     expect(stopped).toBe(false);
-    expect(await channel.stopped).toEqual({ message: "stopped, because nothing was heard of the client that started this step for 0.12 s", interrupted: true });
+    expect(await channel.stopped).toEqual({
+      message: "stopped, because nothing was heard of the client that started this step for 0.12 s",
+      interrupted: true,
+    });
     await expect(channel.answer()).rejects.toThrow("the client is gone");
   });
 

@@ -6,7 +6,9 @@
 import * as z from "zod";
 
 const headerSchema = z.strictObject({ payload: z.number().int().nonnegative() });
-const stopSchema = z.strictObject({ stop: z.strictObject({ message: z.string(), hint: z.string().optional(), interrupted: z.boolean().optional() }) });
+const stopSchema = z.strictObject({
+  stop: z.strictObject({ message: z.string(), hint: z.string().optional(), interrupted: z.boolean().optional() }),
+});
 const aliveSchema = z.strictObject({ alive: z.literal(true) });
 const answerSchema = z.strictObject({ answer: z.unknown() });
 /** Why a step is to stop. */
@@ -111,7 +113,12 @@ export function openChannel(input: NodeJS.ReadableStream, silence = silenceMs): 
       const said: unknown = JSON.parse(next);
       if (aliveSchema.safeParse(said).success) {
         clearTimeout(listening);
-        listening = setTimeout(() => { end({ message: `stopped, because nothing was heard of the client that started this step for ${silence / 1000} s`, interrupted: true }); }, silence);
+        listening = setTimeout(() => {
+          end({
+            message: `stopped, because nothing was heard of the client that started this step for ${silence / 1000} s`,
+            interrupted: true,
+          });
+        }, silence);
         listening.unref();
         continue;
       }
@@ -135,8 +142,12 @@ export function openChannel(input: NodeJS.ReadableStream, silence = silenceMs): 
       end();
     }
   });
-  input.once("end", () => { end(); });
-  input.once("error", () => { end(); });
+  input.once("end", () => {
+    end();
+  });
+  input.once("error", () => {
+    end();
+  });
   const answer = (): Promise<unknown> => {
     const next = deferred<unknown>();
     if (answers.length > 0) next.resolve(answers.shift());

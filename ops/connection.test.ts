@@ -1,6 +1,12 @@
 import pg from "pg";
 import { describe, expect, it } from "vitest";
-import { clientConfig, connectionEnvironment, normalizeDatabaseUrl, parseDatabaseUrl, withDatabaseName } from "./connection.ts";
+import {
+  clientConfig,
+  connectionEnvironment,
+  normalizeDatabaseUrl,
+  parseDatabaseUrl,
+  withDatabaseName,
+} from "./connection.ts";
 import { StepError } from "./errors.ts";
 
 const odd = "% @ / : ? # $ ' \" \\ & = + ; , \n \t ü 日本 {} [] | ^ ` ~ *";
@@ -8,7 +14,14 @@ const odd = "% @ / : ? # $ ' \" \\ & = + ; , \n \t ü 日本 {} [] | ^ ` ~ *";
 describe("parseDatabaseUrl", () => {
   it("decodes what was encoded, whatever it is", () => {
     const text = `postgresql://${encodeURIComponent(`u${odd}`)}:${encodeURIComponent(odd)}@db.example.org:6543/${encodeURIComponent(`d${odd}`)}?sslmode=disable`;
-    expect(parseDatabaseUrl(text)).toMatchObject({ host: "db.example.org", port: 6543, user: `u${odd}`, password: odd, database: `d${odd}`, sslMode: "disable" });
+    expect(parseDatabaseUrl(text)).toMatchObject({
+      host: "db.example.org",
+      port: 6543,
+      user: `u${odd}`,
+      password: odd,
+      database: `d${odd}`,
+      sslMode: "disable",
+    });
   });
 
   it.each([
@@ -101,7 +114,9 @@ describe("a URL of another database", () => {
   });
 
   it("is named in the path alone, where all look for it", () => {
-    expect(normalizeDatabaseUrl("postgres://u:p@h/?dbname=live%20x&sslmode=disable")).toBe("postgresql://u:p@h/live%20x?sslmode=disable");
+    expect(normalizeDatabaseUrl("postgres://u:p@h/?dbname=live%20x&sslmode=disable")).toBe(
+      "postgresql://u:p@h/live%20x?sslmode=disable",
+    );
     expect(normalizeDatabaseUrl("postgres://u:p@h/other?dbname=live")).toBe("postgresql://u:p@h/live");
   });
 });

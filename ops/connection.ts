@@ -22,19 +22,27 @@ export interface Connection {
 }
 
 /** Parameters that name a database, to libpq and pgx or to pgx alone. They win over the path there, and are nothing to node's `pg`. */
-const namesDatabase = (parameter: string): boolean => [...new URLSearchParams(parameter).keys()].some((name) => /^(dbname|database)$/i.test(name));
+const namesDatabase = (parameter: string): boolean =>
+  [...new URLSearchParams(parameter).keys()].some((name) => /^(dbname|database)$/i.test(name));
 
 /** The same URL with another database of the same server, whoever reads it. */
 export function withDatabaseName(url: string, database: string): string {
   const at = url.indexOf("?");
   if (at === -1) return withPath(url, database);
-  const query = url.slice(at + 1).split("&").filter((parameter) => !namesDatabase(parameter)).join("&");
+  const query = url
+    .slice(at + 1)
+    .split("&")
+    .filter((parameter) => !namesDatabase(parameter))
+    .join("&");
   return withPath(url.slice(0, at), database) + (query === "" ? "" : `?${query}`);
 }
 
 function withPath(url: string, database: string): string {
   // Not by the URL parser, which wants a host: PostgreSQL's URLs may leave it out.
-  return url.replace(/^(\w+:\/\/[^/?#]*)(?:\/[^?#]*)?/, (_, server: string) => `${server}/${encodeURIComponent(database)}`);
+  return url.replace(
+    /^(\w+:\/\/[^/?#]*)(?:\/[^?#]*)?/,
+    (_, server: string) => `${server}/${encodeURIComponent(database)}`,
+  );
 }
 
 /** Debian's collection of public authorities, in the ops image. */
@@ -60,7 +68,9 @@ function asStepError(error: unknown, variable: string): unknown {
   if (!(error instanceof Broken)) return error;
   const { message, hint } = error;
   return new StepError(`${variable} ${message}`, {
-    hint: hint ?? "write it as postgresql://user:password@host:5432/database, with special characters of the password percent-encoded (@ as %40, / as %2F, : as %3A, # as %23, ? as %3F, % as %25)",
+    hint:
+      hint ??
+      "write it as postgresql://user:password@host:5432/database, with special characters of the password percent-encoded (@ as %40, / as %2F, : as %3A, # as %23, ? as %3F, % as %25)",
   });
 }
 
@@ -83,7 +93,11 @@ export function escapeOption(value: string): string {
 function readUrl(text: string): URL {
   try {
     // The URL parser drops tabs and line breaks without a word, and wants a host.
-    return new URL(text.replace(/[\t\r\n]/g, (character) => encodeURIComponent(character)).replace(/^(\w+:\/\/[^/?#]*@)(?=[/?]|$)/, `$1${noHost}`));
+    return new URL(
+      text
+        .replace(/[\t\r\n]/g, (character) => encodeURIComponent(character))
+        .replace(/^(\w+:\/\/[^/?#]*@)(?=[/?]|$)/, `$1${noHost}`),
+    );
   } catch {
     throw broken("can't be read as a URL");
   }
@@ -124,17 +138,24 @@ function parse(text: string | undefined): Connection {
   const parameters = url.searchParams;
   for (const name of new Set(parameters.keys())) {
     // libpq takes the last, pgx and node's pg the first.
-    if (parameters.getAll(name).length > 1) throw broken(`has the parameter ${shownParameter(name)} more than once`, "leave one of them");
+    if (parameters.getAll(name).length > 1)
+      throw broken(`has the parameter ${shownParameter(name)} more than once`, "leave one of them");
     const better = ambiguous.get(name);
-    if (better !== undefined) throw broken(`has the parameter ${name}=, which some programs read and others don't`, `leave it out, and ${better}`);
+    if (better !== undefined)
+      throw broken(
+        `has the parameter ${name}=, which some programs read and others don't`,
+        `leave it out, and ${better}`,
+      );
   }
-  const host = parameters.get("host") ?? decoded(url.hostname === noHost ? "" : url.hostname, "host").replace(/^\[(.*)\]$/, "$1");
+  const host =
+    parameters.get("host") ?? decoded(url.hostname === noHost ? "" : url.hostname, "host").replace(/^\[(.*)\]$/, "$1");
   if (host === "") throw broken("names no host");
   if (host.includes(",")) throw broken("names several hosts; this needs one");
   const user = parameters.get("user") ?? decoded(url.username, "user");
   if (user === "") throw broken("names no user");
   const sslMode = parameters.get("sslmode") ?? "prefer";
-  if (!(sslModes as readonly string[]).includes(sslMode)) throw broken(`has sslmode=${sslMode}, expected one of ${sslModes.join(", ")}`);
+  if (!(sslModes as readonly string[]).includes(sslMode))
+    throw broken(`has sslmode=${sslMode}, expected one of ${sslModes.join(", ")}`);
   const port = Number(parameters.get("port") ?? (url.port === "" ? "5432" : url.port));
   if (!Number.isInteger(port) || port < 1 || port > 65535) throw broken("has a port that is no number from 1 to 65535");
   const searchPath = parameters.get("search_path");
@@ -148,7 +169,9 @@ function parse(text: string | undefined): Connection {
     database: parameters.get("dbname") ?? (decoded(url.pathname.slice(1), "database name") || user),
     sslMode: sslMode as SslMode,
     sslRootCert: rootCert === null || rootCert === "system" ? publicAuthorities : rootCert,
-    options: [parameters.get("options"), searchPath === null ? null : `-c search_path=${escapeOption(searchPath)}`].filter((part) => part !== null).join(" "),
+    options: [parameters.get("options"), searchPath === null ? null : `-c search_path=${escapeOption(searchPath)}`]
+      .filter((part) => part !== null)
+      .join(" "),
   };
 }
 
@@ -161,7 +184,11 @@ export interface UrlParts extends Pick<Connection, "host" | "port" | "user" | "p
 /** A connection URL that everybody reads alike: libpq, pgx and `parseDatabaseUrl`. Whatever its parts contain, it comes back. */
 export function formatDatabaseUrl({ host, port, user, password, database, parameters = {} }: UrlParts): string {
   // encodeURIComponent leaves these, and they mean something in a URL's first part to one parser or another.
-  const encode = (part: string): string => encodeURIComponent(part).replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+  const encode = (part: string): string =>
+    encodeURIComponent(part).replace(
+      /[!'()*]/g,
+      (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+    );
   const userinfo = password === undefined ? encode(user) : `${encode(user)}:${encode(password)}`;
   // An IPv6 address in brackets; a socket's directory is a parameter, since Go's parser takes no %2F in a host.
   const socket = host.startsWith("/");
@@ -182,11 +209,17 @@ export function normalizeDatabaseUrl(text: string, variable = "DATABASE_URL"): s
   const { href, searchParams } = readUrl(text);
   const normalized = href.replace(noHost, "").replace(/^postgres:/i, "postgresql:");
   // Dots alone can't stand in a path.
-  return searchParams.has("dbname") && !/^\.{1,2}$/.test(database) ? withDatabaseName(normalized, database) : normalized;
+  return searchParams.has("dbname") && !/^\.{1,2}$/.test(database)
+    ? withDatabaseName(normalized, database)
+    : normalized;
 }
 
 /** How the connection reaches programs, libpq's and Go's: by environment, so that it is on no command line. */
-export function connectionEnvironment(connection: Connection, applicationName: string, options: readonly string[] = []): Record<string, string> {
+export function connectionEnvironment(
+  connection: Connection,
+  applicationName: string,
+  options: readonly string[] = [],
+): Record<string, string> {
   const all = [connection.options, ...options].filter((part) => part !== "").join(" ");
   return {
     PGHOST: connection.host,

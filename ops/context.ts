@@ -32,4 +32,9 @@ export interface CommandContext extends StepContext {
 }
 
 /** The mounts of the ops container. */
-export const containerPaths: StepContext["paths"] = { state: "/state", logs: "/logs", backups: "/backups", router: "/router" };
+export const containerPaths: StepContext["paths"] = {
+  state: "/state",
+  logs: "/logs",
+  backups: "/backups",
+  router: "/router",
+};

@@ -17,7 +17,20 @@ export const CONTRACT_VERSION = 1;
  * Environment variables that carry secrets into a step, by name; their values appear in no log. SERVER_SECRETS is a JSON list
  * of all that a server was given: the gate shows what a server says, and a server may say anything.
  */
-export const SECRET_VARIABLES = ["DATABASE_URL", "MIGRATION_DATABASE_URL", "DATABASE_ADMIN_URL", "JWT_SECRET", "ADMIN_API_KEY", "SERVER_SECRETS", "PGPASSWORD", "SNAPSHOT_IDENTITY", "SNAPSHOT_COPY_KEY_ID", "SNAPSHOT_COPY_SECRET", "TLS_CERTIFICATE", "TLS_KEY"] as const;
+export const SECRET_VARIABLES = [
+  "DATABASE_URL",
+  "MIGRATION_DATABASE_URL",
+  "DATABASE_ADMIN_URL",
+  "JWT_SECRET",
+  "ADMIN_API_KEY",
+  "SERVER_SECRETS",
+  "PGPASSWORD",
+  "SNAPSHOT_IDENTITY",
+  "SNAPSHOT_COPY_KEY_ID",
+  "SNAPSHOT_COPY_SECRET",
+  "TLS_CERTIFICATE",
+  "TLS_KEY",
+] as const;
 
 /**
  * Carries all that a server is given into a step, as a JSON object, for a rehearsal that runs tasks before the server's own container is
@@ -324,7 +337,12 @@ export const copyResultSchema = z.strictObject({
  * `fetch`: brings a copy of a snapshot back from the storage, whole or not at all; without a file it only says which copies there
  * are. Credentials as for `copy`.
  */
-export const fetchRequestSchema = z.strictObject({ ...step, backupLocation: z.string(), ...storage, file: z.string().nullable() });
+export const fetchRequestSchema = z.strictObject({
+  ...step,
+  backupLocation: z.string(),
+  ...storage,
+  file: z.string().nullable(),
+});
 export const fetchResultSchema = z.strictObject({
   /** Manifests of the copies that are there; with a file, its own. */
   copies: z.array(z.unknown()),
@@ -351,7 +369,14 @@ export const restoreResultSchema = z.strictObject({
   database: z.string(),
   rows: z.number(),
   /** Tables in which the database differs from the snapshot; `written`: rows inserted or changed since, null when nobody can tell. */
-  lost: z.array(z.strictObject({ table: z.string(), snapshot: z.number().nullable(), now: z.number().nullable(), written: z.number().nullable() })),
+  lost: z.array(
+    z.strictObject({
+      table: z.string(),
+      snapshot: z.number().nullable(),
+      now: z.number().nullable(),
+      written: z.number().nullable(),
+    }),
+  ),
   /** River's jobs: queued in the snapshot (null where nobody has counted), ended in the database since, and put on hold. Null without River. */
   jobs: z.strictObject({ queued: z.number().nullable(), doneSince: z.number(), held: z.number() }).nullable(),
   /** Whether `lost` has every row that was written since; see data-loss.ts. */

@@ -27,11 +27,15 @@ export async function dataLoss(client: pg.Client, manifest: Manifest): Promise<D
   try {
     const isSame = (await transactionsSince(client, manifest)) !== undefined;
     const { visibility, next_transaction: next } = manifest;
-    const since = isSame ? writtenSince(visibility ?? { snapshot: `${next}:${next}:` }, await currentSnapshot(client)) : undefined;
+    const since = isSame
+      ? writtenSince(visibility ?? { snapshot: `${next}:${next}:` }, await currentSnapshot(client))
+      : undefined;
     const now = new Map<string, { rows: number; written: number | null }>();
     for (const table of await listTables(client)) {
       const written = since === undefined ? "NULL" : `count(*) FILTER (WHERE ${since})`;
-      const { rows } = await client.query<{ rows: string; written: string | null }>(`SELECT count(*) AS rows, ${written} AS written FROM ONLY ${table}`);
+      const { rows } = await client.query<{ rows: string; written: string | null }>(
+        `SELECT count(*) AS rows, ${written} AS written FROM ONLY ${table}`,
+      );
       const changed = rows[0]?.written ?? null;
       now.set(table, { rows: Number(rows[0]?.rows), written: changed === null ? null : Number(changed) });
     }

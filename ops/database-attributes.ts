@@ -28,14 +28,19 @@ export const databaseAttributesSchema = z.object({
   connectionLimit: z.number(),
   comment: z.string().nullable(),
   /** null: PostgreSQL's own, by which everybody may connect. A grantee that is null is PUBLIC. */
-  rights: z.array(z.object({ grantee: z.string().nullable(), privilege: z.string(), grantable: z.boolean() })).nullable(),
+  rights: z
+    .array(z.object({ grantee: z.string().nullable(), privilege: z.string(), grantable: z.boolean() }))
+    .nullable(),
   /** `name=value`, for all or in this database for one role. */
   settings: z.array(z.object({ role: z.string().nullable(), entry: z.string() })),
 });
 export type DatabaseAttributes = z.infer<typeof databaseAttributesSchema>;
 
 /** Reads them; undefined where there is no such database. */
-export async function readDatabaseAttributes(client: pg.Client, database: string): Promise<DatabaseAttributes | undefined> {
+export async function readDatabaseAttributes(
+  client: pg.Client,
+  database: string,
+): Promise<DatabaseAttributes | undefined> {
   const { rows } = await client.query<Omit<DatabaseAttributes, "rights" | "settings"> & { has_acl: boolean }>(
     `SELECT pg_get_userbyid(datdba) AS owner, pg_encoding_to_char(encoding) AS encoding, to_jsonb(d) ->> 'datlocprovider' AS provider, datcollate AS collate, datctype AS ctype,
             coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale,
@@ -68,8 +73,13 @@ function statementsOf({ connectionLimit, comment, rights, settings }: DatabaseAt
     `COMMENT ON ${target} IS ${comment === null ? "NULL" : text(comment)}`,
     ...(rights === null
       ? [`GRANT CONNECT, TEMPORARY ON ${target} TO PUBLIC`]
-      : rights.map(({ grantee, privilege, grantable }) => `GRANT ${privilege} ON ${target} TO ${grantee === null ? "PUBLIC" : id(grantee)}${grantable ? " WITH GRANT OPTION" : ""}`)),
-    ...settings.map(({ role, entry }) => (role === null ? `ALTER ${target} ${setting(entry)}` : `ALTER ROLE ${id(role)} IN ${target} ${setting(entry)}`)),
+      : rights.map(
+          ({ grantee, privilege, grantable }) =>
+            `GRANT ${privilege} ON ${target} TO ${grantee === null ? "PUBLIC" : id(grantee)}${grantable ? " WITH GRANT OPTION" : ""}`,
+        )),
+    ...settings.map(({ role, entry }) =>
+      role === null ? `ALTER ${target} ${setting(entry)}` : `ALTER ROLE ${id(role)} IN ${target} ${setting(entry)}`,
+    ),
   ];
 }
 
@@ -77,7 +87,11 @@ function statementsOf({ connectionLimit, comment, rights, settings }: DatabaseAt
  * Gives them to a database, but for its owner and how it was made.
  * @returns statements that this role may not run, with those of roles that are gone.
  */
-export async function applyDatabaseAttributes({ client }: DatabaseServer, attributes: DatabaseAttributes, to: string): Promise<string[]> {
+export async function applyDatabaseAttributes(
+  { client }: DatabaseServer,
+  attributes: DatabaseAttributes,
+  to: string,
+): Promise<string[]> {
   const left: string[] = [];
   for (const statement of statementsOf(attributes, to)) {
     await client.query(statement).catch((error: unknown) => {
@@ -92,7 +106,10 @@ export async function applyDatabaseAttributes({ client }: DatabaseServer, attrib
 /** Gives a database to a role. @returns false where the server's role may not. */
 export async function giveDatabase({ client }: DatabaseServer, database: string, owner: string): Promise<boolean> {
   // Without its rights it could not rename what it has given away.
-  const { rows } = await client.query<{ may: boolean }>("SELECT pg_has_role(oid, 'USAGE') AS may FROM pg_roles WHERE rolname = $1", [owner]);
+  const { rows } = await client.query<{ may: boolean }>(
+    "SELECT pg_has_role(oid, 'USAGE') AS may FROM pg_roles WHERE rolname = $1",
+    [owner],
+  );
   if (rows[0]?.may !== true) return false;
   return client.query(`ALTER DATABASE ${id(database)} OWNER TO ${id(owner)}`).then(
     () => true,
@@ -104,7 +121,12 @@ export async function giveDatabase({ client }: DatabaseServer, database: string,
 }
 
 /** Gives a database what another one has, and says what it could not. */
-export async function copyDatabaseAttributes(server: DatabaseServer, from: string, to: string, log: StepLog): Promise<void> {
+export async function copyDatabaseAttributes(
+  server: DatabaseServer,
+  from: string,
+  to: string,
+  log: StepLog,
+): Promise<void> {
   const model = await readDatabaseAttributes(server.client, from);
   if (model === undefined) return;
   sayLeft(await applyDatabaseAttributes(server, model, to), server, { copy: to, named: from }, log);
@@ -113,10 +135,18 @@ export async function copyDatabaseAttributes(server: DatabaseServer, from: strin
 }
 
 /** Says which attributes a copy lacks, with the statements that give them once it has its name. */
-export function sayLeft(left: readonly string[], { connection }: DatabaseServer, { copy, named }: { copy: string; named: string }, log: StepLog): void {
+export function sayLeft(
+  left: readonly string[],
+  { connection }: DatabaseServer,
+  { copy, named }: { copy: string; named: string },
+  log: StepLog,
+): void {
   if (left.length === 0) return;
   const statements = left.map((statement) => statement.replace(`DATABASE ${id(copy)}`, () => `DATABASE ${id(named)}`));
-  log.warn(`restore: role ${connection.user} may not give the copy of ${named} all that ${named} has (${left.length} of its settings and rights)`, { hint: `as a superuser of the database: ${statements.join("; ")};` });
+  log.warn(
+    `restore: role ${connection.user} may not give the copy of ${named} all that ${named} has (${left.length} of its settings and rights)`,
+    { hint: `as a superuser of the database: ${statements.join("; ")};` },
+  );
 }
 
 async function openExtensionTables({ connection }: DatabaseServer, from: string, to: string): Promise<void> {

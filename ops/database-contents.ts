@@ -26,22 +26,35 @@ export async function listTables(client: pg.Client): Promise<string[]> {
  * Counts every row: estimates prove nothing.
  * @param options.snapshot the client's own: then `seen` lists transactions for `rowVisibility`.
  */
-export async function readContents(client: pg.Client, { snapshot }: { snapshot?: string } = {}): Promise<Contents & { seen: string[] }> {
+export async function readContents(
+  client: pg.Client,
+  { snapshot }: { snapshot?: string } = {},
+): Promise<Contents & { seen: string[] }> {
   const aggregate = snapshot === undefined ? undefined : seenAggregate(snapshot);
   const seen = new Set<string>();
   const migration = await readSchemaVersion(client);
-  const { rows: extensions } = await client.query<{ name: string; version: string }>("SELECT extname AS name, extversion AS version FROM pg_catalog.pg_extension ORDER BY 1");
+  const { rows: extensions } = await client.query<{ name: string; version: string }>(
+    "SELECT extname AS name, extversion AS version FROM pg_catalog.pg_extension ORDER BY 1",
+  );
   const tables: Contents["tables"] = {};
   for (const table of await listTables(client)) {
-    const { rows } = await client.query<{ count: string; seen: string[] | null }>(`SELECT count(*), ${aggregate ?? "NULL::text[]"} AS seen FROM ONLY ${table}`);
+    const { rows } = await client.query<{ count: string; seen: string[] | null }>(
+      `SELECT count(*), ${aggregate ?? "NULL::text[]"} AS seen FROM ONLY ${table}`,
+    );
     tables[table] = Number(rows[0]?.count);
     for (const transaction of rows[0]?.seen ?? []) seen.add(transaction);
   }
-  return { tables, extensions: Object.fromEntries(extensions.map(({ name, version }) => [name, version])), migration, seen: [...seen] };
+  return {
+    tables,
+    extensions: Object.fromEntries(extensions.map(({ name, version }) => [name, version])),
+    migration,
+    seen: [...seen],
+  };
 }
 
 /** All rows of all tables. */
-export const rowsOf = (tables: Contents["tables"]): number => Object.values(tables).reduce((sum, rows) => sum + rows, 0);
+export const rowsOf = (tables: Contents["tables"]): number =>
+  Object.values(tables).reduce((sum, rows) => sum + rows, 0);
 
 /** What a database has that is not as it should be, in sentences. Empty: it is the same. Versions of extensions may differ. */
 export function differences(expected: Contents, found: Contents): string[] {
@@ -53,8 +66,10 @@ export function differences(expected: Contents, found: Contents): string[] {
     else if (wanted === undefined) problems.push(`table ${table} is there, expected none of this name`);
     else problems.push(`table ${table} has ${has} rows, expected ${wanted}`);
   }
-  for (const name of Object.keys(expected.extensions)) if (found.extensions[name] === undefined) problems.push(`extension ${name} is missing`);
+  for (const name of Object.keys(expected.extensions))
+    if (found.extensions[name] === undefined) problems.push(`extension ${name} is missing`);
   const shown = ({ version, dirty }: SchemaVersion): string => `${version ?? "none"}${dirty ? " (dirty)" : ""}`;
-  if (shown(expected.migration) !== shown(found.migration)) problems.push(`schema version is ${shown(found.migration)}, expected ${shown(expected.migration)}`);
+  if (shown(expected.migration) !== shown(found.migration))
+    problems.push(`schema version is ${shown(found.migration)}, expected ${shown(expected.migration)}`);
   return problems;
 }

@@ -23,17 +23,26 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true }));
 
-const history = async (): Promise<string[]> => parseHistory(await readFile(join(directory, "history.jsonl"), "utf8").catch(() => "")).map(({ event, phase }) => `${event} ${phase ?? ""}`);
+const history = async (): Promise<string[]> =>
+  parseHistory(await readFile(join(directory, "history.jsonl"), "utf8").catch(() => "")).map(
+    ({ event, phase }) => `${event} ${phase ?? ""}`,
+  );
 const at = (second: number): Date => new Date(Date.parse(open.started_at) + second * 1000);
-const gate = (slot: "blue" | "green", second: number): Parameters<typeof startPhase>[1] => ({ step: "gate", slot, startedAt: at(second) });
+const gate = (slot: "blue" | "green", second: number): Parameters<typeof startPhase>[1] => ({
+  step: "gate",
+  slot,
+  startedAt: at(second),
+});
 
 describe("phases of a deployment", () => {
   it("are all kept when steps run side by side", async () => {
     const starts = Array.from({ length: 12 }, (_, n) => ({ step: "snapshot" as const, startedAt: at(n) }));
-    await Promise.all(starts.map(async (start) => {
-      await startPhase(store, start);
-      await endPhase(store, start, { result: { n: 1 } });
-    }));
+    await Promise.all(
+      starts.map(async (start) => {
+        await startPhase(store, start);
+        await endPhase(store, start, { result: { n: 1 } });
+      }),
+    );
     const current = await store.current();
     expect(current?.phases).toHaveLength(12);
     expect(current?.phases.every(({ status }) => status === "succeeded")).toBe(true);
@@ -53,7 +62,12 @@ describe("phases of a deployment", () => {
     const start = (second: number) => ({ step: "switch" as const, startedAt: at(second) });
     await startPhase(store, start(1));
     await endPhase(store, start(1), { error: "sent back", rolledBack: true });
-    expect(await store.current()).toMatchObject({ status: "rolled_back", failed_phase: "switch", error: "sent back", phases: [{ status: "rolled_back" }] });
+    expect(await store.current()).toMatchObject({
+      status: "rolled_back",
+      failed_phase: "switch",
+      error: "sent back",
+      phases: [{ status: "rolled_back" }],
+    });
     await startPhase(store, start(2));
     expect(await store.current()).toMatchObject({ status: "in_progress" });
     expect(await history()).toEqual(["rolled_back switch", "resumed switch"]);
@@ -86,6 +100,8 @@ describe("the state directory", () => {
   });
 
   it("reads a history whose last line was cut short", () => {
-    expect(parseHistory('{"time":"t","event":"failed","deployment_id":"x","environment":"staging"}\n{"time":')).toHaveLength(1);
+    expect(
+      parseHistory('{"time":"t","event":"failed","deployment_id":"x","environment":"staging"}\n{"time":'),
+    ).toHaveLength(1);
   });
 });

@@ -18,7 +18,9 @@ interface PhaseStart {
 }
 
 /** A phase's end: what came out, or why nothing did. */
-export type PhaseEnd = { result: Record<string, unknown> } | { error: string; /** Traffic had moved and was sent back. */ rolledBack?: boolean };
+export type PhaseEnd =
+  | { result: Record<string, unknown> }
+  | { error: string; /** Traffic had moved and was sent back. */ rolledBack?: boolean };
 
 /** The event of the history for a deployment as it stands. */
 export function historyEvent(event: HistoryEvent["event"], current: Current, time: Date): HistoryEvent {
@@ -35,12 +37,24 @@ export function historyEvent(event: HistoryEvent["event"], current: Current, tim
 
 /** Only the phase that is being run: the same step for the same slot, started at the same time. */
 function isSame(phase: Phase, start: PhaseStart): boolean {
-  return phase.phase === start.step && phase.slot === start.slot && phase.version === start.version && phase.started_at === start.startedAt.toISOString();
+  return (
+    phase.phase === start.step &&
+    phase.slot === start.slot &&
+    phase.version === start.version &&
+    phase.started_at === start.startedAt.toISOString()
+  );
 }
 
 /** A deployment that goes on after a failure. */
 export function reopened(current: Current): Current {
-  return { ...current, status: "in_progress", failed_phase: undefined, error: undefined, finished_at: undefined, failure_told: undefined };
+  return {
+    ...current,
+    status: "in_progress",
+    failed_phase: undefined,
+    error: undefined,
+    finished_at: undefined,
+    failure_told: undefined,
+  };
 }
 
 /**
@@ -50,7 +64,8 @@ export function reopened(current: Current): Current {
 function standingFailure({ phases, resumed_at: since }: Current): Phase | undefined {
   const latest = new Map<string, Phase>();
   for (const phase of phases) {
-    if (since === undefined || phase.started_at >= since) latest.set(`${phase.phase} ${phase.slot ?? ""} ${phase.version ?? ""}`, phase);
+    if (since === undefined || phase.started_at >= since)
+      latest.set(`${phase.phase} ${phase.slot ?? ""} ${phase.version ?? ""}`, phase);
   }
   return [...latest.values()].findLast(({ status }) => status === "failed" || status === "rolled_back");
 }
@@ -59,7 +74,13 @@ function standingFailure({ phases, resumed_at: since }: Current): Phase | undefi
 function judged(current: Current, now: Date): Current {
   const failure = standingFailure(current);
   if (failure === undefined) return reopened(current);
-  return { ...current, status: failure.status === "rolled_back" ? "rolled_back" : "failed", failed_phase: failure.phase, error: failure.error, finished_at: now.toISOString() };
+  return {
+    ...current,
+    status: failure.status === "rolled_back" ? "rolled_back" : "failed",
+    failed_phase: failure.phase,
+    error: failure.error,
+    finished_at: now.toISOString(),
+  };
 }
 
 /** Writes down that a step of an open deployment runs. A failed deployment whose failed step runs again is in progress again. */
@@ -77,7 +98,11 @@ export async function startPhase(store: StateStore, start: PhaseStart): Promise<
     const next = judged({ ...current, phases: [...current.phases, phase] }, start.startedAt);
     await store.writeCurrent(next);
     if (current.status !== "in_progress" && next.status === "in_progress") {
-      await store.appendHistory({ ...historyEvent("resumed", current, start.startedAt), phase: start.step, slot: start.slot });
+      await store.appendHistory({
+        ...historyEvent("resumed", current, start.startedAt),
+        phase: start.step,
+        slot: start.slot,
+      });
     }
   });
 }
@@ -87,12 +112,24 @@ export async function endPhase(store: StateStore, start: PhaseStart, end: PhaseE
   const now = new Date();
   const duration_ms = now.getTime() - start.startedAt.getTime();
   const failure = "error" in end && end.rolledBack === true ? "rolled_back" : "failed";
-  const outcome = "error" in end ? { status: failure, error: end.error } as const : { status: "succeeded" as const, result: end.result };
+  const outcome =
+    "error" in end
+      ? ({ status: failure, error: end.error } as const)
+      : { status: "succeeded" as const, result: end.result };
   await store.exclusively(async () => {
     const current = await store.current();
     if (current === undefined || current.status === "succeeded") return;
-    const phases = current.phases.map((phase) => (isSame(phase, start) ? { ...phase, duration_ms, ...outcome } : phase));
+    const phases = current.phases.map((phase) =>
+      isSame(phase, start) ? { ...phase, duration_ms, ...outcome } : phase,
+    );
     await store.writeCurrent(judged({ ...current, phases }, now));
-    if ("error" in end) await store.appendHistory({ ...historyEvent(failure, current, now), phase: start.step, slot: start.slot, error: end.error, duration_ms });
+    if ("error" in end)
+      await store.appendHistory({
+        ...historyEvent(failure, current, now),
+        phase: start.step,
+        slot: start.slot,
+        error: end.error,
+        duration_ms,
+      });
   });
 }

@@ -17,17 +17,33 @@ export async function dumpDirectory(directory: string, source: DumpSource, conte
   const { log, signal } = context;
   const roles = await dumpRoles(source, context);
   const started = performance.now();
-  const pgDump = execa("pg_dump", ["--format=directory", "--no-subscriptions", `--jobs=${availableParallelism()}`, "--compress=zstd:1", "--no-password", "--lock-wait-timeout=60s", `--snapshot=${source.snapshot}`, ...ownerOptions(source), `--file=${directory}`], {
-    env: { PATH: context.env["PATH"], LANG: "C.UTF-8", ...source.environment },
-    extendEnv: false,
-    cancelSignal: signal,
-    reject: false,
-    stdin: "ignore",
-  });
+  const pgDump = execa(
+    "pg_dump",
+    [
+      "--format=directory",
+      "--no-subscriptions",
+      `--jobs=${availableParallelism()}`,
+      "--compress=zstd:1",
+      "--no-password",
+      "--lock-wait-timeout=60s",
+      `--snapshot=${source.snapshot}`,
+      ...ownerOptions(source),
+      `--file=${directory}`,
+    ],
+    {
+      env: { PATH: context.env["PATH"], LANG: "C.UTF-8", ...source.environment },
+      extendEnv: false,
+      cancelSignal: signal,
+      reject: false,
+      stdin: "ignore",
+    },
+  );
   const progress = setInterval(() => {
     // It is not there at first.
     const written = directoryBytes(directory).catch(() => 0);
-    void written.then((bytes) => { log.info(`snapshot: ${transferProgress(bytes, source.expectedBytes, performance.now() - started)}`); });
+    void written.then((bytes) => {
+      log.info(`snapshot: ${transferProgress(bytes, source.expectedBytes, performance.now() - started)}`);
+    });
   }, progressMs);
   try {
     await succeed(pgDump, "pg_dump", signal);

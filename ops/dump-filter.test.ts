@@ -6,7 +6,9 @@ import { madeBy, skipBytes, withoutNewerSettings, withoutSuperuserStatements, wi
 /** Through a filter, cut into pieces of so many bytes. */
 async function through(filter: NodeJS.ReadWriteStream, text: string, size: number): Promise<string> {
   const bytes = Buffer.from(text);
-  const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) => bytes.subarray(index * size, (index + 1) * size));
+  const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
+    bytes.subarray(index * size, (index + 1) * size),
+  );
   return (await buffer(Readable.from(pieces).pipe(filter))).toString();
 }
 
@@ -25,7 +27,10 @@ const dump = [
 ].join("\n");
 
 describe("withoutSuperuserStatements", () => {
-  const kept = dump.split("\n").filter((_line, index) => ![1, 2, 3].includes(index)).join("\n");
+  const kept = dump
+    .split("\n")
+    .filter((_line, index) => ![1, 2, 3].includes(index))
+    .join("\n");
   it.each([1, 7, 64, 10_000])("leaves out what changes nothing, and no row, in pieces of %i bytes", async (size) => {
     expect(await through(withoutSuperuserStatements(), dump, size)).toBe(kept);
   });
@@ -56,11 +61,30 @@ describe("madeBy", () => {
     "",
   ];
   const own = new Set(["topology.topology", "topology.topology_id_seq", 'public."it\'s"']);
-  const wrapped = (from: number, to = from): string[] => ["RESET ROLE;", ...foreign.slice(from, to + 1), 'SET ROLE "it";'];
-  it.each([1, 7, 64, 10_000])("leaves extensions and their rows to the session's own role, in pieces of %i bytes", async (size) => {
-    const expected = ['SET ROLE "it";', ...foreign.slice(0, 1), ...wrapped(1), ...wrapped(2), ...foreign.slice(3, 6), ...wrapped(6, 8), ...foreign.slice(9, 12), ...wrapped(12, 13), ...wrapped(14), ...wrapped(15), ...foreign.slice(16)];
-    expect(await through(madeBy('"it"', own), foreign.join("\n"), size)).toBe(expected.join("\n"));
-  });
+  const wrapped = (from: number, to = from): string[] => [
+    "RESET ROLE;",
+    ...foreign.slice(from, to + 1),
+    'SET ROLE "it";',
+  ];
+  it.each([1, 7, 64, 10_000])(
+    "leaves extensions and their rows to the session's own role, in pieces of %i bytes",
+    async (size) => {
+      const expected = [
+        'SET ROLE "it";',
+        ...foreign.slice(0, 1),
+        ...wrapped(1),
+        ...wrapped(2),
+        ...foreign.slice(3, 6),
+        ...wrapped(6, 8),
+        ...foreign.slice(9, 12),
+        ...wrapped(12, 13),
+        ...wrapped(14),
+        ...wrapped(15),
+        ...foreign.slice(16),
+      ];
+      expect(await through(madeBy('"it"', own), foreign.join("\n"), size)).toBe(expected.join("\n"));
+    },
+  );
 });
 
 describe("skipBytes", () => {
@@ -71,22 +95,34 @@ describe("skipBytes", () => {
 });
 
 describe("withoutNewerSettings", () => {
-  const preamble = (setting: string): string => `--\n-- PostgreSQL database dump\n--\n\nSET statement_timeout = 0;\n${setting}SET client_encoding = 'UTF8';\n`;
+  const preamble = (setting: string): string =>
+    `--\n-- PostgreSQL database dump\n--\n\nSET statement_timeout = 0;\n${setting}SET client_encoding = 'UTF8';\n`;
   const rows = `COPY public.t (x) FROM stdin;\ngr\u00f6\u00dfer\n${"x".repeat(9000)}\nSET transaction_timeout = 0;\n\\.\n`;
-  it.each([1, 7, 64, 8192, 100_000])("leaves out what an older server does not know, and no row, in pieces of %i bytes", async (size) => {
-    expect(await through(withoutNewerSettings(), preamble("SET transaction_timeout = 0;\n") + rows, size)).toBe(preamble("") + rows);
-    expect(await through(withoutNewerSettings(), preamble("SET transaction_timeout = 0;\n"), size)).toBe(preamble(""));
-    expect(await through(withoutNewerSettings(), preamble(""), size)).toBe(preamble(""));
-  });
+  it.each([1, 7, 64, 8192, 100_000])(
+    "leaves out what an older server does not know, and no row, in pieces of %i bytes",
+    async (size) => {
+      expect(await through(withoutNewerSettings(), preamble("SET transaction_timeout = 0;\n") + rows, size)).toBe(
+        preamble("") + rows,
+      );
+      expect(await through(withoutNewerSettings(), preamble("SET transaction_timeout = 0;\n"), size)).toBe(
+        preamble(""),
+      );
+      expect(await through(withoutNewerSettings(), preamble(""), size)).toBe(preamble(""));
+    },
+  );
 });
 
 describe("withSearchPath", () => {
-  const head = "SET client_encoding = 'UTF8';\nSELECT pg_catalog.set_config('search_path', '', false);\nSET row_security = off;\n";
-  it.each([1, 64, 10_000])("has names looked up in the schemas that it is given, in pieces of %i bytes", async (size) => {
-    const row = "COPY a (t) FROM stdin;\nSELECT pg_catalog.set_config('search_path', '', false);\n\\.\n";
-    const rest = `${"x".repeat(9_000)}\n${row}`;
-    const wanted = `public, "it's $& größer"`;
-    const changed = head.replace("'', false", () => "'public, \"it''s $& größer\"', false");
-    expect(await through(withSearchPath(wanted), head + rest, size)).toBe(changed + rest);
-  });
+  const head =
+    "SET client_encoding = 'UTF8';\nSELECT pg_catalog.set_config('search_path', '', false);\nSET row_security = off;\n";
+  it.each([1, 64, 10_000])(
+    "has names looked up in the schemas that it is given, in pieces of %i bytes",
+    async (size) => {
+      const row = "COPY a (t) FROM stdin;\nSELECT pg_catalog.set_config('search_path', '', false);\n\\.\n";
+      const rest = `${"x".repeat(9_000)}\n${row}`;
+      const wanted = `public, "it's $& größer"`;
+      const changed = head.replace("'', false", () => "'public, \"it''s $& größer\"', false");
+      expect(await through(withSearchPath(wanted), head + rest, size)).toBe(changed + rest);
+    },
+  );
 });

@@ -18,7 +18,10 @@ export function skipBytes(count: number): Transform {
  * @param line puts what remains of a line into `out`. @param first comes before a dump that has anything in it.
  * @param heldBack what `line` has kept for a later one, at the end.
  */
-function byLine(line: (whole: Buffer, out: Buffer[]) => void, { first, heldBack }: { first?: Buffer; heldBack?: () => Buffer | undefined }): Transform {
+function byLine(
+  line: (whole: Buffer, out: Buffer[]) => void,
+  { first, heldBack }: { first?: Buffer; heldBack?: () => Buffer | undefined },
+): Transform {
   let rest: Buffer | undefined;
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
@@ -91,13 +94,17 @@ export function madeBy(role: string, extensionRelations: ReadonlySet<string>): T
     // C or S: only what begins so is looked at.
     const words = text[0] === 0x43 || text[0] === 0x53 ? text.toString() : "";
     if (copy.test(words)) {
-      inData = extensionRelations.has(words.replace(/^COPY (.*?)(?: \(.*\))? FROM stdin;$/, "$1")) ? "extension" : "own";
+      inData = extensionRelations.has(words.replace(/^COPY (.*?)(?: \(.*\))? FROM stdin;$/, "$1"))
+        ? "extension"
+        : "own";
       out.push(...(inData === "extension" ? [reset] : []), whole);
       return;
     }
     const [, sequence] = setval.exec(words) ?? [];
-    const isExtension = !extensionsAreMade && (/^CREATE EXTENSION IF NOT EXISTS /.test(words) || commentOnExtension.test(words));
-    if (isExtension || (sequence !== undefined && extensionRelations.has(sequence.replaceAll("''", "'")))) out.push(reset, whole, set);
+    const isExtension =
+      !extensionsAreMade && (/^CREATE EXTENSION IF NOT EXISTS /.test(words) || commentOnExtension.test(words));
+    if (isExtension || (sequence !== undefined && extensionRelations.has(sequence.replaceAll("''", "'"))))
+      out.push(reset, whole, set);
     else out.push(whole);
     if (/^CREATE (?!EXTENSION |SCHEMA )/.test(words)) extensionsAreMade = true;
   };
@@ -149,5 +156,7 @@ const emptySearchPath = /^SELECT pg_catalog\.set_config\('search_path', '', fals
 /** Has names without a schema looked up in these schemas, in which a dump would look nowhere. @param searchPath as SQL has it: `public, "more"`. */
 export function withSearchPath(searchPath: string): Transform {
   const literal = Buffer.from(searchPath.replaceAll("'", "''")).toString("latin1");
-  return withSettings((text) => text.replace(emptySearchPath, () => `SELECT pg_catalog.set_config('search_path', '${literal}', false);`));
+  return withSettings((text) =>
+    text.replace(emptySearchPath, () => `SELECT pg_catalog.set_config('search_path', '${literal}', false);`),
+  );
 }

@@ -40,36 +40,83 @@ export interface Dump {
 }
 
 /** The roles as SQL that can be restored where they exist. They are not part of pg_dump; their passwords are no part of any snapshot. */
-export async function dumpRoles(source: Pick<DumpSource, "environment" | "database" | "withoutOwners">, context: Pick<StepContext, "env" | "signal">): Promise<Buffer> {
+export async function dumpRoles(
+  source: Pick<DumpSource, "environment" | "database" | "withoutOwners">,
+  context: Pick<StepContext, "env" | "signal">,
+): Promise<Buffer> {
   if (source.withoutOwners) return Buffer.alloc(0);
-  const roles = execa("pg_dumpall", ["--roles-only", "--no-role-passwords", "--no-password", `--database=${source.database}`], {
-    env: { PATH: context.env["PATH"], LANG: "C.UTF-8", ...source.environment },
-    extendEnv: false,
-    cancelSignal: context.signal,
-    reject: false,
-    stdin: "ignore",
-  });
+  const roles = execa(
+    "pg_dumpall",
+    ["--roles-only", "--no-role-passwords", "--no-password", `--database=${source.database}`],
+    {
+      env: { PATH: context.env["PATH"], LANG: "C.UTF-8", ...source.environment },
+      extendEnv: false,
+      cancelSignal: context.signal,
+      reject: false,
+      stdin: "ignore",
+    },
+  );
   await succeed(roles, "pg_dumpall", context.signal);
   return Buffer.from(tolerateExistingRoles((await roles).stdout));
 }
 
 /** Options of pg_dump for a database whose roles mean nothing where it is restored. */
-export const ownerOptions = ({ withoutOwners }: Pick<DumpSource, "withoutOwners">): string[] => (withoutOwners ? ["--no-owner", "--no-privileges"] : []);
+export const ownerOptions = ({ withoutOwners }: Pick<DumpSource, "withoutOwners">): string[] =>
+  withoutOwners ? ["--no-owner", "--no-privileges"] : [];
 
 /** Writes the dump into a new file, which is not yet on disk when this returns. */
-export async function dump(file: string, { format, recipients }: { format: keyof typeof compressors; recipients: readonly string[] }, source: DumpSource, context: StepContext): Promise<Dump> {
+export async function dump(
+  file: string,
+  { format, recipients }: { format: keyof typeof compressors; recipients: readonly string[] },
+  source: DumpSource,
+  context: StepContext,
+): Promise<Dump> {
   const { log, signal } = context;
   const failed = new AbortController();
   const cancelSignal = AbortSignal.any([signal, failed.signal]);
   const environment = { PATH: context.env["PATH"], LANG: "C.UTF-8" };
-  const client = { env: { ...environment, ...source.environment }, extendEnv: false, cancelSignal, reject: false, stdin: "ignore" } as const;
+  const client = {
+    env: { ...environment, ...source.environment },
+    extendEnv: false,
+    cancelSignal,
+    reject: false,
+    stdin: "ignore",
+  } as const;
 
   const rolesText = await dumpRoles(source, context);
   const started = performance.now();
   const [program, ...args] = compressors[format](availableParallelism());
-  const compressor = execa(program, args, { env: environment, extendEnv: false, cancelSignal, reject: false, buffer: { stdout: false }, stdin: "pipe" });
-  const pgDump = execa("pg_dump", ["--format=plain", "--no-subscriptions", "--no-password", "--lock-wait-timeout=60s", `--snapshot=${source.snapshot}`, ...ownerOptions(source)], { ...client, buffer: { stdout: false } });
-  const age = recipients.length === 0 ? undefined : execa("age", ["--encrypt", ...recipients.map((recipient) => `--recipient=${recipient}`)], { env: environment, extendEnv: false, cancelSignal, reject: false, buffer: { stdout: false }, stdin: "pipe" });
+  const compressor = execa(program, args, {
+    env: environment,
+    extendEnv: false,
+    cancelSignal,
+    reject: false,
+    buffer: { stdout: false },
+    stdin: "pipe",
+  });
+  const pgDump = execa(
+    "pg_dump",
+    [
+      "--format=plain",
+      "--no-subscriptions",
+      "--no-password",
+      "--lock-wait-timeout=60s",
+      `--snapshot=${source.snapshot}`,
+      ...ownerOptions(source),
+    ],
+    { ...client, buffer: { stdout: false } },
+  );
+  const age =
+    recipients.length === 0
+      ? undefined
+      : execa("age", ["--encrypt", ...recipients.map((recipient) => `--recipient=${recipient}`)], {
+          env: environment,
+          extendEnv: false,
+          cancelSignal,
+          reject: false,
+          buffer: { stdout: false },
+          stdin: "pipe",
+        });
   const hash = createHash("sha256");
   let [plainBytes, bytes] = [rolesText.length, 0];
   const before = new Transform({
@@ -87,26 +134,32 @@ export async function dump(file: string, { format, recipients }: { format: keyof
   });
   const target: WriteStream = createWriteStream(file, { flags: "wx", mode: 0o600 });
   const progress = setInterval(() => {
-    log.info(`snapshot: ${transferProgress(plainBytes, source.expectedBytes, performance.now() - started)}; ${formatBytes(bytes)} written`);
+    log.info(
+      `snapshot: ${transferProgress(plainBytes, source.expectedBytes, performance.now() - started)}; ${formatBytes(bytes)} written`,
+    );
   }, progressMs);
   try {
     compressor.stdin.write(rolesText);
     const parts = [
-      pipeline(pgDump.stdout, before, compressor.stdin, { end: false }).catch(() => undefined).then(async () => {
-        // The compressor gets its end of input only when pg_dump has succeeded: a cut dump must not look like a whole one.
-        await succeed(pgDump, "pg_dump", signal);
-        compressor.stdin.end();
-      }),
+      pipeline(pgDump.stdout, before, compressor.stdin, { end: false })
+        .catch(() => undefined)
+        .then(async () => {
+          // The compressor gets its end of input only when pg_dump has succeeded: a cut dump must not look like a whole one.
+          await succeed(pgDump, "pg_dump", signal);
+          compressor.stdin.end();
+        }),
       pipeline(age === undefined ? compressor.stdout : age.stdout, after, target),
       succeed(compressor, program, signal),
       ...(age === undefined
         ? []
         : [
             // age as well gets its end of input only when all of it is there.
-            pipeline(compressor.stdout, age.stdin, { end: false }).catch(() => undefined).then(async () => {
-              await succeed(compressor, program, signal);
-              age.stdin.end();
-            }),
+            pipeline(compressor.stdout, age.stdin, { end: false })
+              .catch(() => undefined)
+              .then(async () => {
+                await succeed(compressor, program, signal);
+                age.stdin.end();
+              }),
             succeed(age, "age", signal),
           ]),
     ];

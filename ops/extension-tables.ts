@@ -9,7 +9,11 @@ import { extensionTableRights } from "./extension-table-rights.ts";
  * Those into which a role may not write, as SQL has their names.
  * @param extensions only these; all that there are unless given.
  */
-export async function closedExtensionTables(client: pg.Client, role: string, extensions?: readonly string[]): Promise<string[]> {
+export async function closedExtensionTables(
+  client: pg.Client,
+  role: string,
+  extensions?: readonly string[],
+): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(
     `SELECT format('%I.%I', n.nspname, c.relname) AS name
        FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_class c ON c.oid = ANY (e.extconfig) JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -29,9 +33,16 @@ export function grantOnTables(tables: readonly string[], role: string): string {
  * What mends a migration that was refused because of one of them; undefined where it was refused for something else.
  * @param message what the server said.
  */
-export async function refusedExtensionTable(client: pg.Client, { role, database, message }: { role: string; database: string; message: string }): Promise<string | undefined> {
-  const named = (await closedExtensionTables(client, role)).filter((table) => message.includes(table.slice(table.indexOf(".") + 1)));
-  return named.length === 0 ? undefined : `as a superuser of the database ${database}: ${grantOnTables(named, role)} then the same again`;
+export async function refusedExtensionTable(
+  client: pg.Client,
+  { role, database, message }: { role: string; database: string; message: string },
+): Promise<string | undefined> {
+  const named = (await closedExtensionTables(client, role)).filter((table) =>
+    message.includes(table.slice(table.indexOf(".") + 1)),
+  );
+  return named.length === 0
+    ? undefined
+    : `as a superuser of the database ${database}: ${grantOnTables(named, role)} then the same again`;
 }
 
 /** Gives to the same tables of another database the rights that somebody has on them in this one. A snapshot may be older than those. */
@@ -44,6 +55,8 @@ export async function copyExtensionRights(from: pg.Client, to: pg.Client): Promi
   for (const { name, grantee, privilege, grantable } of rows) {
     const { rows: there } = await to.query<{ there: boolean }>("SELECT to_regclass($1) IS NOT NULL AS there", [name]);
     if (there[0]?.there !== true) continue;
-    await to.query(`GRANT ${privilege} ON ${name} TO ${grantee === null ? "PUBLIC" : pg.escapeIdentifier(grantee)}${grantable ? " WITH GRANT OPTION" : ""}`);
+    await to.query(
+      `GRANT ${privilege} ON ${name} TO ${grantee === null ? "PUBLIC" : pg.escapeIdentifier(grantee)}${grantable ? " WITH GRANT OPTION" : ""}`,
+    );
   }
 }

@@ -25,13 +25,21 @@ export type Failure = Omit<z.infer<typeof failureQuestionSchema>, "do" | "comman
  * Has the client run the command, once for each failure of a deployment: steps of both slots run side by side, and one cause may stop
  * several. Whatever comes of it changes nothing about the deployment.
  */
-export async function tellOfFailure(store: StateStore, { log, ask }: Pick<CommandContext, "log" | "ask">): Promise<void> {
+export async function tellOfFailure(
+  store: StateStore,
+  { log, ask }: Pick<CommandContext, "log" | "ask">,
+): Promise<void> {
   const known = await store.current().catch(() => undefined);
   if (known?.failure_command === undefined) return;
   try {
     const failed = await store.exclusively(async () => {
       const current = await store.current();
-      if (current?.failure_command === undefined || current.failure_told === true || (current.status !== "failed" && current.status !== "rolled_back")) return undefined;
+      if (
+        current?.failure_command === undefined ||
+        current.failure_told === true ||
+        (current.status !== "failed" && current.status !== "rolled_back")
+      )
+        return undefined;
       await store.writeCurrent({ ...current, failure_told: true });
       return current;
     });

@@ -42,18 +42,38 @@ function judgeHttp(seen: HttpObservation, release: Release): HttpVerdict {
   if ("error" in seen) return { verdict: fail(seen.error), wrongRelease: false };
   const health = parseHealth(seen.body);
   if (health === undefined) {
-    return { verdict: fail(`HTTP ${seen.status}, expected 200 and a health report as JSON, found ${excerpt(seen.body)}`), wrongRelease: false };
+    return {
+      verdict: fail(`HTTP ${seen.status}, expected 200 and a health report as JSON, found ${excerpt(seen.body)}`),
+      wrongRelease: false,
+    };
   }
   if (seen.status < 200 || seen.status > 299 || health.status === "unhealthy") {
-    return { verdict: fail(`HTTP ${seen.status}, status ${health.status}${health.others.length === 0 ? "" : `: ${health.others.join("; ")}`}`), health, wrongRelease: false };
+    return {
+      verdict: fail(
+        `HTTP ${seen.status}, status ${health.status}${health.others.length === 0 ? "" : `: ${health.others.join("; ")}`}`,
+      ),
+      health,
+      wrongRelease: false,
+    };
   }
   if (!isRelease(health, release)) {
     const found = health.gitCommit === undefined ? health.version : `${health.version} (${health.gitCommit})`;
-    return { verdict: fail(`answers as version ${found}, expected ${release.version} (${release.commit})`), health, wrongRelease: true };
+    return {
+      verdict: fail(`answers as version ${found}, expected ${release.version} (${release.commit})`),
+      health,
+      wrongRelease: true,
+    };
   }
   // Degraded is the server's own word for "may take requests, but look at me": that is what a warning is for.
   if (health.status === "degraded") {
-    return { verdict: { status: "warn", detail: `HTTP ${seen.status}, degraded${health.others.length === 0 ? "" : `: ${health.others.join("; ")}`}` }, health, wrongRelease: false };
+    return {
+      verdict: {
+        status: "warn",
+        detail: `HTTP ${seen.status}, degraded${health.others.length === 0 ? "" : `: ${health.others.join("; ")}`}`,
+      },
+      health,
+      wrongRelease: false,
+    };
   }
   return { verdict: pass(`HTTP ${seen.status}, ${health.version}`), health, wrongRelease: false };
 }
@@ -68,9 +88,14 @@ function judgeSchema(seen: SqlObservation, expected: number | null): Verdict {
   if ("error" in seen) return fail(seen.jobsError === true ? "not checked" : "the database did not answer");
   const { version, dirty } = seen.schema;
   // It is a later release's, and everything that this one needs was there before: its server has the last word.
-  if (dirty && expected !== null && (version ?? 0) > expected) return { status: "warn", detail: `schema version ${version} is dirty (its migration failed half-way), expected at least ${expected}` };
+  if (dirty && expected !== null && (version ?? 0) > expected)
+    return {
+      status: "warn",
+      detail: `schema version ${version} is dirty (its migration failed half-way), expected at least ${expected}`,
+    };
   if (dirty) return fail(`schema version ${version} is dirty: its migration failed half-way, or still runs`);
-  if (expected !== null && (version ?? 0) < expected) return fail(`schema version ${version ?? "none"}, expected at least ${expected}`);
+  if (expected !== null && (version ?? 0) < expected)
+    return fail(`schema version ${version ?? "none"}, expected at least ${expected}`);
   return pass(version === null ? "no migrations" : `schema version ${version}`);
 }
 
@@ -86,7 +111,11 @@ function isFinal(seen: SqlObservation, expected: number | null): boolean {
 }
 
 /** All four verdicts of one attempt; `final`: the next ones can't be better. */
-export function judge(http: HttpObservation, sql: SqlObservation, expected: Expectation): { verdicts: Verdicts; wrongRelease: boolean; final: boolean } {
+export function judge(
+  http: HttpObservation,
+  sql: SqlObservation,
+  expected: Expectation,
+): { verdicts: Verdicts; wrongRelease: boolean; final: boolean } {
   const { verdict, health, wrongRelease } = judgeHttp(http, expected.release);
   const database = "error" in sql && sql.jobsError !== true ? fail(sql.error) : pass("SELECT 1");
   return {

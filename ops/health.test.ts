@@ -5,7 +5,18 @@ const commit = "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d";
 
 describe("parseHealth", () => {
   it("reads the reference's shape", () => {
-    expect(parseHealth(JSON.stringify({ status: "degraded", version: "v1", database: "connected", migrations: "pending", jobs: "degraded", uptime: 3 }))).toEqual({
+    expect(
+      parseHealth(
+        JSON.stringify({
+          status: "degraded",
+          version: "v1",
+          database: "connected",
+          migrations: "pending",
+          jobs: "degraded",
+          uptime: 3,
+        }),
+      ),
+    ).toEqual({
       status: "degraded",
       version: "v1",
       gitCommit: undefined,
@@ -41,12 +52,19 @@ describe("parseHealth", () => {
   });
 
   it("allows for fields that a server doesn't report", () => {
-    expect(parseHealth('{"status":"healthy","version":"v1"}')).toMatchObject({ database: undefined, migrations: undefined, jobs: undefined });
+    expect(parseHealth('{"status":"healthy","version":"v1"}')).toMatchObject({
+      database: undefined,
+      migrations: undefined,
+      jobs: undefined,
+    });
   });
 
-  it.each(["", "ok", "<html>", "[]", "null", '{"status":"fine","version":"v1"}', '{"status":"healthy"}'])("refuses %s", (body) => {
-    expect(parseHealth(body)).toBeUndefined();
-  });
+  it.each(["", "ok", "<html>", "[]", "null", '{"status":"fine","version":"v1"}', '{"status":"healthy"}'])(
+    "refuses %s",
+    (body) => {
+      expect(parseHealth(body)).toBeUndefined();
+    },
+  );
 });
 
 describe("isRelease", () => {
@@ -71,6 +89,8 @@ describe("isRelease", () => {
   });
 
   it("is not fooled by images, which have no git commit", () => {
-    expect(isRelease({ version: "v2", gitCommit: commit }, { version: "v1", commit: `sha256:${"a".repeat(64)}` })).toBe(false);
+    expect(isRelease({ version: "v2", gitCommit: commit }, { version: "v1", commit: `sha256:${"a".repeat(64)}` })).toBe(
+      false,
+    );
   });
 });

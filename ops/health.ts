@@ -86,7 +86,9 @@ export function parseHealth(body: string): Health | undefined {
 
 /** Its checks that fail, in words: at the gate, behind the router and on a copy alike. */
 export function failingChecks(health: Health): string[] {
-  const known = (["database", "migrations", "jobs"] as const).flatMap((name) => (health[name]?.status === "fail" ? [`${name}: ${health[name].detail}`] : []));
+  const known = (["database", "migrations", "jobs"] as const).flatMap((name) =>
+    health[name]?.status === "fail" ? [`${name}: ${health[name].detail}`] : [],
+  );
   return [...known, ...health.others];
 }
 
@@ -97,6 +99,12 @@ export function isRelease(health: Pick<Health, "version" | "gitCommit">, release
   const versions = [release.version, `${release.version}-${short}`];
   const plain = (version: string): string => version.replace(/^v(?=\d)/, "");
   if (versions.some((version) => plain(version) === plain(health.version))) return true;
-  const commits = [health.gitCommit, health.version].filter((commit) => commit !== undefined && /^[0-9a-f]{7,40}$/.test(commit));
-  return commits.some((commit) => commit !== undefined && (release.commit.startsWith(commit) || (release.commit.length >= 7 && commit.startsWith(release.commit))));
+  const commits = [health.gitCommit, health.version].filter(
+    (commit) => commit !== undefined && /^[0-9a-f]{7,40}$/.test(commit),
+  );
+  return commits.some(
+    (commit) =>
+      commit !== undefined &&
+      (release.commit.startsWith(commit) || (release.commit.length >= 7 && commit.startsWith(release.commit))),
+  );
 }

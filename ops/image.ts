@@ -25,7 +25,13 @@ function stepSources(): string[] {
   const ops = join(projectDirectory, "ops");
   return filesBelow(ops).filter((file) => {
     const path = relative(ops, file);
-    return path.endsWith(".ts") && !path.endsWith(".test.ts") && !path.startsWith(`client${sep}`) && !path.startsWith(`testing${sep}`) && !["main.ts", "image.ts", "network-variables.ts"].includes(path);
+    return (
+      path.endsWith(".ts") &&
+      !path.endsWith(".test.ts") &&
+      !path.startsWith(`client${sep}`) &&
+      !path.startsWith(`testing${sep}`) &&
+      !["main.ts", "image.ts", "network-variables.ts"].includes(path)
+    );
   });
 }
 

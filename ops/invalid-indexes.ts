@@ -10,7 +10,8 @@ export interface Index {
 }
 
 /** As SQL has it. */
-export const indexText = ({ schema, name }: Index): string => (schema === "public" ? pg.escapeIdentifier(name) : `${pg.escapeIdentifier(schema)}.${pg.escapeIdentifier(name)}`);
+export const indexText = ({ schema, name }: Index): string =>
+  schema === "public" ? pg.escapeIdentifier(name) : `${pg.escapeIdentifier(schema)}.${pg.escapeIdentifier(name)}`;
 
 export async function invalidIndexes(client: pg.Client): Promise<Index[]> {
   const { rows } = await client.query<Index>(
@@ -23,7 +24,11 @@ export async function invalidIndexes(client: pg.Client): Promise<Index[]> {
 
 /** Whether a file makes this index, as far as its statements tell. */
 function makes({ indexes }: FileFacts, { schema, table, name }: Index): boolean {
-  return indexes.some((index) => (index.name === null ? index.table === table : index.name === name) && (index.schema === null || index.schema === schema));
+  return indexes.some(
+    (index) =>
+      (index.name === null ? index.table === table : index.name === name) &&
+      (index.schema === null || index.schema === schema),
+  );
 }
 
 /** REINDEX CONCURRENTLY builds beside the index, under such a name, and swaps. */
@@ -32,12 +37,17 @@ const ofReindex = /_cc(new|old)\d*$/;
 /** Of the invalid indexes that are there now, those that a failed file has left: they were not there before, and it makes them, or rebuilds some. */
 export function leftBehind(facts: FileFacts, before: readonly Index[], now: readonly Index[]): Index[] {
   const known = new Set(before.map(({ oid }) => oid));
-  return now.filter((index) => !known.has(index.oid) && (makes(facts, index) || (facts.indexes.length === 0 && ofReindex.test(index.name))));
+  return now.filter(
+    (index) =>
+      !known.has(index.oid) && (makes(facts, index) || (facts.indexes.length === 0 && ofReindex.test(index.name))),
+  );
 }
 
 /** Invalid indexes that a file would take for its own: IF NOT EXISTS looks at the name alone. */
 export function passedOver(facts: FileFacts, invalid: readonly Index[]): Index[] {
-  return invalid.filter((index) => makes({ ...facts, indexes: facts.indexes.filter(({ name, ifNotExists }) => ifNotExists && name !== null) }, index));
+  return invalid.filter((index) =>
+    makes({ ...facts, indexes: facts.indexes.filter(({ name, ifNotExists }) => ifNotExists && name !== null) }, index),
+  );
 }
 
 /** Waits for whoever uses it, as long as a statement may run. */

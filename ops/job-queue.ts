@@ -15,14 +15,19 @@ async function hasJobs(client: pg.Client): Promise<boolean> {
 /** Jobs that are still to be worked; null in a database without any table of them. */
 export async function queuedJobs(client: pg.Client): Promise<number | null> {
   if (!(await hasJobs(client))) return null;
-  const { rows } = await client.query<{ jobs: string }>(`SELECT count(*) AS jobs FROM river_job WHERE state IN ${unfinished}`);
+  const { rows } = await client.query<{ jobs: string }>(
+    `SELECT count(*) AS jobs FROM river_job WHERE state IN ${unfinished}`,
+  );
   return Number(rows[0]?.jobs);
 }
 
 /** Jobs that were there at a time and have ended since, as far as River has not removed them: it does after a day, unless told otherwise. */
 export async function jobsDoneSince(client: pg.Client, time: string): Promise<number | null> {
   if (!(await hasJobs(client))) return null;
-  const { rows } = await client.query<{ jobs: string }>("SELECT count(*) AS jobs FROM river_job WHERE created_at <= $1 AND finalized_at > $1", [time]);
+  const { rows } = await client.query<{ jobs: string }>(
+    "SELECT count(*) AS jobs FROM river_job WHERE created_at <= $1 AND finalized_at > $1",
+    [time],
+  );
   return Number(rows[0]?.jobs);
 }
 

@@ -16,26 +16,47 @@ describe("a release, judged by the router's counters", () => {
   it("fails when a fifth of its requests fail, as soon as enough are known", () => {
     expect(judge(sample(19, 19), sample(1000))).toBeUndefined();
     expect(judge(sample(20, 2), sample(1000))).toBeUndefined();
-    expect(judge(sample(30, 6), sample(1000))).toBe("6 of 30 requests failed (20 %, where 0 % of 1000 failed before and up to 1.1 % would pass)");
-    expect(judge(sample(20, 20), sample(0))).toMatch(/^20 of 20 requests failed \(100 %, where none are known from before and up to 6\.2 % would pass\)/);
+    expect(judge(sample(30, 6), sample(1000))).toBe(
+      "6 of 30 requests failed (20 %, where 0 % of 1000 failed before and up to 1.1 % would pass)",
+    );
+    expect(judge(sample(20, 20), sample(0))).toMatch(
+      /^20 of 20 requests failed \(100 %, where none are known from before and up to 6\.2 % would pass\)/,
+    );
   });
 
   it.each([
     // What is known of the one before, from nothing to much.
-    [[200, 50], [0, 0], "back"], [[200, 50], [19, 0], "back"], [[200, 50], [21, 0], "back"], [[1000, 300], [19, 0], "back"], [[1000, 300], [21, 0], "back"],
-    [[100, 15], [100, 0], "back"], [[1000, 100], [0, 0], "back"], [[1000, 50], [1000, 0], "back"], [[1000, 30], [100_000, 0], "back"],
+    [[200, 50], [0, 0], "back"],
+    [[200, 50], [19, 0], "back"],
+    [[200, 50], [21, 0], "back"],
+    [[1000, 300], [19, 0], "back"],
+    [[1000, 300], [21, 0], "back"],
+    [[100, 15], [100, 0], "back"],
+    [[1000, 100], [0, 0], "back"],
+    [[1000, 50], [1000, 0], "back"],
+    [[1000, 30], [100_000, 0], "back"],
     // A few errors, by chance as likely as not.
-    [[20, 1], [21, 0], "passes"], [[20, 2], [0, 0], "passes"], [[100, 5], [21, 0], "passes"], [[1000, 20], [21, 0], "passes"],
+    [[20, 1], [21, 0], "passes"],
+    [[20, 2], [0, 0], "passes"],
+    [[100, 5], [21, 0], "passes"],
+    [[1000, 20], [21, 0], "passes"],
     // The same share of errors in both.
-    [[100, 10], [100, 10], "passes"], [[1000, 50], [20, 1], "passes"], [[1000, 300], [20, 6], "passes"], [[1000, 500], [1000, 500], "passes"], [[100_000, 1000], [100_000, 1000], "passes"],
+    [[100, 10], [100, 10], "passes"],
+    [[1000, 50], [20, 1], "passes"],
+    [[1000, 300], [20, 6], "passes"],
+    [[1000, 500], [1000, 500], "passes"],
+    [[100_000, 1000], [100_000, 1000], "passes"],
     // Fewer errors than before.
-    [[1000, 10], [1000, 100], "passes"], [[1000, 0], [0, 0], "passes"],
+    [[1000, 10], [1000, 100], "passes"],
+    [[1000, 0], [0, 0], "passes"],
   ] as const)("%j requests and errors after %j: %s", (now, before, verdict) => {
     expect(judge(sample(now[0], now[1]), sample(before[0], before[1])) === undefined ? "passes" : "back").toBe(verdict);
   });
 
   it("knows more of the one before the more it sees", () => {
-    const expected = [0, 10, 19, 20, 21, 50, 100, 1000, 10_000, 1_000_000].map((requests) => expectedErrors({ requests, errors: 0 }));
+    const expected = [0, 10, 19, 20, 21, 50, 100, 1000, 10_000, 1_000_000].map((requests) =>
+      expectedErrors({ requests, errors: 0 }),
+    );
     expect(expected).toEqual([...expected].sort((a, b) => b - a));
     expect(expected[0]).toBeLessThan(0.1);
     // With many requests it is their share.
@@ -45,7 +66,9 @@ describe("a release, judged by the router's counters", () => {
 
   it("fails when it refuses clients that the one before let in, with more room where they are not the same clients", () => {
     const refusing = (requests: number, refused: number): Sample => ({ ...sample(requests), refused });
-    expect(judge(refusing(200, 60), refusing(200, 2))).toBe("60 of 200 requests were refused with 401, 403 or 429 (30 %, where 1.0 % of 200 were before and up to 7.3 % would pass)");
+    expect(judge(refusing(200, 60), refusing(200, 2))).toBe(
+      "60 of 200 requests were refused with 401, 403 or 429 (30 %, where 1.0 % of 200 were before and up to 7.3 % would pass)",
+    );
     expect(judge(refusing(200, 200), refusing(0, 0))).toMatch(/200 of 200 requests were refused/);
     expect(judge(refusing(200, 60), refusing(200, 60))).toBeUndefined();
     expect(judge(refusing(1000, 60), refusing(10_000, 20))).toBeUndefined();
@@ -82,14 +105,21 @@ describe("a release, judged by the router's counters", () => {
   });
 
   it("fails when far more answers are slow", () => {
-    expect(judge(sample(100, 0, [5, 40]), sample(1000))).toBe("40 % of 100 answers took longer than 25 ms, where 0 % would be usual");
+    expect(judge(sample(100, 0, [5, 40]), sample(1000))).toBe(
+      "40 % of 100 answers took longer than 25 ms, where 0 % would be usual",
+    );
     expect(judge(sample(100, 0, [2, 100]), sample(1000))).toBeUndefined();
     expect(judge(sample(100, 0, [5, 40]), sample(1000, 0, [5, 400]))).toBeUndefined();
     expect(judge(sample(100, 0, [5, 40]), sample(10))).toBeUndefined();
   });
 
   it("has a sure interval for any share", () => {
-    for (const [count, total] of [[0, 10], [10, 10], [3, 50], [1, 100_000]] as const) {
+    for (const [count, total] of [
+      [0, 10],
+      [10, 10],
+      [3, 50],
+      [1, 100_000],
+    ] as const) {
       const { lower, upper } = wilson(count, total);
       expect(lower).toBeLessThanOrEqual(count / total);
       expect(upper).toBeGreaterThanOrEqual(count / total);
@@ -99,11 +129,30 @@ describe("a release, judged by the router's counters", () => {
 });
 
 describe("what the router counted", () => {
-  const counters = (ok: number, errors: number) => ({ requests: { "2xx": ok, "5xx": errors, "1xx": 0 }, buckets: [ok, errors], seconds: 1, abandoned: 0, refused: 0, hanging: 0 });
+  const counters = (ok: number, errors: number) => ({
+    requests: { "2xx": ok, "5xx": errors, "1xx": 0 },
+    buckets: [ok, errors],
+    seconds: 1,
+    abandoned: 0,
+    refused: 0,
+    hanging: 0,
+  });
 
   it("in some time is the difference of two readings, or all of it after a restart", () => {
-    expect(between(counters(10, 1), counters(25, 4), [1])).toEqual({ requests: 18, errors: 3, refused: 0, buckets: [15, 3], bounds: [1] });
-    expect(between(counters(10, 1), counters(2, 0), [1])).toEqual({ requests: 2, errors: 0, refused: 0, buckets: [2, 0], bounds: [1] });
+    expect(between(counters(10, 1), counters(25, 4), [1])).toEqual({
+      requests: 18,
+      errors: 3,
+      refused: 0,
+      buckets: [15, 3],
+      bounds: [1],
+    });
+    expect(between(counters(10, 1), counters(2, 0), [1])).toEqual({
+      requests: 2,
+      errors: 0,
+      refused: 0,
+      buckets: [2, 0],
+      bounds: [1],
+    });
     expect(between(undefined, counters(2, 0), [1]).requests).toBe(2);
   });
 

@@ -36,7 +36,10 @@ export function wilson(count: number, total: number): { lower: number; upper: nu
 
 /** Logarithm of the gamma function of a positive number (Lanczos). */
 function logGamma(x: number): number {
-  const coefficients = [76.1800917294715, -86.5053203294168, 24.01409824083091, -1.231739572450155, 1.208650973866179e-3, -5.395239384953e-6];
+  const coefficients = [
+    76.1800917294715, -86.5053203294168, 24.01409824083091, -1.231739572450155, 1.208650973866179e-3,
+    -5.395239384953e-6,
+  ];
   const series = coefficients.reduce((total, coefficient, i) => total + coefficient / (x + 1 + i), 1.000000000190015);
   return (x + 0.5) * Math.log(x + 5.5) - (x + 5.5) + Math.log((Math.sqrt(2 * Math.PI) * series) / x);
 }
@@ -99,7 +102,10 @@ export function judge(now: Sample, before: Sample, sameTime = true): string | un
   if (now.requests < minimumRequests) return undefined;
   const expected = expectedErrors(before) + toleratedErrors;
   if (sureErrors(now) > expected) {
-    const earlier = before.requests === 0 ? "none are known from before" : `${percent(before.errors / before.requests)} of ${before.requests} failed before`;
+    const earlier =
+      before.requests === 0
+        ? "none are known from before"
+        : `${percent(before.errors / before.requests)} of ${before.requests} failed before`;
     return `${now.errors} of ${now.requests} requests failed (${percent(now.errors / now.requests)}, where ${earlier} and up to ${percent(expected)} would pass)`;
   }
   return refusals(now, before, sameTime) ?? slowness(now, before);
@@ -107,10 +113,16 @@ export function judge(now: Sample, before: Sample, sameTime = true): string | un
 
 /** Clients that may not, or not so often, where they might before: judged as errors are, with more room. */
 function refusals(now: Sample, before: Sample, sameTime: boolean): string | undefined {
-  const [share, earlier] = [now, before].map(({ requests, refused }) => ({ requests, errors: refused })) as [Errors, Errors];
+  const [share, earlier] = [now, before].map(({ requests, refused }) => ({ requests, errors: refused })) as [
+    Errors,
+    Errors,
+  ];
   const expected = expectedErrors(earlier) + (sameTime ? toleratedRefusals : toleratedLater);
   if (sureErrors(share) <= expected) return undefined;
-  const usual = before.requests === 0 ? "none are known from before" : `${percent(before.refused / before.requests)} of ${before.requests} were before`;
+  const usual =
+    before.requests === 0
+      ? "none are known from before"
+      : `${percent(before.refused / before.requests)} of ${before.requests} were before`;
   return `${now.refused} of ${now.requests} requests were refused with 401, 403 or 429 (${percent(now.refused / now.requests)}, where ${usual} and up to ${percent(expected)} would pass)`;
 }
 

@@ -25,14 +25,22 @@ const loadOptions = ["-c synchronous_commit=off", "-c idle_session_timeout=0"];
 
 /** psql as it reads a dump from its stdin: it stops at the first error, and tells its SQLSTATE. */
 export function loadingPsql(connection: Connection, { env, signal }: Pick<StepContext, "env" | "signal">) {
-  return execa("psql", ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose", "--file=-"], {
-    extendEnv: false,
-    cancelSignal: signal,
-    reject: false,
-    env: { PATH: env["PATH"], LANG: "C.UTF-8", ...connectionEnvironment(connection, "togather-restore", loadOptions) },
-    stdin: "pipe",
-    stdout: "ignore",
-  });
+  return execa(
+    "psql",
+    ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose", "--file=-"],
+    {
+      extendEnv: false,
+      cancelSignal: signal,
+      reject: false,
+      env: {
+        PATH: env["PATH"],
+        LANG: "C.UTF-8",
+        ...connectionEnvironment(connection, "togather-restore", loadOptions),
+      },
+      stdin: "pipe",
+      stdout: "ignore",
+    },
+  );
 }
 
 /** The empty database that a dump is loaded into. */
@@ -48,19 +56,32 @@ export interface LoadTarget {
 }
 
 /** What of a dump's SQL is not sent as it is, whatever it was written for. */
-export function loadFilters(manifest: Pick<Manifest, "without_owners">, { serverVersion, searchPath, owner }: Pick<LoadTarget, "serverVersion" | "searchPath" | "owner">): Transform[] {
+export function loadFilters(
+  manifest: Pick<Manifest, "without_owners">,
+  { serverVersion, searchPath, owner }: Pick<LoadTarget, "serverVersion" | "searchPath" | "owner">,
+): Transform[] {
   return [
     ...(knowsSettings(serverVersion) ? [] : [withoutNewerSettings()]),
     ...(searchPath === undefined ? [] : [withSearchPath(searchPath)]),
-    ...(owner === undefined || manifest.without_owners === undefined ? [] : [madeBy(pg.escapeIdentifier(owner), new Set(manifest.without_owners.extension_relations))]),
+    ...(owner === undefined || manifest.without_owners === undefined
+      ? []
+      : [madeBy(pg.escapeIdentifier(owner), new Set(manifest.without_owners.extension_relations))]),
   ];
 }
 
 /** Whether a table's packed data are no rows. */
 async function hasNoRows(file: string, context: StepContext): Promise<boolean> {
-  const size = await stat(file).then((found) => found.size, () => undefined);
+  const size = await stat(file).then(
+    (found) => found.size,
+    () => undefined,
+  );
   if (size === undefined || size > noRowsBytes) return false;
-  const { stdout } = await execa("zstd", ["--decompress", "--stdout", "--quiet", file], { env: { PATH: context.env["PATH"] }, extendEnv: false, cancelSignal: context.signal, stdin: "ignore" });
+  const { stdout } = await execa("zstd", ["--decompress", "--stdout", "--quiet", file], {
+    env: { PATH: context.env["PATH"] },
+    extendEnv: false,
+    cancelSignal: context.signal,
+    stdin: "ignore",
+  });
   return stdout.trim() === "\\.";
 }
 
@@ -83,19 +104,33 @@ async function allowedList(directory: string, list: string, context: StepContext
  * What pg_restore would do, as SQL and by psql: it sets what servers before 17 don't know, and an empty search path, and makes everything as one role,
  * and there is no option that keeps it from that. One process instead of several.
  */
-async function loadAsText(directory: string, args: readonly string[], { manifest, target }: { manifest: Manifest; target: LoadTarget }, { env, signal }: StepContext): Promise<void> {
+async function loadAsText(
+  directory: string,
+  args: readonly string[],
+  { manifest, target }: { manifest: Manifest; target: LoadTarget },
+  { env, signal }: StepContext,
+): Promise<void> {
   const stop = new AbortController();
   const cancelSignal = AbortSignal.any([signal, stop.signal]);
   const environment = { PATH: env["PATH"], LANG: "C.UTF-8" };
-  const writing = execa("pg_restore", ["--format=directory", "--file=-", ...args, directory], { extendEnv: false, cancelSignal, reject: false, env: environment, stdin: "ignore", buffer: { stdout: false } });
+  const writing = execa("pg_restore", ["--format=directory", "--file=-", ...args, directory], {
+    extendEnv: false,
+    cancelSignal,
+    reject: false,
+    env: environment,
+    stdin: "ignore",
+    buffer: { stdout: false },
+  });
   const psql = loadingPsql(target.connection, { env, signal: cancelSignal });
   // psql gets its end of input only when pg_restore has succeeded: statements that were cut off are none.
-  const feeding = pipeline([writing.stdout, ...loadFilters(manifest, target), psql.stdin], { end: false }).catch(() => undefined).then(async () => {
-    const broken = await failureOf(writing, "pg_restore");
-    if (broken === undefined) psql.stdin.end();
-    else stop.abort();
-    return broken;
-  });
+  const feeding = pipeline([writing.stdout, ...loadFilters(manifest, target), psql.stdin], { end: false })
+    .catch(() => undefined)
+    .then(async () => {
+      const broken = await failureOf(writing, "pg_restore");
+      if (broken === undefined) psql.stdin.end();
+      else stop.abort();
+      return broken;
+    });
   const failure = await failureOf(psql, "restoring");
   if (failure !== undefined) stop.abort();
   const broken = await feeding;
@@ -107,14 +142,21 @@ async function loadAsText(directory: string, args: readonly string[], { manifest
 }
 
 /** Restores without the roles, which are the whole server's. @throws {StepError} with what pg_restore said. */
-export async function loadDirectory(directory: string, manifest: Manifest, target: LoadTarget, context: StepContext): Promise<void> {
+export async function loadDirectory(
+  directory: string,
+  manifest: Manifest,
+  target: LoadTarget,
+  context: StepContext,
+): Promise<void> {
   const { connection, superuser } = target;
   const { log, signal } = context;
   const options = { extendEnv: false, cancelSignal: signal, reject: false, stdin: "ignore" } as const;
   const environment = { PATH: context.env["PATH"], LANG: "C.UTF-8" };
   const scratch = await mkdtemp(join(tmpdir(), "restore-"));
   const started = performance.now();
-  const progress = setInterval(() => { log.info(`restore: ${manifest.rows} rows are on their way, ${seconds(performance.now() - started)}`); }, progressMs);
+  const progress = setInterval(() => {
+    log.info(`restore: ${manifest.rows} rows are on their way, ${seconds(performance.now() - started)}`);
+  }, progressMs);
   try {
     // In this format pg_dump writes owners and rights whatever it is told.
     const args: string[] = manifest.without_owners === undefined ? [] : ["--no-owner", "--no-privileges"];
@@ -129,11 +171,23 @@ export async function loadDirectory(directory: string, manifest: Manifest, targe
       await loadAsText(directory, args, { manifest, target }, context);
       return;
     }
-    const restoring = execa("pg_restore", ["--format=directory", `--jobs=${availableParallelism()}`, "--exit-on-error", "--no-password", `--dbname=${connection.database}`, ...args, directory], {
-      ...options,
-      env: { ...environment, ...connectionEnvironment(connection, "togather-restore", loadOptions) },
-      stdout: "ignore",
-    });
+    const restoring = execa(
+      "pg_restore",
+      [
+        "--format=directory",
+        `--jobs=${availableParallelism()}`,
+        "--exit-on-error",
+        "--no-password",
+        `--dbname=${connection.database}`,
+        ...args,
+        directory,
+      ],
+      {
+        ...options,
+        env: { ...environment, ...connectionEnvironment(connection, "togather-restore", loadOptions) },
+        stdout: "ignore",
+      },
+    );
     const failure = await failureOf(restoring, "restoring");
     signal.throwIfAborted();
     if (failure !== undefined) throw failure;

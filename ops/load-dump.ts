@@ -16,7 +16,12 @@ const progressMs = 2_000;
  * Restores without the roles, which are the whole server's.
  * @throws {StepError} with what psql or pg_restore said.
  */
-export async function loadDump(path: string, manifest: Manifest, target: LoadTarget, context: StepContext): Promise<void> {
+export async function loadDump(
+  path: string,
+  manifest: Manifest,
+  target: LoadTarget,
+  context: StepContext,
+): Promise<void> {
   if (manifest.format === "directory") await loadDirectory(path, manifest, target, context);
   else await loadFile(path, manifest, target, context);
 }
@@ -36,13 +41,24 @@ async function loadFile(path: string, manifest: Manifest, target: LoadTarget, co
   });
   const progress = setInterval(() => {
     const all = bytes >= manifest.plain_bytes - manifest.roles_bytes;
-    log.info(all ? "restore: all rows are in, indexes and constraints are being made" : `restore: ${transferProgress(bytes, manifest.plain_bytes, performance.now() - started)}`);
+    log.info(
+      all
+        ? "restore: all rows are in, indexes and constraints are being made"
+        : `restore: ${transferProgress(bytes, manifest.plain_bytes, performance.now() - started)}`,
+    );
   }, progressMs);
   try {
     await withUnpacking(manifest, stoppable, async ({ input, output, failure: unpackingFailure }) => {
       const parts = [
         pipeline(createReadStream(path), input),
-        pipeline([output, skipBytes(manifest.roles_bytes), counting, ...(target.superuser ? [] : [withoutSuperuserStatements()]), ...loadFilters(manifest, target), psql.stdin]),
+        pipeline([
+          output,
+          skipBytes(manifest.roles_bytes),
+          counting,
+          ...(target.superuser ? [] : [withoutSuperuserStatements()]),
+          ...loadFilters(manifest, target),
+          psql.stdin,
+        ]),
       ].map((part) => part.catch(() => undefined));
       const failure = await failureOf(psql, "restoring");
       if (failure !== undefined) stop.abort();

@@ -19,7 +19,8 @@ export interface TableLock {
 }
 
 /** Who waits for a lock of this mode. */
-export const waiting = (mode: string): string => (mode === "AccessExclusiveLock" ? "reads and writes wait" : "writes wait");
+export const waiting = (mode: string): string =>
+  mode === "AccessExclusiveLock" ? "reads and writes wait" : "writes wait";
 
 interface Seen {
   mode: string;
@@ -31,7 +32,11 @@ interface Seen {
  * Looks at the locks of the sessions with an application name while `work` runs.
  * @param client connected to the same database, and not used by anybody else meanwhile.
  */
-export async function watchLocks<T>(client: pg.Client, applicationName: string, work: () => Promise<T>): Promise<{ value: T; locks: TableLock[] }> {
+export async function watchLocks<T>(
+  client: pg.Client,
+  applicationName: string,
+  work: () => Promise<T>,
+): Promise<{ value: T; locks: TableLock[] }> {
   const seen = new Map<string, Seen>();
   const ended = new AbortController();
   const look = async (): Promise<void> => {
@@ -63,7 +68,12 @@ export async function watchLocks<T>(client: pg.Client, applicationName: string, 
     const value = await work();
     ended.abort();
     await looking;
-    return { value, locks: [...seen].map(([table, { mode, first, last }]) => ({ table, mode, heldMs: Math.round(last - first) })).sort((a, b) => b.heldMs - a.heldMs) };
+    return {
+      value,
+      locks: [...seen]
+        .map(([table, { mode, first, last }]) => ({ table, mode, heldMs: Math.round(last - first) }))
+        .sort((a, b) => b.heldMs - a.heldMs),
+    };
   } finally {
     ended.abort();
     await looking.catch(() => undefined);

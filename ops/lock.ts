@@ -27,16 +27,23 @@ export async function withFileLock<T>(options: LockOptions, use: () => Promise<T
   holder.stdin.on("error", () => undefined);
   const waiting = onWait === undefined ? undefined : setTimeout(onWait, 500);
   const held = await new Promise<boolean>((resolve) => {
-    holder.stdout.once("data", () => { resolve(true); });
-    void ended.then(() => { resolve(false); });
+    holder.stdout.once("data", () => {
+      resolve(true);
+    });
+    void ended.then(() => {
+      resolve(false);
+    });
   });
   clearTimeout(waiting);
   if (!held) {
     signal.throwIfAborted();
     const { exitCode, error } = await ended;
     // flock's own code for a lock that somebody else holds.
-    if (exitCode !== 1) throw new StepError(`${file} can't be locked: ${error?.message ?? `flock ended with exit code ${exitCode}`}`);
-    throw new StepError(`${file} is locked by another step, still after ${waitSeconds} s`, { hint: "docker ps --filter label=org.togather.part=step" });
+    if (exitCode !== 1)
+      throw new StepError(`${file} can't be locked: ${error?.message ?? `flock ended with exit code ${exitCode}`}`);
+    throw new StepError(`${file} is locked by another step, still after ${waitSeconds} s`, {
+      hint: "docker ps --filter label=org.togather.part=step",
+    });
   }
   try {
     return await use();

@@ -37,7 +37,9 @@ export function openLogFile(path: string, deploymentId: string, phase: string): 
     pino.destination({ fd: descriptor, sync: true }),
   );
   return {
-    write: (level, message, fields) => { logger[level](fields, message); },
+    write: (level, message, fields) => {
+      logger[level](fields, message);
+    },
     close: () => {
       fsyncSync(descriptor);
       closeSync(descriptor);

@@ -19,7 +19,11 @@ export async function directoryBytes(directory: string): Promise<number> {
 }
 
 /** Reads all of it once. @param onRead is told of bytes as they are read. */
-export async function measureDirectory(directory: string, signal: AbortSignal, onRead: (bytes: number) => void = () => undefined): Promise<MeasuredDirectory> {
+export async function measureDirectory(
+  directory: string,
+  signal: AbortSignal,
+  onRead: (bytes: number) => void = () => undefined,
+): Promise<MeasuredDirectory> {
   const all = createHash("sha256");
   let bytes = 0;
   // In the order of the C locale, as the shell has it there.

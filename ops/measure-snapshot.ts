@@ -28,23 +28,43 @@ export async function measureSnapshot(path: string, manifest: Manifest, context:
   const { log } = context;
   const started = performance.now();
   let bytes = 0;
-  const onRead = (count: number): void => { bytes += count; };
-  const progress = setInterval(() => { log.info(`snapshot: checking the file, ${transferProgress(bytes, manifest.bytes, performance.now() - started)}`); }, progressMs);
+  const onRead = (count: number): void => {
+    bytes += count;
+  };
+  const progress = setInterval(() => {
+    log.info(`snapshot: checking the file, ${transferProgress(bytes, manifest.bytes, performance.now() - started)}`);
+  }, progressMs);
   try {
-    return await (manifest.format === "directory" ? measureFiles(path, context, onRead) : measureFile(path, manifest, context, onRead));
+    return await (manifest.format === "directory"
+      ? measureFiles(path, context, onRead)
+      : measureFile(path, manifest, context, onRead));
   } finally {
     clearInterval(progress);
   }
 }
 
-async function measureFile(path: string, manifest: Manifest, context: StepContext, onRead: (bytes: number) => void): Promise<Measured> {
+async function measureFile(
+  path: string,
+  manifest: Manifest,
+  context: StepContext,
+  onRead: (bytes: number) => void,
+): Promise<Measured> {
   const hash = createHash("sha256");
   const read = (chunk: Buffer): void => {
     hash.update(chunk);
     onRead(chunk.length);
   };
   if (!canRead(manifest, context)) {
-    await pipeline(createReadStream(path), new Writable({ write(chunk: Buffer, _encoding, done) { read(chunk); done(); } }), { signal: context.signal });
+    await pipeline(
+      createReadStream(path),
+      new Writable({
+        write(chunk: Buffer, _encoding, done) {
+          read(chunk);
+          done();
+        },
+      }),
+      { signal: context.signal },
+    );
     return { sha256: hash.digest("hex"), plainBytes: undefined, broken: undefined };
   }
   let plainBytes = 0;
@@ -63,7 +83,12 @@ async function measureFile(path: string, manifest: Manifest, context: StepContex
 }
 
 /** Writes a file into a program, which may stop reading where the file is broken, or at once: what is told of it is all of it. */
-async function feed(path: string, input: Writable, onChunk: (chunk: Buffer) => void, signal: AbortSignal): Promise<void> {
+async function feed(
+  path: string,
+  input: Writable,
+  onChunk: (chunk: Buffer) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const program = { reads: true };
   const closed = new Promise<void>((resolve) => {
     const end = (): void => {
@@ -74,18 +99,38 @@ async function feed(path: string, input: Writable, onChunk: (chunk: Buffer) => v
   });
   for await (const chunk of createReadStream(path, { signal }) as AsyncIterable<Buffer>) {
     onChunk(chunk);
-    if (program.reads && !input.write(chunk)) await Promise.race([new Promise((resolve) => { input.once("drain", resolve); }), closed]);
+    if (program.reads && !input.write(chunk))
+      await Promise.race([
+        new Promise((resolve) => {
+          input.once("drain", resolve);
+        }),
+        closed,
+      ]);
   }
   input.end();
 }
 
-async function measureFiles(directory: string, { signal, env }: StepContext, onRead: (bytes: number) => void): Promise<Measured> {
+async function measureFiles(
+  directory: string,
+  { signal, env }: StepContext,
+  onRead: (bytes: number) => void,
+): Promise<Measured> {
   const { sha256 } = await measureDirectory(directory, signal, onRead);
-  const options = { env: { PATH: env["PATH"], LANG: "C.UTF-8" }, extendEnv: false, cancelSignal: signal, reject: false, stdin: "ignore" } as const;
-  const packed = (await readdir(directory)).filter((name) => name.endsWith(".zst")).map((name) => join(directory, name));
+  const options = {
+    env: { PATH: env["PATH"], LANG: "C.UTF-8" },
+    extendEnv: false,
+    cancelSignal: signal,
+    reject: false,
+    stdin: "ignore",
+  } as const;
+  const packed = (await readdir(directory))
+    .filter((name) => name.endsWith(".zst"))
+    .map((name) => join(directory, name));
   const contents = execa("pg_restore", ["--list", directory], options);
   const testing = packed.length === 0 ? undefined : execa("zstd", ["--test", "--quiet", ...packed], options);
-  const broken = (await failureOf(contents, "reading its contents"))?.message ?? (testing && (await failureOf(testing, "unpacking"))?.message);
+  const broken =
+    (await failureOf(contents, "reading its contents"))?.message ??
+    (testing && (await failureOf(testing, "unpacking"))?.message);
   signal.throwIfAborted();
   return { sha256, plainBytes: undefined, broken };
 }

@@ -33,7 +33,10 @@ const perList = 40;
 /** One line each, the first of many. */
 export function findingLines(findings: readonly Finding[]): string {
   const rest = findings.length - perList;
-  return [...findings.slice(0, perList).map((finding) => `  ${findingText(finding)}`), ...(rest > 0 ? [`  … and ${rest} more`] : [])].join("\n");
+  return [
+    ...findings.slice(0, perList).map((finding) => `  ${findingText(finding)}`),
+    ...(rest > 0 ? [`  … and ${rest} more`] : []),
+  ].join("\n");
 }
 
 /** What the stack file lets a release do: one rule in one file. */
@@ -41,7 +44,8 @@ export const waiverSchema = z.strictObject({ file: z.string(), rule: z.string(),
 export type Waiver = z.infer<typeof waiverSchema>;
 
 /** How the stack file is told so, by the example of a finding. */
-export const waiverHint = (file: string, rule: string): string => `togather:migrations.allow in the stack file: - { file: ${file}, rule: ${rule}, reason: why it does no harm }`;
+export const waiverHint = (file: string, rule: string): string =>
+  `togather:migrations.allow in the stack file: - { file: ${file}, rule: ${rule}, reason: why it does no harm }`;
 
 /** What a rehearsal has found of a file. */
 export interface Measured {
@@ -64,15 +68,27 @@ function inTheLightOf(finding: Finding, measured: Measured | undefined): Finding
   // Rows' locks are not among those that are watched.
   const ms = finding.rule === "backfill" ? measured.durationMs : measured.heldMs;
   if (finding.rule === "drop-index-blocking" && measured.lostUnique.length > 0) {
-    return { ...finding, why: `${measured.lostUnique.join(", ")} was unique: an ON CONFLICT of the release that serves fails without it` };
+    return {
+      ...finding,
+      why: `${measured.lostUnique.join(", ")} was unique: an ON CONFLICT of the release that serves fails without it`,
+    };
   }
   if (ms > noticedMs) return { ...finding, why: `${finding.why} (${took(ms)} on a copy of the data)` };
-  return { ...finding, level: "warning", why: `${finding.why} (${took(ms)} on a copy of the data, which is let through)` };
+  return {
+    ...finding,
+    level: "warning",
+    why: `${finding.why} (${took(ms)} on a copy of the data, which is let through)`,
+  };
 }
 
 /** Findings without those that the stack file allows, and what of its list is of no use: the file or the finding is not there (any more). */
-export function withoutWaived(findings: readonly Finding[], waivers: readonly Waiver[], files: readonly { file: string }[]): { left: Finding[]; waived: { finding: Finding; reason: string }[]; unused: Waiver[] } {
-  const waiverOf = ({ file, rule }: Finding): Waiver | undefined => waivers.find((one) => one.file === file && one.rule === rule);
+export function withoutWaived(
+  findings: readonly Finding[],
+  waivers: readonly Waiver[],
+  files: readonly { file: string }[],
+): { left: Finding[]; waived: { finding: Finding; reason: string }[]; unused: Waiver[] } {
+  const waiverOf = ({ file, rule }: Finding): Waiver | undefined =>
+    waivers.find((one) => one.file === file && one.rule === rule);
   return {
     left: findings.filter((finding) => waiverOf(finding) === undefined),
     waived: findings.flatMap((finding) => {
@@ -80,7 +96,11 @@ export function withoutWaived(findings: readonly Finding[], waivers: readonly Wa
       return reason === undefined ? [] : [{ finding, reason }];
     }),
     // Only the database knows what is out of order.
-    unused: waivers.filter(({ file, rule }) => !files.some((one) => one.file === file) || (rule !== "out-of-order" && !findings.some((finding) => finding.file === file && finding.rule === rule))),
+    unused: waivers.filter(
+      ({ file, rule }) =>
+        !files.some((one) => one.file === file) ||
+        (rule !== "out-of-order" && !findings.some((finding) => finding.file === file && finding.rule === rule)),
+    ),
   };
 }
 
@@ -106,19 +126,31 @@ interface Review {
  * Before files are applied: shows what the lint has found in them.
  * @throws {StepError} where `severity` is `error` and one of them is an error; nothing has been applied then.
  */
-export function reviewFindings({ severity, findings, up, todo, waivers, measured }: Review, log: Pick<StepLog, "warn" | "info">): void {
+export function reviewFindings(
+  { severity, findings, up, todo, waivers, measured }: Review,
+  log: Pick<StepLog, "warn" | "info">,
+): void {
   if (severity === "off") return;
   const names = new Set(todo.map(({ file }) => file));
   const { left, waived, unused } = withoutWaived(findings, waivers, up);
   for (const waiver of unused) log.warn(`migrate: ${unusedText(waiver, up)}`);
-  for (const { finding, reason } of waived) if (names.has(finding.file)) log.info(`migrate: ${finding.file}:${finding.line}: ${finding.rule}: ${finding.what}: allowed by the stack file: ${reason}`);
-  const found = left.filter(({ file }) => names.has(file)).map((finding) => inTheLightOf(finding, measured.get(finding.file)));
+  for (const { finding, reason } of waived)
+    if (names.has(finding.file))
+      log.info(
+        `migrate: ${finding.file}:${finding.line}: ${finding.rule}: ${finding.what}: allowed by the stack file: ${reason}`,
+      );
+  const found = left
+    .filter(({ file }) => names.has(file))
+    .map((finding) => inTheLightOf(finding, measured.get(finding.file)));
   const errors = severity === "error" ? found.filter(({ level }) => level === "error") : [];
   const others = found.filter((finding) => !errors.includes(finding));
   if (others.length > 0) log.warn(`migrate: the lint has found\n${findingLines(others)}`);
   const [first] = errors;
   if (first === undefined) return;
-  throw new StepError(`the lint of the migrations that were to be applied has found ${errors.length === 1 ? "an error" : `${errors.length} errors`}; none of them was applied:\n${findingLines(errors)}`, {
-    hint: `write it in the safe way; or, where it does no harm, allow it: a line before the statement, -- togather:allow RULE and the reason, in a commit that is released then; or, where the server is not yours to edit, ${waiverHint(first.file, first.rule)}`,
-  });
+  throw new StepError(
+    `the lint of the migrations that were to be applied has found ${errors.length === 1 ? "an error" : `${errors.length} errors`}; none of them was applied:\n${findingLines(errors)}`,
+    {
+      hint: `write it in the safe way; or, where it does no harm, allow it: a line before the statement, -- togather:allow RULE and the reason, in a commit that is released then; or, where the server is not yours to edit, ${waiverHint(first.file, first.rule)}`,
+    },
+  );
 }

@@ -47,9 +47,12 @@ export async function takeMigrationLock(client: pg.Client, options: MigrationLoc
     if (rows[0]?.taken === true) return;
     const waited = Date.now() - started;
     if (waited >= options.waitMs) {
-      throw new StepError(`another migration of this database runs still after ${Math.round(waited / 1000)} s: ${await holder(client)}`, {
-        hint: "wait for it and run this again, or end it: SELECT pg_terminate_backend(PID)",
-      });
+      throw new StepError(
+        `another migration of this database runs still after ${Math.round(waited / 1000)} s: ${await holder(client)}`,
+        {
+          hint: "wait for it and run this again, or end it: SELECT pg_terminate_backend(PID)",
+        },
+      );
     }
     if (waited >= nextProgress) {
       options.onWait(`another migration of this database runs, waiting for it: ${await holder(client)}`);

@@ -36,7 +36,13 @@ export function describeFailure(stderr: string): { message: string; sqlState: st
   const state = /^(.*)\(SQLSTATE ([0-9A-Z]{5})\)/m.exec(stderr);
   if (state !== null) return { message: state[0].replace(/^error: /, ""), sqlState: state[2] };
   const error = stderr.split("\n").findLast((line) => line.startsWith("error:"));
-  return { message: (error ?? stderr).replace(/^error: /, "").trim().slice(0, 500), sqlState: undefined };
+  return {
+    message: (error ?? stderr)
+      .replace(/^error: /, "")
+      .trim()
+      .slice(0, 500),
+    sqlState: undefined,
+  };
 }
 
 /**

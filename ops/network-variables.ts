@@ -3,5 +3,10 @@ const names = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_pro
 
 /** Those that are set and may be handed on. */
 export function networkVariables(env: NodeJS.ProcessEnv): Record<string, string> {
-  return Object.fromEntries(names.flatMap((name) => { const value = env[name] ?? ""; return value === "" || value.includes("@") ? [] : [[name, value]]; }));
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = env[name] ?? "";
+      return value === "" || value.includes("@") ? [] : [[name, value]];
+    }),
+  );
 }

@@ -36,6 +36,8 @@ export async function openOwnSchemas(client: pg.Client, log: Pick<StepLog, "info
   // Sent at once, they are one transaction.
   await client.query(statements.join("; "));
   const names = schemas.map(({ name }) => name);
-  log.info(`migrate: ${names.join(", ")}: ${roles.join(", ")} ${roles.length === 1 ? "gets" : "get"} the rights there that ${roles.length === 1 ? "it has" : "they have"} in public`);
+  log.info(
+    `migrate: ${names.join(", ")}: ${roles.join(", ")} ${roles.length === 1 ? "gets" : "get"} the rights there that ${roles.length === 1 ? "it has" : "they have"} in public`,
+  );
   return names;
 }

@@ -17,7 +17,11 @@ export interface PostSwitch {
 }
 
 /** What one check found wrong; undefined when it passes. */
-async function problemOf({ path, status }: EndpointCheck, { routerUrl, activeSlot }: PostSwitch, signal: AbortSignal): Promise<string | undefined> {
+async function problemOf(
+  { path, status }: EndpointCheck,
+  { routerUrl, activeSlot }: PostSwitch,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   try {
     const answer = await askThroughRouter(new URL(path, routerUrl), { signal });
     const served = wrongSlot(answer, activeSlot);
@@ -38,13 +42,17 @@ export async function checkAfterSwitch(what: PostSwitch, signal: AbortSignal): P
   let passed = 0;
   let problems: string[] = [];
   for (;;) {
-    const found = (await Promise.all(what.checks.map((check) => problemOf(check, what, signal)))).filter((problem) => problem !== undefined);
+    const found = (await Promise.all(what.checks.map((check) => problemOf(check, what, signal)))).filter(
+      (problem) => problem !== undefined,
+    );
     signal.throwIfAborted();
     passed = found.length === 0 ? passed + 1 : 0;
     if (passed === passesInARow) return;
     if (found.length > 0) problems = found;
     if (performance.now() > deadline) {
-      throw new Error(`the checks after the switch did not pass ${passesInARow} times in a row within ${withinMs / 1000} s: ${problems.join("; ")}`);
+      throw new Error(
+        `the checks after the switch did not pass ${passesInARow} times in a row within ${withinMs / 1000} s: ${problems.join("; ")}`,
+      );
     }
     await sleep(betweenRoundsMs, undefined, { signal });
   }

@@ -12,14 +12,21 @@ export interface Ending {
 /** Resolves when a child is gone and has said everything. To be called at once after `spawn`: errors that come while it runs, as of an abort, are no end. */
 export function endOf(child: ChildProcess): Promise<Ending> {
   return new Promise((resolve) => {
-    child.once("close", (exitCode) => { resolve({ exitCode }); });
-    child.on("error", (error) => { if (child.pid === undefined) resolve({ exitCode: null, error }); });
+    child.once("close", (exitCode) => {
+      resolve({ exitCode });
+    });
+    child.on("error", (error) => {
+      if (child.pid === undefined) resolve({ exitCode: null, error });
+    });
   });
 }
 
 /** What a program said, cut down to what tells why: PostgreSQL's error with its details, which may be many lines, or else the end. */
 function lastWords(stderr: string): string {
-  const lines = stderr.trim().split("\n").filter((line) => !line.startsWith("LOCATION: "));
+  const lines = stderr
+    .trim()
+    .split("\n")
+    .filter((line) => !line.startsWith("LOCATION: "));
   const at = lines.findIndex((line) => /(?:^|\s)(?:(?:ERROR|FATAL): |\p{Lu}+: +[0-9A-Z]{5}: )/u.test(line));
   return (at === -1 ? lines.slice(-5) : lines.slice(at, at + 8)).join("\n");
 }
@@ -28,7 +35,12 @@ function lastWords(stderr: string): string {
 export async function failureOf(program: ResultPromise, what: string): Promise<StepError | undefined> {
   const result = await program;
   if (!result.failed) return undefined;
-  const end = result.signal === undefined ? (result.exitCode === undefined ? messageOf(result) : `exit code ${result.exitCode}`) : `killed by ${result.signal}`;
+  const end =
+    result.signal === undefined
+      ? result.exitCode === undefined
+        ? messageOf(result)
+        : `exit code ${result.exitCode}`
+      : `killed by ${result.signal}`;
   const said = typeof result.stderr === "string" ? lastWords(result.stderr) : "";
   return new StepError(`${what} failed (${end})${said === "" ? "" : `: ${said}`}`);
 }

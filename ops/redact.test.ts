@@ -8,12 +8,22 @@ const environment = {
   JWT_SECRET: "jwt-canary-0123456789abcdef0123456789",
   ADMIN_API_KEY: "admin-canary-42",
   SERVER_SECRETS: JSON.stringify(["postgresql://app:app%20canary%2F7@db:5432/togather", 'smtp "canary" 99']),
-  TLS_KEY: "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj\nAgEAAoIBAQC7VJTUt9Us8cKB\n-----END PRIVATE KEY-----\n",
+  TLS_KEY:
+    "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj\nAgEAAoIBAQC7VJTUt9Us8cKB\n-----END PRIVATE KEY-----\n",
 };
 const redactor = createRedactor(environment);
 
 describe("known values", () => {
-  const secrets = [canary, encodeURIComponent(canary), environment.JWT_SECRET, environment.ADMIN_API_KEY, "app canary/7", "app%20canary%2F7", 'smtp "canary" 99', "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj"];
+  const secrets = [
+    canary,
+    encodeURIComponent(canary),
+    environment.JWT_SECRET,
+    environment.ADMIN_API_KEY,
+    "app canary/7",
+    "app%20canary%2F7",
+    'smtp "canary" 99',
+    "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj",
+  ];
   // Everything a text may put around a secret.
   const surroundings: ((secret: string) => string)[] = [
     (secret) => secret,
@@ -30,8 +40,14 @@ describe("known values", () => {
 
   it("holds for random secrets with any characters", () => {
     for (let round = 0; round < 200; round += 1) {
-      const secret = randomBytes(18).toString("latin1").replace(/[\0\s]/g, "'") + `"\\%$#${round}`;
-      const random = createRedactor({ DATABASE_URL: `postgres://u:${encodeURIComponent(secret)}@h/d`, ADMIN_API_KEY: `k${secret}` });
+      const secret =
+        randomBytes(18)
+          .toString("latin1")
+          .replace(/[\0\s]/g, "'") + `"\\%$#${round}`;
+      const random = createRedactor({
+        DATABASE_URL: `postgres://u:${encodeURIComponent(secret)}@h/d`,
+        ADMIN_API_KEY: `k${secret}`,
+      });
       for (const around of surroundings) {
         const output = random.text(around(secret));
         expect(output).not.toContain(secret);
@@ -41,7 +57,8 @@ describe("known values", () => {
   });
 
   it("leaves ordinary texts alone", () => {
-    const text = "snapshot: 16.0 MB database, schema version 4 at db:5432, see https://example.org:8080/health?x=1 and docker logs togather-a-blue";
+    const text =
+      "snapshot: 16.0 MB database, schema version 4 at db:5432, see https://example.org:8080/health?x=1 and docker logs togather-a-blue";
     expect(redactor.text(text)).toBe(text);
     expect(createRedactor({ ADMIN_API_KEY: "ab" }).text("a cab")).toBe("a cab");
   });
@@ -67,7 +84,11 @@ describe("the reference's patterns, for values that nobody knows", () => {
   });
 
   it("keeps JSON valid", () => {
-    const json = JSON.stringify({ message: 'password="x y\\"z"', DATABASE_URL: "postgres://a:b@c/d", nested: JSON.stringify({ password: "hunter2222", n: 1 }) });
+    const json = JSON.stringify({
+      message: 'password="x y\\"z"',
+      DATABASE_URL: "postgres://a:b@c/d",
+      nested: JSON.stringify({ password: "hunter2222", n: 1 }),
+    });
     expect(() => JSON.parse(nobody.text(json)) as unknown).not.toThrow();
     expect(nobody.text(json)).not.toContain("hunter2222");
   });
@@ -79,7 +100,13 @@ describe("the reference's patterns, for values that nobody knows", () => {
 
 describe("values", () => {
   it("are redacted at any depth, and under secret names", () => {
-    const output = redactor.value({ a: [canary, { b: `x ${canary}` }], password: "short", count: 3, none: null, error: new Error(canary) });
+    const output = redactor.value({
+      a: [canary, { b: `x ${canary}` }],
+      password: "short",
+      count: 3,
+      none: null,
+      error: new Error(canary),
+    });
     expect(JSON.stringify(output)).not.toContain(canary);
     expect(output).toMatchObject({ password: REDACTED, count: 3, none: null, error: REDACTED });
   });

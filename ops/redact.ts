@@ -8,7 +8,8 @@ import { SECRET_VARIABLES } from "./contract.ts";
 export const REDACTED = "***REDACTED***";
 
 /** Names of variables, JSON fields and URL parameters whose values are secrets. */
-const secretName = "[A-Za-z0-9_-]*(?:database_?url|jwt_?secret|api_?key|password|passwd|passphrase|pgpassword|secret|token|tls_?key|private_?key)";
+const secretName =
+  "[A-Za-z0-9_-]*(?:database_?url|jwt_?secret|api_?key|password|passwd|passphrase|pgpassword|secret|token|tls_?key|private_?key)";
 /** A value as shells, URLs, JSON and connection strings write it: quoted, or up to what ends it. */
 const secretValue = String.raw`(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\\"(?:[^"\\]|\\[^"])*\\"|[^\s"'&,;}]+)`;
 
@@ -44,7 +45,8 @@ function spellings(value: string): string[] {
     }
   }
   // Programs tell of a multi-line secret (a PEM key) line by line.
-  if (value.includes("\n")) parts.push(...value.split(/\r?\n/).filter((line) => line.length >= 16 && !line.startsWith("-----")));
+  if (value.includes("\n"))
+    parts.push(...value.split(/\r?\n/).filter((line) => line.length >= 16 && !line.startsWith("-----")));
   return parts.flatMap((part) => [part, JSON.stringify(part).slice(1, -1), encodeURIComponent(part)]);
 }
 
@@ -91,7 +93,12 @@ export function createRedactor(environment: NodeJS.ProcessEnv): Redactor {
     if (input instanceof Error) return text(input.message);
     if (Array.isArray(input)) return input.map(value);
     if (typeof input === "object" && input !== null) {
-      return Object.fromEntries(Object.entries(input).map(([key, entry]) => [key, secretKey.test(key) && typeof entry === "string" ? REDACTED : value(entry)]));
+      return Object.fromEntries(
+        Object.entries(input).map(([key, entry]) => [
+          key,
+          secretKey.test(key) && typeof entry === "string" ? REDACTED : value(entry),
+        ]),
+      );
     }
     return input;
   };

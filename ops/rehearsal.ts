@@ -51,19 +51,36 @@ async function databaseSize(client: pg.Client): Promise<number> {
 
 /** One file in words: what an operator wants to know before it is run for good. */
 export function describeFile({ file, durationMs, locks, rewritten, bytes }: RehearsedFile): string {
-  const held = locks.filter(({ heldMs }) => heldMs > 0).map(({ table, mode, heldMs }) => `${table} is locked for ${seconds(heldMs)}: ${waiting(mode)} (${mode})`);
-  const parts = [...held, ...(rewritten.length === 0 ? [] : [`${rewritten.join(", ")} written anew`]), ...(Math.abs(bytes) < 100_000 ? [] : [`the database ${bytes < 0 ? "shrinks" : "grows"} by ${formatBytes(Math.abs(bytes))}`])];
+  const held = locks
+    .filter(({ heldMs }) => heldMs > 0)
+    .map(({ table, mode, heldMs }) => `${table} is locked for ${seconds(heldMs)}: ${waiting(mode)} (${mode})`);
+  const parts = [
+    ...held,
+    ...(rewritten.length === 0 ? [] : [`${rewritten.join(", ")} written anew`]),
+    ...(Math.abs(bytes) < 100_000
+      ? []
+      : [`the database ${bytes < 0 ? "shrinks" : "grows"} by ${formatBytes(Math.abs(bytes))}`]),
+  ];
   return `${file} takes ${seconds(durationMs)} on a copy of the data${parts.length === 0 ? "" : `; ${parts.join("; ")}`}`;
 }
 
-async function rehearseFile(rehearsal: Rehearsal, file: MigrationFile, context: StepContext): Promise<{ one: RehearsedFile; lostUnique: string[] }> {
+async function rehearseFile(
+  rehearsal: Rehearsal,
+  file: MigrationFile,
+  context: StepContext,
+): Promise<{ one: RehearsedFile; lostUnique: string[] }> {
   const { request, files, todo, connection, watcher } = rehearsal;
   const { statementTimeoutMs } = request;
   const lockTimeoutMs = files.facts[file.file]?.waits === true ? statementTimeoutMs : request.lockTimeoutMs;
   const applicationName = `togather-rehearsal ${request.release.version}`.slice(0, 63);
   const [tables, size, unique] = [await storage(watcher), await databaseSize(watcher), await uniqueIndexes(watcher)];
   const started = performance.now();
-  const { value, locks } = await watchLocks(watcher, applicationName, () => migrateUp({ directory: files.directory, connection, applicationName, lockTimeoutMs, statementTimeoutMs, count: 1 }, context));
+  const { value, locks } = await watchLocks(watcher, applicationName, () =>
+    migrateUp(
+      { directory: files.directory, connection, applicationName, lockTimeoutMs, statementTimeoutMs, count: 1 },
+      context,
+    ),
+  );
   context.signal.throwIfAborted();
   const durationMs = Math.round(performance.now() - started);
   const schema = await readSchemaVersion(watcher);
@@ -71,7 +88,11 @@ async function rehearseFile(rehearsal: Rehearsal, file: MigrationFile, context: 
   if (value.failed || schema.dirty || schema.version !== file.version) {
     const { message } = describeFailure(value.stderr);
     const line = failedLine(value.stderr, files.facts[file.file]?.lines);
-    const refused = await refusedExtensionTable(watcher, { role: connection.user, database: parseDatabaseUrl(context.env["DATABASE_URL"]).database, message });
+    const refused = await refusedExtensionTable(watcher, {
+      role: connection.user,
+      database: parseDatabaseUrl(context.env["DATABASE_URL"]).database,
+      message,
+    });
     throw new StepError(
       `migration ${file.file}${line === undefined ? "" : `, line ${line}`} (file ${todo.indexOf(file) + 1} of ${todo.length}) fails on a copy of the data: ${message}. The database itself was not touched; what serves goes on`,
       { hint: refused ?? "correct the file, commit it and release that commit" },
@@ -84,8 +105,13 @@ async function rehearseFile(rehearsal: Rehearsal, file: MigrationFile, context: 
   });
   const still = await uniqueIndexes(watcher);
   const left = new Set([...after.values()].map(({ table }) => table));
-  const lostUnique = [...unique].flatMap(([what, { table, name }]) => (still.has(what) || !left.has(table) ? [] : [name]));
-  return { one: { file: file.file, durationMs, locks, rewritten, bytes: (await databaseSize(watcher)) - size }, lostUnique };
+  const lostUnique = [...unique].flatMap(([what, { table, name }]) =>
+    still.has(what) || !left.has(table) ? [] : [name],
+  );
+  return {
+    one: { file: file.file, durationMs, locks, rewritten, bytes: (await databaseSize(watcher)) - size },
+    lostUnique,
+  };
 }
 
 /** Tables that a result names in all: Pulumi hands it to the step's next run as one environment variable. The log has each of them. */
@@ -102,7 +128,10 @@ export function inResult(files: readonly RehearsedFile[]): RehearsedFile[] {
  * @returns what is told of them, and what the lint goes by.
  * @throws {StepError} with file and line of the first that fails.
  */
-export async function rehearse(rehearsal: Rehearsal, context: StepContext): Promise<{ rehearsed: RehearsedFile[]; measured: Map<string, Measured> }> {
+export async function rehearse(
+  rehearsal: Rehearsal,
+  context: StepContext,
+): Promise<{ rehearsed: RehearsedFile[]; measured: Map<string, Measured> }> {
   const { log } = context;
   const done: RehearsedFile[] = [];
   const measured = new Map<string, Measured>();
@@ -110,17 +139,27 @@ export async function rehearse(rehearsal: Rehearsal, context: StepContext): Prom
     const [beyond] = rehearsal.files.facts[file.file]?.beyond ?? [];
     if (beyond !== undefined) {
       const rest = rehearsal.todo.slice(rehearsal.todo.indexOf(file) + 1);
-      log.warn(`rehearsal: ${file.file}, line ${beyond.line}: ${beyond.what} acts beyond the database that it runs in, and a copy does not hold it back: ${rest.length === 0 ? "it is" : `it, and what comes after it (${rest.map((one) => one.file).join(", ")}), are`} not rehearsed`);
+      log.warn(
+        `rehearsal: ${file.file}, line ${beyond.line}: ${beyond.what} acts beyond the database that it runs in, and a copy does not hold it back: ${rest.length === 0 ? "it is" : `it, and what comes after it (${rest.map((one) => one.file).join(", ")}), are`} not rehearsed`,
+      );
       break;
     }
     const { one, lostUnique } = await rehearseFile(rehearsal, file, context);
     done.push(one);
-    measured.set(file.file, { heldMs: Math.max(0, ...one.locks.map(({ heldMs }) => heldMs)), durationMs: one.durationMs, lostUnique });
+    measured.set(file.file, {
+      heldMs: Math.max(0, ...one.locks.map(({ heldMs }) => heldMs)),
+      durationMs: one.durationMs,
+      lostUnique,
+    });
     const text = `rehearsal: ${describeFile(one)}`;
     if (one.locks.some(({ heldMs }) => heldMs > noticedMs)) log.warn(text, { ...one });
     else log.info(text, { ...one });
-    if (lostUnique.length > 0) log.warn(`rehearsal: ${file.file} takes away what was unique (${lostUnique.join(", ")}): an ON CONFLICT of the release that serves fails without it`);
+    if (lostUnique.length > 0)
+      log.warn(
+        `rehearsal: ${file.file} takes away what was unique (${lostUnique.join(", ")}): an ON CONFLICT of the release that serves fails without it`,
+      );
   }
-  if (rehearsal.request.river && done.length === rehearsal.todo.length) await migrateRiver(rehearsal.request, context, "rehearsal", rehearsal.url);
+  if (rehearsal.request.river && done.length === rehearsal.todo.length)
+    await migrateRiver(rehearsal.request, context, "rehearsal", rehearsal.url);
   return { rehearsed: inResult(done), measured };
 }

@@ -16,7 +16,15 @@ const rehearsedSchema = z.strictObject({
   database: z.string(),
   /** golang-migrate's, before. */
   version: z.number(),
-  files: z.array(z.strictObject({ file: z.string(), sha256: z.string(), heldMs: z.number(), durationMs: z.number(), lostUnique: z.array(z.string()) })),
+  files: z.array(
+    z.strictObject({
+      file: z.string(),
+      sha256: z.string(),
+      heldMs: z.number(),
+      durationMs: z.number(),
+      lostUnique: z.array(z.string()),
+    }),
+  ),
 });
 
 /** The database and its version before the files. */
@@ -26,17 +34,33 @@ export interface Rehearsed {
 }
 
 const recordOf = ({ paths }: Pick<StepContext, "paths">): string => join(paths.state, "rehearsed.json");
-const digestOf = async ({ directory }: Pick<MigrationFiles, "directory">, file: string): Promise<string> => createHash("sha256").update(await readFile(join(directory, file))).digest("hex");
+const digestOf = async ({ directory }: Pick<MigrationFiles, "directory">, file: string): Promise<string> =>
+  createHash("sha256")
+    .update(await readFile(join(directory, file)))
+    .digest("hex");
 
-export async function noteRehearsed(of: Rehearsed, measured: ReadonlyMap<string, Measured>, files: Pick<MigrationFiles, "directory">, context: Pick<StepContext, "paths" | "log">): Promise<void> {
-  const list = await Promise.all([...measured].map(async ([file, one]) => ({ file, sha256: await digestOf(files, file), ...one })));
-  await writeFileAtomically(recordOf(context), `${JSON.stringify({ ...of, files: list }, null, 2)}\n`).catch((error: unknown) => {
-    context.log.warn(`${recordOf(context)} can't be written: ${messageOf(error)}`);
-  });
+export async function noteRehearsed(
+  of: Rehearsed,
+  measured: ReadonlyMap<string, Measured>,
+  files: Pick<MigrationFiles, "directory">,
+  context: Pick<StepContext, "paths" | "log">,
+): Promise<void> {
+  const list = await Promise.all(
+    [...measured].map(async ([file, one]) => ({ file, sha256: await digestOf(files, file), ...one })),
+  );
+  await writeFileAtomically(recordOf(context), `${JSON.stringify({ ...of, files: list }, null, 2)}\n`).catch(
+    (error: unknown) => {
+      context.log.warn(`${recordOf(context)} can't be written: ${messageOf(error)}`);
+    },
+  );
 }
 
 /** What is known of the files that are to be applied. */
-export async function measuredFiles({ database, version }: Rehearsed, files: Pick<MigrationFiles, "directory" | "up">, context: Pick<StepContext, "paths">): Promise<Map<string, Measured>> {
+export async function measuredFiles(
+  { database, version }: Rehearsed,
+  files: Pick<MigrationFiles, "directory" | "up">,
+  context: Pick<StepContext, "paths">,
+): Promise<Map<string, Measured>> {
   const text = await readFile(recordOf(context), "utf8").catch(() => undefined);
   const record = text === undefined ? undefined : rehearsedSchema.safeParse(safeJson(text)).data;
   const measured = new Map<string, Measured>();

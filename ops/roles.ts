@@ -24,7 +24,8 @@ export function missingRoles(sql: string, existing: readonly string[]): { names:
   const names = new Set<string>();
   const statements: string[] = [];
   for (const line of sql.split("\n")) {
-    const [, kind, quoted] = /^(?:DO \$togather\$ BEGIN )?(CREATE|ALTER) ROLE ("(?:[^"]|"")+"|[^\s";]+)/.exec(line) ?? [];
+    const [, kind, quoted] =
+      /^(?:DO \$togather\$ BEGIN )?(CREATE|ALTER) ROLE ("(?:[^"]|"")+"|[^\s";]+)/.exec(line) ?? [];
     if (quoted === undefined) continue;
     const name = quoted.startsWith('"') ? quoted.slice(1, -1).replaceAll('""', '"') : quoted;
     if (existing.includes(name)) continue;

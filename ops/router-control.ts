@@ -61,7 +61,10 @@ export class RouterControl {
         return await this.send("GET", path);
       } catch (error) {
         if (performance.now() > deadline) {
-          throw new StepError(`the router does not answer on its control socket: ${messageOf(error)}`, { hint: this.hint, cause: error });
+          throw new StepError(`the router does not answer on its control socket: ${messageOf(error)}`, {
+            hint: this.hint,
+            cause: error,
+          });
         }
       }
       await sleep(100, undefined, { signal });
@@ -69,7 +72,11 @@ export class RouterControl {
   }
 
   private async send(method: "GET" | "PUT" | "DELETE", path: string, body?: unknown): Promise<unknown> {
-    const answer = await ask(new URL(path, "http://router"), { socketPath: this.socketPath, method, body: body === undefined ? undefined : JSON.stringify(body) });
+    const answer = await ask(new URL(path, "http://router"), {
+      socketPath: this.socketPath,
+      method,
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
     if (answer.status !== 200) throw new Error(`the control socket answers ${answer.status}: ${answer.body.trim()}`);
     return JSON.parse(answer.body);
   }

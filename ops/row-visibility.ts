@@ -38,7 +38,9 @@ function boundsOf(snapshot: string): Bounds {
 
 /** The snapshot of the transaction that the client is in. */
 export async function currentSnapshot(client: pg.Client): Promise<string> {
-  const { rows } = await client.query<{ snapshot: string }>("SELECT pg_catalog.pg_current_snapshot()::text AS snapshot");
+  const { rows } = await client.query<{ snapshot: string }>(
+    "SELECT pg_catalog.pg_current_snapshot()::text AS snapshot",
+  );
   return rows[0]?.snapshot ?? "";
 }
 
@@ -48,7 +50,9 @@ export async function currentSnapshot(client: pg.Client): Promise<string> {
  */
 export function seenAggregate(snapshot: string): string | undefined {
   const { xmin, xmax } = boundsOf(snapshot);
-  return xmin === xmax ? undefined : `array_agg(DISTINCT ${writerOf(xmax)}::text) FILTER (WHERE ${writerOf(xmax)} >= ${xmin})`;
+  return xmin === xmax
+    ? undefined
+    : `array_agg(DISTINCT ${writerOf(xmax)}::text) FILTER (WHERE ${writerOf(xmax)} >= ${xmin})`;
 }
 
 /** What a manifest keeps. @param seen what the aggregate has listed, of all tables. */
@@ -68,6 +72,9 @@ export function writtenSince({ snapshot, seen }: RowVisibility, now: string): st
   if (next < then.xmax || next - then.xmin > mostTransactions) return undefined;
   const writer = writerOf(next);
   if (then.xmin === then.xmax) return `${writer} >= ${then.xmax}`;
-  const before = seen === undefined ? `pg_catalog.pg_visible_in_snapshot(${writer}::text::xid8, '${snapshot}')` : `${writer} = ANY ('{${seen.join(",")}}'::bigint[])`;
+  const before =
+    seen === undefined
+      ? `pg_catalog.pg_visible_in_snapshot(${writer}::text::xid8, '${snapshot}')`
+      : `${writer} = ANY ('{${seen.join(",")}}'::bigint[])`;
   return `(${writer} >= ${then.xmax} OR (${writer} >= ${then.xmin} AND NOT ${before}))`;
 }

@@ -13,7 +13,11 @@ const slotCountersSchema = z.object({
   /** Requests that have had no answer for at least 5 s, at this moment. */
   hanging: z.number().default(0),
 });
-export const countersSchema = z.object({ blue: slotCountersSchema, green: slotCountersSchema, /** Seconds. */ bounds: z.array(z.number()) });
+export const countersSchema = z.object({
+  blue: slotCountersSchema,
+  green: slotCountersSchema,
+  /** Seconds. */ bounds: z.array(z.number()),
+});
 /** Since nginx started, by slot. */
 export type Counters = z.infer<typeof countersSchema>;
 export type SlotCounters = z.infer<typeof slotCountersSchema>;
@@ -33,7 +37,13 @@ export interface Sample {
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
 function sampleOf({ requests, buckets, abandoned, refused, hanging }: SlotCounters, bounds: number[]): Sample {
-  return { requests: sum(Object.values(requests)) + hanging, errors: (requests["5xx"] ?? 0) + abandoned + hanging, refused, buckets, bounds };
+  return {
+    requests: sum(Object.values(requests)) + hanging,
+    errors: (requests["5xx"] ?? 0) + abandoned + hanging,
+    refused,
+    buckets,
+    bounds,
+  };
 }
 
 /** What came between two readings; all of the later one where nginx was restarted in between. */
@@ -55,7 +65,13 @@ export function between(earlier: SlotCounters | undefined, later: SlotCounters, 
 /** Two times of the same slot as one. */
 export function together(a: Sample | undefined, b: Sample): Sample {
   if (a === undefined) return b;
-  return { requests: a.requests + b.requests, errors: a.errors + b.errors, refused: a.refused + b.refused, buckets: b.buckets.map((count, i) => count + (a.buckets[i] ?? 0)), bounds: b.bounds };
+  return {
+    requests: a.requests + b.requests,
+    errors: a.errors + b.errors,
+    refused: a.refused + b.refused,
+    buckets: b.buckets.map((count, i) => count + (a.buckets[i] ?? 0)),
+    bounds: b.bounds,
+  };
 }
 
 /** How many answers took longer than a bucket's bound. */

@@ -3,12 +3,32 @@ import { NotAllowed, deniedBy } from "./scratch-database.ts";
 
 describe("what a server does not let a role do", () => {
   it.each([
-    ['restoring failed (exit code 3): psql:<stdin>:31: ERROR:  42501: permission denied to create extension "postgis"\nHINT:  Must be superuser', "may not create the extension postgis", "trusted"],
-    ['restoring failed (exit code 3): psql:<stdin>:31: ERROR:  42501: must be able to SET ROLE "third"', 'must be able to SET ROLE "third"', 'GRANT "third" TO "admin"'],
-    ['restoring failed (exit code 3): psql:<stdin>:31: ERROR:  42501: must be member of role "odd role"', "must be member of role", 'GRANT "odd role" TO "admin"'],
+    [
+      'restoring failed (exit code 3): psql:<stdin>:31: ERROR:  42501: permission denied to create extension "postgis"\nHINT:  Must be superuser',
+      "may not create the extension postgis",
+      "trusted",
+    ],
+    [
+      'restoring failed (exit code 3): psql:<stdin>:31: ERROR:  42501: must be able to SET ROLE "third"',
+      'must be able to SET ROLE "third"',
+      'GRANT "third" TO "admin"',
+    ],
+    [
+      'restoring failed (exit code 3): psql:<stdin>:31: ERROR:  42501: must be member of role "odd role"',
+      "must be member of role",
+      'GRANT "odd role" TO "admin"',
+    ],
     // pg_restore has no SQLSTATE.
-    ['restoring failed (exit code 1): pg_restore: error: could not execute query: ERROR:  permission denied to create event trigger "t"\nHINT:  Must be superuser to create an event trigger.', "permission denied to create event trigger", "DATABASE_ADMIN_URL"],
-    ["pg_restore: error: could not execute query: ERROR:  must be superuser to create FOR ALL TABLES publication", "must be superuser", "DATABASE_ADMIN_URL"],
+    [
+      'restoring failed (exit code 1): pg_restore: error: could not execute query: ERROR:  permission denied to create event trigger "t"\nHINT:  Must be superuser to create an event trigger.',
+      "permission denied to create event trigger",
+      "DATABASE_ADMIN_URL",
+    ],
+    [
+      "pg_restore: error: could not execute query: ERROR:  must be superuser to create FOR ALL TABLES publication",
+      "must be superuser",
+      "DATABASE_ADMIN_URL",
+    ],
     // In another language, by its SQLSTATE.
     ["psql:<stdin>:31: FEHLER:  42501: keine Berechtigung", "keine Berechtigung", "DATABASE_ADMIN_URL"],
   ])("%s", (message, what, hint) => {
@@ -20,7 +40,7 @@ describe("what a server does not let a role do", () => {
 
   it.each([
     'psql:<stdin>:31: ERROR:  42P01: relation "permission denied" does not exist',
-    'psql:<stdin>:31: ERROR:  23505: duplicate key value\nDETAIL:  Key (name)=(ERROR:  42501: x) already exists.',
+    "psql:<stdin>:31: ERROR:  23505: duplicate key value\nDETAIL:  Key (name)=(ERROR:  42501: x) already exists.",
     "unpacking failed (exit code 1): zstd: corrupt",
   ])("is not what else may be wrong: %s", (message) => {
     expect(deniedBy(message, "admin")).toBeUndefined();

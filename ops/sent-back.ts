@@ -19,7 +19,12 @@ const longestWhy = 200;
 /** With one more. */
 export function addSentBack(before: readonly SentBack[], { version, commit }: Release, why: string): SentBack[] {
   const [line = ""] = why.split("\n");
-  const one = { version, commit, at: new Date().toISOString(), why: line.length > longestWhy ? `${line.slice(0, longestWhy)}…` : line };
+  const one = {
+    version,
+    commit,
+    at: new Date().toISOString(),
+    why: line.length > longestWhy ? `${line.slice(0, longestWhy)}…` : line,
+  };
   return [one, ...withoutSentBack(before, { version, commit })].slice(0, remembered);
 }
 
@@ -34,7 +39,8 @@ export function sentBackAs(before: readonly SentBack[], release: Release): SentB
 }
 
 /** Whether `togather:releaseAgain` means a commit. */
-export const isAgain = (releaseAgain: string, commit: string): boolean => releaseAgain !== "" && (commit.startsWith(releaseAgain) || commit.startsWith(`sha256:${releaseAgain}`));
+export const isAgain = (releaseAgain: string, commit: string): boolean =>
+  releaseAgain !== "" && (commit.startsWith(releaseAgain) || commit.startsWith(`sha256:${releaseAgain}`));
 
 /** By the commit alone: another name for it changes nothing. A setting may have the first digits only. */
 export function isSameCommit(a: Pick<Release, "commit">, b: Pick<Release, "commit">): boolean {

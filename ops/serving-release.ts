@@ -18,7 +18,11 @@ export const servingQuestionSchema = z.discriminatedUnion("do", [
 ]);
 export type ServingQuestion = z.infer<typeof servingQuestionSchema>;
 
-const startedSchema = z.union([z.strictObject({ host: z.string(), release: releaseSchema }), z.strictObject({ nothing: z.string() }), z.strictObject({ problem: z.string() })]);
+const startedSchema = z.union([
+  z.strictObject({ host: z.string(), release: releaseSchema }),
+  z.strictObject({ nothing: z.string() }),
+  z.strictObject({ problem: z.string() }),
+]);
 export type ServingStarted = z.infer<typeof startedSchema>;
 const removedSchema = z.strictObject({ exitCode: z.number().nullable(), lines: z.array(z.string()) });
 export type ServingRemoved = z.infer<typeof removedSchema>;
@@ -30,10 +34,14 @@ const pollMs = 250;
  * would put in itself.
  */
 export async function silenceJobs(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ jobs: boolean; queues: boolean }>("SELECT to_regclass('river_job') IS NOT NULL AS jobs, to_regclass('river_queue') IS NOT NULL AS queues");
+  const { rows } = await client.query<{ jobs: boolean; queues: boolean }>(
+    "SELECT to_regclass('river_job') IS NOT NULL AS jobs, to_regclass('river_queue') IS NOT NULL AS queues",
+  );
   if (rows[0]?.jobs === true) await client.query("DELETE FROM river_job");
   if (rows[0]?.queues === true) {
-    await client.query("INSERT INTO river_queue (name, created_at, updated_at) VALUES ('default', now(), now()) ON CONFLICT (name) DO NOTHING");
+    await client.query(
+      "INSERT INTO river_queue (name, created_at, updated_at) VALUES ('default', now(), now()) ON CONFLICT (name) DO NOTHING",
+    );
     await client.query("UPDATE river_queue SET paused_at = now()");
   }
 }
@@ -41,7 +49,12 @@ export async function silenceJobs(client: pg.Client): Promise<void> {
 type Serving = NonNullable<StepRequest<"rehearse">["serving"]>;
 
 /** What is wrong with its answers; undefined when nothing is. */
-async function problemOf(base: string, release: z.infer<typeof releaseSchema>, { healthPath, checks }: Serving, signal: AbortSignal): Promise<string | undefined> {
+async function problemOf(
+  base: string,
+  release: z.infer<typeof releaseSchema>,
+  { healthPath, checks }: Serving,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   try {
     const health = await ask(new URL(healthPath, base), { signal });
     const problem = healthProblem(health, release);
@@ -62,7 +75,11 @@ async function problemOf(base: string, release: z.infer<typeof releaseSchema>, {
  * @returns what it answered, in a few words; null where nothing serves.
  * @throws {StepError} when it does not, unless that is to be a warning.
  */
-export async function askServingRelease(serving: Serving, { name, database, migrated }: { name: string; database: string; migrated: string }, context: CommandContext): Promise<string | null> {
+export async function askServingRelease(
+  serving: Serving,
+  { name, database, migrated }: { name: string; database: string; migrated: string },
+  context: CommandContext,
+): Promise<string | null> {
   const { log, signal } = context;
   const question = (question: ServingQuestion): Promise<unknown> => context.ask(question);
   const started = startedSchema.parse(await question({ do: "start the serving release", database }));
@@ -87,12 +104,17 @@ export async function askServingRelease(serving: Serving, { name, database, migr
     }
   }
   if (problem === undefined) {
-    const asked = [serving.healthPath, ...serving.checks.map(({ path }) => path)].filter((path, i, all) => all.indexOf(path) === i);
-    log.info(`rehearsal: ${who}, which serves, works on the migrated copy: ${asked.join(", ")}`, { duration_ms: Math.round(performance.now() - began) });
+    const asked = [serving.healthPath, ...serving.checks.map(({ path }) => path)].filter(
+      (path, i, all) => all.indexOf(path) === i,
+    );
+    log.info(`rehearsal: ${who}, which serves, works on the migrated copy: ${asked.join(", ")}`, {
+      duration_ms: Math.round(performance.now() - began),
+    });
     return `${who}: ${asked.join(", ")}`;
   }
   const ended = removed.exitCode === null ? "" : ` Its server ended with exit code ${removed.exitCode}.`;
-  const lines = removed.lines.length === 0 ? "" : ` Its last lines:\n${removed.lines.map((line) => `  ${line}`).join("\n")}`;
+  const lines =
+    removed.lines.length === 0 ? "" : ` Its last lines:\n${removed.lines.map((line) => `  ${line}`).join("\n")}`;
   const what = `${who}, which serves, does not work after ${migrated}: ${problem}.${ended} It was asked on a migrated copy of the data; the database itself was not touched, and what serves goes on.${lines}`;
   if (serving.failure === "warn") {
     log.warn(`rehearsal: ${what}`);

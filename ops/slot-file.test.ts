@@ -11,7 +11,9 @@ vi.mock("./files.ts", async (original) => {
   return {
     ...real,
     writeFileAtomically: (...args: Parameters<typeof real.writeFileAtomically>) =>
-      full.is ? Promise.reject(Object.assign(new Error("no space left on device"), { code: "ENOSPC" })) : real.writeFileAtomically(...args),
+      full.is
+        ? Promise.reject(Object.assign(new Error("no space left on device"), { code: "ENOSPC" }))
+        : real.writeFileAtomically(...args),
   };
 });
 
@@ -25,7 +27,14 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
 describe("the slot file on a disk that is full", () => {
-  const long: SlotState = { slot: "green", changedAt: "2026-01-01T00:00:00.000Z", versions: { blue: "v1.0.0", green: "v1.10.0" }, served: {}, proved: { green: "x".repeat(64) }, sentBack: [] };
+  const long: SlotState = {
+    slot: "green",
+    changedAt: "2026-01-01T00:00:00.000Z",
+    versions: { blue: "v1.0.0", green: "v1.10.0" },
+    served: {},
+    proved: { green: "x".repeat(64) },
+    sentBack: [],
+  };
   const short: SlotState = { ...long, slot: "blue", proved: {} };
 
   it("is overwritten where it stands, by a shorter one and a longer one", async () => {

@@ -41,7 +41,12 @@ export function isServed(served: SlotState["served"], slot: SlotName, { version,
 }
 
 /** Whether that was a container of the same image with the same environment, too. */
-export function isProved({ served, proved }: Pick<SlotState, "served" | "proved">, slot: SlotName, release: Release, prints: Prints): boolean {
+export function isProved(
+  { served, proved }: Pick<SlotState, "served" | "proved">,
+  slot: SlotName,
+  release: Release,
+  prints: Prints,
+): boolean {
   const [before, now] = [proved[slot], prints[slot]];
   return isServed(served, slot, release) && (before === undefined || now === undefined || before === now);
 }

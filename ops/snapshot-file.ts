@@ -29,13 +29,21 @@ export interface SnapshotChoice {
 
 const fileName = new RegExp(`^togather_[a-z0-9-]+_\\d{8}_\\d{6}${extensionPattern}$`);
 
-function refuse(file: string, what: string, hint = "nothing was touched; take another one: togather snapshots list"): StepError {
+function refuse(
+  file: string,
+  what: string,
+  hint = "nothing was touched; take another one: togather snapshots list",
+): StepError {
   return new StepError(`the snapshot ${file} ${what}`, { hint });
 }
 
 /** @throws {StepError} for what is no snapshot's name, a path for example. */
 export function checkName(file: string): void {
-  if (!fileName.test(file)) throw refuse(JSON.stringify(file), "has no name of a snapshot, expected togather_<name>_<YYYYMMDD_HHMMSS> and .sql.gz, .sql.zst (with .age when it is encrypted) or .dir");
+  if (!fileName.test(file))
+    throw refuse(
+      JSON.stringify(file),
+      "has no name of a snapshot, expected togather_<name>_<YYYYMMDD_HHMMSS> and .sql.gz, .sql.zst (with .age when it is encrypted) or .dir",
+    );
 }
 
 /** Bytes on disk. */
@@ -52,12 +60,27 @@ export async function checkedSnapshot(choice: SnapshotChoice, context: StepConte
   const { file, backupLocation, name, environment } = choice;
   checkName(file);
   const path = join(context.paths.backups, file);
-  if (await stat(path).then(() => false, () => true)) throw refuse(file, `is not in ${backupLocation}`);
+  if (
+    await stat(path).then(
+      () => false,
+      () => true,
+    )
+  )
+    throw refuse(file, `is not in ${backupLocation}`);
   const manifest = await readManifest(join(context.paths.backups, manifestName(file)));
-  if (manifest === undefined) throw refuse(file, `has no manifest that can be read, expected ${joinOnHost(backupLocation, manifestName(file))}: nobody knows whether it is complete`, `by hand, into an empty database: ${restoreByHand(joinOnHost(backupLocation, file), formatOf(file))}`);
+  if (manifest === undefined)
+    throw refuse(
+      file,
+      `has no manifest that can be read, expected ${joinOnHost(backupLocation, manifestName(file))}: nobody knows whether it is complete`,
+      `by hand, into an empty database: ${restoreByHand(joinOnHost(backupLocation, file), formatOf(file))}`,
+    );
   if (manifest.file !== file) throw refuse(file, `has the manifest of ${manifest.file} beside it`);
   if (!choice.foreign && (manifest.deployment !== name || manifest.environment !== environment)) {
-    throw refuse(file, `is of ${manifest.deployment} (${manifest.environment}), expected ${name} (${environment})`, "nothing was touched; if you mean it: --foreign");
+    throw refuse(
+      file,
+      `is of ${manifest.deployment} (${manifest.environment}), expected ${name} (${environment})`,
+      "nothing was touched; if you mean it: --foreign",
+    );
   }
   await checkWhole(path, manifest, context);
   return manifest;
@@ -67,15 +90,25 @@ export async function checkedSnapshot(choice: SnapshotChoice, context: StepConte
 export async function checkWhole(path: string, manifest: Manifest, context: StepContext): Promise<void> {
   const { file } = manifest;
   const size = await sizeOf(path);
-  if (size !== manifest.bytes) throw refuse(file, `is ${size < manifest.bytes ? "truncated" : "too long"}: it has ${size} bytes, expected ${manifest.bytes}`);
+  if (size !== manifest.bytes)
+    throw refuse(
+      file,
+      `is ${size < manifest.bytes ? "truncated" : "too long"}: it has ${size} bytes, expected ${manifest.bytes}`,
+    );
   const { sha256, plainBytes, broken } = await measureSnapshot(path, manifest, context);
-  if (sha256 !== manifest.sha256) throw refuse(file, `is corrupt: its SHA-256 is ${sha256}, expected ${manifest.sha256}`);
+  if (sha256 !== manifest.sha256)
+    throw refuse(file, `is corrupt: its SHA-256 is ${sha256}, expected ${manifest.sha256}`);
   if (broken !== undefined) throw refuse(file, `can't be unpacked: ${broken}`);
-  if (plainBytes !== undefined && plainBytes !== manifest.plain_bytes) throw refuse(file, `is ${formatBytes(plainBytes)} when unpacked, expected ${formatBytes(manifest.plain_bytes)}`);
+  if (plainBytes !== undefined && plainBytes !== manifest.plain_bytes)
+    throw refuse(file, `is ${formatBytes(plainBytes)} when unpacked, expected ${formatBytes(manifest.plain_bytes)}`);
 }
 
 /** The roles with which a snapshot begins, as SQL. */
-export async function readRoles(path: string, manifest: Manifest, context: Pick<StepContext, "env" | "signal">): Promise<string> {
+export async function readRoles(
+  path: string,
+  manifest: Manifest,
+  context: Pick<StepContext, "env" | "signal">,
+): Promise<string> {
   const { format, roles_bytes: length } = manifest;
   if (format === "directory") return readFile(join(path, rolesFile), "utf8");
   return withUnpacking(manifest, context, async ({ input, output, failure }) => {
@@ -97,11 +130,16 @@ export async function readRoles(path: string, manifest: Manifest, context: Pick<
 /** The manifest of the snapshot that a deployment took. @throws {StepError} when it is another one's. */
 export function asTaken(manifest: Manifest | undefined, { file, sha256 }: { file: string; sha256: string }): Manifest {
   if (manifest?.sha256 === sha256) return manifest;
-  throw new StepError(`the snapshot ${file} is another one than was taken: its SHA-256 is ${manifest?.sha256 ?? "not known"}, expected ${sha256}`);
+  throw new StepError(
+    `the snapshot ${file} is another one than was taken: its SHA-256 is ${manifest?.sha256 ?? "not known"}, expected ${sha256}`,
+  );
 }
 
 /** Whether a snapshot that was taken has gone, and there are newer ones: then there is nothing to prove any more. */
-export async function hasExpired({ file, name, sha256 }: Pick<StepRequest<"verify">, "file" | "name" | "sha256">, { paths }: Pick<StepContext, "paths">): Promise<boolean> {
+export async function hasExpired(
+  { file, name, sha256 }: Pick<StepRequest<"verify">, "file" | "name" | "sha256">,
+  { paths }: Pick<StepContext, "paths">,
+): Promise<boolean> {
   if (sha256 === null) return false;
   const names = (await listSnapshots(paths.backups, name)).map((snapshot) => snapshot.file);
   return !names.includes(file) && names.some((other) => other > file);

@@ -7,7 +7,11 @@ export const snapshotFormats = ["sql.gz", "sql.zst", "directory"] as const;
  */
 export type SnapshotFormat = (typeof snapshotFormats)[number];
 
-const extensions: Readonly<Record<SnapshotFormat, string>> = { "sql.gz": ".sql.gz", "sql.zst": ".sql.zst", directory: ".dir" };
+const extensions: Readonly<Record<SnapshotFormat, string>> = {
+  "sql.gz": ".sql.gz",
+  "sql.zst": ".sql.zst",
+  directory: ".dir",
+};
 
 /** Behind it when it is encrypted by age. */
 const encryptedExtension = ".age";
@@ -28,7 +32,11 @@ export function stemOf(snapshot: string): string | undefined {
 
 /** The format that a snapshot's name tells. */
 export function formatOf(snapshot: string): SnapshotFormat {
-  return snapshotFormats.find((format) => [extensions[format], extensions[format] + encryptedExtension].some((ending) => snapshot.endsWith(ending))) ?? "sql.gz";
+  return (
+    snapshotFormats.find((format) =>
+      [extensions[format], extensions[format] + encryptedExtension].some((ending) => snapshot.endsWith(ending)),
+    ) ?? "sql.gz"
+  );
 }
 
 /** Of the file beside it. */
@@ -39,7 +47,8 @@ export function manifestName(snapshot: string): string {
 /** How a person restores one by hand, into an empty database. */
 export function restoreByHand(path: string, format: SnapshotFormat): string {
   const encrypted = path.endsWith(encryptedExtension);
-  const unpack = (program: string): string => (encrypted ? `age --decrypt --identity IDENTITY ${path} | ${program}` : `${program} ${path}`);
+  const unpack = (program: string): string =>
+    encrypted ? `age --decrypt --identity IDENTITY ${path} | ${program}` : `${program} ${path}`;
   switch (format) {
     case "sql.gz":
       return `${unpack("gunzip -c")} | psql -X -v ON_ERROR_STOP=1`;

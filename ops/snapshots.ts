@@ -82,7 +82,9 @@ export function withSnapshotLock<T>({ log, paths, signal }: StepContext, use: ()
       file: join(paths.state, ".snapshot.lock"),
       waitSeconds: 3600,
       signal,
-      onWait: () => { log.info("snapshot: another step works on the snapshots of this deployment, waiting for it"); },
+      onWait: () => {
+        log.info("snapshot: another step works on the snapshots of this deployment, waiting for it");
+      },
     },
     use,
   );
@@ -94,10 +96,12 @@ export async function removeLeftovers(directory: string, name: string): Promise<
   const whole = new Set(files.flatMap((file) => stemOf(file) ?? []));
   for (const file of files) {
     if (file.endsWith(".partial")) {
-      if (timeInName(file.slice(0, -".partial".length), name) !== undefined) await rm(join(directory, file), { recursive: true, force: true });
+      if (timeInName(file.slice(0, -".partial".length), name) !== undefined)
+        await rm(join(directory, file), { recursive: true, force: true });
     } else if (file.endsWith(".json")) {
       const stem = file.slice(0, -".json".length);
-      if (timeInName(`${stem}.sql.gz`, name) !== undefined && !whole.has(stem)) await rm(join(directory, file), { force: true });
+      if (timeInName(`${stem}.sql.gz`, name) !== undefined && !whole.has(stem))
+        await rm(join(directory, file), { force: true });
     }
   }
 }
@@ -132,7 +136,11 @@ export async function publishSnapshot(directory: string, partial: string, manife
 
 /** Notes in a snapshot's manifest that it was restored and found complete. @param durationMs how long that took. */
 export async function noteVerified(directory: string, manifest: Manifest, durationMs: number): Promise<void> {
-  await writeManifest(directory, { ...manifest, verified_at: new Date().toISOString(), verify_duration_ms: durationMs });
+  await writeManifest(directory, {
+    ...manifest,
+    verified_at: new Date().toISOString(),
+    verify_duration_ms: durationMs,
+  });
 }
 
 /** Longest time between the look at a snapshot and its restore, in ms. */
@@ -174,7 +182,10 @@ export async function expireSnapshots(directory: string, options: Retention): Pr
   const kept = all.filter(({ manifest }) => manifest?.keep_until !== undefined && manifest.keep_until > now);
   const stay = new Set([options.never, ...[...verified, ...kept].map(({ file }) => file)]);
   const others = all.filter(({ file }) => file !== options.never);
-  const expired = others.slice(Math.max(0, options.keep - 1)).map(({ file }) => file).filter((file) => !stay.has(file));
+  const expired = others
+    .slice(Math.max(0, options.keep - 1))
+    .map(({ file }) => file)
+    .filter((file) => !stay.has(file));
   for (const file of expired) {
     await rm(join(directory, file), { recursive: true, force: true });
     await rm(join(directory, manifestName(file)), { force: true });

@@ -14,7 +14,9 @@ export async function connect(connection: Connection, applicationName: string): 
     try {
       await client.connect();
       // Nor may the server end it meanwhile. Asked for, since PostgreSQL before 14 has no such setting.
-      await client.query("SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'idle_session_timeout'");
+      await client.query(
+        "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'idle_session_timeout'",
+      );
     } catch (error) {
       void client.end().catch(() => undefined);
       throw error;
@@ -24,7 +26,8 @@ export async function connect(connection: Connection, applicationName: string): 
   try {
     return await open(config);
   } catch (error) {
-    if (connection.sslMode === "prefer" && messageOf(error).includes("does not support SSL")) return open({ ...config, ssl: false });
+    if (connection.sslMode === "prefer" && messageOf(error).includes("does not support SSL"))
+      return open({ ...config, ssl: false });
     throw error;
   }
 }
@@ -43,7 +46,8 @@ export function describeDatabase({ user, host, port, database }: Connection): st
 function connectionHint({ host }: Connection, error: unknown, variable: string): string {
   if (host.startsWith("togather-")) return `docker logs ${host}`;
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  if (/^(ENOTFOUND|EAI_AGAIN)$/.test(code)) return `check the host in ${variable}; where it is a container, set togather:database.network to its Docker network`;
+  if (/^(ENOTFOUND|EAI_AGAIN)$/.test(code))
+    return `check the host in ${variable}; where it is a container, set togather:database.network to its Docker network`;
   if (/^(28...|3D000)$/.test(code)) return `check the role, its password and the database in ${variable}`;
   return `check ${variable}, and that the database listens on an address that containers on the Docker host reach`;
 }
@@ -53,7 +57,13 @@ function connectionHint({ host }: Connection, error: unknown, variable: string):
  * A server that is still starting is given ten seconds.
  */
 export async function withDatabase<T>(
-  options: { url: string | undefined; variable?: string; applicationName: string; signal: AbortSignal; database?: string | undefined },
+  options: {
+    url: string | undefined;
+    variable?: string;
+    applicationName: string;
+    signal: AbortSignal;
+    database?: string | undefined;
+  },
   use: (client: pg.Client, connection: Connection) => Promise<T>,
 ): Promise<T> {
   const parsed = parseDatabaseUrl(options.url, options.variable);
@@ -67,10 +77,13 @@ export async function withDatabase<T>(
     } catch (error) {
       options.signal.throwIfAborted();
       if (!passes(error) || Date.now() > deadline) {
-        throw new StepError(`no connection to the ${describeDatabase(connection)}: ${messageOf(error) || String(error)}`, {
-          hint: connectionHint(connection, error, options.variable ?? "DATABASE_URL"),
-          cause: error,
-        });
+        throw new StepError(
+          `no connection to the ${describeDatabase(connection)}: ${messageOf(error) || String(error)}`,
+          {
+            hint: connectionHint(connection, error, options.variable ?? "DATABASE_URL"),
+            cause: error,
+          },
+        );
       }
       await sleep(250, undefined, { signal: options.signal });
     }
@@ -83,7 +96,8 @@ export async function withDatabase<T>(
 }
 
 /** Schemas that are not PostgreSQL's own, as a subquery for `relnamespace IN`. */
-export const ownSchemas = "(SELECT oid FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema')";
+export const ownSchemas =
+  "(SELECT oid FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema')";
 
 /** What golang-migrate's table says. Null: nothing was ever applied. */
 export interface SchemaVersion {
@@ -93,9 +107,13 @@ export interface SchemaVersion {
 
 export async function readSchemaVersion(client: pg.Client): Promise<SchemaVersion> {
   // Asked first: in a transaction, a query of a table that isn't there would end the transaction.
-  const { rows: tables } = await client.query<{ there: boolean }>("SELECT to_regclass('schema_migrations') IS NOT NULL AS there");
+  const { rows: tables } = await client.query<{ there: boolean }>(
+    "SELECT to_regclass('schema_migrations') IS NOT NULL AS there",
+  );
   if (tables[0]?.there !== true) return { version: null, dirty: false };
-  const { rows } = await client.query<{ version: string; dirty: boolean }>("SELECT version, dirty FROM schema_migrations LIMIT 1");
+  const { rows } = await client.query<{ version: string; dirty: boolean }>(
+    "SELECT version, dirty FROM schema_migrations LIMIT 1",
+  );
   const row = rows[0];
   return row === undefined ? { version: null, dirty: false } : { version: Number(row.version), dirty: row.dirty };
 }

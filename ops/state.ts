@@ -155,6 +155,9 @@ export class StateStore {
   /** One at a time: the steps of both slots run side by side, and each adds to current.json. */
   exclusively<T>(use: () => Promise<T>): Promise<T> {
     // Not the step's own signal: an aborted step still writes down that it failed.
-    return withFileLock({ file: join(this.directory, ".lock"), waitSeconds: 30, signal: new AbortController().signal }, use);
+    return withFileLock(
+      { file: join(this.directory, ".lock"), waitSeconds: 30, signal: new AbortController().signal },
+      use,
+    );
   }
 }

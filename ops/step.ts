@@ -20,7 +20,8 @@ const show = (line: string): void => {
 
 function readRequest<S extends ContainerStep>(step: S): StepRequest<S> {
   const parsed = contract[step].request.safeParse(JSON.parse(process.env["TOGATHER_REQUEST"] ?? "{}"));
-  if (!parsed.success) throw new StepError(`this ops image doesn't understand the request for ${step}: ${parsed.error.message}`);
+  if (!parsed.success)
+    throw new StepError(`this ops image doesn't understand the request for ${step}: ${parsed.error.message}`);
   return parsed.data as StepRequest<S>;
 }
 
@@ -71,20 +72,38 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
   /** What is written down about a step is no reason for it to fail: where the state's disk is full, that is said, and traffic moves all the same. */
   const noted = async <T>(what: Promise<T>, otherwise: T): Promise<T> =>
     what.catch((error: unknown) => {
-      plain.warn(`what is known about this deployment could not be read or written: ${messageOf(error)}`, error instanceof StepError && error.hint !== undefined ? { hint: error.hint } : {});
+      plain.warn(
+        `what is known about this deployment could not be read or written: ${messageOf(error)}`,
+        error instanceof StepError && error.hint !== undefined ? { hint: error.hint } : {},
+      );
       return otherwise;
     });
-  const deployment = writesOwnPhase(step) ? undefined : await noted(findDeployment(store, step, startedAt), { deploymentId: `${timestampOf(startedAt)}_${step}`, open: false });
+  const deployment = writesOwnPhase(step)
+    ? undefined
+    : await noted(findDeployment(store, step, startedAt), {
+        deploymentId: `${timestampOf(startedAt)}_${step}`,
+        open: false,
+      });
   const openLog = (deploymentId: string): StepLog & { close(): void } => {
     try {
-      return createLog({ redactor, show, verbose, sink: openLogFile(join(containerPaths.logs, `${deploymentId}.log`), deploymentId, step) });
+      return createLog({
+        redactor,
+        show,
+        verbose,
+        sink: openLogFile(join(containerPaths.logs, `${deploymentId}.log`), deploymentId, step),
+      });
     } catch (error) {
       plain.warn(`the log file of ${deploymentId} can't be opened: ${messageOf(error)}`);
       return plain;
     }
   };
   const log = deployment === undefined ? undefined : openLog(deployment.deploymentId);
-  const start = { step, startedAt, slot: "slot" in request ? request.slot : undefined, version: "release" in request ? request.release.version : undefined };
+  const start = {
+    step,
+    startedAt,
+    slot: "slot" in request ? request.slot : undefined,
+    version: "release" in request ? request.release.version : undefined,
+  };
   const context: CommandContext = {
     log: log ?? plain,
     signal,
@@ -99,7 +118,9 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
   };
   try {
     if (deployment?.open === true) await noted(startPhase(store, start), undefined);
-    const result = contract[step].result.parse(redactor.value(await runCommand(step, request, context))) as StepResult<S>;
+    const result = contract[step].result.parse(
+      redactor.value(await runCommand(step, request, context)),
+    ) as StepResult<S>;
     if (deployment?.open === true) await noted(endPhase(store, start, { result }), undefined);
     return result;
   } catch (caught) {
@@ -110,9 +131,11 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
     context.log.error(message, hint === undefined ? {} : { hint });
     if (!(error instanceof StepError) && error instanceof Error) context.log.debug(error.stack ?? "no stack");
     if (deployment?.open === true) {
-      await endPhase(store, start, { error: message, rolledBack: error instanceof RolledBackError }).catch((failure: unknown) => {
-        context.log.warn(`the failure could not be written to current.json: ${messageOf(failure)}`);
-      });
+      await endPhase(store, start, { error: message, rolledBack: error instanceof RolledBackError }).catch(
+        (failure: unknown) => {
+          context.log.warn(`the failure could not be written to current.json: ${messageOf(failure)}`);
+        },
+      );
       // A person who has stopped it knows.
       if (!(error instanceof Interrupted)) await tellOfFailure(store, context);
     }
@@ -134,13 +157,20 @@ class Reported extends Error {
 async function main(): Promise<number> {
   const step = process.argv[2] ?? "";
   try {
-    if (!isContainerStep(step)) throw new StepError(`unknown step "${step}", expected one of ${containerSteps.join(", ")}`);
+    if (!isContainerStep(step))
+      throw new StepError(`unknown step "${step}", expected one of ${containerSteps.join(", ")}`);
     const result = await runStep(step);
     process.stdout.write(`${JSON.stringify(result)}\n`);
     return 0;
   } catch (error) {
     if (error instanceof Reported) return error.exitCode;
-    show(error instanceof StepError ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error));
+    show(
+      error instanceof StepError
+        ? error.message
+        : error instanceof Error
+          ? (error.stack ?? error.message)
+          : String(error),
+    );
     return 1;
   }
 }

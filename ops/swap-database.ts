@@ -11,11 +11,17 @@ const terminateEveryMs = 50;
 /** The name under which a database stays after another one has taken its place. */
 export function replacedName(live: string, timestamp: string): string {
   // PostgreSQL cuts names at 63 bytes.
-  return `${Buffer.from(live).subarray(0, 38).toString().replace(/\uFFFD+$/, "")}_before_${timestamp}`;
+  return `${Buffer.from(live)
+    .subarray(0, 38)
+    .toString()
+    .replace(/\uFFFD+$/, "")}_before_${timestamp}`;
 }
 
 /** Databases that restores have replaced and nobody has dropped yet, the oldest first. */
-export async function replacedDatabases({ client, live }: DatabaseServer): Promise<{ database: string; bytes: number }[]> {
+export async function replacedDatabases({
+  client,
+  live,
+}: DatabaseServer): Promise<{ database: string; bytes: number }[]> {
   const prefix = replacedName(live, "");
   const { rows } = await client.query<{ database: string; bytes: string }>(
     "SELECT datname AS database, pg_database_size(oid) AS bytes FROM pg_database WHERE starts_with(datname, $1) AND substr(datname, length($1) + 1) ~ '^\\d{8}_\\d{6}$' ORDER BY 1",
@@ -31,8 +37,13 @@ async function keepOut(server: DatabaseServer, database: string, stop: AbortSign
   try {
     while (!stop.aborted) {
       await client
-        .query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", [database])
-        .catch((error: unknown) => { problem = messageOf(error); });
+        .query(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
+          [database],
+        )
+        .catch((error: unknown) => {
+          problem = messageOf(error);
+        });
       await sleep(terminateEveryMs);
     }
   } finally {
@@ -47,7 +58,10 @@ async function keepOut(server: DatabaseServer, database: string, stop: AbortSign
  * leaves the database as it was.
  * @returns how long new connections had to wait at most.
  */
-export async function swapDatabases(server: DatabaseServer, names: { live: string; restored: string; replaced: string | undefined }): Promise<number> {
+export async function swapDatabases(
+  server: DatabaseServer,
+  names: { live: string; restored: string; replaced: string | undefined },
+): Promise<number> {
   const { client } = server;
   const { live, restored, replaced } = names;
   const started = performance.now();
@@ -65,10 +79,15 @@ export async function swapDatabases(server: DatabaseServer, names: { live: strin
     await client.query("ROLLBACK").catch(() => undefined);
     stop.abort();
     const problem = await outside.catch(messageOf);
-    throw new StepError(`the restored database could not take the place of ${live}: ${messageOf(error)}${problem === undefined ? "" : `; connections could not be ended: ${problem}`}. The live database is as it was.`, {
-      hint: server.superuser ? "end what holds on to it, and run this again: SELECT * FROM pg_stat_activity" : `GRANT pg_signal_backend TO ${id(server.connection.user)}; and end sessions of superusers, then run this again`,
-      cause: error,
-    });
+    throw new StepError(
+      `the restored database could not take the place of ${live}: ${messageOf(error)}${problem === undefined ? "" : `; connections could not be ended: ${problem}`}. The live database is as it was.`,
+      {
+        hint: server.superuser
+          ? "end what holds on to it, and run this again: SELECT * FROM pg_stat_activity"
+          : `GRANT pg_signal_backend TO ${id(server.connection.user)}; and end sessions of superusers, then run this again`,
+        cause: error,
+      },
+    );
   } finally {
     stop.abort();
     await outside.catch(() => undefined);

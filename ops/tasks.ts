@@ -10,14 +10,22 @@ import { seconds } from "./units.ts";
 
 /** What the step asks its client: one after the other. `go on` is answered once there is something to tell, after a second at most. */
 export const taskQuestionSchema = z.discriminatedUnion("do", [
-  z.strictObject({ do: z.literal("start a task"), slot: slotNameSchema.nullable(), database: z.string().optional(), command: z.array(z.string()) }),
+  z.strictObject({
+    do: z.literal("start a task"),
+    slot: slotNameSchema.nullable(),
+    database: z.string().optional(),
+    command: z.array(z.string()),
+  }),
   z.strictObject({ do: z.literal("go on with the task") }),
   z.strictObject({ do: z.literal("end the task") }),
 ]);
 export type TaskQuestion = z.infer<typeof taskQuestionSchema>;
 
 /** What the client answers: lines that the task has printed since, and how it ended. */
-export const taskAnswerSchema = z.union([z.strictObject({ lines: z.array(z.string()), exitCode: z.number().nullable() }), z.strictObject({ problem: z.string() })]);
+export const taskAnswerSchema = z.union([
+  z.strictObject({ lines: z.array(z.string()), exitCode: z.number().nullable() }),
+  z.strictObject({ problem: z.string() }),
+]);
 export type TaskAnswer = z.infer<typeof taskAnswerSchema>;
 
 /** Lines of one task that are written to the log; the last ones of what follows are shown when it fails. */
@@ -38,7 +46,11 @@ export interface TaskEnd {
  * @param where the slot that its container is made like, or the copy of the data on which it is rehearsed.
  * @throws when the step is to stop.
  */
-export async function runTask({ name, command, timeoutMs }: Task, where: { slot: SlotName } | { database: string }, { ask, log, signal }: Pick<CommandContext, "ask" | "log" | "signal">): Promise<TaskEnd> {
+export async function runTask(
+  { name, command, timeoutMs }: Task,
+  where: { slot: SlotName } | { database: string },
+  { ask, log, signal }: Pick<CommandContext, "ask" | "log" | "signal">,
+): Promise<TaskEnd> {
   const question = async (one: TaskQuestion): Promise<TaskAnswer> => taskAnswerSchema.parse(await ask(one));
   const began = performance.now();
   const last: string[] = [];
@@ -51,8 +63,14 @@ export async function runTask({ name, command, timeoutMs }: Task, where: { slot:
       if (count <= loggedLines) log.info(`task ${name}: ${line}`);
     }
   };
-  const ended = (problem: string | undefined): TaskEnd => ({ durationMs: Math.round(performance.now() - began), problem, last });
-  log.info(`task ${name}: ${JSON.stringify(command)} ${"slot" in where ? `in a container like ${where.slot}'s` : "on a copy of the data"}`);
+  const ended = (problem: string | undefined): TaskEnd => ({
+    durationMs: Math.round(performance.now() - began),
+    problem,
+    last,
+  });
+  log.info(
+    `task ${name}: ${JSON.stringify(command)} ${"slot" in where ? `in a container like ${where.slot}'s` : "on a copy of the data"}`,
+  );
   try {
     let answer = await question({ do: "start a task", slot: null, ...where, command });
     for (;;) {
@@ -63,7 +81,8 @@ export async function runTask({ name, command, timeoutMs }: Task, where: { slot:
         if (count > loggedLines) log.info(`task ${name}: ${count - loggedLines} more lines are not in this log`);
         return ended(answer.exitCode === 0 ? undefined : `ended with exit code ${answer.exitCode}`);
       }
-      if (performance.now() - began > timeoutMs) return ended(`was stopped: it took longer than its timeout, ${seconds(timeoutMs)}`);
+      if (performance.now() - began > timeoutMs)
+        return ended(`was stopped: it took longer than its timeout, ${seconds(timeoutMs)}`);
       answer = await question({ do: "go on with the task" });
     }
   } finally {
@@ -74,6 +93,7 @@ export async function runTask({ name, command, timeoutMs }: Task, where: { slot:
 
 /** A task that failed, in words: `what` says what became of the release. */
 export function taskError(name: string, { problem = "", durationMs, last }: TaskEnd, what: string): StepError {
-  const lines = last.length === 0 ? " It printed nothing." : ` Its last lines:\n${last.map((line) => `  ${line}`).join("\n")}`;
+  const lines =
+    last.length === 0 ? " It printed nothing." : ` Its last lines:\n${last.map((line) => `  ${line}`).join("\n")}`;
   return new StepError(`the task ${name} ${problem}, after ${seconds(durationMs)}${what}.${lines}`);
 }

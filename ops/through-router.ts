@@ -27,7 +27,10 @@ export interface Expected {
 export type Witness = HttpAgent | HttpsAgent;
 
 /** An agent that keeps one connection to the router open, used once. Before the first switch the router answers 503: that counts. */
-export async function openWitness({ routerUrl, healthPath }: Pick<Expected, "routerUrl" | "healthPath">): Promise<Witness> {
+export async function openWitness({
+  routerUrl,
+  healthPath,
+}: Pick<Expected, "routerUrl" | "healthPath">): Promise<Witness> {
   const url = new URL(healthPath, routerUrl);
   const plain = new HttpAgent({ keepAlive: true, maxSockets: 1 });
   const answer = await ask(url, { agent: plain }).catch(() => undefined);
@@ -48,7 +51,10 @@ function encryptedUrl(url: URL): URL {
 /** A request over a connection of its own, by HTTPS where the router sends plain HTTP there. */
 export async function askThroughRouter(url: URL, options: AskOptions = {}): Promise<Answer> {
   const answer = await ask(url, options);
-  const moved = answer.status === 308 && (answer.headers["x-togather-slot"] ?? "") === "" && answer.headers.location?.startsWith("https:") === true;
+  const moved =
+    answer.status === 308 &&
+    (answer.headers["x-togather-slot"] ?? "") === "" &&
+    answer.headers.location?.startsWith("https:") === true;
   return moved ? ask(encryptedUrl(url), { ...options, ...unnamed }) : answer;
 }
 
@@ -71,7 +77,10 @@ export function wrongSlot({ headers }: Answer, expected: SlotName): string | und
 }
 
 /** Throws unless every connection, those from before the switch and new ones, reaches the target and its release. */
-export async function confirm({ routerUrl, healthPath, activeSlot, release }: Expected, witnesses: readonly Witness[]): Promise<void> {
+export async function confirm(
+  { routerUrl, healthPath, activeSlot, release }: Expected,
+  witnesses: readonly Witness[],
+): Promise<void> {
   const url = new URL(healthPath, routerUrl);
   let problems: string[] = [];
   for (let round = 0; round < rounds; round++) {

@@ -1,10 +1,12 @@
 /** Sizes and times as people read them. */
 
 /** In powers of 1000, as Docker and Pulumi tell sizes: kB up to 100 kB, else MB. */
-export const formatBytes = (bytes: number): string => (bytes > 0 && bytes < 100_000 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
+export const formatBytes = (bytes: number): string =>
+  bytes > 0 && bytes < 100_000 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 
 /** Minutes too from 90 s on. */
-export const seconds = (ms: number): string => (ms < 90_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`);
+export const seconds = (ms: number): string =>
+  ms < 90_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`;
 
 /**
  * How far a transfer is: bytes, rate, and how long the rest may take.
@@ -12,7 +14,8 @@ export const seconds = (ms: number): string => (ms < 90_000 ? `${(ms / 1000).toF
  */
 export function transferProgress(done: number, expected: number, ms: number): string {
   const rate = ms <= 0 ? 0 : done / (ms / 1000);
-  const rest = done >= expected || rate === 0 ? "" : `, about ${Math.max(1, Math.round((expected - done) / rate))} s left`;
+  const rest =
+    done >= expected || rate === 0 ? "" : `, about ${Math.max(1, Math.round((expected - done) / rate))} s left`;
   const share = done >= expected ? "" : ` of about ${formatBytes(expected)}`;
   return `${formatBytes(done)}${share}, ${formatBytes(rate)}/s${rest}`;
 }

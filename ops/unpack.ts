@@ -29,21 +29,41 @@ export function canRead({ recipients }: Pick<Manifest, "recipients">, { env }: P
 }
 
 /** What to do about one that can't. */
-export const identityHint = "set SNAPSHOT_IDENTITY (togather:snapshotIdentity), the secret key (AGE-SECRET-KEY-1…) of one of database.snapshot_recipients";
+export const identityHint =
+  "set SNAPSHOT_IDENTITY (togather:snapshotIdentity), the secret key (AGE-SECRET-KEY-1…) of one of database.snapshot_recipients";
 
 /**
  * Unpacks for as long as it is used. The identity reaches age in a file of the step's own memory, for nobody else to read.
  * @throws {StepError} when the snapshot is encrypted and there is no identity.
  */
-export async function withUnpacking<T>(manifest: Manifest, { env, signal }: Pick<StepContext, "env" | "signal">, use: (unpacking: Unpacking) => Promise<T>): Promise<T> {
+export async function withUnpacking<T>(
+  manifest: Manifest,
+  { env, signal }: Pick<StepContext, "env" | "signal">,
+  use: (unpacking: Unpacking) => Promise<T>,
+): Promise<T> {
   if (manifest.format === "directory") throw new Error("a directory is not unpacked");
-  if (!canRead(manifest, { env })) throw new StepError(`the snapshot ${manifest.file} is encrypted, and there is no identity that reads it`, { hint: identityHint });
+  if (!canRead(manifest, { env }))
+    throw new StepError(`the snapshot ${manifest.file} is encrypted, and there is no identity that reads it`, {
+      hint: identityHint,
+    });
   const [program, ...args] = unpackers[manifest.format];
-  const options = { env: { PATH: env["PATH"] }, extendEnv: false, cancelSignal: signal, reject: false, buffer: { stdout: false }, stdin: "pipe" } as const;
+  const options = {
+    env: { PATH: env["PATH"] },
+    extendEnv: false,
+    cancelSignal: signal,
+    reject: false,
+    buffer: { stdout: false },
+    stdin: "pipe",
+  } as const;
   const scratch = manifest.recipients.length === 0 ? undefined : await mkdtemp(join(tmpdir(), "identity-"));
   try {
     const unpacker = execa(program, args, options);
-    if (scratch === undefined) return await use({ input: unpacker.stdin, output: unpacker.stdout, failure: () => failureOf(unpacker, "unpacking") });
+    if (scratch === undefined)
+      return await use({
+        input: unpacker.stdin,
+        output: unpacker.stdout,
+        failure: () => failureOf(unpacker, "unpacking"),
+      });
     const identity = join(scratch, "key");
     await writeFile(identity, `${env["SNAPSHOT_IDENTITY"] ?? ""}\n`, { mode: 0o600 });
     const age = execa("age", ["--decrypt", `--identity=${identity}`], options);
@@ -52,7 +72,11 @@ export async function withUnpacking<T>(manifest: Manifest, { env, signal }: Pick
       input: age.stdin,
       output: unpacker.stdout,
       async failure() {
-        const [decrypting, unpacking] = await Promise.all([failureOf(age, "decrypting"), failureOf(unpacker, "unpacking"), joined]);
+        const [decrypting, unpacking] = await Promise.all([
+          failureOf(age, "decrypting"),
+          failureOf(unpacker, "unpacking"),
+          joined,
+        ]);
         return decrypting ?? unpacking;
       },
     });

@@ -45,7 +45,9 @@ export async function watchRelease(watch: Watch): Promise<{ now: Sample; other: 
     const left = durationMs - (performance.now() - started);
     await sleep(Math.max(0, Math.min(lookMs(durationMs), left)), undefined, { signal });
     // A router that is being restarted has forgotten, and is told again at the next look.
-    await watch.renew?.().catch((error: unknown) => { log.warn(`the router can't be told: ${messageOf(error)}`); });
+    await watch.renew?.().catch((error: unknown) => {
+      log.warn(`the router can't be told: ${messageOf(error)}`);
+    });
     const [counters, problem] = await Promise.all([control.counters(signal), watch.ask()]);
     signal.throwIfAborted();
     const now = between(start[slot], counters[slot], counters.bounds);
@@ -57,12 +59,17 @@ export async function watchRelease(watch: Watch): Promise<{ now: Sample; other: 
     const elapsed = performance.now() - started;
     if (elapsed >= durationMs) {
       const few = now.requests < minimumRequests ? `; fewer than ${minimumRequests} requests say nothing` : "";
-      log[few === "" ? "info" : "warn"](`${what} for ${(durationMs / 1000).toFixed(0)} s: ${now.requests} requests, ${now.errors} failed${few}`, { requests: now.requests, errors: now.errors });
+      log[few === "" ? "info" : "warn"](
+        `${what} for ${(durationMs / 1000).toFixed(0)} s: ${now.requests} requests, ${now.errors} failed${few}`,
+        { requests: now.requests, errors: now.errors },
+      );
       return { now, other: meanwhile };
     }
     if (performance.now() - told >= progressMs) {
       told = performance.now();
-      log.info(`${what}: ${now.requests} requests, ${now.errors} failed; ${((durationMs - elapsed) / 1000).toFixed(0)} s left`);
+      log.info(
+        `${what}: ${now.requests} requests, ${now.errors} failed; ${((durationMs - elapsed) / 1000).toFixed(0)} s left`,
+      );
     }
   }
 }

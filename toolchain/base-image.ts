@@ -39,25 +39,39 @@ async function trustHooks(): Promise<string[]> {
   const names = await readdir(EXTRA_CERTIFICATES).catch(() => []);
   const files = names.filter((name) => name.endsWith(".crt")).map((name) => join(EXTRA_CERTIFICATES, name));
   if (files.length === 0) return [];
-  return [`--customize-hook=copy-in ${files.map((file) => `'${file}'`).join(" ")} ${EXTRA_CERTIFICATES}`, `--customize-hook=chroot "$1" update-ca-certificates`];
+  return [
+    `--customize-hook=copy-in ${files.map((file) => `'${file}'`).join(" ")} ${EXTRA_CERTIFICATES}`,
+    `--customize-hook=chroot "$1" update-ca-certificates`,
+  ];
 }
 
 /** The same minimal Debian, put together from packages. It carries a label that says so. */
 async function bootstrap(machine: Machine, report: Report): Promise<void> {
-  if (!findProgram("mmdebstrap", machine.env)) await installPackages(["mmdebstrap", "debian-archive-keyring"], machine, report);
+  if (!findProgram("mmdebstrap", machine.env))
+    await installPackages(["mmdebstrap", "debian-archive-keyring"], machine, report);
   const directory = await mkdtemp(join(tmpdir(), "togather-base-image-"));
   try {
     const tar = join(directory, "base.tar");
     report(`Bootstrapping Debian ${SUITE} from its packages`);
-    const made = await run("mmdebstrap", ["--variant=minbase", "--include=ca-certificates", ...(await trustHooks()), SUITE, tar], {
-      env: machine.env,
-      onLine: report.detail,
-      silenceLimit: 180_000,
-    });
-    if (!made.ok) throw new Problem(`The base image could not be bootstrapped from Debian packages:\n${tail(made.output)}`);
+    const made = await run(
+      "mmdebstrap",
+      ["--variant=minbase", "--include=ca-certificates", ...(await trustHooks()), SUITE, tar],
+      {
+        env: machine.env,
+        onLine: report.detail,
+        silenceLimit: 180_000,
+      },
+    );
+    if (!made.ok)
+      throw new Problem(`The base image could not be bootstrapped from Debian packages:\n${tail(made.output)}`);
     report(`Importing it as ${IMAGE}`);
-    const imported = await run("docker", ["import", "--change", "LABEL org.togather.stand-in=true", "--change", 'CMD ["bash"]', tar, IMAGE], { env: machine.env });
-    if (!imported.ok) throw new Problem(`The Docker engine refused the bootstrapped base image:\n${tail(imported.output)}`);
+    const imported = await run(
+      "docker",
+      ["import", "--change", "LABEL org.togather.stand-in=true", "--change", 'CMD ["bash"]', tar, IMAGE],
+      { env: machine.env },
+    );
+    if (!imported.ok)
+      throw new Problem(`The Docker engine refused the bootstrapped base image:\n${tail(imported.output)}`);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -67,7 +81,10 @@ export function baseImage(machine: Machine): Step {
   return {
     title: "Base image",
     async check() {
-      const { ok } = await run("docker", ["image", "inspect", "--format", "{{.Id}}", IMAGE], { env: machine.env, timeLimit: 20_000 });
+      const { ok } = await run("docker", ["image", "inspect", "--format", "{{.Id}}", IMAGE], {
+        env: machine.env,
+        timeLimit: 20_000,
+      });
       return ok ? IMAGE : undefined;
     },
     async supply(report) {

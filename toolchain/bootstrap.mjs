@@ -33,13 +33,19 @@ class Problem extends Error {}
 
 function checkMachine() {
   if (process.platform === "win32") {
-    throw new Problem("Windows itself cannot run this project: run it in WSL 2 (`wsl --install`), with the clone inside WSL's own file system.");
+    throw new Problem(
+      "Windows itself cannot run this project: run it in WSL 2 (`wsl --install`), with the clone inside WSL's own file system.",
+    );
   }
   if (!isAtLeast(process.versions.node, OLDEST_NODE)) {
-    throw new Problem(`Node ${process.versions.node} is too old: install Node 24 (https://nodejs.org) and run this again.`);
+    throw new Problem(
+      `Node ${process.versions.node} is too old: install Node 24 (https://nodejs.org) and run this again.`,
+    );
   }
   if (spawnSync("git", ["--version"]).error) {
-    throw new Problem("Git is not installed: install it (Debian: apt-get install git; macOS: xcode-select --install) and run this again.");
+    throw new Problem(
+      "Git is not installed: install it (Debian: apt-get install git; macOS: xcode-select --install) and run this again.",
+    );
   }
 }
 
@@ -62,22 +68,22 @@ export function packagesMatch(lock, installed) {
 /** `npm` of the run that called this, so that its version and configuration are the user's. */
 function npmCommand() {
   const script = process.env.npm_execpath;
-  return script && basename(script).startsWith("npm") ? [process.env.npm_node_execpath ?? process.execPath, script] : ["npm"];
+  return script && basename(script).startsWith("npm")
+    ? [process.env.npm_node_execpath ?? process.execPath, script]
+    : ["npm"];
 }
 
 async function installPackages() {
   console.log("Installing the npm packages (npm ci) ...");
   const start = Date.now();
   const [command, ...args] = npmCommand();
-  const code = await foreground(
-    command,
-    [...args, "ci", ...NPM_OPTIONS],
-    { cwd: project },
-  ).catch((error) => {
+  const code = await foreground(command, [...args, "ci", ...NPM_OPTIONS], { cwd: project }).catch((error) => {
     throw new Problem(`npm could not be started (${error.code}): install npm and run this again.`);
   });
   if (code !== 0) {
-    throw new Problem("The npm packages could not be installed; npm's own message is above. Without a network, copy node_modules from a machine that has one.");
+    throw new Problem(
+      "The npm packages could not be installed; npm's own message is above. Without a network, copy node_modules from a machine that has one.",
+    );
   }
   console.log(`Installed them in ${((Date.now() - start) / 1000).toFixed(1)} s.`);
 }

@@ -21,7 +21,9 @@ async function askEngine(machine: Machine): Promise<RunResult> {
 
 function checkVersion(version: string): string {
   if (!isAtLeast(version, OLDEST_ENGINE)) {
-    throw new Problem(`The Docker engine is ${version}; this project needs ${OLDEST_ENGINE} or newer. Upgrade it: https://docs.docker.com/engine/install/`);
+    throw new Problem(
+      `The Docker engine is ${version}; this project needs ${OLDEST_ENGINE} or newer. Upgrade it: https://docs.docker.com/engine/install/`,
+    );
   }
   return version;
 }
@@ -57,7 +59,9 @@ async function startEngine(machine: Machine, report: Report): Promise<string> {
     if (answer.ok) return checkVersion(answer.stdout);
     await sleep(300);
   }
-  const log = existsSync(ENGINE_LOG) ? `\nThe end of ${ENGINE_LOG}:\n${tail(readFileSync(ENGINE_LOG, "utf8").trim())}` : "\nSee: journalctl -u docker";
+  const log = existsSync(ENGINE_LOG)
+    ? `\nThe end of ${ENGINE_LOG}:\n${tail(readFileSync(ENGINE_LOG, "utf8").trim())}`
+    : "\nSee: journalctl -u docker";
   throw new Problem(`The Docker engine was started, but doesn't answer.${log}`);
 }
 
@@ -66,19 +70,31 @@ async function supplyEngine(machine: Machine, report: Report): Promise<string> {
     const { output } = await askEngine(machine);
     const chosen = await chosenEngine(machine);
     if (chosen) {
-      throw new Problem(`No Docker engine answers at ${chosen}:\n${tail(output, 3)}\nStart it there, or choose another one (unset DOCKER_HOST, or: docker context use default).`);
+      throw new Problem(
+        `No Docker engine answers at ${chosen}:\n${tail(output, 3)}\nStart it there, or choose another one (unset DOCKER_HOST, or: docker context use default).`,
+      );
     }
     if (/permission denied/i.test(output)) {
-      throw new Problem(`This user may not use the Docker engine. Allow it, log in again, and run this again:\n  sudo usermod -aG docker "$USER"`);
+      throw new Problem(
+        `This user may not use the Docker engine. Allow it, log in again, and run this again:\n  sudo usermod -aG docker "$USER"`,
+      );
     }
   }
-  if (machine.platform !== "linux") throw new Problem("No Docker engine is running: install and start Docker Desktop (https://docs.docker.com/get-docker/), then run this again.");
+  if (machine.platform !== "linux")
+    throw new Problem(
+      "No Docker engine is running: install and start Docker Desktop (https://docs.docker.com/get-docker/), then run this again.",
+    );
   if (findProgram("dockerd", machine.env)) {
-    if (!machine.isRoot) throw new Problem("The Docker engine is installed but not running. Start it, and run this again:\n  sudo systemctl start docker");
+    if (!machine.isRoot)
+      throw new Problem(
+        "The Docker engine is installed but not running. Start it, and run this again:\n  sudo systemctl start docker",
+      );
     return `${await startEngine(machine, report)}, started`;
   }
   if (!machine.isDebian || !machine.isRoot) {
-    const how = machine.isDebian ? "sudo apt-get install docker.io, then: sudo usermod -aG docker \"$USER\", and log in again" : "https://docs.docker.com/engine/install/";
+    const how = machine.isDebian
+      ? 'sudo apt-get install docker.io, then: sudo usermod -aG docker "$USER", and log in again'
+      : "https://docs.docker.com/engine/install/";
     throw new Problem(`Docker is not installed. Install it and run this again:\n  ${how}`);
   }
   await installPackages(["docker.io", "iptables"], machine, report);
@@ -103,6 +119,9 @@ export function dockerEngine(machine: Machine): Step {
  */
 export async function contextHost(machine: Machine): Promise<string | undefined> {
   if (machine.env.DOCKER_HOST) return undefined;
-  const { ok, stdout } = await run("docker", ["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"], { env: machine.env, timeLimit: 5_000 });
+  const { ok, stdout } = await run("docker", ["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"], {
+    env: machine.env,
+    timeLimit: 5_000,
+  });
   return ok && /^(unix|ssh):/.test(stdout) && stdout !== "unix:///var/run/docker.sock" ? stdout : undefined;
 }

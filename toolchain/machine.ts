@@ -30,7 +30,10 @@ export function thisMachine(): Machine {
     isRoot: process.getuid?.() === 0,
     isDebian: looksLikeDebian(),
     // Where dockerd and chroot are; a root shell without login may lack them.
-    env: process.platform === "linux" ? { ...process.env, PATH: [process.env.PATH, "/usr/sbin", "/sbin"].join(delimiter) } : process.env,
+    env:
+      process.platform === "linux"
+        ? { ...process.env, PATH: [process.env.PATH, "/usr/sbin", "/sbin"].join(delimiter) }
+        : process.env,
     cacheDirectory: envPaths("togather", { suffix: "" }).cache,
   };
 }

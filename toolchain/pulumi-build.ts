@@ -19,7 +19,9 @@ const keys = new Map<string, Promise<string>>();
 export function buildKey(machine: Machine, versions: Versions): Promise<string> {
   const variables = versionVariables(versions);
   const ask = async () => {
-    const { ok, stdout, output } = await run("sh", [join(here, "build.sh"), "--key"], { env: { ...machine.env, ...variables } });
+    const { ok, stdout, output } = await run("sh", [join(here, "build.sh"), "--key"], {
+      env: { ...machine.env, ...variables },
+    });
     if (!ok) throw new Error(output);
     return stdout.slice(0, 16);
   };
@@ -68,6 +70,8 @@ export async function buildPulumi(machine: Machine, versions: Versions, report: 
     await withLock(join(builds, "lock"), waiting, build);
   }
   const command = join(home, "bin", "pulumi");
-  const { stdout } = await run(command, ["version"], { env: { ...machine.env, PULUMI_HOME: home, PULUMI_SKIP_UPDATE_CHECK: "true" } });
+  const { stdout } = await run(command, ["version"], {
+    env: { ...machine.env, PULUMI_HOME: home, PULUMI_SKIP_UPDATE_CHECK: "true" },
+  });
   return { kind: "built", command, version: stdout.replace(/^v/, ""), home, key };
 }

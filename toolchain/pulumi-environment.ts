@@ -40,7 +40,11 @@ function localPassphrase(project: string): string {
 }
 
 /** The environment that every Pulumi of this project is called with. */
-export async function pulumiEnvironment(machine: Machine, project: string, installation: Installation): Promise<NodeJS.ProcessEnv> {
+export async function pulumiEnvironment(
+  machine: Machine,
+  project: string,
+  installation: Installation,
+): Promise<NodeJS.ProcessEnv> {
   const { env } = machine;
   const environment: NodeJS.ProcessEnv = {
     ...env,

@@ -29,11 +29,21 @@ export function missingPlugins(home: string, versions: Versions): [name: string,
 }
 
 /** Downloads missing plugins with the CLI itself; false when one can't be had. */
-async function installPlugins(command: string, versions: Versions, machine: Machine, timeLimit: number, report: Report): Promise<boolean> {
+async function installPlugins(
+  command: string,
+  versions: Versions,
+  machine: Machine,
+  timeLimit: number,
+  report: Report,
+): Promise<boolean> {
   for (const [name, version] of missingPlugins(userPulumiHome(machine.env), versions)) {
     report(`Downloading the ${name} plugin ${version}`);
     const env = { ...machine.env, PULUMI_SKIP_UPDATE_CHECK: "true" };
-    const { ok, output } = await run(command, ["plugin", "install", "resource", name, version, "--non-interactive"], { env, timeLimit, onLine: report.detail });
+    const { ok, output } = await run(command, ["plugin", "install", "resource", name, version, "--non-interactive"], {
+      env,
+      timeLimit,
+      onLine: report.detail,
+    });
     if (!ok) {
       report(`The ${name} plugin can't be downloaded: ${tail(output, 1).trim()}`);
       return false;
@@ -43,7 +53,11 @@ async function installPlugins(command: string, versions: Versions, machine: Mach
 }
 
 /** The user's own `pulumi`, used as it is. */
-export async function usePulumiOnPath(machine: Machine, versions: Versions, report: Report): Promise<Installation | undefined> {
+export async function usePulumiOnPath(
+  machine: Machine,
+  versions: Versions,
+  report: Report,
+): Promise<Installation | undefined> {
   const command = findProgram("pulumi", machine.env);
   if (!command) return undefined;
   const env = { ...machine.env, PULUMI_SKIP_UPDATE_CHECK: "true" };
@@ -58,7 +72,11 @@ export async function usePulumiOnPath(machine: Machine, versions: Versions, repo
 }
 
 /** The official download, of the SDK's own version, into the cache directory. */
-export async function downloadPulumi(machine: Machine, versions: Versions, report: Report): Promise<Installation | undefined> {
+export async function downloadPulumi(
+  machine: Machine,
+  versions: Versions,
+  report: Report,
+): Promise<Installation | undefined> {
   const root = join(machine.cacheDirectory, "pulumi", `official-${versions.pulumi}`);
   const command = join(root, "bin", "pulumi");
   if (!existsSync(command)) {
@@ -67,7 +85,11 @@ export async function downloadPulumi(machine: Machine, versions: Versions, repor
     await mkdir(dirname(root), { recursive: true });
     const script = join(import.meta.dirname, "download-pulumi.ts");
     const env = { ...machine.env, NODE_USE_ENV_PROXY: "1" };
-    const { ok, output } = await run(process.execPath, [script, versions.pulumi, temporary], { env, timeLimit: DOWNLOAD_LIMIT, onLine: report.detail });
+    const { ok, output } = await run(process.execPath, [script, versions.pulumi, temporary], {
+      env,
+      timeLimit: DOWNLOAD_LIMIT,
+      onLine: report.detail,
+    });
     if (ok && !existsSync(root)) await rename(temporary, root);
     await rm(temporary, { recursive: true, force: true });
     if (!ok) {

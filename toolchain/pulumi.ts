@@ -52,7 +52,12 @@ export async function knownPulumi(machine: Machine, project: string): Promise<In
 }
 
 /** Finds or makes an installation, and remembers it. */
-export async function supplyPulumi(machine: Machine, project: string, report: Report, ways = suppliers): Promise<Installation> {
+export async function supplyPulumi(
+  machine: Machine,
+  project: string,
+  report: Report,
+  ways = suppliers,
+): Promise<Installation> {
   const versions = installedVersions(project);
   for (const supplier of ways) {
     const installation = await supplier(machine, versions, report);

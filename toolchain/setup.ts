@@ -22,10 +22,16 @@ export async function setUp(steps: readonly Step[], { quiet = false } = {}): Pro
 }
 
 /** All that a deployment on this machine's engine needs, in order. */
-export const localSteps = (machine: Machine): Step[] => [dockerEngine(machine), baseImage(machine), pulumi(machine, project)];
+export const localSteps = (machine: Machine): Step[] => [
+  dockerEngine(machine),
+  baseImage(machine),
+  pulumi(machine, project),
+];
 
 /** The CLI to call and the environment to call it with, after `setUp`. */
-export async function pulumiCommand(machine = thisMachine()): Promise<{ installation: Installation; env: NodeJS.ProcessEnv }> {
+export async function pulumiCommand(
+  machine = thisMachine(),
+): Promise<{ installation: Installation; env: NodeJS.ProcessEnv }> {
   const installation = await knownPulumi(machine, project);
   if (!installation) throw new Error("the set-up has not supplied Pulumi");
   return { installation, env: await pulumiEnvironment(machine, project, installation) };

@@ -13,7 +13,10 @@ export function installedVersions(project: string): Versions {
     const file = join(project, "node_modules", "@pulumi", name, "package.json");
     return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
   };
-  return { pulumi: version("pulumi"), plugins: { docker: version("docker"), command: version("command"), postgresql: version("postgresql") } };
+  return {
+    pulumi: version("pulumi"),
+    plugins: { docker: version("docker"), command: version("command"), postgresql: version("postgresql") },
+  };
 }
 
 /** The versions that built plugins must have, as build.sh and the Dockerfile take them. */

@@ -3,7 +3,14 @@ import { auditFindings } from "./findings.ts";
 import { auditEnvironment, isSecret } from "./audit.ts";
 
 const source = { portVariable: "SERVER_PORT" };
-const template = ["SERVER_PORT=8080", "DATABASE_URL=postgresql://u:CHANGE_ME@db/x", "JWT_SECRET=CHANGE_ME", "CSRF_KEY=CHANGE_ME", "RATE_LIMIT_PUBLIC=30   # a minute", "# SENTRY_DSN=x"].join("\n");
+const template = [
+  "SERVER_PORT=8080",
+  "DATABASE_URL=postgresql://u:CHANGE_ME@db/x",
+  "JWT_SECRET=CHANGE_ME",
+  "CSRF_KEY=CHANGE_ME",
+  "RATE_LIMIT_PUBLIC=30   # a minute",
+  "# SENTRY_DSN=x",
+].join("\n");
 const file = [
   "SERVER_PORT=8080",
   "DATABASE_URL=postgresql://togather:c4n4ry-1@togather-db:5432/togather",
@@ -18,7 +25,11 @@ const file = [
 ].join("\n");
 
 describe("an environment file", () => {
-  const audit = auditEnvironment(file, { template, read: new Set(["SERVER_PORT", "DATABASE_URL", "JWT_SECRET", "RATE_LIMIT_PUBLIC", "BROKER", "ENVIRONMENT"]), source });
+  const audit = auditEnvironment(file, {
+    template,
+    read: new Set(["SERVER_PORT", "DATABASE_URL", "JWT_SECRET", "RATE_LIMIT_PUBLIC", "BROKER", "ENVIRONMENT"]),
+    source,
+  });
 
   it("is compared with the template and with what the server reads", () => {
     expect(audit).toMatchObject({
@@ -46,16 +57,34 @@ describe("an environment file", () => {
   it("is told apart from nothing to compare with", () => {
     const alone = auditEnvironment(file, { template: undefined, read: undefined, source });
     expect(alone).toMatchObject({ missing: [], extra: [], unread: undefined });
-    expect(auditFindings(alone, "file", undefined).filter(({ status }) => status === "ok").map(({ check }) => check)).not.toContain("read by nothing");
+    expect(
+      auditFindings(alone, "file", undefined)
+        .filter(({ status }) => status === "ok")
+        .map(({ check }) => check),
+    ).not.toContain("read by nothing");
     expect(auditFindings(alone, "file", undefined).map(({ check }) => check)).not.toContain("missing");
   });
 });
 
 describe("secrets", () => {
-  it.each(["CSRF_KEY", "RESEND_API_KEY", "SMTP_PASSWORD", "SENTRY_DSN", "ALERT_WEBHOOK_AUTH", "GITHUB_TOKEN", "OTLP_HEADERS", "OIDC_CLIENT_SECRET"])("are told by name: %s", (name) => {
+  it.each([
+    "CSRF_KEY",
+    "RESEND_API_KEY",
+    "SMTP_PASSWORD",
+    "SENTRY_DSN",
+    "ALERT_WEBHOOK_AUTH",
+    "GITHUB_TOKEN",
+    "OTLP_HEADERS",
+    "OIDC_CLIENT_SECRET",
+  ])("are told by name: %s", (name) => {
     expect(isSecret(name, "x")).toBe(true);
   });
-  it.each([["JWT_EXPIRY_HOURS", "24"], ["ARTSDATA_API_URL", "https://api.artsdata.ca"], ["KEYBOARD", "x"], ["EMAIL_FROM", "a@example.net"]])("are not %s", (name, value) => {
+  it.each([
+    ["JWT_EXPIRY_HOURS", "24"],
+    ["ARTSDATA_API_URL", "https://api.artsdata.ca"],
+    ["KEYBOARD", "x"],
+    ["EMAIL_FROM", "a@example.net"],
+  ])("are not %s", (name, value) => {
     expect(isSecret(name, value)).toBe(false);
   });
 });

@@ -21,7 +21,10 @@ export interface EnvironmentAudit {
 
 /** Whether a variable has to be kept secret: by its name, or since its value is a URL with a password. */
 export function isSecret(name: string, value: string): boolean {
-  return /(SECRET|PASSWORD|PASSPHRASE|TOKEN|CREDENTIAL|_AUTH$|_DSN$|(^|_)KEY$|_HEADERS$|WEBHOOK)/.test(name) || /:\/\/[^/\s]*@/.test(value);
+  return (
+    /(SECRET|PASSWORD|PASSPHRASE|TOKEN|CREDENTIAL|_AUTH$|_DSN$|(^|_)KEY$|_HEADERS$|WEBHOOK)/.test(name) ||
+    /:\/\/[^/\s]*@/.test(value)
+  );
 }
 
 /** Where a variable belongs in a stack; `deployment`: to nobody, since the deployment sets it; `database`: nowhere, it was the old database's. */
@@ -29,7 +32,11 @@ export type Place = "secrets" | "settings" | "deployment" | "database";
 
 export function placeOf(name: string, value: string, source: Pick<StackSettings["source"], "portVariable">): Place {
   const needed = ["JWT_SECRET", "ADMIN_API_KEY"];
-  if (name === "ENVIRONMENT" || (reservedVariables({ ...source, unreadSecrets: [] }).includes(name) && !needed.includes(name))) return "deployment";
+  if (
+    name === "ENVIRONMENT" ||
+    (reservedVariables({ ...source, unreadSecrets: [] }).includes(name) && !needed.includes(name))
+  )
+    return "deployment";
   if (/^(POSTGRES_|PG)/.test(name)) return "database";
   return isSecret(name, value) ? "secrets" : "settings";
 }
@@ -38,7 +45,18 @@ export function placeOf(name: string, value: string, source: Pick<StackSettings[
  * @param template undefined where there is none: then nothing is missing or extra.
  * @param read what the server's Go files name; undefined where they are not there.
  */
-export function auditEnvironment(file: string, { template, read, source }: { template: string | undefined; read: ReadonlySet<string> | undefined; source: Pick<StackSettings["source"], "portVariable"> }): EnvironmentAudit {
+export function auditEnvironment(
+  file: string,
+  {
+    template,
+    read,
+    source,
+  }: {
+    template: string | undefined;
+    read: ReadonlySet<string> | undefined;
+    source: Pick<StackSettings["source"], "portVariable">;
+  },
+): EnvironmentAudit {
   const values = parse(file);
   const names = Object.keys(values).sort();
   const expected = template === undefined ? undefined : new Set(Object.keys(parse(template)));

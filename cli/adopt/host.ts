@@ -56,7 +56,8 @@ export class ForeignHost {
 
   /** Undefined where there is no such container. Its environment, which has secrets, is not asked for. */
   async container(name: string): Promise<ForeignContainer | undefined> {
-    const format = '{"image":{{json .Image}},"state":{{json .State.Status}},"restart":{{json .HostConfig.RestartPolicy.Name}},"ports":{{json .HostConfig.PortBindings}},"networks":{{json .NetworkSettings.Networks}}}';
+    const format =
+      '{"image":{{json .Image}},"state":{{json .State.Status}},"restart":{{json .HostConfig.RestartPolicy.Name}},"ports":{{json .HostConfig.PortBindings}},"networks":{{json .NetworkSettings.Networks}}}';
     const { ok, stdout, stderr } = await this.#docker("container", "inspect", `--format=${format}`, name);
     if (ok) return containerSchema.parse(JSON.parse(stdout));
     if (/no such container/i.test(stderr)) return undefined;
@@ -65,7 +66,12 @@ export class ForeignHost {
 
   /** Names of the containers of a deployment of this project. */
   async ownContainers(name: string): Promise<string[]> {
-    const { ok, stdout, stderr } = await this.#docker("ps", "--all", `--filter=label=org.togather.name=${name}`, "--format={{.Names}}");
+    const { ok, stdout, stderr } = await this.#docker(
+      "ps",
+      "--all",
+      `--filter=label=org.togather.name=${name}`,
+      "--format={{.Names}}",
+    );
     if (!ok) throw dockerProblem(stderr);
     return stdout.split("\n").filter((one) => one !== "");
   }
@@ -78,21 +84,43 @@ export class ForeignHost {
 
   /** One statement in the database that the container was made for, as its own superuser by the container's socket. Its only row's only column. */
   async query(container: string, sql: string): Promise<string> {
-    const script = 'exec psql --no-psqlrc --no-password --tuples-only --no-align --set=ON_ERROR_STOP=1 --username="${POSTGRES_USER:-postgres}" --dbname="${POSTGRES_DB:-${POSTGRES_USER:-postgres}}" --command="$0"';
-    const { ok, stdout, stderr } = await this.#docker("exec", "--env=PGOPTIONS=-c default_transaction_read_only=on", container, "sh", "-c", script, sql);
+    const script =
+      'exec psql --no-psqlrc --no-password --tuples-only --no-align --set=ON_ERROR_STOP=1 --username="${POSTGRES_USER:-postgres}" --dbname="${POSTGRES_DB:-${POSTGRES_USER:-postgres}}" --command="$0"';
+    const { ok, stdout, stderr } = await this.#docker(
+      "exec",
+      "--env=PGOPTIONS=-c default_transaction_read_only=on",
+      container,
+      "sh",
+      "-c",
+      script,
+      sql,
+    );
     if (!ok) throw dockerProblem(stderr);
     return stdout.trim();
   }
 
   /** A program in a one-off container of an image that the host has, which may read all files and write none. */
   #read(image: string, [program = "", ...args]: readonly string[], ...options: string[]): ReturnType<typeof tryDocker> {
-    const confined = ["--pull=never", "--log-driver=none", "--read-only", "--security-opt=no-new-privileges", "--user=0:0", "--cap-drop=ALL", "--cap-add=DAC_OVERRIDE"];
+    const confined = [
+      "--pull=never",
+      "--log-driver=none",
+      "--read-only",
+      "--security-opt=no-new-privileges",
+      "--user=0:0",
+      "--cap-drop=ALL",
+      "--cap-add=DAC_OVERRIDE",
+    ];
     return this.#docker("run", "--rm", ...confined, ...options, `--entrypoint=${program}`, image, ...args);
   }
 
   /** Reads something that is at a path of the host, symbolic links followed. Undefined where it is not there. */
   async #readAt(image: string, path: string, target: string, program: readonly string[]): Promise<string | undefined> {
-    const { ok, stdout, stderr } = await this.#read(image, program, "--network=none", `--mount=type=bind,source=${path},target=${target},readonly`);
+    const { ok, stdout, stderr } = await this.#read(
+      image,
+      program,
+      "--network=none",
+      `--mount=type=bind,source=${path},target=${target},readonly`,
+    );
     if (ok) return stdout;
     if (/bind source path does not exist/.test(stderr)) return undefined;
     throw dockerProblem(stderr);
@@ -105,7 +133,14 @@ export class ForeignHost {
 
   /** Paths of the files below a directory of the host whose names end so, relative to it. Undefined where it is not there. */
   async filesBelow(image: string, directory: string, ending: string): Promise<string[] | undefined> {
-    const found = await this.#readAt(image, directory, "/directory", ["find", "/directory", "-type", "f", "-name", `*${ending}`]);
+    const found = await this.#readAt(image, directory, "/directory", [
+      "find",
+      "/directory",
+      "-type",
+      "f",
+      "-name",
+      `*${ending}`,
+    ]);
     return found?.split("\n").flatMap((path) => (path === "" ? [] : [path.slice("/directory/".length)]));
   }
 
@@ -115,11 +150,25 @@ export class ForeignHost {
    */
   async variables(image: string, path: string): Promise<Record<string, string>> {
     const script = "set -eua; . /file >&2; exec env -0";
-    const { ok, stdout, stderr } = await this.#read(image, ["sh", "-c", `command -v bash > /dev/null && exec env -i PATH="$PATH" bash -c "$0"; exec env -i PATH="$PATH" sh -c "$0"`, script], "--network=none", `--mount=type=bind,source=${path},target=/file,readonly`);
+    const { ok, stdout, stderr } = await this.#read(
+      image,
+      [
+        "sh",
+        "-c",
+        `command -v bash > /dev/null && exec env -i PATH="$PATH" bash -c "$0"; exec env -i PATH="$PATH" sh -c "$0"`,
+        script,
+      ],
+      "--network=none",
+      `--mount=type=bind,source=${path},target=/file,readonly`,
+    );
     if (!ok) {
       if (/^docker: /m.test(stderr)) throw dockerProblem(stderr);
       const [, line] = /line (\d+): /.exec(stderr) ?? [];
-      throw new Failure("config", `${path} can't be read by a shell, as deploy.sh reads it${line === undefined ? "" : `: see its line ${line}`}`, "put values with spaces, quotes or other marks in single quotes there");
+      throw new Failure(
+        "config",
+        `${path} can't be read by a shell, as deploy.sh reads it${line === undefined ? "" : `: see its line ${line}`}`,
+        "put values with spaces, quotes or other marks in single quotes there",
+      );
     }
     const all = stdout.split(end).flatMap((entry): [string, string][] => {
       const at = entry.indexOf("=");
@@ -130,7 +179,9 @@ export class ForeignHost {
 
   /** TCP ports on which anything listens, containers' published ones included. */
   async listening(image: string): Promise<Set<number>> {
-    const answers = await Promise.all(["/proc/net/tcp", "/proc/net/tcp6"].map((path) => this.#read(image, ["cat", path], "--network=host")));
+    const answers = await Promise.all(
+      ["/proc/net/tcp", "/proc/net/tcp6"].map((path) => this.#read(image, ["cat", path], "--network=host")),
+    );
     // Without IPv6 there is no second one.
     const [first] = answers;
     if (first?.ok !== true) throw dockerProblem(first?.stderr ?? "");
@@ -155,7 +206,19 @@ export class ForeignHost {
         fi
       done; done`;
     const { ok, stdout, stderr } = await this.#docker(
-      ...["run", "--rm", "--pull=never", "--log-driver=none", "--read-only", `--pid=${this.#pid}`, "--network=host", "--user=0:0", "--cap-drop=ALL", "--cap-add=SYS_PTRACE", "--cap-add=DAC_READ_SEARCH"],
+      ...[
+        "run",
+        "--rm",
+        "--pull=never",
+        "--log-driver=none",
+        "--read-only",
+        `--pid=${this.#pid}`,
+        "--network=host",
+        "--user=0:0",
+        "--cap-drop=ALL",
+        "--cap-add=SYS_PTRACE",
+        "--cap-add=DAC_READ_SEARCH",
+      ],
       ...["--security-opt=apparmor=unconfined", "--entrypoint=sh", image, "-c", script, hex],
     );
     if (!ok) throw dockerProblem(stderr);
@@ -168,8 +231,32 @@ export class ForeignHost {
    */
   async onHost(image: string, ...program: string[]): Promise<{ ok: boolean; said: string }> {
     const { ok, stdout, stderr } = await this.#docker(
-      ...["run", "--rm", "--pull=never", "--log-driver=none", `--pid=${this.#pid}`, "--network=none", "--user=0:0", "--cap-drop=ALL", "--cap-add=SYS_ADMIN", "--cap-add=SYS_CHROOT", "--cap-add=SYS_PTRACE"],
-      ...["--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined", "--entrypoint=nsenter", image, "-t", "1", "-m", "-n", "-p", "--", ...program],
+      ...[
+        "run",
+        "--rm",
+        "--pull=never",
+        "--log-driver=none",
+        `--pid=${this.#pid}`,
+        "--network=none",
+        "--user=0:0",
+        "--cap-drop=ALL",
+        "--cap-add=SYS_ADMIN",
+        "--cap-add=SYS_CHROOT",
+        "--cap-add=SYS_PTRACE",
+      ],
+      ...[
+        "--security-opt=seccomp=unconfined",
+        "--security-opt=apparmor=unconfined",
+        "--entrypoint=nsenter",
+        image,
+        "-t",
+        "1",
+        "-m",
+        "-n",
+        "-p",
+        "--",
+        ...program,
+      ],
     );
     return { ok, said: `${stdout}\n${stderr}`.trim() };
   }
@@ -189,7 +276,9 @@ export class ForeignHost {
 
 /** Ports in the state LISTEN (0A) of a /proc/net/tcp. */
 export function portsIn(table: string): number[] {
-  return [...table.matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A /gm)].map(([, port = ""]) => Number.parseInt(port, 16));
+  return [...table.matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A /gm)].map(([, port = ""]) =>
+    Number.parseInt(port, 16),
+  );
 }
 
 /** What the look for a listener has printed. */

@@ -55,15 +55,26 @@ const look = `SELECT json_build_object(
 
 async function lookAtDatabase(host: ForeignHost, container: string): Promise<NodeDatabase> {
   const found = databaseSchema.parse(JSON.parse(await host.query(container, look)));
-  const row = found.migrations ? await host.query(container, "SELECT json_build_object('version', version, 'dirty', dirty) FROM schema_migrations LIMIT 1") : "";
-  return { ...found, schema: row === "" ? undefined : z.object({ version: z.int(), dirty: z.boolean() }).parse(JSON.parse(row)) };
+  const row = found.migrations
+    ? await host.query(
+        container,
+        "SELECT json_build_object('version', version, 'dirty', dirty) FROM schema_migrations LIMIT 1",
+      )
+    : "";
+  return {
+    ...found,
+    schema: row === "" ? undefined : z.object({ version: z.int(), dirty: z.boolean() }).parse(JSON.parse(row)),
+  };
 }
 
-const withoutComments = (caddyfile: string): string[] => caddyfile.split("\n").map((line) => line.replace(/(^|\s)#.*/, ""));
+const withoutComments = (caddyfile: string): string[] =>
+  caddyfile.split("\n").map((line) => line.replace(/(^|\s)#.*/, ""));
 
 /** The host's ports that a Caddyfile sends requests to. */
 export function upstreamPorts(caddyfile: string): number[] {
-  return withoutComments(caddyfile).flatMap((line) => [...line.matchAll(/(?:localhost|127\.0\.0\.1|\[::1\]):(\d+)/g)].map(([, port]) => Number(port)));
+  return withoutComments(caddyfile).flatMap((line) =>
+    [...line.matchAll(/(?:localhost|127\.0\.0\.1|\[::1\]):(\d+)/g)].map(([, port]) => Number(port)),
+  );
 }
 
 /** Hosts of a Caddyfile's sites, without schemes and ports. */
@@ -73,7 +84,10 @@ export function sitesOf(caddyfile: string): string[] {
   for (const line of withoutComments(caddyfile)) {
     const [, addresses = ""] = /^\s*(.*?)\s*\{\s*$/.exec(line) ?? [];
     // Global options have no address, snippets one in parentheses.
-    if (depth === 0 && addresses !== "" && !addresses.startsWith("(")) sites.push(...addresses.split(/[\s,]+/).map((address) => address.replace(/^https?:\/\//, "").replace(/:\d+$/, "")));
+    if (depth === 0 && addresses !== "" && !addresses.startsWith("("))
+      sites.push(
+        ...addresses.split(/[\s,]+/).map((address) => address.replace(/^https?:\/\//, "").replace(/:\d+$/, "")),
+      );
     // Placeholders such as {host} open and close on one line.
     depth += (line.match(/\{/g) ?? []).length - (line.match(/\}/g) ?? []).length;
   }
@@ -84,7 +98,11 @@ export function sitesOf(caddyfile: string): string[] {
 export async function lookAtNode(host: ForeignHost, names: NodeNames): Promise<Node> {
   const database = await host.container(names.database);
   if (database === undefined) {
-    throw new Failure("config", `the Docker host has no container ${names.database}, which a node that deploy.sh made has`, "togather:host names the Docker host of that node; docs/from-deploy-sh.md says what is looked for");
+    throw new Failure(
+      "config",
+      `the Docker host has no container ${names.database}, which a node that deploy.sh made has`,
+      "togather:host names the Docker host of that node; docs/from-deploy-sh.md says what is looked for",
+    );
   }
   const [blue, green] = await Promise.all(slotNames.map((slot) => host.container(names.slots[slot])));
   const [environmentFile, caddyfile, listening] = await Promise.all([
@@ -94,7 +112,9 @@ export async function lookAtNode(host: ForeignHost, names: NodeNames): Promise<N
   ]);
   const published = (container: typeof blue): Node["slots"]["blue"] => {
     if (container === undefined) return undefined;
-    const [port] = Object.values(container.ports ?? {}).flatMap((bindings) => (bindings ?? []).map(({ HostPort }) => Number(HostPort)));
+    const [port] = Object.values(container.ports ?? {}).flatMap((bindings) =>
+      (bindings ?? []).map(({ HostPort }) => Number(HostPort)),
+    );
     return { state: container.state, port, restart: container.restart };
   };
   const slots = { blue: published(blue), green: published(green) };
@@ -104,7 +124,11 @@ export async function lookAtNode(host: ForeignHost, names: NodeNames): Promise<N
     names,
     databaseState: database.state,
     databaseImage: database.image,
-    databaseNetworks: Object.fromEntries(Object.entries(database.networks).flatMap(([network, { IPAddress }]) => (IPAddress === "" ? [] : [[network, IPAddress]]))),
+    databaseNetworks: Object.fromEntries(
+      Object.entries(database.networks).flatMap(([network, { IPAddress }]) =>
+        IPAddress === "" ? [] : [[network, IPAddress]],
+      ),
+    ),
     database: database.state === "running" ? await lookAtDatabase(host, names.database) : undefined,
     slots,
     serving: named.length === 1 ? named[0] : undefined,

@@ -7,11 +7,28 @@ import { run } from "../../toolchain/run.ts";
 export const templatePath = (environment: string): string => `deploy/config/environments/.env.${environment}.example`;
 
 /** What the checked-out commit of the server's repository says about its environment; undefined for what it hasn't. */
-export async function serverEnvironment({ source, environment }: Pick<PlainSettings, "source" | "environment">, project: string): Promise<{ template: string | undefined; read: ReadonlySet<string> | undefined }> {
-  const git = (...args: string[]) => run("git", [...neutralGit, "-C", resolve(project, source.repository), ...args], { env: gitEnvironment(process.env) });
+export async function serverEnvironment(
+  { source, environment }: Pick<PlainSettings, "source" | "environment">,
+  project: string,
+): Promise<{ template: string | undefined; read: ReadonlySet<string> | undefined }> {
+  const git = (...args: string[]) =>
+    run("git", [...neutralGit, "-C", resolve(project, source.repository), ...args], {
+      env: gitEnvironment(process.env),
+    });
   const [template, literals] = await Promise.all([
     git("cat-file", "blob", `HEAD:./${templatePath(environment)}`),
-    git("grep", "--no-color", "--no-line-number", "--no-column", "-hoE", '["`][A-Z][A-Z0-9_]+["`]', "HEAD", "--", "*.go", ":(exclude)*_test.go"),
+    git(
+      "grep",
+      "--no-color",
+      "--no-line-number",
+      "--no-column",
+      "-hoE",
+      '["`][A-Z][A-Z0-9_]+["`]',
+      "HEAD",
+      "--",
+      "*.go",
+      ":(exclude)*_test.go",
+    ),
   ]);
   return {
     template: template.ok ? template.stdout : undefined,

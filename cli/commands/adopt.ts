@@ -28,14 +28,30 @@ async function lookOnly(options: CommonOptions): Promise<number> {
   const host = new ForeignHost(settings.host);
   const node = await lookAtNode(host, deployShNode(settings.environment));
   const server = await serverEnvironment(settings, project);
-  const audit = node.environmentFile === undefined ? undefined : auditEnvironment(node.environmentFile, { ...server, source: settings.source });
-  const { findings: more, plan } = record.done === undefined && record.takeover === undefined ? await prepare({ host, node, settings, project, read: server.read, record }) : { findings: [], plan: undefined };
+  const audit =
+    node.environmentFile === undefined
+      ? undefined
+      : auditEnvironment(node.environmentFile, { ...server, source: settings.source });
+  const { findings: more, plan } =
+    record.done === undefined && record.takeover === undefined
+      ? await prepare({ host, node, settings, project, read: server.read, record })
+      : { findings: [], plan: undefined };
   const findings = [
     ...nodeFindings(node, settings, record.ports === undefined),
     ...more,
-    ...(audit === undefined ? [] : auditFindings(audit, node.names.environmentFile, server.template === undefined ? undefined : templatePath(settings.environment), true)),
+    ...(audit === undefined
+      ? []
+      : auditFindings(
+          audit,
+          node.names.environmentFile,
+          server.template === undefined ? undefined : templatePath(settings.environment),
+          true,
+        )),
   ];
-  const code = showFindings(output, findings, { more: { serving: node.serving ?? null, audit: audit ?? null }, closing: ". Nothing was changed." });
+  const code = showFindings(output, findings, {
+    more: { serving: node.serving ?? null, audit: audit ?? null },
+    closing: ". Nothing was changed.",
+  });
   if (plan !== undefined && code === 0) output.say(planText(plan, file, settings));
   return code;
 }
@@ -43,14 +59,17 @@ async function lookOnly(options: CommonOptions): Promise<number> {
 export function adoptCommand(program: Command, end: (code: number) => void): void {
   withCommonOptions(program.command("adopt"))
     .summary("take over a node that deploy.sh made: its settings, its data, its traffic")
-    .description("Takes over a node that Togather's deploy.sh made, on the stack's Docker host, in four steps: its environment file into the stack's settings and secrets, a deployment beside it, a trial copy of its data with every row counted, and the takeover. The old node serves until the takeover, and is stopped then, not removed. The same command again goes on where one has stopped.")
+    .description(
+      "Takes over a node that Togather's deploy.sh made, on the stack's Docker host, in four steps: its environment file into the stack's settings and secrets, a deployment beside it, a trial copy of its data with every row counted, and the takeover. The old node serves until the takeover, and is stopped then, not removed. The same command again goes on where one has stopped.",
+    )
     .option("--dry-run", "say what was found and what would be done, and change nothing")
     .option("--prepare", "all but the takeover: the old node goes on serving")
     .option("--undo", "go back to the old node, as long as the takeover is not over")
     .option("-y, --yes", "don't ask")
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<AdoptCommandOptions>();
-      if (options.undo === true && (options.prepare === true || options.dryRun === true)) throw new Failure("config", "--undo goes with neither --prepare nor --dry-run", "one of them");
+      if (options.undo === true && (options.prepare === true || options.dryRun === true))
+        throw new Failure("config", "--undo goes with neither --prepare nor --dry-run", "one of them");
       if (options.dryRun === true) {
         end(await lookOnly(options));
         return;
@@ -58,7 +77,17 @@ export function adoptCommand(program: Command, end: (code: number) => void): voi
       const context = await deployContext(options);
       const { settings } = context;
       const { read } = await serverEnvironment(settings, project);
-      const job = { context, host: new ForeignHost(settings.host), names: deployShNode(settings.environment), project, read };
-      end(await (options.undo === true ? undo(job, { yes: options.yes === true }) : adopt(job, { prepare: options.prepare === true, yes: options.yes === true })));
+      const job = {
+        context,
+        host: new ForeignHost(settings.host),
+        names: deployShNode(settings.environment),
+        project,
+        read,
+      };
+      end(
+        await (options.undo === true
+          ? undo(job, { yes: options.yes === true })
+          : adopt(job, { prepare: options.prepare === true, yes: options.yes === true })),
+      );
     });
 }

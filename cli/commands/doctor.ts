@@ -7,7 +7,9 @@ import { examine, showFindings } from "../doctor/doctor.ts";
 export function doctorCommand(program: Command, end: (code: number) => void): void {
   withCommonOptions(program.command("doctor"))
     .summary("whether everything that a deployment needs is there and well")
-    .description("Checks all that a deployment needs, and changes nothing: the Docker host, its disks, ports and clock, Pulumi and its backend, locks, settings, secrets, certificate, commits, the database. Ends with 0 unless something failed; a warning is no failure.")
+    .description(
+      "Checks all that a deployment needs, and changes nothing: the Docker host, its disks, ports and clock, Pulumi and its backend, locks, settings, secrets, certificate, commits, the database. Ends with 0 unless something failed; a warning is no failure.",
+    )
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<CommonOptions>();
       const { file, settings, output } = await readContext(options);

@@ -13,7 +13,12 @@ import { invocation } from "../output.ts";
 import type { PlainSettings } from "../stack-file.ts";
 
 function readLocal(path: string): string {
-  if (!existsSync(path)) throw new Failure("config", `there is no file ${path}`, "name the environment file as it is on this machine, or leave it out: then the Docker host's is read");
+  if (!existsSync(path))
+    throw new Failure(
+      "config",
+      `there is no file ${path}`,
+      "name the environment file as it is on this machine, or leave it out: then the Docker host's is read",
+    );
   return readFileSync(path, "utf8");
 }
 
@@ -29,10 +34,14 @@ async function readFromHost({ host, environment }: PlainSettings): Promise<{ nam
 }
 
 export function envCommand(program: Command, end: (code: number) => void): void {
-  const group = withCommonOptions(program.command("env")).summary("compare an environment file with the server's template");
+  const group = withCommonOptions(program.command("env")).summary(
+    "compare an environment file with the server's template",
+  );
   withCommonOptions(group.command("audit"))
     .summary("what an environment file lacks, has too much, or has for nobody")
-    .description("Compares an environment file with the server's template and with what the server's Go files name, and says where each variable belongs in a stack. Names are shown, never values.")
+    .description(
+      "Compares an environment file with the server's template and with what the server's Go files name, and says where each variable belongs in a stack. Names are shown, never values.",
+    )
     .argument("[file]", "on this machine; that of the node on the Docker host unless given")
     .option("--template <file>", "on this machine; the one in togather:source.repository unless given")
     .action(async (path: string | undefined, _options, command: Command) => {
@@ -42,7 +51,11 @@ export function envCommand(program: Command, end: (code: number) => void): void 
       const server = await serverEnvironment(settings, project);
       const template = options.template === undefined ? server.template : readLocal(options.template);
       const audit = auditEnvironment(file.text, { ...server, template, source: settings.source });
-      const findings = auditFindings(audit, file.name, template === undefined ? undefined : (options.template ?? templatePath(settings.environment)));
+      const findings = auditFindings(
+        audit,
+        file.name,
+        template === undefined ? undefined : (options.template ?? templatePath(settings.environment)),
+      );
       end(showFindings(output, findings, { more: { audit } }));
     });
 }

@@ -23,9 +23,13 @@ function passThrough(args: readonly string[], env: NodeJS.ProcessEnv): Promise<n
     // Ctrl-C is the command's: it ends, and its exit code is passed on.
     const ignore = (): void => undefined;
     process.on("SIGINT", ignore);
-    const hand = (signal: NodeJS.Signals): void => { child.kill(signal); };
+    const hand = (signal: NodeJS.Signals): void => {
+      child.kill(signal);
+    };
     process.on("SIGTERM", hand).on("SIGHUP", hand);
-    child.once("error", (error) => { reject(dockerProblem(error.message, error)); });
+    child.once("error", (error) => {
+      reject(dockerProblem(error.message, error));
+    });
     child.once("close", (code) => {
       process.off("SIGINT", ignore).off("SIGTERM", hand).off("SIGHUP", hand);
       resolve(code ?? signalled);
@@ -36,8 +40,13 @@ function passThrough(args: readonly string[], env: NodeJS.ProcessEnv): Promise<n
 export function execCommand(program: Command, end: (code: number) => void): void {
   withCommonOptions(program.command("exec"))
     .summary("a command in the container of a slot that runs, with what its server was given")
-    .description("Runs a command in the running container of the slot that serves, by the router's own answer, or of another one. Its exit code is passed on.")
-    .argument("<command...>", "the command and its arguments, after --; no shell of its own: sh -c '…' where the image has one")
+    .description(
+      "Runs a command in the running container of the slot that serves, by the router's own answer, or of another one. Its exit code is passed on.",
+    )
+    .argument(
+      "<command...>",
+      "the command and its arguments, after --; no shell of its own: sh -c '…' where the image has one",
+    )
     .addOption(new Option("--slot <slot>", "the slot; the one that serves unless given").choices(slotNames))
     // Whatever follows the command's name is the command's own.
     .passThroughOptions()
@@ -47,13 +56,25 @@ export function execCommand(program: Command, end: (code: number) => void): void
       const { name, part, state } = await containerOf(context, options.slot);
       if (state !== "running") {
         const { stack } = context.file;
-        throw new Failure("other", `${part} is ${state}: a command needs a container that runs. Nothing was done`, `${invocation(`logs --slot ${part} --stack ${stack}`)} shows what it said last; ${invocation(`status --stack ${stack}`)} how it is`);
+        throw new Failure(
+          "other",
+          `${part} is ${state}: a command needs a container that runs. Nothing was done`,
+          `${invocation(`logs --slot ${part} --stack ${stack}`)} shows what it said last; ${invocation(`status --stack ${stack}`)} how it is`,
+        );
       }
       const env = dockerEnvironment(context.settings.host);
       if (options.json === true) {
-        const { exitCode, stdout, stderr, cause } = await execa("docker", ["exec", "--interactive", name, ...words], { env, extendEnv: false, reject: false, stdin: "inherit" });
+        const { exitCode, stdout, stderr, cause } = await execa("docker", ["exec", "--interactive", name, ...words], {
+          env,
+          extendEnv: false,
+          reject: false,
+          stdin: "inherit",
+        });
         if (exitCode === undefined) throw dockerProblem(stderr, cause);
-        context.output.result({ stack: context.file.stack, slot: part, container: name, exitCode, stdout, stderr }, () => "");
+        context.output.result(
+          { stack: context.file.stack, slot: part, container: name, exitCode, stdout, stderr },
+          () => "",
+        );
         end(exitCode);
         return;
       }

@@ -11,7 +11,13 @@ interface HistoryOptions extends CommonOptions {
   limit: number;
 }
 
-const colours = { succeeded: "green", failed: "red", "rolled back": "red", interrupted: "red", "in progress": "yellow" } as const;
+const colours = {
+  succeeded: "green",
+  failed: "red",
+  "rolled back": "red",
+  interrupted: "red",
+  "in progress": "yellow",
+} as const;
 
 function row(entry: Entry): string[] {
   const { id, status, slot, version, commit, startedAt, durationMs, deployedBy, failedPhase, error, runs } = entry;
@@ -37,7 +43,9 @@ function positive(text: string): number {
 export function historyCommand(program: Command): void {
   withCommonOptions(program.command("history"))
     .summary("every deployment, failed ones too, the newest first")
-    .description("Lists the deployments that the host has recorded, the newest first: also those that failed or were interrupted, and why.")
+    .description(
+      "Lists the deployments that the host has recorded, the newest first: also those that failed or were interrupted, and why.",
+    )
     .option("-n, --limit <count>", "how many at most", positive, 20)
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<HistoryOptions>();
@@ -47,7 +55,10 @@ export function historyCommand(program: Command): void {
       output.result(shown, () => {
         if (shown.length === 0) return "No deployment is recorded.";
         const rest = entries.length - shown.length;
-        const table = columns([["DEPLOYMENT", "STATUS", "SLOT", "RELEASE", "BEGAN", "TOOK", "BY", ""], ...shown.map(row)]);
+        const table = columns([
+          ["DEPLOYMENT", "STATUS", "SLOT", "RELEASE", "BEGAN", "TOOK", "BY", ""],
+          ...shown.map(row),
+        ]);
         return rest > 0 ? `${table}\n${rest} older: --limit ${entries.length}` : table;
       });
     });

@@ -27,39 +27,66 @@ interface LintCommandOptions extends CommonOptions {
 async function textsOf(source: PlainSettings["source"], reference: string | undefined): Promise<Map<string, string>> {
   const from = { migrations: source.migrations, repository: resolve(project, source.repository) };
   const found = reference === undefined ? undefined : (await resolveRelease(source, project, reference, "any")).release;
-  const release = found === undefined ? { commit: "tree-" } : "commit" in found ? found : { commit: "", image: found.image };
+  const release =
+    found === undefined ? { commit: "tree-" } : "commit" in found ? found : { commit: "", image: found.image };
   const where = migrationSource(release, from);
   return textsIn(await migrationFiles(where, new AbortController().signal), where);
 }
 
 /** Of the files of a release, those to look at. `harmless`: nothing is there yet that they could harm. */
-async function choose(names: readonly string[], { settings, options, stack }: { settings: PlainSettings; options: LintCommandOptions; stack: string }): Promise<{ only: Set<string>; harmless: boolean }> {
+async function choose(
+  names: readonly string[],
+  { settings, options, stack }: { settings: PlainSettings; options: LintCommandOptions; stack: string },
+): Promise<{ only: Set<string>; harmless: boolean }> {
   const files = upFiles(names);
   if (options.since !== undefined) {
     const known = await textsOf(settings.source, options.since);
     return { only: new Set(files.flatMap(({ file }) => (known.has(file) ? [] : [file]))), harmless: false };
   }
   const version = options.all === true ? null : await schemaVersion(settings, () => PulumiStack.open(stack));
-  if (version === undefined) throw new Failure("other", `the database of ${stack} doesn't tell its schema version, so that nobody knows which migrations are new`, `${invocation("lint --since COMMIT")}, or --all; ${invocation("doctor")} says why it doesn't answer`);
-  return { only: new Set(files.flatMap(({ file, version: own }) => (own > (version ?? -1) ? [file] : []))), harmless: version === null && options.all !== true };
+  if (version === undefined)
+    throw new Failure(
+      "other",
+      `the database of ${stack} doesn't tell its schema version, so that nobody knows which migrations are new`,
+      `${invocation("lint --since COMMIT")}, or --all; ${invocation("doctor")} says why it doesn't answer`,
+    );
+  return {
+    only: new Set(files.flatMap(({ file, version: own }) => (own > (version ?? -1) ? [file] : []))),
+    harmless: version === null && options.all !== true,
+  };
 }
 
-function textOf({ findings, files, squawk }: LintResult, { notes, verdict }: { notes: readonly string[]; verdict: string }): string {
+function textOf(
+  { findings, files, squawk }: LintResult,
+  { notes, verdict }: { notes: readonly string[]; verdict: string },
+): string {
   const colours = { error: "red", warning: "yellow" } as const;
-  const lines = findings.map((finding: Finding) => `${styleText(colours[finding.level], finding.level.padEnd(7))} ${findingText(finding)}`);
+  const lines = findings.map(
+    (finding: Finding) => `${styleText(colours[finding.level], finding.level.padEnd(7))} ${findingText(finding)}`,
+  );
   const counts = (["error", "warning"] as const).map((level) => {
     const count = findings.filter((finding) => finding.level === level).length;
     return `${count} ${level}${count === 1 ? "" : "s"}`;
   });
   const without = squawk || files.length === 0 ? [] : ["Without squawk's rules: it has no program for this machine."];
-  return [...lines, ...notes, ...without, `${files.length === 0 ? "No new migrations" : `${files.length} ${files.length === 1 ? "migration" : "migrations"}: ${counts.join(", ")}`}${verdict}`].join("\n");
+  return [
+    ...lines,
+    ...notes,
+    ...without,
+    `${files.length === 0 ? "No new migrations" : `${files.length} ${files.length === 1 ? "migration" : "migrations"}: ${counts.join(", ")}`}${verdict}`,
+  ].join("\n");
 }
 
 export function lintCommand(program: Command, end: (code: number) => void): void {
   withCommonOptions(program.command("lint"))
     .summary("whether new migrations are safe beside the release that serves")
-    .description("Looks for what is not safe in the migrations that a release would apply: docs/migrations.md lists the rules. Ends with 6 where a deployment of this stack would stop at them.")
-    .argument("[ref]", "commit, tag or branch of togather:source.repository, or an image: name@sha256:…; the files as they are on disk unless given")
+    .description(
+      "Looks for what is not safe in the migrations that a release would apply: docs/migrations.md lists the rules. Ends with 6 where a deployment of this stack would stop at them.",
+    )
+    .argument(
+      "[ref]",
+      "commit, tag or branch of togather:source.repository, or an image: name@sha256:…; the files as they are on disk unless given",
+    )
     .addOption(new Option("--all", "all migrations, not only those that the database still lacks").conflicts("since"))
     .option("--since <ref>", "those that this commit does not have; the database is not asked")
     .action(async (reference: string | undefined, _options, command: Command) => {
@@ -69,8 +96,16 @@ export function lintCommand(program: Command, end: (code: number) => void): void
       const { only, harmless } = await choose([...texts.keys()], { settings, options, stack: file.stack });
       // All of them: what the stack file allows in a file that is applied already is of use still.
       const all = await lintMigrations(texts);
-      const { left, waived, unused } = withoutWaived(all.findings, settings.migrations.allow, upFiles([...texts.keys()]));
-      const result: LintResult = { ...all, findings: left.filter((finding) => only.has(finding.file)), files: all.files.filter((name) => only.has(name)) };
+      const { left, waived, unused } = withoutWaived(
+        all.findings,
+        settings.migrations.allow,
+        upFiles([...texts.keys()]),
+      );
+      const result: LintResult = {
+        ...all,
+        findings: left.filter((finding) => only.has(finding.file)),
+        files: all.files.filter((name) => only.has(name)),
+      };
       const severity = environmentRules[settings.environment].migrationLint;
       const errors = severity === "error" && !harmless ? result.findings.filter(({ level }) => level === "error") : [];
       // The rehearsal decides about those that are about locks alone.
@@ -81,12 +116,29 @@ export function lintCommand(program: Command, end: (code: number) => void): void
         ? `. ${toldOf} stops at the errors.`
         : errors.length > 0
           ? `. ${toldOf} stops at them where its rehearsal finds a lock held for longer than a second.`
-          : result.findings.length === 0 ? "" : harmless ? ". There is no data yet that they could harm." : `. ${toldOf} doesn't stop at them.`;
+          : result.findings.length === 0
+            ? ""
+            : harmless
+              ? ". There is no data yet that they could harm."
+              : `. ${toldOf} doesn't stop at them.`;
       const notes = [
-        ...waived.flatMap(({ finding, reason }) => (only.has(finding.file) ? [`allowed ${finding.file}:${finding.line}: ${finding.rule}: ${finding.what}: ${reason}`] : [])),
+        ...waived.flatMap(({ finding, reason }) =>
+          only.has(finding.file)
+            ? [`allowed ${finding.file}:${finding.line}: ${finding.rule}: ${finding.what}: ${reason}`]
+            : [],
+        ),
         ...unused.map((waiver) => `unused  ${unusedText(waiver, upFiles([...texts.keys()]))}`),
       ];
-      output.result({ ok: !stops, exitCode: ending.code, ...result, waived: waived.filter(({ finding }) => only.has(finding.file)), unused }, () => textOf(result, { notes, verdict }));
+      output.result(
+        {
+          ok: !stops,
+          exitCode: ending.code,
+          ...result,
+          waived: waived.filter(({ finding }) => only.has(finding.file)),
+          unused,
+        },
+        () => textOf(result, { notes, verdict }),
+      );
       end(ending.code);
     });
 }

@@ -25,25 +25,45 @@ function checkedCount(text: string): number {
 /** Aborted by Ctrl-C and its like: what is followed has no other end. */
 function untilStopped(): AbortSignal {
   const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => { stop.abort(); });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    process.once(signal, () => {
+      stop.abort();
+    });
   return stop.signal;
 }
 
 /** What a container says itself. Its lines go where it wrote them, to stdout or stderr. */
-async function showPart(context: ReadContext, part: SlotName | "router", { follow = false, tail }: LogsOptions): Promise<void> {
+async function showPart(
+  context: ReadContext,
+  part: SlotName | "router",
+  { follow = false, tail }: LogsOptions,
+): Promise<void> {
   const { name } = await containerOf(context, part);
   // A server may say anything; what its log shows is sent to colleagues.
   const redactor = createRedactor({});
   const { host } = context.settings;
-  await showContainerLog({ host, container: name, tail, follow }, (line, stream) => { process[stream].write(`${redactor.text(line)}\n`); }, untilStopped());
+  await showContainerLog(
+    { host, container: name, tail, follow },
+    (line, stream) => {
+      process[stream].write(`${redactor.text(line)}\n`);
+    },
+    untilStopped(),
+  );
 }
 
 export function logsCommand(program: Command): void {
   withCommonOptions(program.command("logs"))
     .summary("the log of a deployment; with --slot, of a server or the router")
-    .description("Shows the log of a deployment, the last one unless another is named. The host keeps it as JSON lines; --json shows those. With --slot, what that container says.")
+    .description(
+      "Shows the log of a deployment, the last one unless another is named. The host keeps it as JSON lines; --json shows those. With --slot, what that container says.",
+    )
     .argument("[id]", "of the deployment, or the beginning of it: see history")
-    .addOption(new Option("--slot <slot>", "the log of a server, or of the router, instead of a deployment's").choices([...slotNames, "router"]))
+    .addOption(
+      new Option("--slot <slot>", "the log of a server, or of the router, instead of a deployment's").choices([
+        ...slotNames,
+        "router",
+      ]),
+    )
     .option("-f, --follow", "go on with what is added, until the deployment has succeeded or Ctrl-C")
     .option("--tail <count>", "the last so many lines", checkedCount)
     .action(async (id: string | undefined, _options, command: Command) => {
@@ -51,14 +71,27 @@ export function logsCommand(program: Command): void {
       const context = await readContext(options);
       const { file, settings, output } = context;
       if (options.slot !== undefined) {
-        if (id !== undefined) throw new Failure("config", `${JSON.stringify(id)} names a deployment, and --slot ${options.slot} a container: one of them`, `${invocation(`logs ${id} --stack ${file.stack}`)}, or the same without it`);
+        if (id !== undefined)
+          throw new Failure(
+            "config",
+            `${JSON.stringify(id)} names a deployment, and --slot ${options.slot} a container: one of them`,
+            `${invocation(`logs ${id} --stack ${file.stack}`)}, or the same without it`,
+          );
         await showPart(context, options.slot, options);
         return;
       }
       const seeHistory = invocation(`history --stack ${file.stack}`);
-      if (id !== undefined && !/^[\w-]+$/.test(id)) throw new Failure("config", `${JSON.stringify(id)} is no id of a deployment`, seeHistory);
+      if (id !== undefined && !/^[\w-]+$/.test(id))
+        throw new Failure("config", `${JSON.stringify(id)} is no id of a deployment`, seeHistory);
       const entry = entriesOf(await look(settings)).find((one) => id === undefined || one.id.startsWith(id));
-      if (entry === undefined) throw new Failure("config", id === undefined ? `no deployment of ${file.stack} is recorded` : `the history of ${file.stack} has no deployment ${id}`, seeHistory);
+      if (entry === undefined)
+        throw new Failure(
+          "config",
+          id === undefined
+            ? `no deployment of ${file.stack} is recorded`
+            : `the history of ${file.stack} has no deployment ${id}`,
+          seeHistory,
+        );
       const show = (line: string): void => {
         process.stdout.write(`${output.json ? line : prettyLine(line)}\n`);
       };
@@ -72,13 +105,23 @@ export function logsCommand(program: Command): void {
           lines.slice(Math.max(0, lines.length - (options.tail ?? lines.length))).forEach(show);
           return;
         }
-        await host.follow(path, mounts, (line) => {
-          show(line);
-          return isSuccess(line) ? "enough" : undefined;
-        }, untilStopped(), options.tail);
+        await host.follow(
+          path,
+          mounts,
+          (line) => {
+            show(line);
+            return isSuccess(line) ? "enough" : undefined;
+          },
+          untilStopped(),
+          options.tail,
+        );
       } catch (error) {
         if (error instanceof NotOnHost || (error instanceof Error && /No such file/.test(error.message))) {
-          throw new Failure("other", `the log of ${entry.id} is not on the Docker host, expected ${settings.logLocation}/${entry.id}.log`, "togather:deployment.logging.location may have been changed since");
+          throw new Failure(
+            "other",
+            `the log of ${entry.id} is not on the Docker host, expected ${settings.logLocation}/${entry.id}.log`,
+            "togather:deployment.logging.location may have been changed since",
+          );
         }
         throw error;
       }

@@ -1,6 +1,13 @@
 import type { Command } from "commander";
 import { project } from "../../toolchain/setup.ts";
-import { deployContext, readContext, ready, withDeployOptions, type DeployContext, type DeployOptions } from "../context.ts";
+import {
+  deployContext,
+  readContext,
+  ready,
+  withDeployOptions,
+  type DeployContext,
+  type DeployOptions,
+} from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { Failure } from "../failure.ts";
 import { at, invocation } from "../output.ts";
@@ -20,14 +27,27 @@ interface ReleaseOptions extends DeployOptions {
 
 /** @throws {Failure} where there is no slot that could be filled and left idle. */
 function refuseNoSwitch({ before, settings, file }: Pick<DeployContext, "before" | "settings" | "file">): void {
-  if (before.serving === undefined) throw new Failure("config", "nothing serves yet: the first release can't be left idle", invocation(`release --stack ${file.stack}`));
+  if (before.serving === undefined)
+    throw new Failure(
+      "config",
+      "nothing serves yet: the first release can't be left idle",
+      invocation(`release --stack ${file.stack}`),
+    );
   if (settings.standby === "removed") {
-    throw new Failure("config", `togather:standby in ${file.name} is removed: the idle slot has no container`, `set it to running or stopped, or leave out --no-switch`);
+    throw new Failure(
+      "config",
+      `togather:standby in ${file.name} is removed: the idle slot has no container`,
+      `set it to running or stopped, or leave out --no-switch`,
+    );
   }
 }
 
 /** @throws {Failure} for a release from which this host has sent traffic back, before anything is written. */
-async function refuseSentBack({ settings: { name, host }, file: { stack } }: Pick<DeployContext, "settings" | "file">, release: Release, typed: string): Promise<void> {
+async function refuseSentBack(
+  { settings: { name, host }, file: { stack } }: Pick<DeployContext, "settings" | "file">,
+  release: Release,
+  typed: string,
+): Promise<void> {
   const { router } = await lookAtHost(name, host);
   const sentBack = router?.slot === undefined ? undefined : sentBackAs(router.sentBack, release);
   // The program's own refusal, before the stack file says otherwise.
@@ -42,10 +62,21 @@ async function refuseSentBack({ settings: { name, host }, file: { stack } }: Pic
 export function releaseCommand(program: Command, end: (code: number) => void): void {
   withDeployOptions(program.command("release"))
     .summary("put a commit or an image into the idle slot, and move traffic there")
-    .description("Writes a release into the idle slot of Pulumi.<stack>.yaml, flips activeSlot, and deploys. What serves goes on serving until the new release has passed its gate.")
-    .argument("[ref]", "commit, tag or branch of togather:source.repository (HEAD unless given), or an image: name@sha256:…")
-    .option("--version <version>", "what to call it; the tag that was typed, or `git describe --tags --always`, unless given")
-    .option("--no-switch", "fill the idle slot, through its gate, and leave traffic where it is: to look at the release first")
+    .description(
+      "Writes a release into the idle slot of Pulumi.<stack>.yaml, flips activeSlot, and deploys. What serves goes on serving until the new release has passed its gate.",
+    )
+    .argument(
+      "[ref]",
+      "commit, tag or branch of togather:source.repository (HEAD unless given), or an image: name@sha256:…",
+    )
+    .option(
+      "--version <version>",
+      "what to call it; the tag that was typed, or `git describe --tags --always`, unless given",
+    )
+    .option(
+      "--no-switch",
+      "fill the idle slot, through its gate, and leave traffic where it is: to look at the release first",
+    )
     .option("--again", "a release from which this host has sent traffic back, on purpose")
     .action(async (reference: string | undefined, _options, command: Command) => {
       const options = command.optsWithGlobals<ReleaseOptions>();
@@ -60,14 +91,30 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
       const slot = before.serving === undefined ? settings.activeSlot : otherSlot(before.serving.slot);
       if (!options.switch) refuseNoSwitch(context);
       const plain = plainRelease(release);
-      if (options.switch && options.again !== true && !isAgain(settings.releaseAgain, plain.commit)) await refuseSentBack(context, plain, [reference ?? plain.commit.slice(0, 12), ...(options.version === undefined ? [] : [`--version ${options.version}`])].join(" "));
+      if (options.switch && options.again !== true && !isAgain(settings.releaseAgain, plain.commit))
+        await refuseSentBack(
+          context,
+          plain,
+          [
+            reference ?? plain.commit.slice(0, 12),
+            ...(options.version === undefined ? [] : [`--version ${options.version}`]),
+          ].join(" "),
+        );
       file.setSlot(slot, release);
       if (options.switch) file.setActiveSlot(slot);
       else if (before.serving !== undefined) file.setActiveSlot(before.serving.slot);
       if (options.dryRun !== true) file.save();
-      const code = await deploy({ ...context, dryRun: options.dryRun === true, skipMigrations: options.skipMigrations === true, force: options.force === true, again: options.again === true ? plain.commit : undefined });
+      const code = await deploy({
+        ...context,
+        dryRun: options.dryRun === true,
+        skipMigrations: options.skipMigrations === true,
+        force: options.force === true,
+        again: options.again === true ? plain.commit : undefined,
+      });
       if (code === 0 && !options.switch && options.dryRun !== true) {
-        context.output.say(`${slot} holds ${release.version}, idle.\n  → to look at it: ${invocation(`preview-url --stack ${file.stack}`)}\n  → to move traffic there: ${invocation(`release ${reference ?? ("commit" in release ? release.commit : release.image)} --version ${release.version} --stack ${file.stack}`)}`);
+        context.output.say(
+          `${slot} holds ${release.version}, idle.\n  → to look at it: ${invocation(`preview-url --stack ${file.stack}`)}\n  → to move traffic there: ${invocation(`release ${reference ?? ("commit" in release ? release.commit : release.image)} --version ${release.version} --stack ${file.stack}`)}`,
+        );
       }
       end(code);
     });

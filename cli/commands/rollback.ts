@@ -22,15 +22,26 @@ function find(history: readonly Entry[], id: string, stack: string): Entry {
   const found = history.filter((entry) => entry.id.startsWith(id));
   const [entry] = found;
   if (entry !== undefined && found.length === 1) return entry;
-  throw new Failure("config", entry === undefined ? `the history of ${stack} has no deployment ${id}` : `${id} is the beginning of ${found.length} deployments`, invocation(`history --stack ${stack}`));
+  throw new Failure(
+    "config",
+    entry === undefined
+      ? `the history of ${stack} has no deployment ${id}`
+      : `${id} is the beginning of ${found.length} deployments`,
+    invocation(`history --stack ${stack}`),
+  );
 }
 
 export function rollbackCommand(program: Command, end: (code: number) => void): void {
   withDeployOptions(program.command("rollback"))
     .summary("move traffic back to the other slot, or give up a release that failed")
-    .description("After a release: flips activeSlot back. No image, database or container is touched; the schema stays as the newer release left it. After a release that failed: the file says again what serves.")
+    .description(
+      "After a release: flips activeSlot back. No image, database or container is touched; the schema stays as the newer release left it. After a release that failed: the file says again what serves.",
+    )
     .option("--to <id>", "go back to the release of this deployment (see history); it must still be in a slot")
-    .option("--restore-database [snapshot]", "also put back the database as it was before the migrations of the release that is given up: what was written since is lost")
+    .option(
+      "--restore-database [snapshot]",
+      "also put back the database as it was before the migrations of the release that is given up: what was written since is lost",
+    )
     .option("-y, --yes", "don't ask before the database is replaced")
     .option("--hold-jobs", "with --restore-database: jobs that were queued then are not worked until somebody says so")
     .action(async (_options, command: Command) => {
@@ -42,19 +53,44 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
       const report = await look(settings);
       const history = entriesOf(report);
       const target = options.to === undefined ? undefined : find(history, options.to, file.stack);
-      const rollback = rollbackTarget(settings, before, file.stack, { target, history, served: report.router.persisted?.served });
+      const rollback = rollbackTarget(settings, before, file.stack, {
+        target,
+        history,
+        served: report.router.persisted?.served,
+      });
       const { done } = rollback;
       // With its database a rollback ends with the emptied slot.
       const over = done !== undefined && settings.slots[otherSlot(rollback.activeSlot)] === undefined;
-      output.say(done === undefined ? `Rolling back: ${rollback.sentence}.` : `No release to roll back: ${rollback.sentence}.${over ? "" : `\n  → to go forward to it again: ${invocation(`rollback --to ${done.id} --stack ${file.stack}`)}`}`);
+      output.say(
+        done === undefined
+          ? `Rolling back: ${rollback.sentence}.`
+          : `No release to roll back: ${rollback.sentence}.${over ? "" : `\n  → to go forward to it again: ${invocation(`rollback --to ${done.id} --stack ${file.stack}`)}`}`,
+      );
       if (options.restoreDatabase !== undefined && !over) {
         const chosen = options.restoreDatabase === true ? undefined : options.restoreDatabase;
-        end(await rollBackWithDatabase({ context, rollback, chosen, dryRun: options.dryRun === true, yes: options.yes === true, force: options.force === true, holdJobs: options.holdJobs === true }));
+        end(
+          await rollBackWithDatabase({
+            context,
+            rollback,
+            chosen,
+            dryRun: options.dryRun === true,
+            yes: options.yes === true,
+            force: options.force === true,
+            holdJobs: options.holdJobs === true,
+          }),
+        );
         return;
       }
       if (rollback.restore) file.setSlot(rollback.restore.slot, rollback.restore.release);
       file.setActiveSlot(rollback.activeSlot);
       if (options.dryRun !== true) file.save();
-      end(await deploy({ ...context, dryRun: options.dryRun === true, skipMigrations: options.skipMigrations === true, force: options.force === true }));
+      end(
+        await deploy({
+          ...context,
+          dryRun: options.dryRun === true,
+          skipMigrations: options.skipMigrations === true,
+          force: options.force === true,
+        }),
+      );
     });
 }

@@ -14,7 +14,11 @@ import { ago, at, columns, invocation } from "../output.ts";
 function healthText(health: Health | undefined): string {
   if (health === undefined) return "-";
   const { status, version, detail } = health;
-  const text = [status, ...(version === undefined ? [] : [`answers as ${version}`]), ...(detail === undefined ? [] : [detail])].join(", ");
+  const text = [
+    status,
+    ...(version === undefined ? [] : [`answers as ${version}`]),
+    ...(detail === undefined ? [] : [detail]),
+  ].join(", ");
   return styleText(status === "healthy" ? "green" : status === "degraded" ? "yellow" : "red", text);
 }
 
@@ -24,7 +28,9 @@ function containerText({ container }: SlotReport): string {
   const again = restarts > 0 ? `, restarted ${restarts} times` : "";
   // In order: that is what a standby looks like.
   if (state === "exited" && exitCode === 0) return `stopped ${ago(since)} ago`;
-  return state === "running" ? `running for ${ago(since)}${again}` : `${state}${state === "exited" ? ` with code ${exitCode}` : ""}${again}`;
+  return state === "running"
+    ? `running for ${ago(since)}${again}`
+    : `${state}${state === "exited" ? ` with code ${exitCode}` : ""}${again}`;
 }
 
 /** Since when the slot that serves has the traffic. */
@@ -37,10 +43,19 @@ function servingLine(report: HostReport): string {
   const { router, slots, state } = report;
   if (router.state === undefined) return "Nothing is deployed here: there is no router.";
   if (router.state !== "running") return styleText("red", `Nothing serves: the router's container is ${router.state}.`);
-  if (router.slot === undefined) return styleText("red", `Nothing serves: the router has no slot to send requests to (${router.health?.detail ?? "no answer"}).`);
+  if (router.slot === undefined)
+    return styleText(
+      "red",
+      `Nothing serves: the router has no slot to send requests to (${router.health?.detail ?? "no answer"}).`,
+    );
   const { release } = slots[router.slot];
   const from = since(report);
-  const recorded = state === undefined ? "nothing is recorded" : state.active_slot === router.slot ? "recorded so" : `recorded as ${state.active_slot}`;
+  const recorded =
+    state === undefined
+      ? "nothing is recorded"
+      : state.active_slot === router.slot
+        ? "recorded so"
+        : `recorded as ${state.active_slot}`;
   const what = release === undefined ? router.slot : `${router.slot} ${describeRelease(release)}`;
   return `${styleText("bold", what)} serves${from === undefined ? "" : ` since ${at(from)} (${ago(from)})`}: by the router's own answer; ${recorded}`;
 }
@@ -50,7 +65,13 @@ function text({ file, settings }: ReadContext, report: HostReport, drift: readon
   const [last] = entriesOf(report);
   const rows = slotNames.map((slot) => {
     const one = report.slots[slot];
-    return [slot, one.container === undefined ? "" : serves(slot), one.release === undefined ? "-" : describeRelease(one.release), containerText(one), healthText(one.health)];
+    return [
+      slot,
+      one.container === undefined ? "" : serves(slot),
+      one.release === undefined ? "-" : describeRelease(one.release),
+      containerText(one),
+      healthText(one.health),
+    ];
   });
   return [
     `${file.stack}: ${primaryUrl(settings)}${settings.host === "" ? "" : ` on ${settings.host}`}`,
@@ -60,30 +81,55 @@ function text({ file, settings }: ReadContext, report: HostReport, drift: readon
     "",
     ...(last === undefined
       ? ["No deployment is recorded."]
-      : [`Last deployment: ${last.id}, ${last.status}${last.failedPhase === undefined ? "" : ` at ${last.failedPhase}`}, ${ago(last.endedAt ?? last.startedAt)} ago${last.deployedBy === undefined ? "" : `, by ${last.deployedBy}`}`]),
-    ...(report.lock === undefined ? [] : [styleText("yellow", `A deployment is running: ${report.lock.held_by}, since ${at(report.lock.since)} (${ago(report.lock.since)})`)]),
+      : [
+          `Last deployment: ${last.id}, ${last.status}${last.failedPhase === undefined ? "" : ` at ${last.failedPhase}`}, ${ago(last.endedAt ?? last.startedAt)} ago${last.deployedBy === undefined ? "" : `, by ${last.deployedBy}`}`,
+        ]),
+    ...(report.lock === undefined
+      ? []
+      : [
+          styleText(
+            "yellow",
+            `A deployment is running: ${report.lock.held_by}, since ${at(report.lock.since)} (${ago(report.lock.since)})`,
+          ),
+        ]),
     ...(drift.length === 0
       ? ["No drift: the host is what the file says."]
-      : [...drift.map((line) => styleText("yellow", `Drift: ${line}`)), `  → ${invocation(`up --stack ${file.stack}`)} makes it so; ${invocation(`rollback --stack ${file.stack}`)} after a failed release gives it up`]),
+      : [
+          ...drift.map((line) => styleText("yellow", `Drift: ${line}`)),
+          `  → ${invocation(`up --stack ${file.stack}`)} makes it so; ${invocation(`rollback --stack ${file.stack}`)} after a failed release gives it up`,
+        ]),
   ].join("\n");
 }
 
 export function statusCommand(program: Command): void {
   withCommonOptions(program.command("status"))
     .summary("what serves, what both slots hold, how they are, and whether that is what the file says")
-    .description("Asks the host: both slots' containers and health, the router's own answer, what is recorded; and compares that with Pulumi.<stack>.yaml. Changes nothing.")
+    .description(
+      "Asks the host: both slots' containers and health, the router's own answer, what is recorded; and compares that with Pulumi.<stack>.yaml. Changes nothing.",
+    )
     .action(async (_options, command: Command) => {
       const context = await readContext(command.optsWithGlobals<CommonOptions>());
       if (isDevelopment(context.settings)) {
         const { lock, ...server } = await lookAtDevelopment(context.settings);
         const { stack } = context.file;
-        context.output.result({ stack, environment: context.settings.environment, server, deploying: lock ?? null }, () => developmentText(stack, { ...server, lock }));
+        context.output.result(
+          { stack, environment: context.settings.environment, server, deploying: lock ?? null },
+          () => developmentText(stack, { ...server, lock }),
+        );
         return;
       }
       const report = await look(context.settings);
       const drift = driftOf(context.file, context.settings, report);
       const { slots, router, state, lock } = report;
-      const serving = router.slot === undefined ? null : { slot: router.slot, release: slots[router.slot].release ?? null, since: since(report) ?? null, health: router.health ?? null };
+      const serving =
+        router.slot === undefined
+          ? null
+          : {
+              slot: router.slot,
+              release: slots[router.slot].release ?? null,
+              since: since(report) ?? null,
+              health: router.health ?? null,
+            };
       const document = {
         stack: context.file.stack,
         serving,

@@ -1,6 +1,12 @@
 import type { Command } from "commander";
 import { tryDocker } from "../../ops/client/docker.ts";
-import { dockerEnvironment, hostLockHolder, lockContainers, lockFile, type LockHolder } from "../../ops/client/host-lock.ts";
+import {
+  dockerEnvironment,
+  hostLockHolder,
+  lockContainers,
+  lockFile,
+  type LockHolder,
+} from "../../ops/client/host-lock.ts";
 import { findHalfMade, type HalfMade } from "../../ops/client/half-made.ts";
 import { resourceName, type PendingOperation } from "../../ops/client/pending-operations.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
@@ -26,7 +32,11 @@ interface UnlockResult {
   halfMade: HalfMade[];
 }
 
-const holders = { gone: "that process is gone", alive: "that process is running on this machine", elsewhere: "on another machine, of which nothing can be told from here" } as const;
+const holders = {
+  gone: "that process is gone",
+  alive: "that process is running on this machine",
+  elsewhere: "on another machine, of which nothing can be told from here",
+} as const;
 
 function text(result: UnlockResult, name: string, stack: string): string {
   const { hostLock, backendLocks, pendingOperations, halfMade } = result;
@@ -38,20 +48,34 @@ function text(result: UnlockResult, name: string, stack: string): string {
       ? ["lock of Pulumi's backend: can't be looked at where it is no directory; a deployment says who holds it"]
       : backendLocks.length === 0
         ? ["lock of Pulumi's backend: free"]
-        : backendLocks.map((lock) => `lock of Pulumi's backend: ${lock.removed ? "removed, it was left by" : "held by"} ${describeLock(lock)}: ${holders[lock.holder]}`)),
+        : backendLocks.map(
+            (lock) =>
+              `lock of Pulumi's backend: ${lock.removed ? "removed, it was left by" : "held by"} ${describeLock(lock)}: ${holders[lock.holder]}`,
+          )),
     ...(pendingOperations.length === 0
       ? ["pending operations: none"]
-      : pendingOperations.map(({ operation, urn, cleared }) => `pending operation: ${operation} ${resourceName(urn)}: ${cleared ? "cleared, the next deployment does it again if it is wanted" : "left, for the next deployment to make up for"}`)),
-    ...halfMade.map(({ kind, name: what }) => `half-made: the ${kind} ${what}, which Pulumi does not know; the next deployment removes it and makes it again`),
+      : pendingOperations.map(
+          ({ operation, urn, cleared }) =>
+            `pending operation: ${operation} ${resourceName(urn)}: ${cleared ? "cleared, the next deployment does it again if it is wanted" : "left, for the next deployment to make up for"}`,
+        )),
+    ...halfMade.map(
+      ({ kind, name: what }) =>
+        `half-made: the ${kind} ${what}, which Pulumi does not know; the next deployment removes it and makes it again`,
+    ),
   ];
-  if (!result.ok) lines.push(`  → wait until that has ended; or, once it is certain that it is gone: ${invocation(`unlock --force --stack ${stack}`)}`);
+  if (!result.ok)
+    lines.push(
+      `  → wait until that has ended; or, once it is certain that it is gone: ${invocation(`unlock --force --stack ${stack}`)}`,
+    );
   return lines.join("\n");
 }
 
 export function unlockCommand(program: Command, end: (code: number) => void): void {
   withCommonOptions(program.command("unlock"))
     .summary("what holds a lock, and free what a killed run has left")
-    .description("Shows who holds the lock on the Docker host and that of Pulumi's backend, and what a killed run has left pending. Frees what is provably stale: a backend's lock whose process on this machine is gone while nobody deploys. The lock on the Docker host is never stale.")
+    .description(
+      "Shows who holds the lock on the Docker host and that of Pulumi's backend, and what a killed run has left pending. Frees what is provably stale: a backend's lock whose process on this machine is gone while nobody deploys. The lock on the Docker host is never stale.",
+    )
     .option("--force", "free all of it, whoever holds it; a deployment that runs loses its lock and ends")
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<UnlockOptions>();
@@ -59,18 +83,29 @@ export function unlockCommand(program: Command, end: (code: number) => void): vo
       const force = options.force === true;
       const { name, host } = settings;
       const pulumi = await PulumiStack.open(file.stack);
-      const [found, state, holder] = await Promise.all([pulumi.locks(), pulumi.interrupted(), hostLockHolder(name, host)]);
+      const [found, state, holder] = await Promise.all([
+        pulumi.locks(),
+        pulumi.interrupted(),
+        hostLockHolder(name, host),
+      ]);
 
       let hostRemoved = false;
       if (force && holder !== undefined) {
-        output.warn(`--force: the lock on the Docker host is taken from ${holder.held_by} (pid ${holder.pid}). A deployment that still runs there ends; until then two may run at once.`);
+        output.warn(
+          `--force: the lock on the Docker host is taken from ${holder.held_by} (pid ${holder.pid}). A deployment that still runs there ends; until then two may run at once.`,
+        );
         const containers = await lockContainers(name, host);
-        hostRemoved = containers.length > 0 && (await tryDocker(["rm", "--force", ...containers], undefined, dockerEnvironment(host))).ok;
+        hostRemoved =
+          containers.length > 0 &&
+          (await tryDocker(["rm", "--force", ...containers], undefined, dockerEnvironment(host))).ok;
       }
       const locks = found ?? [];
       const stale = await areStale(locks, settings);
       const removed = locks.length > 0 && (stale || force);
-      if (removed && !stale) output.warn(`--force: Pulumi's lock is taken from ${locks.map((lock) => `${describeLock(lock)}, ${holders[holderOf(lock)]}`).join("; ")}. If it still runs, both write the same state.`);
+      if (removed && !stale)
+        output.warn(
+          `--force: Pulumi's lock is taken from ${locks.map((lock) => `${describeLock(lock)}, ${holders[holderOf(lock)]}`).join("; ")}. If it still runs, both write the same state.`,
+        );
       // A backend that can't be asked is told all the same.
       if (removed || (force && found === undefined)) await pulumi.unlock(locks);
 

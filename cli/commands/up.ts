@@ -7,7 +7,9 @@ import { ensureDevelopmentSecrets } from "../development/secrets.ts";
 export function upCommand(program: Command, end: (code: number) => void): void {
   withDeployOptions(program.command("up"))
     .summary("make the host what the stack file says")
-    .description("Makes the host what Pulumi.<stack>.yaml says: `pulumi up` with a line for each phase and an exit code for each kind of failure. After a failure it goes on where that one stopped.")
+    .description(
+      "Makes the host what Pulumi.<stack>.yaml says: `pulumi up` with a line for each phase and an exit code for each kind of failure. After a failure it goes on where that one stopped.",
+    )
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<DeployOptions>();
       const context = await ready(await deployContext(options), options);
@@ -15,6 +17,13 @@ export function upCommand(program: Command, end: (code: number) => void): void {
         const made = ensureDevelopmentSecrets(project, context.file, context.settings, process.env);
         if (made !== undefined) context.output.say(`Made up ${made.names.join(", ")} in ${made.file}.`);
       }
-      end(await deploy({ ...context, dryRun: options.dryRun === true, skipMigrations: options.skipMigrations === true, force: options.force === true }));
+      end(
+        await deploy({
+          ...context,
+          dryRun: options.dryRun === true,
+          skipMigrations: options.skipMigrations === true,
+          force: options.force === true,
+        }),
+      );
     });
 }

@@ -22,7 +22,9 @@ export const isLocked = (said: string): boolean => /the stack is currently locke
 
 /** The locks that Pulumi's refusal names. */
 export function locksIn(said: string): BackendLock[] {
-  return [...said.matchAll(/^\s*(\S+): created by (\S+)@(\S+) \(pid (\d+)\) at (\S+)/gm)].map(([, url = "", user = "", host = "", pid, since = ""]) => ({ url, user, host, pid: Number(pid), since }));
+  return [...said.matchAll(/^\s*(\S+): created by (\S+)@(\S+) \(pid (\d+)\) at (\S+)/gm)].map(
+    ([, url = "", user = "", host = "", pid, since = ""]) => ({ url, user, host, pid: Number(pid), since }),
+  );
 }
 
 /** What is known of the process that made a lock: "elsewhere" is another machine, of which nothing is known. */
@@ -54,9 +56,15 @@ export function holderOf({ host, pid }: BackendLock, here = hostname()): HolderS
 }
 
 /** `alice@laptop (pid 4711) since 2026-01-28T14:30:22Z` */
-export const describeLock = ({ user, host, pid, since }: BackendLock): string => `${user}@${host} (pid ${pid}) since ${since}`;
+export const describeLock = ({ user, host, pid, since }: BackendLock): string =>
+  `${user}@${host} (pid ${pid}) since ${since}`;
 
-const lockFileSchema = z.looseObject({ pid: z.number(), username: z.string(), hostname: z.string(), timestamp: z.string() });
+const lockFileSchema = z.looseObject({
+  pid: z.number(),
+  username: z.string(),
+  hostname: z.string(),
+  timestamp: z.string(),
+});
 
 /** The directory of a backend of files; undefined for any other. */
 export function backendDirectory(url: string, cwd: string): string | undefined {
@@ -72,7 +80,12 @@ export function locksOf(directory: string, project: string, stack: string): Back
   return readdirSync(locks).flatMap((file) => {
     if (!file.endsWith(".json")) return [];
     try {
-      const { pid, username, hostname: host, timestamp } = lockFileSchema.parse(JSON.parse(readFileSync(join(locks, file), "utf8")));
+      const {
+        pid,
+        username,
+        hostname: host,
+        timestamp,
+      } = lockFileSchema.parse(JSON.parse(readFileSync(join(locks, file), "utf8")));
       return [{ url: pathToFileURL(join(locks, file)).href, user: username, host, pid, since: timestamp }];
     } catch {
       // Released at this moment.
@@ -89,7 +102,11 @@ const letGoMs = 3_000;
  * a process elsewhere nobody here can tell.
  * @param ours this process holds the lock on the Docker host: then nobody else deploys there.
  */
-export async function areStale(locks: readonly BackendLock[], { name, host }: { name: string; host: string }, ours = false): Promise<boolean> {
+export async function areStale(
+  locks: readonly BackendLock[],
+  { name, host }: { name: string; host: string },
+  ours = false,
+): Promise<boolean> {
   if (locks.length === 0 || !locks.every((lock) => holderOf(lock) === "gone")) return false;
   if (ours) return true;
   const end = Date.now() + letGoMs;
@@ -105,13 +122,18 @@ export async function areStale(locks: readonly BackendLock[], { name, host }: { 
  * @param cancel `pulumi cancel`, for backends that are no files: it removes whatever there is.
  */
 export async function removeLocks(locks: readonly BackendLock[], cancel: () => Promise<void>): Promise<void> {
-  if (locks.length > 0 && locks.every(({ url }) => url.startsWith("file://"))) for (const { url } of locks) rmSync(fileURLToPath(url), { force: true });
+  if (locks.length > 0 && locks.every(({ url }) => url.startsWith("file://")))
+    for (const { url } of locks) rmSync(fileURLToPath(url), { force: true });
   else await cancel();
 }
 
 /** What an operator can do about locks that are not provably stale. */
 export function heldText(locks: readonly BackendLock[], unlock: string): string {
-  const states = { gone: "that process is gone, but somebody deploys on the Docker host", alive: "that process is running on this machine", elsewhere: "another machine than this one, of which nothing can be told from here" };
+  const states = {
+    gone: "that process is gone, but somebody deploys on the Docker host",
+    alive: "that process is running on this machine",
+    elsewhere: "another machine than this one, of which nothing can be told from here",
+  };
   return [
     "Pulumi's state is locked. Nothing was changed.",
     ...locks.map((lock) => `  held by: ${describeLock(lock)}: ${states[holderOf(lock)]}`),

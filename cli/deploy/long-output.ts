@@ -9,9 +9,15 @@ import { resourceName } from "../../ops/client/pending-operations.ts";
 const most = 100_000;
 
 const exportSchema = z.looseObject({
-  deployment: z.looseObject({
-    resources: z.array(z.looseObject({ urn: z.string(), type: z.string(), outputs: z.record(z.string(), z.unknown()).optional() })).nullish(),
-  }).nullish(),
+  deployment: z
+    .looseObject({
+      resources: z
+        .array(
+          z.looseObject({ urn: z.string(), type: z.string(), outputs: z.record(z.string(), z.unknown()).optional() }),
+        )
+        .nullish(),
+    })
+    .nullish(),
 });
 
 /** What Pulumi's plugins say when a step can't be started any more. */
@@ -22,7 +28,9 @@ const isLong = (stderr: unknown): boolean => stderr !== undefined && Buffer.byte
 /** Names of the steps whose output is too long. @throws when the text is no export of a stack. */
 export function longOutput(exported: string): string[] {
   const resources = exportSchema.parse(JSON.parse(exported)).deployment?.resources ?? [];
-  return resources.filter(({ type, outputs }) => type === "command:local:Command" && isLong(outputs?.["stderr"])).map(({ urn }) => resourceName(urn));
+  return resources
+    .filter(({ type, outputs }) => type === "command:local:Command" && isLong(outputs?.["stderr"]))
+    .map(({ urn }) => resourceName(urn));
 }
 
 /** The same export without that output; every other word of it stays. @throws as above. */

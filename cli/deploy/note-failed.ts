@@ -8,9 +8,30 @@ import type { PhaseName, PhaseRun } from "./phases.ts";
 const ownless: readonly PhaseName[] = ["network", "database", "router", "image", "container"];
 
 /** Has the host's history say that a deployment failed, and at what: what is not closed counts as interrupted. Best effort. */
-export async function noteFailed({ name, environment, stateLocation, logLocation, host }: PlainSettings, deploymentId: string, failed: Pick<PhaseRun, "phase" | "subject">, error: string): Promise<void> {
+export async function noteFailed(
+  { name, environment, stateLocation, logLocation, host }: PlainSettings,
+  deploymentId: string,
+  failed: Pick<PhaseRun, "phase" | "subject">,
+  error: string,
+): Promise<void> {
   if (!ownless.includes(failed.phase)) return;
   const slot = slotNames.find((one) => one === failed.subject);
-  const request: StepRequest<"fail"> = { contract: 1, name, environment, stateLocation, logLocation, deploymentId, phase: failed.phase, ...(slot === undefined ? {} : { slot }), error };
-  await execa(process.execPath, ["ops/main.ts", "fail"], { cwd: project, reject: false, stdin: "ignore", timeout: 20_000, env: { TOGATHER_REQUEST: JSON.stringify(request), ...(host === "" ? {} : { DOCKER_HOST: host }) } });
+  const request: StepRequest<"fail"> = {
+    contract: 1,
+    name,
+    environment,
+    stateLocation,
+    logLocation,
+    deploymentId,
+    phase: failed.phase,
+    ...(slot === undefined ? {} : { slot }),
+    error,
+  };
+  await execa(process.execPath, ["ops/main.ts", "fail"], {
+    cwd: project,
+    reject: false,
+    stdin: "ignore",
+    timeout: 20_000,
+    env: { TOGATHER_REQUEST: JSON.stringify(request), ...(host === "" ? {} : { DOCKER_HOST: host }) },
+  });
 }

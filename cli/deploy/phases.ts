@@ -1,9 +1,27 @@
+import { stripVTControlCharacters } from "node:util";
 import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
 import { formatBytes } from "../../ops/units.ts";
 import type { Ending } from "../exit-codes.ts";
 
 /** What a deployment consists of, in the words of the people who run it. */
-export type PhaseName = "begin" | "image" | "network" | "database" | "router" | "snapshot" | "verification" | "rehearsal" | "migrations" | "container" | "gate" | "task" | "switch" | "record" | "standby" | "copy" | "retention";
+export type PhaseName =
+  | "begin"
+  | "image"
+  | "network"
+  | "database"
+  | "router"
+  | "snapshot"
+  | "verification"
+  | "rehearsal"
+  | "migrations"
+  | "container"
+  | "gate"
+  | "task"
+  | "switch"
+  | "record"
+  | "standby"
+  | "copy"
+  | "retention";
 
 /** How a run ends when one of its phases fails. */
 export const endings: Readonly<Partial<Record<PhaseName, Ending>>> = {
@@ -50,11 +68,22 @@ export function phaseOf(urn: string): PhaseOfResource | undefined {
   const [, , types = "", name = ""] = urn.split("::");
   const chain = types.split("$");
   const own = chain.at(-1) ?? "";
-  const component = chain.findLast((type) => type.startsWith("togather:"))?.split(":").at(-1);
+  const component = chain
+    .findLast((type) => type.startsWith("togather:"))
+    ?.split(":")
+    .at(-1);
   if (component === undefined || own.startsWith("togather:") || own.startsWith("pulumi:")) return undefined;
-  const phase = component === "Slot" || component === "DevelopmentServer" ? (own.startsWith("docker:") ? "container" : "gate") : components[component];
+  const phase =
+    component === "Slot" || component === "DevelopmentServer"
+      ? own.startsWith("docker:")
+        ? "container"
+        : "gate"
+      : components[component];
   if (phase === undefined) return undefined;
-  const subject = phase === "task" ? name.replace(/^task-/, "").replace(/-run$/, "") : /^(blue|green)-/.exec(name)?.[1] ?? (phase === "image" ? (name.split("-")[0] ?? "") : "");
+  const subject =
+    phase === "task"
+      ? name.replace(/^task-/, "").replace(/-run$/, "")
+      : (/^(blue|green)-/.exec(name)?.[1] ?? (phase === "image" ? (name.split("-")[0] ?? "") : ""));
   return { phase, subject };
 }
 
@@ -84,8 +113,7 @@ export interface RunDiagnostics {
 
 /** Without the colours that Pulumi puts into its messages. */
 export function plain(message: string): string {
-  // eslint-disable-next-line no-control-regex
-  return message.replace(/<\{%[^%]*%\}>/g, "").replace(/\u001b\[[0-9;]*m/g, "").trimEnd();
+  return stripVTControlCharacters(message.replace(/<\{%[^%]*%\}>/g, "")).trimEnd();
 }
 
 /** A result's number, text, ... by key; a step prints its result as one line of JSON. */
@@ -109,15 +137,25 @@ export function describeResult(phase: PhaseName, outputs: unknown): string {
     case "record":
       return typeof result["deploymentId"] === "string" ? result["deploymentId"] : "";
     case "retention":
-      return Array.isArray(result["removed"]) && result["removed"].length > 0 ? `removed ${result["removed"].length} images of earlier releases` : "nothing to remove";
+      return Array.isArray(result["removed"]) && result["removed"].length > 0
+        ? `removed ${result["removed"].length} images of earlier releases`
+        : "nothing to remove";
     case "image":
       return result["built"] === false ? "is there already" : result["built"] === true ? "built" : "";
     case "snapshot":
       return typeof result["file"] === "string" ? `${result["file"]}, ${formatBytes(Number(result["bytes"]))}` : "";
     case "verification":
-      return result["verified"] === true ? `restores: ${String(result["rows"])} rows in ${String(result["tables"])} tables` : typeof result["reason"] === "string" ? `NOT VERIFIED: ${result["reason"]}` : "";
+      return result["verified"] === true
+        ? `restores: ${String(result["rows"])} rows in ${String(result["tables"])} tables`
+        : typeof result["reason"] === "string"
+          ? `NOT VERIFIED: ${result["reason"]}`
+          : "";
     case "copy":
-      return typeof result["copied"] === "string" ? result["copied"] : typeof result["reason"] === "string" ? `NOT COPIED: ${result["reason"]}` : "";
+      return typeof result["copied"] === "string"
+        ? result["copied"]
+        : typeof result["reason"] === "string"
+          ? `NOT COPIED: ${result["reason"]}`
+          : "";
     case "rehearsal": {
       if (typeof result["skipped"] === "string") return result["skipped"];
       if (typeof result["rows"] !== "number") return "";
@@ -129,7 +167,9 @@ export function describeResult(phase: PhaseName, outputs: unknown): string {
     case "migrations": {
       if (!Array.isArray(result["applied"])) return "";
       const count = result["applied"].length;
-      return count === 0 ? `none to run, schema version ${schema(result["to"])}` : `${count} run, schema version ${schema(result["from"])} to ${schema(result["to"])}`;
+      return count === 0
+        ? `none to run, schema version ${schema(result["to"])}`
+        : `${count} run, schema version ${schema(result["from"])} to ${schema(result["to"])}`;
     }
     case "gate":
       if (result["attempts"] === 0) return "is stopped, and stays so";
@@ -137,17 +177,27 @@ export function describeResult(phase: PhaseName, outputs: unknown): string {
     case "task":
       return typeof result["skipped"] === "string" ? `not run: ${result["skipped"]}` : "";
     case "standby":
-      return typeof result["stopped"] === "string" ? `${result["stopped"]} drained and stopped` : Array.isArray(result["started"]) && result["started"].length > 0 ? `${result["started"].join(", ")} started` : "";
+      return typeof result["stopped"] === "string"
+        ? `${result["stopped"]} drained and stopped`
+        : Array.isArray(result["started"]) && result["started"].length > 0
+          ? `${result["started"].join(", ")} started`
+          : "";
     case "switch":
       if (typeof result["to"] !== "string") return "";
-      return result["from"] === result["to"] ? `${result["to"]} serves still` : typeof result["from"] === "string" ? `traffic moved ${result["from"]} to ${result["to"]}` : `traffic goes to ${result["to"]}`;
+      return result["from"] === result["to"]
+        ? `${result["to"]} serves still`
+        : typeof result["from"] === "string"
+          ? `traffic moved ${result["from"]} to ${result["to"]}`
+          : `traffic goes to ${result["to"]}`;
     default:
       return "";
   }
 }
 
 /** The SDK's type leaves out a severity that the engine has. */
-type Diagnostic = Omit<NonNullable<EngineEvent["diagnosticEvent"]>, "severity"> & { severity: "debug" | "info" | "info#err" | "warning" | "error" };
+type Diagnostic = Omit<NonNullable<EngineEvent["diagnosticEvent"]>, "severity"> & {
+  severity: "debug" | "info" | "info#err" | "warning" | "error";
+};
 
 /** Phases whose container serves both slots. */
 const interrupting = ["router", "database"] as const satisfies PhaseName[];
@@ -171,12 +221,17 @@ export class PhaseTracker {
   /** The phase that an event changed. */
   add(event: EngineEvent): PhaseRun | undefined {
     const { resourcePreEvent, resOutputsEvent, resOpFailedEvent, diagnosticEvent } = event;
-    if (resourcePreEvent && /replace/.test(resourcePreEvent.metadata.op) && resourcePreEvent.metadata.urn.includes("docker:index/container:Container")) {
+    if (
+      resourcePreEvent &&
+      /replace/.test(resourcePreEvent.metadata.op) &&
+      resourcePreEvent.metadata.urn.includes("docker:index/container:Container")
+    ) {
       const phase = phaseOf(resourcePreEvent.metadata.urn)?.phase;
       if (phase !== undefined) this.#replaced.add(phase);
     }
     if (resourcePreEvent && isWork(resourcePreEvent.metadata.op)) return this.#start(resourcePreEvent.metadata.urn);
-    if (resOutputsEvent && isWork(resOutputsEvent.metadata.op)) return this.#end(resOutputsEvent.metadata.urn, "succeeded", resOutputsEvent.metadata.new?.outputs);
+    if (resOutputsEvent && isWork(resOutputsEvent.metadata.op))
+      return this.#end(resOutputsEvent.metadata.urn, "succeeded", resOutputsEvent.metadata.new?.outputs);
     if (resOpFailedEvent) return this.#end(resOpFailedEvent.metadata.urn, "failed", undefined);
     if (diagnosticEvent) return this.#diagnose(diagnosticEvent);
     return undefined;
@@ -240,7 +295,16 @@ export class PhaseTracker {
       if (known.status === "succeeded") [known.status, known.endedAt] = ["running", undefined];
       return known;
     }
-    const made: PhaseRun = { ...of, startedAt: this.#now(), endedAt: undefined, status: "running", detail: "", doing: "", errors: [], active: 1 };
+    const made: PhaseRun = {
+      ...of,
+      startedAt: this.#now(),
+      endedAt: undefined,
+      status: "running",
+      detail: "",
+      doing: "",
+      errors: [],
+      active: 1,
+    };
     this.phases.push(made);
     this.#byKey.set(`${of.phase} ${of.subject}`, made);
     return made;
@@ -270,7 +334,8 @@ export class PhaseTracker {
     } else if (severity === "warning") {
       // An optional output of the program that has no value: nothing to tell.
       // That the router is replaced, this tracker sees for itself.
-      if (!/^INTERRUPTS: |^Undefined value \(\w+\) will not show as a stack output/.test(text)) this.diagnostics.warnings.push(text);
+      if (!/^INTERRUPTS: |^Undefined value \(\w+\) will not show as a stack output/.test(text))
+        this.diagnostics.warnings.push(text);
     } else if (phase && severity !== "debug") {
       phase.doing = text.split("\n").at(-1)?.trim() ?? "";
       return phase;

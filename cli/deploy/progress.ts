@@ -17,7 +17,8 @@ export function phaseLine(phase: PhaseRun, live: boolean): string {
   const { status, startedAt, endedAt, detail } = phase;
   const outcome = status === "running" ? "succeeded" : status;
   const time = seconds((endedAt ?? startedAt) - startedAt);
-  if (!live) return `${title(phase).padEnd(18)} ${words[outcome].padEnd(11)} ${time.padStart(8)}${detail === "" ? "" : `  ${detail}`}`;
+  if (!live)
+    return `${title(phase).padEnd(18)} ${words[outcome].padEnd(11)} ${time.padStart(8)}${detail === "" ? "" : `  ${detail}`}`;
   const mark = styleText(outcome === "succeeded" ? "green" : "red", marks[outcome]);
   return `${mark} ${title(phase).padEnd(18)} ${time.padStart(8)}${detail === "" ? "" : styleText("dim", `  ${detail}`)}`;
 }
@@ -49,7 +50,9 @@ export class Progress {
   /** Something of a phase has changed. */
   changed(phase: PhaseRun): void {
     if (phase.active === 0 && !isComposite(phase)) this.#print(phase);
-    if (phase.active > 0 && phase.status === "running") for (const other of this.#phases) if (isComposite(other) && other !== phase && other.active === 0) this.#print(other);
+    if (phase.active > 0 && phase.status === "running")
+      for (const other of this.#phases)
+        if (isComposite(other) && other !== phase && other.active === 0) this.#print(other);
     if (this.#live) this.#draw();
   }
 
@@ -80,7 +83,9 @@ export class Progress {
     }
     const running = this.#phases.filter(({ active }) => active > 0);
     if (running.length === 0 || Date.now() - this.#lastLine < heartbeatMs) return;
-    this.#write(`  ... ${running.map((phase) => `${title(phase)} (${seconds(Date.now() - phase.startedAt)})`).join(", ")}`);
+    this.#write(
+      `  ... ${running.map((phase) => `${title(phase)} (${seconds(Date.now() - phase.startedAt)})`).join(", ")}`,
+    );
   }
 
   #print(phase: PhaseRun): void {

@@ -76,12 +76,23 @@ class CommandFailed extends Error {
  * The CLI for the Automation API. It runs in a process group of its own: Ctrl-C reaches every process of a terminal, and
  * the Automation API's own interrupt would be the second one, at which Pulumi gives up without cleaning up.
  */
-function commandFor(installation: Installation, env: NodeJS.ProcessEnv, onUp: (pid: number) => void = () => undefined): PulumiCommand {
+function commandFor(
+  installation: Installation,
+  env: NodeJS.ProcessEnv,
+  onUp: (pid: number) => void = () => undefined,
+): PulumiCommand {
   const command = {
     command: installation.command,
     // Its class parses this with semver; only its text is used.
     version: { toString: () => installation.version, compare: () => 0 },
-    async run(args: string[], cwd: string, more: NodeJS.ProcessEnv, _onOutput?: unknown, _onError?: unknown, signal?: AbortSignal) {
+    async run(
+      args: string[],
+      cwd: string,
+      more: NodeJS.ProcessEnv,
+      _onOutput?: unknown,
+      _onError?: unknown,
+      signal?: AbortSignal,
+    ) {
       const child = spawn(installation.command, [...args, "--non-interactive"], {
         cwd,
         env: { ...env, ...more, PULUMI_AUTOMATION_API: "true" },
@@ -90,7 +101,10 @@ function commandFor(installation: Installation, env: NodeJS.ProcessEnv, onUp: (p
       });
       if (args[0] === "up" && child.pid !== undefined) onUp(child.pid);
       const [stdout, stderr]: [string[], string[]] = [[], []];
-      const read = [onLines(child.stdout, (line) => stdout.push(line)), onLines(child.stderr, (line) => stderr.push(line))];
+      const read = [
+        onLines(child.stdout, (line) => stdout.push(line)),
+        onLines(child.stderr, (line) => stderr.push(line)),
+      ];
       const interrupt = (): void => {
         child.kill("SIGINT");
       };
@@ -114,8 +128,12 @@ export async function selectedStack(): Promise<string> {
   const named = process.env["PULUMI_STACK"] ?? "";
   if (named !== "") return named;
   const { installation, env } = await suppliedPulumi();
-  const { ok, stdout } = await run(installation.command, ["stack", "--show-name", "--non-interactive"], { cwd: project, env });
-  if (!ok || stdout === "") throw new Failure("config", "no stack is named, and none is selected", "--stack production");
+  const { ok, stdout } = await run(installation.command, ["stack", "--show-name", "--non-interactive"], {
+    cwd: project,
+    env,
+  });
+  if (!ok || stdout === "")
+    throw new Failure("config", "no stack is named, and none is selected", "--stack production");
   return stdout;
 }
 
@@ -201,21 +219,29 @@ export class PulumiStack {
   }
 
   /** The stack's config under `togather:`, decrypted, with what the file says that is not saved yet; why it can't be had, otherwise. */
-  async config(file: Pick<StackFile, "plainConfig" | "belongsToAStack"> = { plainConfig: {}, belongsToAStack: true }): Promise<DecryptedConfig | string> {
+  async config(
+    file: Pick<StackFile, "plainConfig" | "belongsToAStack"> = { plainConfig: {}, belongsToAStack: true },
+  ): Promise<DecryptedConfig | string> {
     const { ok, stdout, output } = await this.#run("config", "--json", "--show-secrets", "--stack", this.name);
     // Nothing is encrypted before there is a stack.
-    if (!ok && /no stack named/.test(output) && !file.belongsToAStack) return { values: file.plainConfig, encrypted: new Set() };
+    if (!ok && /no stack named/.test(output) && !file.belongsToAStack)
+      return { values: file.plainConfig, encrypted: new Set() };
     if (!ok) return tail(output);
     const entries = Object.entries(JSON.parse(stdout) as Record<string, { value?: string; secret?: boolean }>)
       .filter(([key]) => key.startsWith("togather:"))
       .map(([key, entry]) => [key.slice("togather:".length), entry] as const);
-    return { values: { ...Object.fromEntries(entries.map(([key, { value = "" }]) => [key, value])), ...file.plainConfig }, encrypted: new Set(entries.flatMap(([key, { secret }]) => (secret === true ? [key] : []))) };
+    return {
+      values: { ...Object.fromEntries(entries.map(([key, { value = "" }]) => [key, value])), ...file.plainConfig },
+      encrypted: new Set(entries.flatMap(([key, { secret }]) => (secret === true ? [key] : []))),
+    };
   }
 
   /** The stack's locks, where the backend is one of files; undefined where nobody can be asked without taking one. */
   async locks(): Promise<BackendLock[] | undefined> {
     const directory = backendDirectory((await this.backendUrl()) ?? "", project);
-    return directory === undefined ? undefined : locksOf(directory, pulumiProject, this.name.split("/").at(-1) ?? this.name);
+    return directory === undefined
+      ? undefined
+      : locksOf(directory, pulumiProject, this.name.split("/").at(-1) ?? this.name);
   }
 
   /** Removes locks: see `removeLocks`. */
@@ -242,7 +268,12 @@ export class PulumiStack {
       const file = join(directory, "state.json");
       await writeFile(file, withoutLongOutput(exported), { mode: 0o600 });
       const { ok, output } = await this.#run("stack", "import", "--file", file, "--stack", this.name);
-      if (!ok) throw new Failure("other", `Pulumi can't write the state of ${this.name}:\n${tail(output)}`, `pulumi stack export --stack ${this.name}, take out the "stderr" of ${names.join(", ")}, and pulumi stack import`);
+      if (!ok)
+        throw new Failure(
+          "other",
+          `Pulumi can't write the state of ${this.name}:\n${tail(output)}`,
+          `pulumi stack export --stack ${this.name}, take out the "stderr" of ${names.join(", ")}, and pulumi stack import`,
+        );
       return names;
     } finally {
       await rm(directory, { recursive: true });
@@ -264,8 +295,22 @@ export class PulumiStack {
   async clearPending(): Promise<void> {
     const name = this.name.split("/").at(-1) ?? this.name;
     const stack = `urn:pulumi:${name}::${pulumiProject}::pulumi:pulumi:Stack::${pulumiProject}-${name}`;
-    const { ok, output } = await this.#run("refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--target", stack, "--stack", this.name);
-    if (!ok) throw new Failure("other", `Pulumi can't clear the pending operations of ${this.name}:\n${tail(output)}`, `pulumi refresh --clear-pending-creates --stack ${this.name}`);
+    const { ok, output } = await this.#run(
+      "refresh",
+      "--yes",
+      "--skip-preview",
+      "--clear-pending-creates",
+      "--target",
+      stack,
+      "--stack",
+      this.name,
+    );
+    if (!ok)
+      throw new Failure(
+        "other",
+        `Pulumi can't clear the pending operations of ${this.name}:\n${tail(output)}`,
+        `pulumi refresh --clear-pending-creates --stack ${this.name}`,
+      );
   }
 
   #run(...args: string[]) {
@@ -281,7 +326,14 @@ export class PulumiStack {
   async run(operation: "up" | "preview", { configFile, onEvent, signal, lock }: RunOptions): Promise<RunEnd> {
     // Loaded here: reading commands do without it.
     const { LocalWorkspace, Stack } = await import("@pulumi/pulumi/automation/index.js");
-    const workspace = await LocalWorkspace.create({ workDir: project, pulumiCommand: commandFor(this.#installation, lock === undefined ? this.#env : { ...this.#env, TOGATHER_LOCK: lock.id }, lock?.keepFor) });
+    const workspace = await LocalWorkspace.create({
+      workDir: project,
+      pulumiCommand: commandFor(
+        this.#installation,
+        lock === undefined ? this.#env : { ...this.#env, TOGATHER_LOCK: lock.id },
+        lock?.keepFor,
+      ),
+    });
     // `pulumi stack select` would change which stack the operator's next plain `pulumi up` is about.
     workspace.selectStack = () => Promise.resolve();
     const stack = await Stack.select(this.name, workspace);

@@ -11,17 +11,37 @@ import type { StackOutputs } from "./pulumi-stack.ts";
 export function isStateLost({ state, router, slots }: Pick<HostReport, "state" | "router" | "slots">): boolean {
   if (router.slot === undefined) return false;
   const { release } = slots[router.slot];
-  return state?.active_slot !== router.slot || !(release === undefined || isSameRelease(release, { version: state.version, commit: state.git_commit }));
+  return (
+    state?.active_slot !== router.slot ||
+    !(release === undefined || isSameRelease(release, { version: state.version, commit: state.git_commit }))
+  );
 }
 
 /** What `record` is told of a deployment whose state was lost: what serves by the router's own answer, and what the slots hold. */
-export function recordOf(settings: PlainSettings, { router, slots }: HostReport, { deploymentId }: StackOutputs): StepRequest<"record"> | undefined {
+export function recordOf(
+  settings: PlainSettings,
+  { router, slots }: HostReport,
+  { deploymentId }: StackOutputs,
+): StepRequest<"record"> | undefined {
   const activeSlot = router.slot;
   const release = activeSlot && slots[activeSlot].release;
   if (activeSlot === undefined || release === undefined || deploymentId === undefined) return undefined;
-  const held = Object.entries(slots).flatMap(([slot, report]) => (report.release === undefined ? [] : [[slot, report.release] as const]));
+  const held = Object.entries(slots).flatMap(([slot, report]) =>
+    report.release === undefined ? [] : [[slot, report.release] as const],
+  );
   const { name, environment, stateLocation, logLocation, logRetention } = settings;
-  return { contract: 1, name, environment, stateLocation, logLocation, deploymentId, activeSlot, release, slots: Object.fromEntries(held), logRetention };
+  return {
+    contract: 1,
+    name,
+    environment,
+    stateLocation,
+    logLocation,
+    deploymentId,
+    activeSlot,
+    release,
+    slots: Object.fromEntries(held),
+    logRetention,
+  };
 }
 
 /**
@@ -35,5 +55,9 @@ export async function rebuildState(request: StepRequest<"record">, host: string)
     stdin: "ignore",
     env: { TOGATHER_REQUEST: JSON.stringify(request), ...(host === "" ? {} : { DOCKER_HOST: host }) },
   });
-  if (failed) throw new Failure("other", `the deployment serves, but ${request.stateLocation}/deployment-state.json was lost and can't be written again: ${stderr.trim()}`);
+  if (failed)
+    throw new Failure(
+      "other",
+      `the deployment serves, but ${request.stateLocation}/deployment-state.json was lost and can't be written again: ${stderr.trim()}`,
+    );
 }

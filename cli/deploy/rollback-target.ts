@@ -22,14 +22,22 @@ function asSetting(release: { version: string; commit: string } | undefined): Re
 }
 
 /** Back from a release that failed: traffic never moved, so that only the file has to be put right. */
-function giveUp(settings: Pick<StackSettings, "slots">, before: Before & { serving: NonNullable<Before["serving"]> }): Rollback {
+function giveUp(
+  settings: Pick<StackSettings, "slots">,
+  before: Before & { serving: NonNullable<Before["serving"]> },
+): Rollback {
   const { slot: serving, release } = before.serving;
   const slot = otherSlot(serving);
   const wanted = settings.slots[slot];
   const held = before.slots[slot];
   const sentence = `${serving} goes on serving ${describeRelease(release)}`;
-  if (wanted === undefined || isSameRelease(plainRelease(wanted), held)) return { activeSlot: serving, restore: undefined, sentence };
-  return { activeSlot: serving, restore: { slot, release: asSetting(held) }, sentence: `${sentence}; ${describeRelease(plainRelease(wanted))} is given up` };
+  if (wanted === undefined || isSameRelease(plainRelease(wanted), held))
+    return { activeSlot: serving, restore: undefined, sentence };
+  return {
+    activeSlot: serving,
+    restore: { slot, release: asSetting(held) },
+    sentence: `${sentence}; ${describeRelease(plainRelease(wanted))} is given up`,
+  };
 }
 
 export interface RollbackChoice {
@@ -42,9 +50,16 @@ export interface RollbackChoice {
 }
 
 /** Whether a slot's release never served: it failed, traffic was sent back from it, or it was filled in without a switch. */
-function neverServed(slot: SlotName, release: Release, { history = [], served = {} }: Pick<RollbackChoice, "history" | "served">): boolean {
+function neverServed(
+  slot: SlotName,
+  release: Release,
+  { history = [], served = {} }: Pick<RollbackChoice, "history" | "served">,
+): boolean {
   if (isSameRelease(served[slot], release)) return false;
-  const deployments = history.filter(({ version, commit }) => version !== undefined && commit !== undefined && isSameRelease({ version, commit }, release));
+  const deployments = history.filter(
+    ({ version, commit }) =>
+      version !== undefined && commit !== undefined && isSameRelease({ version, commit }, release),
+  );
   if (deployments.some(({ status }) => status === "succeeded")) return false;
   // A host that has lost its history is no reason to refuse the way back.
   return deployments.length > 0 || Object.keys(served).length > 0;
@@ -55,9 +70,18 @@ type Served = Release & { slot: SlotName; id: string };
 /** The release that was given up for what serves: traffic went back to the slot that had it before. Undefined where something else has served since. */
 function givenUpFor(serving: NonNullable<Before["serving"]>, history: readonly Entry[]): Served | undefined {
   const served = history
-    .flatMap(({ id, status, slot, version, commit, endedAt }) => (status === "succeeded" && slot !== undefined && version !== undefined && commit !== undefined && endedAt !== undefined ? [{ id, slot, version, commit, endedAt }] : []))
+    .flatMap(({ id, status, slot, version, commit, endedAt }) =>
+      status === "succeeded" &&
+      slot !== undefined &&
+      version !== undefined &&
+      commit !== undefined &&
+      endedAt !== undefined
+        ? [{ id, slot, version, commit, endedAt }]
+        : [],
+    )
     .sort((a, b) => (a.endedAt < b.endedAt ? -1 : 1));
-  const isSame = (a: Served | undefined, b: Release & { slot: SlotName }): boolean => a?.slot === b.slot && isSameRelease(a, b);
+  const isSame = (a: Served | undefined, b: Release & { slot: SlotName }): boolean =>
+    a?.slot === b.slot && isSameRelease(a, b);
   let now: Served | undefined;
   let before: Served | undefined;
   let givenUp: Served | undefined;
@@ -73,9 +97,19 @@ function givenUpFor(serving: NonNullable<Before["serving"]>, history: readonly E
 }
 
 /** Where a rollback goes. @throws {Failure} when there is nothing to go back to. */
-export function rollbackTarget(settings: Pick<StackSettings, "activeSlot" | "slots">, before: Before, stack: string, { target, history, served }: RollbackChoice = {}): Rollback {
+export function rollbackTarget(
+  settings: Pick<StackSettings, "activeSlot" | "slots">,
+  before: Before,
+  stack: string,
+  { target, history, served }: RollbackChoice = {},
+): Rollback {
   const { serving, slots } = before;
-  if (serving === undefined) throw new Failure("config", "nothing has served yet, so there is nothing to go back to", invocation(`release --stack ${stack}`));
+  if (serving === undefined)
+    throw new Failure(
+      "config",
+      "nothing has served yet, so there is nothing to go back to",
+      invocation(`release --stack ${stack}`),
+    );
   const pending = settings.activeSlot !== serving.slot;
   const idle = otherSlot(serving.slot);
   const held = slots[idle];
@@ -88,23 +122,55 @@ export function rollbackTarget(settings: Pick<StackSettings, "activeSlot" | "slo
     if (pending || (setting !== undefined && !intact)) return giveUp(settings, { ...before, serving });
     const last = givenUpFor(serving, history ?? []);
     if (last?.slot === idle && (held === undefined || isSameRelease(last, held))) {
-      return { activeSlot: serving.slot, restore: undefined, sentence: `${serving.slot} serves ${describeRelease(serving.release)} since ${describeRelease(last)} was given up`, done: last };
+      return {
+        activeSlot: serving.slot,
+        restore: undefined,
+        sentence: `${serving.slot} serves ${describeRelease(serving.release)} since ${describeRelease(last)} was given up`,
+        done: last,
+      };
     }
     if (held !== undefined && neverServed(idle, held, { history, served })) {
-      throw new Failure("config", `${idle} holds ${describeRelease(held)}, which never served well: its deployment failed or was rolled back, or traffic was not moved to it`, `${invocation(`release REF --stack ${stack}`)}, with a release of ${invocation(`history --stack ${stack}`)}`);
+      throw new Failure(
+        "config",
+        `${idle} holds ${describeRelease(held)}, which never served well: its deployment failed or was rolled back, or traffic was not moved to it`,
+        `${invocation(`release REF --stack ${stack}`)}, with a release of ${invocation(`history --stack ${stack}`)}`,
+      );
     }
   } else {
     const { id, version, commit, status } = target;
-    if (status !== "succeeded" || version === undefined || commit === undefined) throw new Failure("config", `${id} ${status === "in progress" ? "is in progress" : `${status}: it never served`}`, invocation(`history --stack ${stack}`));
+    if (status !== "succeeded" || version === undefined || commit === undefined)
+      throw new Failure(
+        "config",
+        `${id} ${status === "in progress" ? "is in progress" : `${status}: it never served`}`,
+        invocation(`history --stack ${stack}`),
+      );
     const wanted = { version, commit };
     if (isSameRelease(wanted, serving.release)) return giveUp(settings, { ...before, serving });
     if (!isSameRelease(wanted, held)) {
       const again = commit.startsWith("sha256:") ? `NAME@${commit}` : commit.slice(0, 12);
-      throw new Failure("config", `${describeRelease(wanted)} of ${id} is in neither slot any more: ${serving.slot} serves ${describeRelease(serving.release)}, ${idle} holds ${held === undefined ? "nothing" : describeRelease(held)}`, invocation(`release ${again} --version ${version} --stack ${stack}`));
+      throw new Failure(
+        "config",
+        `${describeRelease(wanted)} of ${id} is in neither slot any more: ${serving.slot} serves ${describeRelease(serving.release)}, ${idle} holds ${held === undefined ? "nothing" : describeRelease(held)}`,
+        invocation(`release ${again} --version ${version} --stack ${stack}`),
+      );
     }
   }
-  if (held === undefined) throw new Failure("config", `${idle} holds no release: ${describeRelease(serving.release)} is the first one that served`, invocation(`release REF --stack ${stack}`));
+  if (held === undefined)
+    throw new Failure(
+      "config",
+      `${idle} holds no release: ${describeRelease(serving.release)} is the first one that served`,
+      invocation(`release REF --stack ${stack}`),
+    );
   const back = intact ? undefined : asSetting(held);
-  if (!intact && back === undefined) throw new Failure("config", `the stack file no longer has ${describeRelease(held)} in ${idle}, and only its digest is recorded`, invocation(`release NAME@${held.commit} --version ${held.version} --stack ${stack}`));
-  return { activeSlot: idle, restore: intact ? undefined : { slot: idle, release: back }, sentence: `back to ${describeRelease(held)} in ${idle}` };
+  if (!intact && back === undefined)
+    throw new Failure(
+      "config",
+      `the stack file no longer has ${describeRelease(held)} in ${idle}, and only its digest is recorded`,
+      invocation(`release NAME@${held.commit} --version ${held.version} --stack ${stack}`),
+    );
+  return {
+    activeSlot: idle,
+    restore: intact ? undefined : { slot: idle, release: back },
+    sentence: `back to ${describeRelease(held)} in ${idle}`,
+  };
 }

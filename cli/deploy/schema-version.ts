@@ -9,13 +9,20 @@ import type { PulumiStack } from "./pulumi-stack.ts";
  * golang-migrate's version in the deployment's database: null before the first migration, undefined where the database
  * doesn't tell. An external one is asked with secrets, for which Pulumi is asked.
  */
-export async function schemaVersion(settings: PlainSettings, pulumi: () => Promise<PulumiStack>): Promise<number | null | undefined> {
-  const decrypted = settings.database.mode === "external" ? examineSettings(await (await pulumi()).config(), project).settings : undefined;
+export async function schemaVersion(
+  settings: PlainSettings,
+  pulumi: () => Promise<PulumiStack>,
+): Promise<number | null | undefined> {
+  const decrypted =
+    settings.database.mode === "external"
+      ? examineSettings(await (await pulumi()).config(), project).settings
+      : undefined;
   const question = databaseQuestion(settings, decrypted);
   if (question === undefined) return undefined;
   return askDatabase(question).then(
     ({ schema }) => schema?.version ?? null,
     // Before the first deployment all of them are pending.
-    (error: unknown) => (error instanceof NoDatabase && !error.exists && question.external === undefined ? null : undefined),
+    (error: unknown) =>
+      error instanceof NoDatabase && !error.exists && question.external === undefined ? null : undefined,
   );
 }

@@ -33,10 +33,16 @@ export async function versionOf(git: Git, commit: string): Promise<string> {
 }
 
 /** The other commit that a version names by itself: as a tag, as `git describe` wrote it, or by its hash. */
-export async function otherCommitOf(git: Git, version: string, commit: string): Promise<{ commit: string; reference: string } | undefined> {
+export async function otherCommitOf(
+  git: Git,
+  version: string,
+  commit: string,
+): Promise<{ commit: string; reference: string } | undefined> {
   const tags = await git("for-each-ref", "--format=%(refname:strip=2)", "refs/tags");
   const names = tags.stdout.split("\n").filter((name) => name !== "" && asVersion(name) === version);
-  const found = await Promise.all(names.map(async (name) => ({ reference: name, commit: await commitOf(git, `refs/tags/${name}`) })));
+  const found = await Promise.all(
+    names.map(async (name) => ({ reference: name, commit: await commitOf(git, `refs/tags/${name}`) })),
+  );
   const named = found.filter((tag): tag is { commit: string; reference: string } => tag.commit !== undefined);
   if (named.length > 0) return named.some((tag) => tag.commit === commit) ? undefined : named[0];
   // v1.4.0-3-g1a2b3c4, or 1a2b3c4 alone

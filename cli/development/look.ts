@@ -19,13 +19,16 @@ export interface DevelopmentReport {
 }
 
 /** Looks at the container and asks its server. Changes nothing. */
-export async function lookAtDevelopment(settings: Pick<PlainSettings, "name" | "host" | "source" | "listenAddress" | "ports" | "publicUrl">): Promise<DevelopmentReport> {
+export async function lookAtDevelopment(
+  settings: Pick<PlainSettings, "name" | "host" | "source" | "listenAddress" | "ports" | "publicUrl">,
+): Promise<DevelopmentReport> {
   const { name, source } = settings;
   const host = new DockerHost(settings.host);
   const containerName = `togather-${name}-dev`;
   const [containers, lock] = await Promise.all([host.containers([containerName]), hostLockHolder(name, settings.host)]);
   const container = containers.get(containerName);
-  const [network, at] = Object.entries(container?.NetworkSettings.Networks ?? {}).find(([, { IPAddress }]) => IPAddress !== "") ?? [];
+  const [network, at] =
+    Object.entries(container?.NetworkSettings.Networks ?? {}).find(([, { IPAddress }]) => IPAddress !== "") ?? [];
   let health: Health | undefined;
   if (at !== undefined && container?.State.Status === "running") {
     const url = new URL(source.healthPath, `http://${at.IPAddress}:${source.port}`).href;
@@ -49,19 +52,43 @@ export async function lookAtDevelopment(settings: Pick<PlainSettings, "name" | "
 }
 
 /** The same for people. */
-export function developmentText(stack: string, { url, containerName, container, health, lock }: DevelopmentReport): string {
+export function developmentText(
+  stack: string,
+  { url, containerName, container, health, lock }: DevelopmentReport,
+): string {
   const again = `  → ${invocation(`up --stack ${stack}`)}`;
-  const deploying = lock === undefined ? [] : [styleText("yellow", `A deployment is running: ${lock.held_by}, since ${at(lock.since)} (${ago(lock.since)})`)];
-  if (container === undefined) return [`${stack}: ${url}`, `Nothing runs: there is no container ${containerName}.`, again, ...deploying].join("\n");
+  const deploying =
+    lock === undefined
+      ? []
+      : [styleText("yellow", `A deployment is running: ${lock.held_by}, since ${at(lock.since)} (${ago(lock.since)})`)];
+  if (container === undefined)
+    return [`${stack}: ${url}`, `Nothing runs: there is no container ${containerName}.`, again, ...deploying].join(
+      "\n",
+    );
   const { state, since, exitCode } = container;
   const running = state === "running";
   const healthy = health?.status === "healthy";
-  const answer = health === undefined ? "was not asked" : [health.status, ...(health.version === undefined ? [] : [`answers as ${health.version}`]), ...(health.detail === undefined ? [] : [health.detail])].join(", ");
+  const answer =
+    health === undefined
+      ? "was not asked"
+      : [
+          health.status,
+          ...(health.version === undefined ? [] : [`answers as ${health.version}`]),
+          ...(health.detail === undefined ? [] : [health.detail]),
+        ].join(", ");
   return [
     `${stack}: ${url}`,
-    running ? `${containerName} has been running for ${ago(since)}, and builds the working tree at every change` : styleText("red", `${containerName} is ${state}${state === "exited" ? ` with code ${exitCode}` : ""}`),
-    ...(running ? [`Server: ${styleText(healthy ? "green" : health?.status === "degraded" ? "yellow" : "red", answer)}`] : []),
-    ...(running ? (healthy ? [] : [`  → docker logs -f ${containerName} shows what air, the compiler and the server say`]) : [again]),
+    running
+      ? `${containerName} has been running for ${ago(since)}, and builds the working tree at every change`
+      : styleText("red", `${containerName} is ${state}${state === "exited" ? ` with code ${exitCode}` : ""}`),
+    ...(running
+      ? [`Server: ${styleText(healthy ? "green" : health?.status === "degraded" ? "yellow" : "red", answer)}`]
+      : []),
+    ...(running
+      ? healthy
+        ? []
+        : [`  → docker logs -f ${containerName} shows what air, the compiler and the server say`]
+      : [again]),
     ...deploying,
     "No slots, snapshots or history: the environment is development.",
   ].join("\n");

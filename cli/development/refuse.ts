@@ -9,16 +9,32 @@ export function isDevelopment({ environment }: Pick<PlainSettings, "environment"
 }
 
 const refusals = {
-  release: { cant: "take a release", why: "its one server runs the working tree, and is built again at every change", instead: "a stack of the environment staging or production takes releases" },
-  rollback: { cant: "be rolled back", why: "there is no other release to go back to; what the working tree holds is what runs", instead: "git restore or git switch changes what runs" },
-  "preview-url": { cant: "show an idle slot", why: "its one server runs the working tree", instead: "a stack of the environment staging or production has an idle slot" },
+  release: {
+    cant: "take a release",
+    why: "its one server runs the working tree, and is built again at every change",
+    instead: "a stack of the environment staging or production takes releases",
+  },
+  rollback: {
+    cant: "be rolled back",
+    why: "there is no other release to go back to; what the working tree holds is what runs",
+    instead: "git restore or git switch changes what runs",
+  },
+  "preview-url": {
+    cant: "show an idle slot",
+    why: "its one server runs the working tree",
+    instead: "a stack of the environment staging or production has an idle slot",
+  },
 } as const;
 
 /**
  * Stops a command that moves traffic between slots.
  * @throws {Failure} in an environment that has none.
  */
-export function refuseWithoutSlots(command: keyof typeof refusals, file: Pick<StackFile, "stack" | "name">, settings: Pick<PlainSettings, "environment">): void {
+export function refuseWithoutSlots(
+  command: keyof typeof refusals,
+  file: Pick<StackFile, "stack" | "name">,
+  settings: Pick<PlainSettings, "environment">,
+): void {
   if (!isDevelopment(settings)) return;
   const { cant, why, instead } = refusals[command];
   throw new Failure(

@@ -18,7 +18,11 @@ export function ensureDevelopmentSecrets(
   if (environmentRules[settings.environment].blueGreen || settings.database.mode === "external") return undefined;
   const shownAs = secretsFileOf(settings);
   const unread: readonly string[] = settings.source.unreadSecrets;
-  const isGiven = (key: (typeof bundledSecrets)[number]): boolean => Boolean(environment[secretNames[key]]) || file.has(key) || unread.includes(secretNames[key]);
-  const names = ensureSecrets(join(project, shownAs), { isGiven, comment: "Made by togather up for development on this machine. Never commit it." });
+  const isGiven = (key: (typeof bundledSecrets)[number]): boolean =>
+    Boolean(environment[secretNames[key]]) || file.has(key) || unread.includes(secretNames[key]);
+  const names = ensureSecrets(join(project, shownAs), {
+    isGiven,
+    comment: "Made by togather up for development on this machine. Never commit it.",
+  });
   return names.length === 0 ? undefined : { names, file: shownAs };
 }

@@ -10,7 +10,10 @@ const oldestPostgres = 14;
  * How to ask a deployment's database.
  * @param decrypted all settings with their secrets; an external database can't be asked without.
  */
-export function databaseQuestion({ name, host, database }: Pick<PlainSettings, "name" | "host" | "database">, decrypted: Settings | undefined): DatabaseQuestion | undefined {
+export function databaseQuestion(
+  { name, host, database }: Pick<PlainSettings, "name" | "host" | "database">,
+  decrypted: Settings | undefined,
+): DatabaseQuestion | undefined {
   const { extensions, network, mode } = database;
   if (mode === "bundled") return { name, host, extensions };
   if (decrypted?.database.mode !== "external") return undefined;
@@ -18,21 +21,58 @@ export function databaseQuestion({ name, host, database }: Pick<PlainSettings, "
 }
 
 /** The database: reachable, new enough, with the extensions, its schema not left in the middle of a migration. */
-export async function databaseFindings(settings: Pick<PlainSettings, "name" | "host" | "database">, decrypted: Settings | undefined): Promise<Finding[]> {
+export async function databaseFindings(
+  settings: Pick<PlainSettings, "name" | "host" | "database">,
+  decrypted: Settings | undefined,
+): Promise<Finding[]> {
   const { name, database } = settings;
   const question = databaseQuestion(settings, decrypted);
-  if (question === undefined) return [warn("database", "can't be asked while the settings are not right", "its URL", "mend the settings first")];
+  if (question === undefined)
+    return [warn("database", "can't be asked while the settings are not right", "its URL", "mend the settings first")];
   const bundled = question.external === undefined;
   try {
     const { version, missingExtensions, schema } = await askDatabase(question);
     const about = `PostgreSQL ${version}, ${schema === null ? "no migration applied yet" : `schema version ${schema.version}`}`;
-    if (parseInt(version, 10) < oldestPostgres) return [fail("database", about, `PostgreSQL ${oldestPostgres} or newer`, "a newer server; docs/operations.md")];
-    if (missingExtensions.length > 0) return [fail("database", `${about}, without ${missingExtensions.join(", ")}`, database.extensions.join(", "), bundled ? "leave them out of togather:database.extensions, or add their packages to images/postgres/Dockerfile" : `as a superuser of the database: ${missingExtensions.map((name) => `CREATE EXTENSION "${name}";`).join(" ")}`)];
-    if (schema?.dirty === true) return [fail("database", `${about} is dirty: a migration was interrupted`, "a schema that is whole", `${bundled ? `docker exec -it -u postgres togather-${name}-db psql -d togather` : "psql"}: see which part of ${schema.version} is there, put it right, then UPDATE schema_migrations SET dirty = false`)];
+    if (parseInt(version, 10) < oldestPostgres)
+      return [fail("database", about, `PostgreSQL ${oldestPostgres} or newer`, "a newer server; docs/operations.md")];
+    if (missingExtensions.length > 0)
+      return [
+        fail(
+          "database",
+          `${about}, without ${missingExtensions.join(", ")}`,
+          database.extensions.join(", "),
+          bundled
+            ? "leave them out of togather:database.extensions, or add their packages to images/postgres/Dockerfile"
+            : `as a superuser of the database: ${missingExtensions.map((name) => `CREATE EXTENSION "${name}";`).join(" ")}`,
+        ),
+      ];
+    if (schema?.dirty === true)
+      return [
+        fail(
+          "database",
+          `${about} is dirty: a migration was interrupted`,
+          "a schema that is whole",
+          `${bundled ? `docker exec -it -u postgres togather-${name}-db psql -d togather` : "psql"}: see which part of ${schema.version} is there, put it right, then UPDATE schema_migrations SET dirty = false`,
+        ),
+      ];
     return [ok("database", about)];
   } catch (error) {
     if (!(error instanceof NoDatabase)) throw error;
-    if (!error.exists) return [bundled ? ok("database", `${error.message}: the first deployment makes it`) : warn("database", error.message, "an answer", "each deployment asks it before it changes anything")];
-    return [fail("database", error.message, "an answer", bundled ? `docker logs togather-${name}-db` : "check DATABASE_URL and MIGRATION_DATABASE_URL, and that the Docker host reaches the database")];
+    if (!error.exists)
+      return [
+        bundled
+          ? ok("database", `${error.message}: the first deployment makes it`)
+          : warn("database", error.message, "an answer", "each deployment asks it before it changes anything"),
+      ];
+    return [
+      fail(
+        "database",
+        error.message,
+        "an answer",
+        bundled
+          ? `docker logs togather-${name}-db`
+          : "check DATABASE_URL and MIGRATION_DATABASE_URL, and that the Docker host reaches the database",
+      ),
+    ];
   }
 }

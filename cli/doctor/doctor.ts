@@ -15,12 +15,22 @@ async function guarded(check: string, find: () => Promise<Finding[]>): Promise<F
   try {
     return await find();
   } catch (error) {
-    return [fail(check, `can't be checked: ${error instanceof Error ? error.message : String(error)}`, "an answer", "togather doctor, once that is right")];
+    return [
+      fail(
+        check,
+        `can't be checked: ${error instanceof Error ? error.message : String(error)}`,
+        "an answer",
+        "togather doctor, once that is right",
+      ),
+    ];
   }
 }
 
 /** Runs every check there is, all at once; none of them changes anything on the host. In the order in which people mend things. */
-export async function examine({ file, settings, pulumi }: Pick<DeployContext, "file" | "settings" | "pulumi">, project: string): Promise<Finding[]> {
+export async function examine(
+  { file, settings, pulumi }: Pick<DeployContext, "file" | "settings" | "pulumi">,
+  project: string,
+): Promise<Finding[]> {
   const asked = pulumi.config(file).then((config) => examineSettings(config, project));
   const groups = await Promise.all([
     guarded("docker", () => hostFindings(settings, settings.backupLocation)),
@@ -30,23 +40,42 @@ export async function examine({ file, settings, pulumi }: Pick<DeployContext, "f
     guarded("source", () => sourceFindings(settings, project)),
     guarded("database", async () => databaseFindings(settings, (await asked).settings)),
   ]);
-  return groups.flat().map((finding) => (finding.fix === undefined ? finding : { ...finding, fix: forStack(finding.fix, pulumi.name) }));
+  return groups
+    .flat()
+    .map((finding) => (finding.fix === undefined ? finding : { ...finding, fix: forStack(finding.fix, pulumi.name) }));
 }
 
 const marks = { ok: ["green", "ok"], warn: ["yellow", "WARN"], fail: ["red", "FAIL"] } as const;
 
 /** A line for each finding; below it, for what is not well, what was expected and what to do. */
 export function findingsText(findings: readonly Finding[]): string {
-  const lines = columns(findings.map(({ status, check, found }) => [styleText(marks[status][0], marks[status][1]), check, found.replaceAll("\n", " ")])).split("\n");
+  const lines = columns(
+    findings.map(({ status, check, found }) => [
+      styleText(marks[status][0], marks[status][1]),
+      check,
+      found.replaceAll("\n", " "),
+    ]),
+  ).split("\n");
   return findings
-    .flatMap(({ expected, fix }, index) => [lines[index] ?? "", ...(expected === undefined ? [] : [`        expected: ${expected}`]), ...(fix === undefined ? [] : [`        → ${fix}`])])
+    .flatMap(({ expected, fix }, index) => [
+      lines[index] ?? "",
+      ...(expected === undefined ? [] : [`        expected: ${expected}`]),
+      ...(fix === undefined ? [] : [`        → ${fix}`]),
+    ])
     .join("\n");
 }
 
 /** Shows what a command that only looks has found. @returns its exit code: a warning is no failure. */
-export function showFindings(output: Output, findings: readonly Finding[], { more = {}, closing = "" }: { more?: object; closing?: string } = {}): number {
+export function showFindings(
+  output: Output,
+  findings: readonly Finding[],
+  { more = {}, closing = "" }: { more?: object; closing?: string } = {},
+): number {
   const well = findings.every(({ status }) => status !== "fail");
   const { code } = well ? exitCodes.ok : exitCodes.config;
-  output.result({ ok: well, exitCode: code, findings, ...more }, () => `${findingsText(findings)}\n${countFindings(findings)}${closing}`);
+  output.result(
+    { ok: well, exitCode: code, findings, ...more },
+    () => `${findingsText(findings)}\n${countFindings(findings)}${closing}`,
+  );
   return code;
 }

@@ -11,8 +11,20 @@ export interface Finding {
 }
 
 export const ok = (check: string, found: string): Finding => ({ check, status: "ok", found });
-export const warn = (check: string, found: string, expected: string, fix: string): Finding => ({ check, status: "warn", found, expected, fix });
-export const fail = (check: string, found: string, expected: string, fix: string): Finding => ({ check, status: "fail", found, expected, fix });
+export const warn = (check: string, found: string, expected: string, fix: string): Finding => ({
+  check,
+  status: "warn",
+  found,
+  expected,
+  fix,
+});
+export const fail = (check: string, found: string, expected: string, fix: string): Finding => ({
+  check,
+  status: "fail",
+  found,
+  expected,
+  fix,
+});
 
 /** How many there are of each kind: `12 ok, 1 warning, 0 failed`. */
 export function countFindings(findings: readonly Finding[]): string {

@@ -12,13 +12,36 @@ const oldestEngine = "20.10.0";
 const baseImage = "debian:trixie-slim";
 const GiB = 1024 ** 3;
 /** Images of two releases and what builds them; a snapshot beside the last ones. */
-const space = { data: { fail: 1 * GiB, warn: 5 * GiB }, backups: { fail: 0.25 * GiB, warn: 2 * GiB }, logs: { fail: 0.05 * GiB, warn: 0.5 * GiB } } as const;
+const space = {
+  data: { fail: 1 * GiB, warn: 5 * GiB },
+  backups: { fail: 0.25 * GiB, warn: 2 * GiB },
+  logs: { fail: 0.05 * GiB, warn: 0.5 * GiB },
+} as const;
 /** Of the clocks, in seconds: ids, logs and tokens carry the time. */
 const clock = { warn: 2, fail: 60 } as const;
 
-const infoSchema = z.looseObject({ ServerVersion: z.string(), SystemTime: z.string(), DockerRootDir: z.string(), OperatingSystem: z.string(), NCPU: z.number() });
+const infoSchema = z.looseObject({
+  ServerVersion: z.string(),
+  SystemTime: z.string(),
+  DockerRootDir: z.string(),
+  OperatingSystem: z.string(),
+  NCPU: z.number(),
+});
 
-type Where = Pick<PlainSettings, "name" | "environment" | "host" | "ports" | "slotPorts" | "databasePort" | "listenAddress" | "tls" | "database" | "stateLocation" | "logLocation">;
+type Where = Pick<
+  PlainSettings,
+  | "name"
+  | "environment"
+  | "host"
+  | "ports"
+  | "slotPorts"
+  | "databasePort"
+  | "listenAddress"
+  | "tls"
+  | "database"
+  | "stateLocation"
+  | "logLocation"
+>;
 
 /** What the engine is asked to find out on its host, in one container: space below each directory, and which ports somebody listens on. */
 const script = `
@@ -45,31 +68,59 @@ export function clockFinding(hostTime: number, before: number, after: number): F
   const least = Math.max(0, Math.abs(difference) - uncertain);
   const found = `${Math.abs(difference).toFixed(1)} s ${difference < 0 ? "behind" : "ahead of"} this machine (± ${uncertain.toFixed(1)} s)`;
   if (least < clock.warn) return ok("clock of the Docker host", found);
-  return (least < clock.fail ? warn : fail)("clock of the Docker host", found, `less than ${clock.warn} s`, "timedatectl set-ntp true, on the machine that is wrong");
+  return (least < clock.fail ? warn : fail)(
+    "clock of the Docker host",
+    found,
+    `less than ${clock.warn} s`,
+    "timedatectl set-ntp true, on the machine that is wrong",
+  );
 }
 
 function spaceFinding(check: string, location: string, bytes: number, limits: { fail: number; warn: number }): Finding {
   const found = `${location}: ${gib(bytes)}`;
   if (bytes >= limits.warn) return ok(check, found);
-  return (bytes >= limits.fail ? warn : fail)(check, found, gib(limits.warn), "docker system df shows what takes room; docker image prune removes images that nothing uses");
+  return (bytes >= limits.fail ? warn : fail)(
+    check,
+    found,
+    gib(limits.warn),
+    "docker system df shows what takes room; docker image prune removes images that nothing uses",
+  );
 }
 
 /** Whose a port is, by the containers that publish it. */
-async function portFindings({ name, environment, ports, slotPorts, databasePort, database, tls }: Where, listening: ReadonlySet<number>, docker: (...args: string[]) => ReturnType<typeof tryDocker>): Promise<Finding[]> {
+async function portFindings(
+  { name, environment, ports, slotPorts, databasePort, database, tls }: Where,
+  listening: ReadonlySet<number>,
+  docker: (...args: string[]) => ReturnType<typeof tryDocker>,
+): Promise<Finding[]> {
   const wanted: [key: string, port: number][] = [
     ["ports.http", ports.http],
     ...(tls === undefined ? [] : ([["ports.https", ports.https]] as [string, number][])),
-    ...(environmentRules[environment].blueGreen ? ([["slotPorts.blue", slotPorts.blue], ["slotPorts.green", slotPorts.green]] as [string, number][]) : []),
+    ...(environmentRules[environment].blueGreen
+      ? ([
+          ["slotPorts.blue", slotPorts.blue],
+          ["slotPorts.green", slotPorts.green],
+        ] as [string, number][])
+      : []),
     ...(database.mode === "bundled" ? ([["databasePort", databasePort]] as [string, number][]) : []),
   ];
   return Promise.all(
     wanted.map(async ([key, port]) => {
       const check = `port ${port}`;
-      const { stdout } = await docker("ps", `--filter=publish=${port}`, `--format={{.Names}} {{.Label "org.togather.name"}}`);
+      const { stdout } = await docker(
+        "ps",
+        `--filter=publish=${port}`,
+        `--format={{.Names}} {{.Label "org.togather.name"}}`,
+      );
       const [container = "", owner = ""] = (stdout.split("\n")[0] ?? "").split(" ");
       if (owner === name) return ok(check, `ours (${container})`);
       if (container === "" && !listening.has(port)) return ok(check, "free");
-      return fail(check, container === "" ? "somebody listens on it" : `taken by the container ${container}`, "free, or this deployment's", `pulumi config set --path togather:${key} PORT, or end what has it (ss -ltnp, on the Docker host)`);
+      return fail(
+        check,
+        container === "" ? "somebody listens on it" : `taken by the container ${container}`,
+        "free, or this deployment's",
+        `pulumi config set --path togather:${key} PORT, or end what has it (ss -ltnp, on the Docker host)`,
+      );
     }),
   );
 }
@@ -90,32 +141,82 @@ export async function hostFindings(settings: Where, backupLocation: string): Pro
   }
   const after = Date.now();
   const info = asked.ok ? infoSchema.safeParse(JSON.parse(asked.stdout)) : undefined;
-  if (info?.success !== true) return [fail("docker", `${at} does not answer: ${asked.stderr.trim().split("\n").at(-1) ?? ""}`, `an engine of ${oldestEngine} or newer`, reach)];
+  if (info?.success !== true)
+    return [
+      fail(
+        "docker",
+        `${at} does not answer: ${asked.stderr.trim().split("\n").at(-1) ?? ""}`,
+        `an engine of ${oldestEngine} or newer`,
+        reach,
+      ),
+    ];
   const { ServerVersion, SystemTime, DockerRootDir, OperatingSystem, NCPU } = info.data;
   const version = semver.coerce(ServerVersion);
   const engine = `${at}: Docker ${ServerVersion}, ${OperatingSystem}, ${NCPU} processors`;
   const findings: Finding[] = [
-    version !== null && semver.lt(version, oldestEngine) ? fail("docker", engine, `${oldestEngine} or newer`, "https://docs.docker.com/engine/install/") : ok("docker", engine),
+    version !== null && semver.lt(version, oldestEngine)
+      ? fail("docker", engine, `${oldestEngine} or newer`, "https://docs.docker.com/engine/install/")
+      : ok("docker", engine),
     clockFinding(Date.parse(SystemTime), before, after),
   ];
 
   const address = listenAddress === "0.0.0.0" || listenAddress === "::" ? "127.0.0.1" : listenAddress;
-  const listen = [`${address}=${ports.http}`, `${address}=${ports.https}`, ...[slotPorts.blue, slotPorts.green, databasePort].map((port) => `127.0.0.1=${port}`)];
-  const locations = [["disk of the engine", DockerRootDir, space.data], ["disk of the snapshots", backupLocation, space.backups], ["disk of the logs", logLocation, space.logs], ["disk of the state", stateLocation, space.logs]] as const;
+  const listen = [
+    `${address}=${ports.http}`,
+    `${address}=${ports.https}`,
+    ...[slotPorts.blue, slotPorts.green, databasePort].map((port) => `127.0.0.1=${port}`),
+  ];
+  const locations = [
+    ["disk of the engine", DockerRootDir, space.data],
+    ["disk of the snapshots", backupLocation, space.backups],
+    ["disk of the logs", logLocation, space.logs],
+    ["disk of the state", stateLocation, space.logs],
+  ] as const;
   const looked = await docker(
-    ...["run", "--rm", "--pull=never", "--network=host", "--log-driver=none", "--read-only", "--cap-drop=ALL", "--cap-add=DAC_READ_SEARCH", "--security-opt=no-new-privileges"],
-    ...["--mount=type=bind,source=/,target=/host,readonly", baseImage, "bash", "-c", script, "bash", listen.join(" "), ...locations.map(([, path]) => path)],
+    ...[
+      "run",
+      "--rm",
+      "--pull=never",
+      "--network=host",
+      "--log-driver=none",
+      "--read-only",
+      "--cap-drop=ALL",
+      "--cap-add=DAC_READ_SEARCH",
+      "--security-opt=no-new-privileges",
+    ],
+    ...[
+      "--mount=type=bind,source=/,target=/host,readonly",
+      baseImage,
+      "bash",
+      "-c",
+      script,
+      "bash",
+      listen.join(" "),
+      ...locations.map(([, path]) => path),
+    ],
   );
   if (!looked.ok) {
     findings.push(
       /no such image|unable to find image/i.test(looked.stderr)
-        ? warn("base image", `the host has no ${baseImage}, so that its disks and ports can't be looked at`, "the image: each build starts from it, and the lock", `docker pull ${baseImage}, or it is pulled by the first deployment`)
-        : fail("disks and ports", looked.stderr.trim().split("\n").at(-1) ?? "", "a container that can be started", `${host === "" ? "" : `DOCKER_HOST=${host} `}docker run --rm ${baseImage} true`),
+        ? warn(
+            "base image",
+            `the host has no ${baseImage}, so that its disks and ports can't be looked at`,
+            "the image: each build starts from it, and the lock",
+            `docker pull ${baseImage}, or it is pulled by the first deployment`,
+          )
+        : fail(
+            "disks and ports",
+            looked.stderr.trim().split("\n").at(-1) ?? "",
+            "a container that can be started",
+            `${host === "" ? "" : `DOCKER_HOST=${host} `}docker run --rm ${baseImage} true`,
+          ),
     );
     return findings;
   }
   const lines = looked.stdout.split("\n").map((line) => line.split(" "));
-  const free = new Map(lines.filter(([kind]) => kind === "space").map((words) => [words.slice(1, -1).join(" "), Number(words.at(-1))]));
+  const free = new Map(
+    lines.filter(([kind]) => kind === "space").map((words) => [words.slice(1, -1).join(" "), Number(words.at(-1))]),
+  );
   for (const [check, path, limits] of locations) {
     const bytes = free.get(path);
     if (bytes !== undefined) findings.push(spaceFinding(check, path, bytes, limits));

@@ -16,22 +16,58 @@ import { fail, ok, warn, type Finding } from "./finding.ts";
 const oldestCli = "3.100.0";
 
 /** The CLI, its plugins, the backend, and whatever keeps a deployment from beginning. */
-export async function pulumiFindings(pulumi: PulumiStack, { name, host }: Pick<PlainSettings, "name" | "host">, project: string): Promise<Finding[]> {
+export async function pulumiFindings(
+  pulumi: PulumiStack,
+  { name, host }: Pick<PlainSettings, "name" | "host">,
+  project: string,
+): Promise<Finding[]> {
   const { version, command, kind, home } = pulumi.cli;
   const versions = installedVersions(project);
   const missing = missingPlugins(home ?? userPulumiHome(process.env), versions);
-  const plugins = Object.entries(versions.plugins).map(([plugin, number]) => `${plugin} ${number}`).join(", ");
+  const plugins = Object.entries(versions.plugins)
+    .map(([plugin, number]) => `${plugin} ${number}`)
+    .join(", ");
   const findings: Finding[] = [
-    semver.lt(version, oldestCli) ? fail("pulumi", `${version} (${command})`, `${oldestCli} or newer`, "npm start supplies one; or https://www.pulumi.com/docs/install/") : ok("pulumi", `${version}, ${kind} (${command})`),
-    missing.length === 0 ? ok("plugins", plugins) : fail("plugins", `missing: ${missing.map((one) => one.join(" ")).join(", ")}`, plugins, missing.map(([plugin, number]) => `pulumi plugin install resource ${plugin} ${number}`).join("; ")),
+    semver.lt(version, oldestCli)
+      ? fail(
+          "pulumi",
+          `${version} (${command})`,
+          `${oldestCli} or newer`,
+          "npm start supplies one; or https://www.pulumi.com/docs/install/",
+        )
+      : ok("pulumi", `${version}, ${kind} (${command})`),
+    missing.length === 0
+      ? ok("plugins", plugins)
+      : fail(
+          "plugins",
+          `missing: ${missing.map((one) => one.join(" ")).join(", ")}`,
+          plugins,
+          missing.map(([plugin, number]) => `pulumi plugin install resource ${plugin} ${number}`).join("; "),
+        ),
   ];
 
   const unlock = invocation(`unlock --stack ${pulumi.name}`);
   const [backend, locks, holder] = await Promise.all([pulumi.backendUrl(), pulumi.locks(), hostLockHolder(name, host)]);
   findings.push(
-    holder === undefined ? ok("lock of the host", `${lockFile(name)} is free`) : warn("lock of the host", `held by ${holder.held_by} (pid ${holder.pid}) since ${holder.since}`, "free: nobody deploys", "wait until that deployment has ended"),
+    holder === undefined
+      ? ok("lock of the host", `${lockFile(name)} is free`)
+      : warn(
+          "lock of the host",
+          `held by ${holder.held_by} (pid ${holder.pid}) since ${holder.since}`,
+          "free: nobody deploys",
+          "wait until that deployment has ended",
+        ),
   );
-  if (backend === undefined) return [...findings, fail("backend", "Pulumi can't reach the backend that it is logged in to", "a backend", "pulumi login, or PULUMI_BACKEND_URL")];
+  if (backend === undefined)
+    return [
+      ...findings,
+      fail(
+        "backend",
+        "Pulumi can't reach the backend that it is logged in to",
+        "a backend",
+        "pulumi login, or PULUMI_BACKEND_URL",
+      ),
+    ];
   let exported: string | undefined;
   try {
     exported = await pulumi.exported();
@@ -40,10 +76,26 @@ export async function pulumiFindings(pulumi: PulumiStack, { name, host }: Pick<P
     return [...findings, fail("backend", error.message, "a state that can be read", "pulumi stack export")];
   }
   const state = exported === undefined ? undefined : readInterruptedState(exported);
-  findings.push(state === undefined ? warn("backend", `${backend} has no stack ${pulumi.name}`, "the stack", `the first deployment makes it, unless it is in another backend: pulumi login`) : ok("backend", `${backend} has ${pulumi.name}, ${state.ids.size} resources`));
+  findings.push(
+    state === undefined
+      ? warn(
+          "backend",
+          `${backend} has no stack ${pulumi.name}`,
+          "the stack",
+          `the first deployment makes it, unless it is in another backend: pulumi login`,
+        )
+      : ok("backend", `${backend} has ${pulumi.name}, ${state.ids.size} resources`),
+  );
   for (const lock of locks ?? []) {
     const left = holderOf(lock) === "gone";
-    findings.push(warn("lock of the backend", `${left ? "left by" : "held by"} ${describeLock(lock)}`, "free", left ? `the next deployment removes it; or ${unlock}` : `wait until it has ended; ${unlock} says more`));
+    findings.push(
+      warn(
+        "lock of the backend",
+        `${left ? "left by" : "held by"} ${describeLock(lock)}`,
+        "free",
+        left ? `the next deployment removes it; or ${unlock}` : `wait until it has ended; ${unlock} says more`,
+      ),
+    );
   }
   if (locks?.length === 0) findings.push(ok("lock of the backend", "free"));
   const long = exported === undefined ? [] : longOutput(exported);

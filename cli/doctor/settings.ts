@@ -14,41 +14,83 @@ export interface DecryptedConfig {
 }
 
 const isAboutSecret = ({ where }: Problem): boolean =>
-  Object.entries(secretNames).some(([key, name]) => where.includes(key) || where.includes(name)) || /^\.env|^togather:secrets/.test(where);
+  Object.entries(secretNames).some(([key, name]) => where.includes(key) || where.includes(name)) ||
+  /^\.env|^togather:secrets/.test(where);
 /** The certificate has a check of its own. */
-const isAboutTls = ({ where }: Problem): boolean => where.startsWith("togather:tls.") || Object.values(tlsNames).some((name) => where.endsWith(name));
+const isAboutTls = ({ where }: Problem): boolean =>
+  where.startsWith("togather:tls.") || Object.values(tlsNames).some((name) => where.endsWith(name));
 
 /** All settings as a deployment reads them: the stack file, deployment.yml and the secrets; and what is wrong with them. */
-export function examineSettings(config: DecryptedConfig | string, project: string): { settings: Settings | undefined; findings: Finding[] } {
-  if (typeof config === "string") return { settings: undefined, findings: [fail("settings", config, "a config that Pulumi can decrypt", /no stack named/.test(config) ? "pulumi login to the backend that has the stack" : "set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to what the stack was made with")] };
+export function examineSettings(
+  config: DecryptedConfig | string,
+  project: string,
+): { settings: Settings | undefined; findings: Finding[] } {
+  if (typeof config === "string")
+    return {
+      settings: undefined,
+      findings: [
+        fail(
+          "settings",
+          config,
+          "a config that Pulumi can decrypt",
+          /no stack named/.test(config)
+            ? "pulumi login to the backend that has the stack"
+            : "set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to what the stack was made with",
+        ),
+      ],
+    };
   let settings: Settings | undefined;
   let problems: readonly Problem[] = [];
   try {
-    settings = loadSettings({ config: config.values, encryptedKeys: config.encrypted, environment: process.env, projectDirectory: project });
+    settings = loadSettings({
+      config: config.values,
+      encryptedKeys: config.encrypted,
+      environment: process.env,
+      projectDirectory: project,
+    });
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     ({ problems } = error);
   }
-  const finding = (check: string, { where, what, fix }: Problem): Finding => ({ check, status: "fail", found: `${where}: ${what}`, ...(fix === undefined ? {} : { fix }) });
+  const finding = (check: string, { where, what, fix }: Problem): Finding => ({
+    check,
+    status: "fail",
+    found: `${where}: ${what}`,
+    ...(fix === undefined ? {} : { fix }),
+  });
   const secrets = problems.filter((problem) => isAboutSecret(problem) && !isAboutTls(problem));
   const others = problems.filter((problem) => !isAboutSecret(problem) && !isAboutTls(problem));
   const findings = [
     ...(others.length === 0 ? [ok("settings", "valid")] : others.map((problem) => finding("settings", problem))),
-    ...(secrets.length === 0 ? [ok("secrets", "all found, and good enough for the environment")] : secrets.map((problem) => finding("secrets", problem))),
+    ...(secrets.length === 0
+      ? [ok("secrets", "all found, and good enough for the environment")]
+      : secrets.map((problem) => finding("secrets", problem))),
     ...(settings?.warnings ?? []).map((text): Finding => ({ check: "settings", status: "warn", found: text })),
   ];
   return { settings, findings };
 }
 
 /** Certificate and key, from where a deployment takes them. */
-export function tlsFindings(settings: Pick<PlainSettings, "tls" | "environment" | "secretsFile">, project: string, environment = process.env): Finding[] {
+export function tlsFindings(
+  settings: Pick<PlainSettings, "tls" | "environment" | "secretsFile">,
+  project: string,
+  environment = process.env,
+): Finding[] {
   const { file } = readSecretsFile(resolve(project, secretsFileOf(settings)), secretsFileOf(settings));
   const { value: pair, problems: unread } = readTls(settings, { environment, file }, project);
   const files = `togather:tls.certificateFile and .keyFile name files on this machine, or ${tlsNames.certificate} and ${tlsNames.key} have their texts`;
   const [first] = unread;
-  if (first !== undefined) return [fail("tls", `${first.where}: ${first.what}`, "a certificate and its key, PEM", first.fix ?? files)];
+  if (first !== undefined)
+    return [fail("tls", `${first.where}: ${first.what}`, "a certificate and its key, PEM", first.fix ?? files)];
   if (pair === undefined) return [];
   const problems = certificateProblems(pair);
   if (problems.length === 0) return [ok("tls", describeCertificate(pair.certificate))];
-  return problems.map(({ severity, what, expected, fix }) => (severity === "broken" || what.includes("expired") ? fail : warn)("tls", what, expected ?? "a pair that is valid for two more weeks", fix));
+  return problems.map(({ severity, what, expected, fix }) =>
+    (severity === "broken" || what.includes("expired") ? fail : warn)(
+      "tls",
+      what,
+      expected ?? "a pair that is valid for two more weeks",
+      fix,
+    ),
+  );
 }

@@ -7,9 +7,13 @@ import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 
 /** What the slots are built from: the commits are there, and nothing waits to be committed. */
-export async function sourceFindings({ slots, source }: Pick<PlainSettings, "slots" | "source">, project: string): Promise<Finding[]> {
+export async function sourceFindings(
+  { slots, source }: Pick<PlainSettings, "slots" | "source">,
+  project: string,
+): Promise<Finding[]> {
   const repository = resolve(project, source.repository);
-  const git = (...args: string[]) => run("git", [...neutralGit, "-C", repository, ...args], { env: gitEnvironment(process.env) });
+  const git = (...args: string[]) =>
+    run("git", [...neutralGit, "-C", repository, ...args], { env: gitEnvironment(process.env) });
   const findings: Finding[] = [];
   let fromGit = false;
   for (const slot of slotNames) {
@@ -24,12 +28,29 @@ export async function sourceFindings({ slots, source }: Pick<PlainSettings, "slo
     fromGit = true;
     const there = await git("cat-file", "-e", `${setting.commit}^{commit}`);
     findings.push(
-      there.ok ? ok(check, `${name} is in ${source.repository}`) : fail(check, `${name} is not in ${source.repository}`, "a commit that is there", `git -C ${source.repository} fetch --all --tags`),
+      there.ok
+        ? ok(check, `${name} is in ${source.repository}`)
+        : fail(
+            check,
+            `${name} is not in ${source.repository}`,
+            "a commit that is there",
+            `git -C ${source.repository} fetch --all --tags`,
+          ),
     );
   }
   if (!fromGit) return findings;
   const { ok: asked, stdout } = await git("status", "--porcelain", "--", ...source.paths);
   const changed = stdout.split("\n").filter((line) => line !== "").length;
-  if (asked) findings.push(changed === 0 ? ok("source tree", "clean") : warn("source tree", `${changed} changes in ${source.paths.join(", ")} are not committed`, "a clean tree: commits are deployed, not files", "git status; git commit"));
+  if (asked)
+    findings.push(
+      changed === 0
+        ? ok("source tree", "clean")
+        : warn(
+            "source tree",
+            `${changed} changes in ${source.paths.join(", ")} are not committed`,
+            "a clean tree: commits are deployed, not files",
+            "git status; git commit",
+          ),
+    );
   return findings;
 }

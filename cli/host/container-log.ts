@@ -15,18 +15,32 @@ export interface ContainerLog {
 }
 
 /** Shows the lines of both streams, each on its own. @throws {StepError} when Docker has none to show. */
-export async function showContainerLog({ host, container, tail, follow }: ContainerLog, show: (line: string, stream: "stdout" | "stderr") => void, signal: AbortSignal): Promise<void> {
+export async function showContainerLog(
+  { host, container, tail, follow }: ContainerLog,
+  show: (line: string, stream: "stdout" | "stderr") => void,
+  signal: AbortSignal,
+): Promise<void> {
   const args = ["logs", ...(follow ? ["--follow"] : []), ...(tail === undefined ? [] : [`--tail=${tail}`]), container];
-  const child = spawn("docker", args, { env: dockerEnvironment(host), stdio: ["ignore", "pipe", "pipe"], detached: true });
-  const stop = (): void => { child.kill("SIGTERM"); };
+  const child = spawn("docker", args, {
+    env: dockerEnvironment(host),
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
+  const stop = (): void => {
+    child.kill("SIGTERM");
+  };
   signal.addEventListener("abort", stop);
   let last = "";
   const ended = new Promise<number | null>((resolve, reject) => {
-    child.once("error", (error) => { reject(dockerProblem(error.message, error)); });
+    child.once("error", (error) => {
+      reject(dockerProblem(error.message, error));
+    });
     child.once("close", resolve);
   });
   const shown = Promise.all([
-    onLines(child.stdout, (line) => { show(line, "stdout"); }),
+    onLines(child.stdout, (line) => {
+      show(line, "stdout");
+    }),
     onLines(child.stderr, (line) => {
       last = line;
       show(line, "stderr");

@@ -18,21 +18,38 @@ export interface ContainerOnHost {
  * @param wanted the slot that serves, by the router's own answer, where it is left out.
  * @throws {Failure} where there is no such container, and nothing that says which one is meant.
  */
-export async function containerOf({ file, settings }: Pick<ReadContext, "file" | "settings">, wanted: SlotName | "router" | undefined): Promise<ContainerOnHost> {
+export async function containerOf(
+  { file, settings }: Pick<ReadContext, "file" | "settings">,
+  wanted: SlotName | "router" | undefined,
+): Promise<ContainerOnHost> {
   const { name, host } = settings;
   if (isDevelopment(settings)) {
     const docker = host === "" ? "docker" : `DOCKER_HOST=${host} docker`;
-    throw new Failure("config", `${file.stack} has no slots: togather:environment in ${file.name} is ${settings.environment}`, `${docker} logs, or ${docker} exec, with its one server, togather-${name}-dev`);
+    throw new Failure(
+      "config",
+      `${file.stack} has no slots: togather:environment in ${file.name} is ${settings.environment}`,
+      `${docker} logs, or ${docker} exec, with its one server, togather-${name}-dev`,
+    );
   }
   const { router, states } = await lookAtHost(name, host);
   const part = wanted ?? router?.slot;
   if (part === undefined) {
-    throw new Failure("other", `nothing serves: ${router === undefined ? "there is no router" : "the router has no slot to send requests to"}`, `${invocation(`up --stack ${file.stack}`)}, or name a slot: --slot blue`);
+    throw new Failure(
+      "other",
+      `nothing serves: ${router === undefined ? "there is no router" : "the router has no slot to send requests to"}`,
+      `${invocation(`up --stack ${file.stack}`)}, or name a slot: --slot blue`,
+    );
   }
   const { [part]: state } = states;
   if (state === undefined) {
     const fix = part === "router" ? `up --stack ${file.stack}` : `release REF --no-switch --stack ${file.stack}`;
-    throw new Failure("other", `${part} has no container on ${host === "" ? "the Docker host" : host}, expected togather-${name}-${part}`, part === "router" ? invocation(fix) : `${invocation(fix)} fills the slot that does not serve; ${invocation(`status --stack ${file.stack}`)} says what there is`);
+    throw new Failure(
+      "other",
+      `${part} has no container on ${host === "" ? "the Docker host" : host}, expected togather-${name}-${part}`,
+      part === "router"
+        ? invocation(fix)
+        : `${invocation(fix)} fills the slot that does not serve; ${invocation(`status --stack ${file.stack}`)} says what there is`,
+    );
   }
   return { name: `togather-${name}-${part}`, part, state };
 }

@@ -71,7 +71,11 @@ export class DockerHost {
     this.#env = { ...withoutSecrets(env), ...(host === "" ? {} : { DOCKER_HOST: host }) };
   }
 
-  async #try(args: readonly string[], input?: string, more: Record<string, string> = {}): Promise<{ ok: boolean; stdout: string; stderr: string }> {
+  async #try(
+    args: readonly string[],
+    input?: string,
+    more: Record<string, string> = {},
+  ): Promise<{ ok: boolean; stdout: string; stderr: string }> {
     const result = await execa("docker", args, {
       env: { ...this.#env, ...more },
       extendEnv: false,
@@ -106,15 +110,33 @@ export class DockerHost {
   }
 
   /** `docker run` of the ops image with another program than its own, allowed to read and write files and no more. */
-  async #arguments(program: readonly string[], mounts: Mounts, network: string, { write = false, environment = [] as string[] } = {}): Promise<string[]> {
+  async #arguments(
+    program: readonly string[],
+    mounts: Mounts,
+    network: string,
+    { write = false, environment = [] as string[] } = {},
+  ): Promise<string[]> {
     const [entrypoint = "", ...rest] = program;
     const mode = write ? "" : ",readonly";
     return [
-      ...["run", "--rm", "--interactive", "--init", "--pull=never", `--network=${network}`, "--label=org.togather.part=look", "--log-driver=none"],
+      ...[
+        "run",
+        "--rm",
+        "--interactive",
+        "--init",
+        "--pull=never",
+        `--network=${network}`,
+        "--label=org.togather.part=look",
+        "--log-driver=none",
+      ],
       ...["--read-only", "--security-opt=no-new-privileges", "--cap-drop=ALL", "--cap-add=DAC_OVERRIDE"],
       // Unlike --volume, this makes no directory that isn't there.
-      ...Object.entries(mounts.directories ?? {}).map(([target, source]) => `--mount=type=bind,source=${source},target=${target}${mode}`),
-      ...Object.entries(mounts.volumes ?? {}).map(([target, source]) => `--mount=type=volume,source=${source},target=${target}${mode}`),
+      ...Object.entries(mounts.directories ?? {}).map(
+        ([target, source]) => `--mount=type=bind,source=${source},target=${target}${mode}`,
+      ),
+      ...Object.entries(mounts.volumes ?? {}).map(
+        ([target, source]) => `--mount=type=volume,source=${source},target=${target}${mode}`,
+      ),
       ...environment.map((name) => `--env=${name}`),
       `--entrypoint=${entrypoint}`,
       await this.#opsImage(),
@@ -123,28 +145,54 @@ export class DockerHost {
   }
 
   /** Runs a program in a one-off container. @throws {NotOnHost} when a directory or the image isn't there. */
-  async run(program: readonly string[], mounts: Mounts, options: { network?: string; input?: string; write?: boolean; environment?: Record<string, string> } = {}): Promise<string> {
+  async run(
+    program: readonly string[],
+    mounts: Mounts,
+    options: { network?: string; input?: string; write?: boolean; environment?: Record<string, string> } = {},
+  ): Promise<string> {
     const { network = "none", input, write = false, environment = {} } = options;
     const args = await this.#arguments(program, mounts, network, { write, environment: Object.keys(environment) });
     const { ok, stdout, stderr } = await this.#try(args, input, environment);
     if (ok) return stdout;
-    if (/bind source path does not exist/.test(stderr)) throw new NotOnHost("there is no such directory on the Docker host");
+    if (/bind source path does not exist/.test(stderr))
+      throw new NotOnHost("there is no such directory on the Docker host");
     throw dockerProblem(stderr);
   }
 
   /** Asks and reads all at once, in one container in the deployment's network. */
   async probe(question: ProbeQuestion, mounts: Mounts, network?: string): Promise<ProbeAnswer> {
     const program = readFileSync(join(import.meta.dirname, "probe.mjs"), "utf8");
-    const answer = await this.run(["node", "--input-type=module", "-"], mounts, { network, input: program, environment: { TOGATHER_QUESTION: JSON.stringify(question) } });
+    const answer = await this.run(["node", "--input-type=module", "-"], mounts, {
+      network,
+      input: program,
+      environment: { TOGATHER_QUESTION: JSON.stringify(question) },
+    });
     return probeSchema.parse(JSON.parse(answer));
   }
 
   /** Follows a file's lines, the last `tail` of those that are there, or all, until `onLine` has seen enough, or `signal` is aborted. The container ends with this process, `kill -9` included. */
-  async follow(path: string, mounts: Mounts, onLine: (line: string) => "enough" | undefined, signal: AbortSignal, tail?: number): Promise<void> {
+  async follow(
+    path: string,
+    mounts: Mounts,
+    onLine: (line: string) => "enough" | undefined,
+    signal: AbortSignal,
+    tail?: number,
+  ): Promise<void> {
     // `cat` waits for the end of stdin, which this process holds open.
     const script = 'tail -n "$1" -F "$0" 2>/dev/null & cat >/dev/null; kill $!';
-    const args = await this.#arguments(["sh", "-c", script, path, tail === undefined ? "+1" : String(tail)], mounts, "none");
-    const child = execa("docker", args, { env: this.#env, extendEnv: false, reject: false, buffer: { stdout: false }, stdin: "pipe", detached: true });
+    const args = await this.#arguments(
+      ["sh", "-c", script, path, tail === undefined ? "+1" : String(tail)],
+      mounts,
+      "none",
+    );
+    const child = execa("docker", args, {
+      env: this.#env,
+      extendEnv: false,
+      reject: false,
+      buffer: { stdout: false },
+      stdin: "pipe",
+      detached: true,
+    });
     const stop = (): void => {
       child.stdin.end();
     };
@@ -159,7 +207,8 @@ export class DockerHost {
     const result = await child;
     signal.removeEventListener("abort", stop);
     if (result.failed && !enough.signal.aborted && !signal.aborted) {
-      if (/bind source path does not exist/.test(result.stderr)) throw new NotOnHost("there is no such directory on the Docker host");
+      if (/bind source path does not exist/.test(result.stderr))
+        throw new NotOnHost("there is no such directory on the Docker host");
       throw new Failure("other", `the log can't be followed: ${dockerProblem(result.stderr).message}`);
     }
   }

@@ -27,8 +27,17 @@ function entryOf(id: string, events: readonly HistoryEvent[], running: boolean):
   if (first === undefined || last === undefined) return undefined;
   const isOpen = last.event === "in_progress" || last.event === "resumed";
   const hasFailed = last.event === "failed" || last.event === "rolled_back";
-  const ended = { succeeded: "succeeded", rolled_back: "rolled back", failed: last.error === "interrupted" ? "interrupted" : "failed" } as const;
-  const status = last.event === "in_progress" || last.event === "resumed" ? (running ? "in progress" : "interrupted") : ended[last.event];
+  const ended = {
+    succeeded: "succeeded",
+    rolled_back: "rolled back",
+    failed: last.error === "interrupted" ? "interrupted" : "failed",
+  } as const;
+  const status =
+    last.event === "in_progress" || last.event === "resumed"
+      ? running
+        ? "in progress"
+        : "interrupted"
+      : ended[last.event];
   const duration = last.event === "succeeded" ? last.duration_ms : undefined;
   return {
     id,
@@ -54,5 +63,7 @@ export function entriesOf({ history, current, lock }: Pick<HostReport, "history"
     events.push(event);
     byId.set(event.deployment_id, events);
   }
-  return [...byId].flatMap(([id, events]) => entryOf(id, events, lock !== undefined && current?.deployment_id === id) ?? []).reverse();
+  return [...byId]
+    .flatMap(([id, events]) => entryOf(id, events, lock !== undefined && current?.deployment_id === id) ?? [])
+    .reverse();
 }

@@ -1,7 +1,14 @@
 import { hostLockHolder, type LockHolder } from "../../ops/client/host-lock.ts";
 import { releaseLabels } from "../../ops/client/serving-slot.ts";
 import { parseHealth } from "../../ops/health.ts";
-import { currentSchema, deploymentStateSchema, parseHistory, type Current, type DeploymentState, type HistoryEvent } from "../../ops/state.ts";
+import {
+  currentSchema,
+  deploymentStateSchema,
+  parseHistory,
+  type Current,
+  type DeploymentState,
+  type HistoryEvent,
+} from "../../ops/state.ts";
 import { slotNames, slotNameSchema, type Release, type SlotName } from "../../ops/contract.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { DockerHost, NotOnHost, type Answer, type Container, type ProbeAnswer } from "./docker-host.ts";
@@ -56,9 +63,15 @@ const errors: Readonly<Record<string, string>> = {
 export function healthOf(answer: Answer): Health {
   if ("error" in answer) return { status: "no answer", detail: errors[answer.error] ?? answer.error };
   const health = parseHealth(answer.body);
-  if (health === undefined) return { status: answer.status >= 200 && answer.status < 300 ? "degraded" : "unhealthy", detail: `HTTP ${answer.status} without a known health document` };
+  if (health === undefined)
+    return {
+      status: answer.status >= 200 && answer.status < 300 ? "degraded" : "unhealthy",
+      detail: `HTTP ${answer.status} without a known health document`,
+    };
   const { status, version } = health;
-  const failing = (["database", "migrations", "jobs"] as const).flatMap((name) => (health[name] && health[name].status !== "pass" ? [`${name}: ${health[name].detail}`] : []));
+  const failing = (["database", "migrations", "jobs"] as const).flatMap((name) =>
+    health[name] && health[name].status !== "pass" ? [`${name}: ${health[name].detail}`] : [],
+  );
   const detail = [...failing, ...health.others].join("; ");
   return { status, version, ...(detail === "" ? {} : { detail }) };
 }
@@ -69,7 +82,10 @@ export function canServe(health: Health | undefined): boolean {
   return health.version !== undefined && !/(^|; )(database|migrations): /.test(health.detail ?? "");
 }
 
-function parsed<T>(text: string | null | undefined, schema: { safeParse: (value: unknown) => { success: true; data: T } | { success: false } }): T | undefined {
+function parsed<T>(
+  text: string | null | undefined,
+  schema: { safeParse: (value: unknown) => { success: true; data: T } | { success: false } },
+): T | undefined {
   if (text === null || text === undefined) return undefined;
   try {
     const result = schema.safeParse(JSON.parse(text));
@@ -82,7 +98,8 @@ function parsed<T>(text: string | null | undefined, schema: { safeParse: (value:
 function releaseOf(container: Container): Release | undefined {
   const labels = container.Config.Labels ?? {};
   const { [releaseLabels.version]: labelledVersion, [releaseLabels.commit]: labelledCommit } = labels;
-  if (labelledVersion !== undefined && labelledCommit !== undefined) return { version: labelledVersion, commit: labelledCommit };
+  if (labelledVersion !== undefined && labelledCommit !== undefined)
+    return { version: labelledVersion, commit: labelledCommit };
   // Images that are pulled have labels of their own making, or none.
   if (labels["org.togather.source"] === undefined) return undefined;
   const version = labels["org.opencontainers.image.version"];
@@ -102,10 +119,19 @@ const slotText = (text: string | null | undefined): SlotName | undefined => slot
 const routerPorts = { http: 8080, https: 8443 };
 
 /** Looks at a deployment's containers, asks its servers and its router, and reads what is kept about it. Changes nothing. */
-export async function look(settings: Pick<PlainSettings, "name" | "host" | "source" | "stateLocation">): Promise<HostReport> {
+export async function look(
+  settings: Pick<PlainSettings, "name" | "host" | "source" | "stateLocation">,
+): Promise<HostReport> {
   const host = new DockerHost(settings.host);
-  const names = { blue: `togather-${settings.name}-blue`, green: `togather-${settings.name}-green`, router: `togather-${settings.name}-router` };
-  const [containers, lock] = await Promise.all([host.containers(Object.values(names)), hostLockHolder(settings.name, settings.host)]);
+  const names = {
+    blue: `togather-${settings.name}-blue`,
+    green: `togather-${settings.name}-green`,
+    router: `togather-${settings.name}-router`,
+  };
+  const [containers, lock] = await Promise.all([
+    host.containers(Object.values(names)),
+    hostLockHolder(settings.name, settings.host),
+  ]);
   const router = containers.get(names.router);
   const running = [router, containers.get(names.blue), containers.get(names.green)].find(isRunning);
   const network = running && Object.keys(running.NetworkSettings.Networks)[0];
@@ -114,7 +140,8 @@ export async function look(settings: Pick<PlainSettings, "name" | "host" | "sour
   for (const slot of slotNames) {
     const container = containers.get(names[slot]);
     const address = isRunning(container) ? addressOf(container) : undefined;
-    if (address !== undefined) servers[slot] = new URL(settings.source.healthPath, `http://${address}:${settings.source.port}`).href;
+    if (address !== undefined)
+      servers[slot] = new URL(settings.source.healthPath, `http://${address}:${settings.source.port}`).href;
   }
   const routerAddress = isRunning(router) ? addressOf(router) : undefined;
   const routerVolume = router?.Mounts?.find(({ Destination }) => Destination === "/router")?.Name;
@@ -128,18 +155,25 @@ export async function look(settings: Pick<PlainSettings, "name" | "host" | "sour
             https: new URL(settings.source.healthPath, `https://${routerAddress}:${routerPorts.https}`).href,
           },
         }),
-    files: { current: "/state/current.json", state: "/state/deployment-state.json", history: "/state/history.jsonl", slot: "/router/state/slot.json" },
+    files: {
+      current: "/state/current.json",
+      state: "/state/deployment-state.json",
+      history: "/state/history.jsonl",
+      slot: "/router/state/slot.json",
+    },
   };
   const volumes: Record<string, string> = routerVolume === undefined ? {} : { "/router": routerVolume };
   const nothing: ProbeAnswer = { servers: {}, router: null, files: {}, control: null };
-  const answer = await host.probe(question, { directories: { "/state": settings.stateLocation }, volumes }, network).catch(async (error: unknown) => {
-    if (!(error instanceof NotOnHost)) throw error;
-    // Nothing is kept there; the servers may be there all the same. Without an ops image there is no deployment at all.
-    return host.probe(question, { volumes }, network).catch((again: unknown) => {
-      if (again instanceof NotOnHost) return nothing;
-      throw again;
+  const answer = await host
+    .probe(question, { directories: { "/state": settings.stateLocation }, volumes }, network)
+    .catch(async (error: unknown) => {
+      if (!(error instanceof NotOnHost)) throw error;
+      // Nothing is kept there; the servers may be there all the same. Without an ops image there is no deployment at all.
+      return host.probe(question, { volumes }, network).catch((again: unknown) => {
+        if (again instanceof NotOnHost) return nothing;
+        throw again;
+      });
     });
-  });
 
   const state = parsed(answer.files["state"], deploymentStateSchema);
   const current = parsed(answer.files["current"], currentSchema);
@@ -161,9 +195,15 @@ export async function look(settings: Pick<PlainSettings, "name" | "host" | "sour
   const through = answer.router;
   const persisted = parsed(answer.files["slot"], {
     safeParse(value) {
-      const { slot, changedAt, served = {} } = value as { slot?: string; changedAt?: string; served?: Partial<Record<SlotName, Release>> };
+      const {
+        slot,
+        changedAt,
+        served = {},
+      } = value as { slot?: string; changedAt?: string; served?: Partial<Record<SlotName, Release>> };
       const name = slotText(slot);
-      return name === undefined || changedAt === undefined ? { success: false as const } : { success: true as const, data: { slot: name, changedAt, served } };
+      return name === undefined || changedAt === undefined
+        ? { success: false as const }
+        : { success: true as const, data: { slot: name, changedAt, served } };
     },
   });
   return {

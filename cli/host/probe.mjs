@@ -24,14 +24,23 @@ function ask(address, options = {}) {
   return new Promise((resolve) => {
     const fail = (error) => resolve({ error: error.code ?? error.message });
     const send = url.protocol === "https:" ? httpsRequest : httpRequest;
-    const sent = send(url, { ...options, headers: { connection: "close" }, rejectUnauthorized: false, timeout: limitMs }, (response) => {
-      const chunks = [];
-      response.on("data", (chunk) => chunks.push(chunk));
-      response.on("error", fail);
-      response.on("end", () =>
-        resolve({ status: response.statusCode, slot: response.headers["x-togather-slot"] ?? null, body: Buffer.concat(chunks).toString(), ms: Math.round(performance.now() - started) }),
-      );
-    });
+    const sent = send(
+      url,
+      { ...options, headers: { connection: "close" }, rejectUnauthorized: false, timeout: limitMs },
+      (response) => {
+        const chunks = [];
+        response.on("data", (chunk) => chunks.push(chunk));
+        response.on("error", fail);
+        response.on("end", () =>
+          resolve({
+            status: response.statusCode,
+            slot: response.headers["x-togather-slot"] ?? null,
+            body: Buffer.concat(chunks).toString(),
+            ms: Math.round(performance.now() - started),
+          }),
+        );
+      },
+    );
     sent.on("timeout", () => sent.destroy(new Error(`no answer within ${limitMs / 1000} s`)));
     sent.on("error", fail);
     sent.end();
@@ -45,7 +54,8 @@ async function askRouter({ http, https }) {
 }
 
 const { servers = {}, router, files = {}, control } = question;
-const all = async (record, work) => Object.fromEntries(await Promise.all(Object.entries(record).map(async ([key, value]) => [key, await work(value)])));
+const all = async (record, work) =>
+  Object.fromEntries(await Promise.all(Object.entries(record).map(async ([key, value]) => [key, await work(value)])));
 const [answers, throughRouter, texts, memory] = await Promise.all([
   all(servers, (url) => ask(url)),
   router ? askRouter(router) : null,

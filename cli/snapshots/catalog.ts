@@ -27,22 +27,36 @@ const stampInName = new RegExp(`^(?:.*_)?(\\d{4})(\\d\\d)(\\d\\d)_(\\d\\d)(\\d\\
 const stampEnding = new RegExp(`^(\\d{8}_\\d{6})${extensionPattern}$`);
 
 /** A deployment's snapshots, the newest first by their manifests; or those of all deployments in the directory. */
-export async function listSnapshots(settings: Pick<PlainSettings, "name" | "host" | "backupLocation">, all = false): Promise<ListedSnapshot[]> {
+export async function listSnapshots(
+  settings: Pick<PlainSettings, "name" | "host" | "backupLocation">,
+  all = false,
+): Promise<ListedSnapshot[]> {
   const program = readFileSync(join(import.meta.dirname, "list.mjs"), "utf8");
   const text = await new DockerHost(settings.host)
-    .run(["node", "--input-type=module", "-"], { directories: { "/backups": settings.backupLocation } }, { input: program })
+    .run(
+      ["node", "--input-type=module", "-"],
+      { directories: { "/backups": settings.backupLocation } },
+      { input: program },
+    )
     .catch((error: unknown) => {
       if (error instanceof NotOnHost) return "[]";
       throw error;
     });
-  const found = listedSchema.parse(JSON.parse(text)).map(({ file, bytes, manifest }) => ({ file, bytes, manifest: manifestSchema.safeParse(manifest).data }));
+  const found = listedSchema
+    .parse(JSON.parse(text))
+    .map(({ file, bytes, manifest }) => ({ file, bytes, manifest: manifestSchema.safeParse(manifest).data }));
   return withIds(found, settings, all);
 }
 
 /** What commands call snapshots, the newest first by their manifests. @param all keeps those of other deployments, too. */
-export function withIds(snapshots: readonly Omit<ListedSnapshot, "id">[], { name }: Pick<PlainSettings, "name">, all: boolean): ListedSnapshot[] {
+export function withIds(
+  snapshots: readonly Omit<ListedSnapshot, "id">[],
+  { name }: Pick<PlainSettings, "name">,
+  all: boolean,
+): ListedSnapshot[] {
   const own = `togather_${name}_`;
-  const time = ({ id, manifest }: ListedSnapshot): number => Date.parse(manifest?.time ?? id.replace(stampInName, "$1-$2-$3T$4:$5:$6Z"));
+  const time = ({ id, manifest }: ListedSnapshot): number =>
+    Date.parse(manifest?.time ?? id.replace(stampInName, "$1-$2-$3T$4:$5:$6Z"));
   return snapshots
     .flatMap((snapshot) => {
       const stamp = snapshot.file.startsWith(own) ? stampEnding.exec(snapshot.file.slice(own.length))?.[1] : undefined;
@@ -54,10 +68,19 @@ export function withIds(snapshots: readonly Omit<ListedSnapshot, "id">[], { name
 /** The snapshot that somebody means: an id, the beginning of one, a file's name, or `latest`. @param listing the command that lists them. */
 export function findSnapshot(snapshots: readonly ListedSnapshot[], id: string, listing: string): ListedSnapshot {
   const exact = snapshots.filter((snapshot) => snapshot.id === id || snapshot.file === id);
-  const found = exact.length > 0 ? exact : id === "latest" ? snapshots.slice(0, 1) : snapshots.filter((snapshot) => snapshot.id.startsWith(id));
+  const found =
+    exact.length > 0
+      ? exact
+      : id === "latest"
+        ? snapshots.slice(0, 1)
+        : snapshots.filter((snapshot) => snapshot.id.startsWith(id));
   const [one] = found;
   if (one !== undefined && found.length === 1) return one;
-  throw new Failure("config", one === undefined ? `there is no snapshot ${id}` : `${id} is the beginning of ${found.length} snapshots`, invocation(listing));
+  throw new Failure(
+    "config",
+    one === undefined ? `there is no snapshot ${id}` : `${id} is the beginning of ${found.length} snapshots`,
+    invocation(listing),
+  );
 }
 
 /** What a rollback goes back to, and from what. */
@@ -76,18 +99,31 @@ export interface WayBack {
  * The schema is that of the first deployment's snapshot since the target took over, which may be ahead of its own migrations after
  * a rollback; where that deployment took none, it is what the target needs.
  */
-export function snapshotBefore(snapshots: readonly ListedSnapshot[], { target, givenUp, needs, history }: WayBack): ListedSnapshot | undefined {
+export function snapshotBefore(
+  snapshots: readonly ListedSnapshot[],
+  { target, givenUp, needs, history }: WayBack,
+): ListedSnapshot | undefined {
   const began = history.map(({ startedAt }) => startedAt).sort();
   const tookOver = (release: Release): string[] =>
-    history.flatMap(({ status, version = "", commit = "", endedAt }) => (status === "succeeded" && endedAt !== undefined && isSameRelease({ version, commit }, release) ? [endedAt] : [])).sort();
+    history
+      .flatMap(({ status, version = "", commit = "", endedAt }) =>
+        status === "succeeded" && endedAt !== undefined && isSameRelease({ version, commit }, release) ? [endedAt] : [],
+      )
+      .sort();
   const served = tookOver(target);
   const from = served[0] ?? "";
   const last = served.at(-1) ?? "";
   const until = tookOver(givenUp).find((time) => time >= last) ?? "~";
   // The newest first. A schema that a failed file has left dirty is nothing that a release had.
-  const possible = snapshots.flatMap((snapshot) => (snapshot.manifest === undefined || snapshot.manifest.migration_dirty ? [] : [{ snapshot, time: snapshot.manifest.time, schema: snapshot.manifest.migration_version }]));
+  const possible = snapshots.flatMap((snapshot) =>
+    snapshot.manifest === undefined || snapshot.manifest.migration_dirty
+      ? []
+      : [{ snapshot, time: snapshot.manifest.time, schema: snapshot.manifest.migration_version }],
+  );
   const [first, second = "~"] = last === "" ? [] : began.filter((time) => time > last);
   const seen = first === undefined ? undefined : possible.findLast(({ time }) => time >= first && time < second);
   const schema = seen === undefined ? needs : seen.schema;
-  return schema === undefined ? undefined : possible.find((one) => one.schema === schema && one.time > from && one.time < until)?.snapshot;
+  return schema === undefined
+    ? undefined
+    : possible.find((one) => one.schema === schema && one.time > from && one.time < until)?.snapshot;
 }

@@ -17,16 +17,34 @@ export interface Copies {
 
 /** @throws {Failure} where no storage is set, or the stack does not know its credentials yet. */
 export async function openCopies({ file: { stack }, settings, pulumi, output }: DeployContext): Promise<Copies> {
-  if (settings.snapshotCopy === null) throw new Failure("config", "snapshots of this deployment are copied nowhere: database.snapshot_copy is not set", "set it: docs/operations.md, Copies elsewhere");
+  if (settings.snapshotCopy === null)
+    throw new Failure(
+      "config",
+      "snapshots of this deployment are copied nowhere: database.snapshot_copy is not set",
+      "set it: docs/operations.md, Copies elsewhere",
+    );
   const { snapshotCopyKeyId: keyId, snapshotCopySecret: secret } = await pulumi.secretOutputs();
-  if (keyId === undefined || secret === undefined) throw new Failure("config", `the stack ${stack} was not deployed with database.snapshot_copy yet, so that it has no credentials of the storage`, invocation(`up --stack ${stack}`));
+  if (keyId === undefined || secret === undefined)
+    throw new Failure(
+      "config",
+      `the stack ${stack} was not deployed with database.snapshot_copy yet, so that it has no credentials of the storage`,
+      invocation(`up --stack ${stack}`),
+    );
   const { endpoint, region, bucket, prefix } = settings.snapshotCopy;
   const step = (file: string | null): Promise<StepResult<"fetch">> =>
-    runHostStep("fetch", { backupLocation: settings.backupLocation, endpoint, region, bucket, prefix, file }, { settings, secrets: { SNAPSHOT_COPY_KEY_ID: keyId, SNAPSHOT_COPY_SECRET: secret }, output });
+    runHostStep(
+      "fetch",
+      { backupLocation: settings.backupLocation, endpoint, region, bucket, prefix, file },
+      { settings, secrets: { SNAPSHOT_COPY_KEY_ID: keyId, SNAPSHOT_COPY_SECRET: secret }, output },
+    );
   return {
     async list(all) {
       const manifests = (await step(null)).copies.flatMap((copy) => manifestSchema.safeParse(copy).data ?? []);
-      return withIds(manifests.map((manifest) => ({ file: manifest.file, bytes: manifest.bytes, manifest })), settings, all);
+      return withIds(
+        manifests.map((manifest) => ({ file: manifest.file, bytes: manifest.bytes, manifest })),
+        settings,
+        all,
+      );
     },
     fetch: ({ file }) => step(file),
   };

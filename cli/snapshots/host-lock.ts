@@ -19,7 +19,10 @@ export interface HeldLock {
  * @param use is given a signal that is aborted by Ctrl-C, and when the lock is lost, with the reason as text; and the lock, where it was not passed by force.
  * @throws {Failure} at once when somebody else holds it, unless forced.
  */
-export async function withHostLock<T>(about: { settings: PlainSettings; stack: string; before: Before; output: Output; force: boolean; why: string }, use: (signal: AbortSignal, lock: HeldLock | undefined) => Promise<T>): Promise<T> {
+export async function withHostLock<T>(
+  about: { settings: PlainSettings; stack: string; before: Before; output: Output; force: boolean; why: string },
+  use: (signal: AbortSignal, lock: HeldLock | undefined) => Promise<T>,
+): Promise<T> {
   const { settings, stack, before, output, force, why } = about;
   const { name, host, activeSlot } = settings;
   const stop = new AbortController();
@@ -29,17 +32,43 @@ export async function withHostLock<T>(about: { settings: PlainSettings; stack: s
     host,
     force,
     engine: undefined,
-    holder: thisHolder({ stack: `${stack} (${why})`, active_slot: before.serving?.slot ?? activeSlot, slots: before.slots, lock_id: id, directories: { stateLocation: settings.stateLocation, logLocation: settings.logLocation } }),
-    onWait: (reason) => { output.say(`Waiting for the Docker host, which holds the lock: ${reason}.`); },
-    onLost: () => { stop.abort(`${lockFile(name)} is lost`); },
+    holder: thisHolder({
+      stack: `${stack} (${why})`,
+      active_slot: before.serving?.slot ?? activeSlot,
+      slots: before.slots,
+      lock_id: id,
+      directories: { stateLocation: settings.stateLocation, logLocation: settings.logLocation },
+    }),
+    onWait: (reason) => {
+      output.say(`Waiting for the Docker host, which holds the lock: ${reason}.`);
+    },
+    onLost: () => {
+      stop.abort(`${lockFile(name)} is lost`);
+    },
   });
   if (!result.held) {
     const { holder } = result;
-    const by = holder === undefined ? "somebody who has left no name" : `${holder.held_by}, pid ${holder.pid}, since ${holder.since}, for ${holder.stack}`;
-    if (!force) throw new Failure("lock", `the deployment ${name} is locked: another one is running. Nothing was changed.\n  held by: ${by}\n  lock: ${lockFile(name)}`, "wait until it has ended and run this again");
+    const by =
+      holder === undefined
+        ? "somebody who has left no name"
+        : `${holder.held_by}, pid ${holder.pid}, since ${holder.since}, for ${holder.stack}`;
+    if (!force)
+      throw new Failure(
+        "lock",
+        `the deployment ${name} is locked: another one is running. Nothing was changed.\n  held by: ${by}\n  lock: ${lockFile(name)}`,
+        "wait until it has ended and run this again",
+      );
     output.warn(`--force: ${lockFile(name)} is held by ${by}`);
   }
-  const interrupts = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => [signal, () => { stop.abort(signal); }] as const);
+  const interrupts = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map(
+    (signal) =>
+      [
+        signal,
+        () => {
+          stop.abort(signal);
+        },
+      ] as const,
+  );
   for (const [signal, handler] of interrupts) process.on(signal, handler);
   try {
     return await use(stop.signal, result.held ? { id, keepFor: result.keepFor } : undefined);

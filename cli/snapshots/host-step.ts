@@ -11,20 +11,48 @@ import { Failure } from "../failure.ts";
 import { invocation, type Output } from "../output.ts";
 import type { PlainSettings } from "../stack-file.ts";
 
-type Own<S extends StepName> = Omit<StepRequest<S>, "contract" | "name" | "environment" | "stateLocation" | "logLocation" | "network">;
+type Own<S extends StepName> = Omit<
+  StepRequest<S>,
+  "contract" | "name" | "environment" | "stateLocation" | "logLocation" | "network"
+>;
 
 /** Secrets by environment variable. */
-export type DatabaseSecrets = Record<"DATABASE_URL", string> & Partial<Record<"DATABASE_ADMIN_URL" | "SNAPSHOT_IDENTITY", string>>;
+export type DatabaseSecrets = Record<"DATABASE_URL", string> &
+  Partial<Record<"DATABASE_ADMIN_URL" | "SNAPSHOT_IDENTITY", string>>;
 
 /** How a stack's database is reached, from its own outputs. @throws {Failure} before its first deployment. */
-export async function databaseSecrets(pulumi: PulumiStack): Promise<{ secrets: DatabaseSecrets; schemaVersions: Partial<Record<"blue" | "green", number | null>> }> {
+export async function databaseSecrets(
+  pulumi: PulumiStack,
+): Promise<{ secrets: DatabaseSecrets; schemaVersions: Partial<Record<"blue" | "green", number | null>> }> {
   const { databaseUrl, databaseAdminUrl, snapshotIdentity, schemaVersions = {} } = await pulumi.secretOutputs();
-  if (databaseUrl === undefined) throw new Failure("config", `the stack ${pulumi.name} has no database yet, or was deployed by an older version of this project`, invocation(`up --stack ${pulumi.name}`));
-  return { secrets: { DATABASE_URL: databaseUrl, ...(databaseAdminUrl === undefined ? {} : { DATABASE_ADMIN_URL: databaseAdminUrl }), ...(snapshotIdentity === undefined ? {} : { SNAPSHOT_IDENTITY: snapshotIdentity }) }, schemaVersions };
+  if (databaseUrl === undefined)
+    throw new Failure(
+      "config",
+      `the stack ${pulumi.name} has no database yet, or was deployed by an older version of this project`,
+      invocation(`up --stack ${pulumi.name}`),
+    );
+  return {
+    secrets: {
+      DATABASE_URL: databaseUrl,
+      ...(databaseAdminUrl === undefined ? {} : { DATABASE_ADMIN_URL: databaseAdminUrl }),
+      ...(snapshotIdentity === undefined ? {} : { SNAPSHOT_IDENTITY: snapshotIdentity }),
+    },
+    schemaVersions,
+  };
 }
 
 /** Runs a step to its end and shows its progress. @throws {Failure} with what the step said. */
-export async function runHostStep<S extends StepName>(step: S, own: Own<S>, about: { settings: PlainSettings; secrets: Readonly<Record<string, string>>; output: Output; signal?: AbortSignal | undefined; network?: string }): Promise<StepResult<S>> {
+export async function runHostStep<S extends StepName>(
+  step: S,
+  own: Own<S>,
+  about: {
+    settings: PlainSettings;
+    secrets: Readonly<Record<string, string>>;
+    output: Output;
+    signal?: AbortSignal | undefined;
+    network?: string;
+  },
+): Promise<StepResult<S>> {
   const { settings, secrets, output, signal } = about;
   const { name, environment, stateLocation, logLocation, host, database } = settings;
   // An external database may be in a network of its own.
@@ -32,7 +60,12 @@ export async function runHostStep<S extends StepName>(step: S, own: Own<S>, abou
   const request = { contract: CONTRACT_VERSION, name, environment, stateLocation, logLocation, network, ...own };
   const child = execa(process.execPath, ["ops/main.ts", step], {
     cwd: join(project),
-    env: { ...withoutSecrets(process.env), ...(host === "" ? {} : { DOCKER_HOST: host }), ...secrets, TOGATHER_REQUEST: JSON.stringify(request) },
+    env: {
+      ...withoutSecrets(process.env),
+      ...(host === "" ? {} : { DOCKER_HOST: host }),
+      ...secrets,
+      TOGATHER_REQUEST: JSON.stringify(request),
+    },
     extendEnv: false,
     reject: false,
     stdin: "ignore",
@@ -40,7 +73,9 @@ export async function runHostStep<S extends StepName>(step: S, own: Own<S>, abou
     // Ctrl-C reaches this process alone, which passes it on once.
     detached: true,
   });
-  const interrupt = (): void => { child.kill("SIGINT"); };
+  const interrupt = (): void => {
+    child.kill("SIGINT");
+  };
   signal?.addEventListener("abort", interrupt, { once: true });
   const said: string[] = [];
   const reading = onLines(child.stderr, (line) => {
@@ -51,6 +86,10 @@ export async function runHostStep<S extends StepName>(step: S, own: Own<S>, abou
   await reading;
   signal?.removeEventListener("abort", interrupt);
   if (exitCode === 0) return JSON.parse(stdout) as StepResult<S>;
-  if (signal?.aborted === true || exitCode === 130) throw new Failure("interrupted", `the step ${step} was interrupted. Run the same again: it begins anew, and clears up what is left`);
+  if (signal?.aborted === true || exitCode === 130)
+    throw new Failure(
+      "interrupted",
+      `the step ${step} was interrupted. Run the same again: it begins anew, and clears up what is left`,
+    );
   throw new Failure("restore", errorText(said) || `the step ${step} ended with ${exitCode ?? "a signal"}`);
 }

@@ -4,7 +4,9 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 /** Of a file, or of all files in a directory. */
 function bytesOf(path) {
   const found = statSync(path);
-  return found.isDirectory() ? readdirSync(path).reduce((sum, name) => sum + statSync(`${path}/${name}`).size, 0) : found.size;
+  return found.isDirectory()
+    ? readdirSync(path).reduce((sum, name) => sum + statSync(`${path}/${name}`).size, 0)
+    : found.size;
 }
 
 const snapshots = readdirSync("/backups").flatMap((file) => {

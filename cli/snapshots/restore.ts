@@ -35,15 +35,28 @@ const reconnectMs = 30_000;
 /** What is lost too, and in no number. */
 const limitsOf: Record<Restored["counted"], readonly string[]> = {
   exact: [],
-  "without-open": ["An older version of this project took it: what transactions wrote that were open at that moment, and ended later, is lost too and not counted."],
+  "without-open": [
+    "An older version of this project took it: what transactions wrote that were open at that moment, and ended later, is lost too and not counted.",
+  ],
   "rows-only": ["It is of another database, or older than can be told: changed rows are lost too and not counted."],
 };
 
 /** What a restore takes away, table by table. */
 export function lossText({ lost, counted, jobs, schema, time, beforeVersion, rows }: Restored): string {
-  const lines = [`The snapshot of ${at(time)}, before ${beforeVersion}, has ${rows} rows, schema version ${schema.snapshot ?? "none"}. The database now has schema version ${schema.now ?? "none"}.`];
-  if (lost.length === 0) lines.push(counted === "exact" ? "No table differs from it: nothing was written since." : "As far as can be told, no table differs from it.");
-  else lines.push("What was written since is lost to the servers (it stays in the database that is replaced):", lossTable(lost, "NOW"));
+  const lines = [
+    `The snapshot of ${at(time)}, before ${beforeVersion}, has ${rows} rows, schema version ${schema.snapshot ?? "none"}. The database now has schema version ${schema.now ?? "none"}.`,
+  ];
+  if (lost.length === 0)
+    lines.push(
+      counted === "exact"
+        ? "No table differs from it: nothing was written since."
+        : "As far as can be told, no table differs from it.",
+    );
+  else
+    lines.push(
+      "What was written since is lost to the servers (it stays in the database that is replaced):",
+      lossTable(lost, "NOW"),
+    );
   return [...lines, ...limitsOf[counted], ...jobsText(jobs)].join("\n");
 }
 
@@ -51,19 +64,32 @@ export function lossText({ lost, counted, jobs, schema, time, beforeVersion, row
 function jobsText(jobs: Restored["jobs"]): string[] {
   if (jobs === null || (jobs.queued === 0 && jobs.doneSince === 0)) return [];
   const queued = jobs.queued === null ? "Jobs that were queued then" : `${jobs.queued} jobs were queued then; those`;
-  return [`${queued} that are done since (${jobs.doneSince} are known to be) are done again: mails are sent again, for instance. --hold-jobs keeps all of them from being worked until you say so.`];
+  return [
+    `${queued} that are done since (${jobs.doneSince} are known to be) are done again: mails are sent again, for instance. --hold-jobs keeps all of them from being worked until you say so.`,
+  ];
 }
 
 /** What holds the jobs that were put on hold, and what ends that; undefined where there is none. */
 export function heldText({ jobs, database }: Restored, name: string): string | undefined {
   if (jobs === null || jobs.held === 0) return undefined;
-  const where = database === "togather" ? `docker exec -u postgres togather-${name}-db psql -d ${database} -c "${releaseJobs}"` : `in the database ${database}: ${releaseJobs};`;
+  const where =
+    database === "togather"
+      ? `docker exec -u postgres togather-${name}-db psql -d ${database} -c "${releaseJobs}"`
+      : `in the database ${database}: ${releaseJobs};`;
   return `${jobs.held} jobs that were queued then are on hold (state pending). To have them worked:\n  → ${where}`;
 }
 
 function lossTable(lost: Restored["lost"], now: string): string {
   const cell = (value: number | null, none: string): string => (value === null ? none : String(value));
-  return columns([["TABLE", "IN THE SNAPSHOT", now, "INSERTED OR CHANGED SINCE"], ...lost.map((row) => [row.table, cell(row.snapshot, "no table"), cell(row.now, "no table"), cell(row.written, "can't be told")])]);
+  return columns([
+    ["TABLE", "IN THE SNAPSHOT", now, "INSERTED OR CHANGED SINCE"],
+    ...lost.map((row) => [
+      row.table,
+      cell(row.snapshot, "no table"),
+      cell(row.now, "no table"),
+      cell(row.written, "can't be told"),
+    ]),
+  ]);
 }
 
 /** What a restore has taken away, where that is more than what was said before: servers go on writing while it loads. Undefined where it is not. */
@@ -73,17 +99,25 @@ export function lostMeanwhile(before: Restored, { lost, replaced }: Restored): s
 }
 
 /** Waits until what serves is healthy again. */
-async function healthAfter({ settings }: DeployContext): Promise<{ slot: SlotName | undefined; health: Health | undefined }> {
+async function healthAfter({
+  settings,
+}: DeployContext): Promise<{ slot: SlotName | undefined; health: Health | undefined }> {
   const deadline = Date.now() + reconnectMs;
   for (;;) {
     const { router } = await look(settings);
-    if (router.slot === undefined || router.health?.status === "healthy" || Date.now() > deadline) return { slot: router.slot, health: router.health };
+    if (router.slot === undefined || router.health?.status === "healthy" || Date.now() > deadline)
+      return { slot: router.slot, health: router.health };
     await sleep(1_000);
   }
 }
 
 /** Refuses a schema that what serves can't work with. */
-async function refuseOldSchema(context: DeployContext, snapshot: number | null, needs: Partial<Record<SlotName, number | null>>, id: string): Promise<void> {
+async function refuseOldSchema(
+  context: DeployContext,
+  snapshot: number | null,
+  needs: Partial<Record<SlotName, number | null>>,
+  id: string,
+): Promise<void> {
   const { router, slots } = await look(context.settings);
   const needed = router.slot && needs[router.slot];
   if (router.slot === undefined || needed === null || needed === undefined || needed <= (snapshot ?? 0)) return;
@@ -102,7 +136,11 @@ export interface RestoreJob {
   options: RestoreOptions;
 }
 
-function choiceOf({ context, snapshot, options }: RestoreJob): { backupLocation: string; file: string; foreign: boolean } {
+function choiceOf({ context, snapshot, options }: RestoreJob): {
+  backupLocation: string;
+  file: string;
+  foreign: boolean;
+} {
   return { backupLocation: context.settings.backupLocation, file: snapshot.file, foreign: options.foreign };
 }
 
@@ -110,28 +148,55 @@ function choiceOf({ context, snapshot, options }: RestoreJob): { backupLocation:
  * Proves the file and counts what a restore would lose, under the lock of the caller.
  * @param keep the snapshot is about to be restored: no deployment until then, whose own snapshot is one more, makes it expire.
  */
-export async function assess(job: RestoreJob, secrets: DatabaseSecrets, signal: AbortSignal, { keep }: { keep: boolean }): Promise<Restored> {
+export async function assess(
+  job: RestoreJob,
+  secrets: DatabaseSecrets,
+  signal: AbortSignal,
+  { keep }: { keep: boolean },
+): Promise<Restored> {
   const { settings, output } = job.context;
-  return runHostStep("restore", { ...choiceOf(job), mode: "check", ...(keep ? { keep } : {}) }, { settings, secrets, output, signal });
+  return runHostStep(
+    "restore",
+    { ...choiceOf(job), mode: "check", ...(keep ? { keep } : {}) },
+    { settings, secrets, output, signal },
+  );
 }
 
 /** Restores what was assessed, under the lock of the caller, and waits until what serves has found its database again. */
-export async function swapIn(job: RestoreJob, found: Restored, secrets: DatabaseSecrets, signal: AbortSignal): Promise<Restored & { health: Health | undefined }> {
+export async function swapIn(
+  job: RestoreJob,
+  found: Restored,
+  secrets: DatabaseSecrets,
+  signal: AbortSignal,
+): Promise<Restored & { health: Health | undefined }> {
   const { settings, output } = job.context;
-  const restored = await runHostStep("restore", { ...choiceOf(job), mode: "restore", ...(job.options.holdJobs ? { holdJobs: true } : {}) }, { settings, secrets, output, signal });
+  const restored = await runHostStep(
+    "restore",
+    { ...choiceOf(job), mode: "restore", ...(job.options.holdJobs ? { holdJobs: true } : {}) },
+    { settings, secrets, output, signal },
+  );
   const held = heldText(restored, settings.name);
   if (held !== undefined) output.say(held);
   const more = lostMeanwhile(found, restored);
   if (more !== undefined) output.warn(more);
   const { health, slot } = await healthAfter(job.context);
-  if (slot !== undefined && health?.status !== "healthy") output.warn(`${slot} serves and is ${health?.status ?? "silent"}${health?.detail === undefined ? "" : `: ${health.detail}`}`);
+  if (slot !== undefined && health?.status !== "healthy")
+    output.warn(
+      `${slot} serves and is ${health?.status ?? "silent"}${health?.detail === undefined ? "" : `: ${health.detail}`}`,
+    );
   return { ...restored, health };
 }
 
 /** The slot whose release would be taken for migrated, although a snapshot has undone its migrations: idle, and in need of a newer schema. */
-async function slotUndone({ settings }: DeployContext, snapshot: number | null, needs: Partial<Record<SlotName, number | null>>): Promise<SlotName | undefined> {
+async function slotUndone(
+  { settings }: DeployContext,
+  snapshot: number | null,
+  needs: Partial<Record<SlotName, number | null>>,
+): Promise<SlotName | undefined> {
   const { router } = await look(settings);
-  return slotNames.find((slot) => slot !== router.slot && settings.slots[slot] !== undefined && (needs[slot] ?? 0) > (snapshot ?? 0));
+  return slotNames.find(
+    (slot) => slot !== router.slot && settings.slots[slot] !== undefined && (needs[slot] ?? 0) > (snapshot ?? 0),
+  );
 }
 
 /** Takes a release out of its slot, so that releasing it again runs its migrations again. @returns the exit code. */
@@ -142,32 +207,52 @@ async function empty(context: DeployContext, slot: SlotName, within: Deployment[
   fresh.save();
   // A machine gets one document, the restore's.
   const quiet = new Collected(output.json);
-  return deploy({ ...context, output: quiet, file: fresh, before: await beforeNow(pulumi, settings), dryRun: false, skipMigrations: false, force: false, within });
+  return deploy({
+    ...context,
+    output: quiet,
+    file: fresh,
+    before: await beforeNow(pulumi, settings),
+    dryRun: false,
+    skipMigrations: false,
+    force: false,
+    within,
+  });
 }
 
 /** The whole of it: looked at, asked about and done under one lock. `code` is that of the deployment that empties a slot, where one does. */
-export async function restore(job: RestoreJob): Promise<Restored & { health: Health | undefined; emptied: SlotName | null; code: number }> {
+export async function restore(
+  job: RestoreJob,
+): Promise<Restored & { health: Health | undefined; emptied: SlotName | null; code: number }> {
   const { context, options, snapshot } = job;
   const { settings, output, file, before, pulumi } = context;
   const { secrets, schemaVersions } = await databaseSecrets(pulumi);
-  return withHostLock({ settings, stack: file.stack, before, output, force: options.force, why: `restore of ${snapshot.id}` }, async (signal, lock) => {
-    const found = await assess(job, secrets, signal, { keep: true });
-    if (!options.force) await refuseOldSchema(context, found.schema.snapshot, schemaVersions, snapshot.id);
-    output.say(lossText(found));
-    const undone = await slotUndone(context, found.schema.snapshot, schemaVersions);
-    // Where the file wants something else by now, that is not put into effect here.
-    const isSettled = (slot: SlotName): boolean => {
-      const wanted = settings.slots[slot];
-      return settings.activeSlot === before.serving?.slot && wanted !== undefined && isSameRelease(plainRelease(wanted), before.slots[slot]);
-    };
-    const settled = undone !== undefined && isSettled(undone);
-    if (undone !== undefined) {
-      output.say(`The migrations of what ${undone} holds are undone by it (it needs schema version ${schemaVersions[undone] ?? "?"}): ${settled ? `then ${undone} is emptied, and releasing it again runs them again` : `take it out of togather:slots.${undone} in ${file.name} before the next deployment, and releasing it again runs them again`}.`);
-    }
-    await confirm(`Restore ${snapshot.id} into ${file.stack}?`, { yes: options.yes, output });
-    const restored = await swapIn(job, found, secrets, signal);
-    const emptied = settled ? undone : null;
-    const code = emptied === null ? exitCodes.ok.code : await empty(context, emptied, { lock, signal });
-    return { ...restored, emptied, code };
-  });
+  return withHostLock(
+    { settings, stack: file.stack, before, output, force: options.force, why: `restore of ${snapshot.id}` },
+    async (signal, lock) => {
+      const found = await assess(job, secrets, signal, { keep: true });
+      if (!options.force) await refuseOldSchema(context, found.schema.snapshot, schemaVersions, snapshot.id);
+      output.say(lossText(found));
+      const undone = await slotUndone(context, found.schema.snapshot, schemaVersions);
+      // Where the file wants something else by now, that is not put into effect here.
+      const isSettled = (slot: SlotName): boolean => {
+        const wanted = settings.slots[slot];
+        return (
+          settings.activeSlot === before.serving?.slot &&
+          wanted !== undefined &&
+          isSameRelease(plainRelease(wanted), before.slots[slot])
+        );
+      };
+      const settled = undone !== undefined && isSettled(undone);
+      if (undone !== undefined) {
+        output.say(
+          `The migrations of what ${undone} holds are undone by it (it needs schema version ${schemaVersions[undone] ?? "?"}): ${settled ? `then ${undone} is emptied, and releasing it again runs them again` : `take it out of togather:slots.${undone} in ${file.name} before the next deployment, and releasing it again runs them again`}.`,
+        );
+      }
+      await confirm(`Restore ${snapshot.id} into ${file.stack}?`, { yes: options.yes, output });
+      const restored = await swapIn(job, found, secrets, signal);
+      const emptied = settled ? undone : null;
+      const code = emptied === null ? exitCodes.ok.code : await empty(context, emptied, { lock, signal });
+      return { ...restored, emptied, code };
+    },
+  );
 }

@@ -18,9 +18,12 @@ export interface Archive {
 }
 
 const git = (repository: string, args: readonly string[]): Promise<{ ok: boolean; stdout: string; stderr: string }> =>
-  execa("git", [...neutralGit, "-C", repository, ...args], { env: gitEnvironment(withoutSecrets(process.env)), extendEnv: false, reject: false, stdin: "ignore" }).then(
-    ({ failed, stdout, stderr }) => ({ ok: !failed, stdout, stderr }),
-  );
+  execa("git", [...neutralGit, "-C", repository, ...args], {
+    env: gitEnvironment(withoutSecrets(process.env)),
+    extendEnv: false,
+    reject: false,
+    stdin: "ignore",
+  }).then(({ failed, stdout, stderr }) => ({ ok: !failed, stdout, stderr }));
 
 export interface Commit {
   /** All 40 digits. */
@@ -33,11 +36,17 @@ export interface Commit {
 export async function findCommit(repository: string, commit: string): Promise<Commit> {
   const { ok, stdout, stderr } = await git(repository, ["show", "--no-patch", "--format=%H %cI", `${commit}^{commit}`]);
   const [id, date] = stdout.trim().split(" ");
-  if (ok && id !== undefined && date !== undefined) return { id, date: new Date(date).toISOString().replace(".000Z", "Z") };
+  if (ok && id !== undefined && date !== undefined)
+    return { id, date: new Date(date).toISOString().replace(".000Z", "Z") };
   if (/not a git repository|cannot change to/i.test(stderr)) {
-    throw new StepError(`${repository} is no git repository, but the release names the commit ${commit}`, { hint: "set togather:source.repository to a clone of the server's repository" });
+    throw new StepError(`${repository} is no git repository, but the release names the commit ${commit}`, {
+      hint: "set togather:source.repository to a clone of the server's repository",
+    });
   }
-  if (/dubious ownership/.test(stderr)) throw new StepError(`git doesn't trust ${repository}, because it belongs to another user`, { hint: lastLines(stderr, 1).trim() });
+  if (/dubious ownership/.test(stderr))
+    throw new StepError(`git doesn't trust ${repository}, because it belongs to another user`, {
+      hint: lastLines(stderr, 1).trim(),
+    });
   const shallow = (await git(repository, ["rev-parse", "--is-shallow-repository"])).stdout.trim() === "true";
   throw new StepError(`commit ${commit} is not in ${repository}${shallow ? ", which is a shallow clone" : ""}`, {
     hint: shallow ? `git -C ${repository} fetch --unshallow --tags` : `git -C ${repository} fetch --all --tags`,
@@ -58,21 +67,33 @@ export function commitArchive(repository: string, commit: string, paths: readonl
     done: child.then(({ failed, stderr, signal }) => {
       // A reader that has gone away has its own reasons, which it tells itself.
       if (!failed || signal === "SIGPIPE") return;
-      throw new StepError(`commit ${commit} has not all of ${paths.join(", ")}: ${lastLines(stderr, 2)}`, { hint: "togather:source.paths and togather:source.migrations name files of the commit" });
+      throw new StepError(`commit ${commit} has not all of ${paths.join(", ")}: ${lastLines(stderr, 2)}`, {
+        hint: "togather:source.paths and togather:source.migrations name files of the commit",
+      });
     }),
   };
 }
 
 /** What no image is ever made from. */
 function isExcluded(path: string): boolean {
-  return path.split("/").some((part) => part === "node_modules" || part === ".git" || part === ".togather" || (/^\.env/.test(part) && !part.endsWith(".example")));
+  return path
+    .split("/")
+    .some(
+      (part) =>
+        part === "node_modules" ||
+        part === ".git" ||
+        part === ".togather" ||
+        (/^\.env/.test(part) && !part.endsWith(".example")),
+    );
 }
 
 /** Paths that don't exist would be left out without a word. */
 function checkPaths(directory: string, paths: readonly string[]): void {
   for (const path of paths) {
     if (lstatSync(join(directory, path), { throwIfNoEntry: false }) === undefined) {
-      throw new StepError(`${join(directory, path)} doesn't exist`, { hint: "togather:source.paths and togather:source.migrations name files of togather:source.repository" });
+      throw new StepError(`${join(directory, path)} doesn't exist`, {
+        hint: "togather:source.paths and togather:source.migrations name files of togather:source.repository",
+      });
     }
   }
 }
@@ -85,7 +106,12 @@ export function treeArchive(directory: string, paths: readonly string[]): Archiv
   return {
     stream,
     done: finished(stream, { writable: false }).catch((error: unknown) => {
-      if (error instanceof Error && "code" in error && (error.code === "EPIPE" || error.code === "ERR_STREAM_PREMATURE_CLOSE")) return;
+      if (
+        error instanceof Error &&
+        "code" in error &&
+        (error.code === "EPIPE" || error.code === "ERR_STREAM_PREMATURE_CLOSE")
+      )
+        return;
       throw new StepError(`the files in ${directory} could not be read: ${messageOf(error)}`, { cause: error });
     }),
   };
@@ -98,7 +124,8 @@ export async function newestChange(directory: string, paths: readonly string[]):
   for (const path of paths) {
     const root = join(directory, path);
     const below = (await stat(root)).isDirectory() ? await readdir(root, { recursive: true }) : [];
-    for (const file of ["", ...below.filter((file) => !isExcluded(file))]) newest = Math.max(newest, (await lstat(join(root, file))).mtimeMs);
+    for (const file of ["", ...below.filter((file) => !isExcluded(file))])
+      newest = Math.max(newest, (await lstat(join(root, file))).mtimeMs);
   }
   return new Date(newest);
 }

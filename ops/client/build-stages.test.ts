@@ -30,7 +30,11 @@ describe("the classic builder's stages", () => {
   });
 
   it("have one tag for each place in a Dockerfile, whatever the path", () => {
-    expect(stageTag("togather-server:abc", "server/Dockerfile", 0)).toBe("togather-server-build:stage-1-server-Dockerfile");
-    expect(stageTag("localhost:5000/server:abc", `deep/${"x".repeat(300)}`, 1)).toMatch(/^localhost:5000\/server-build:[\w.-]{128}$/);
+    expect(stageTag("togather-server:abc", "server/Dockerfile", 0)).toBe(
+      "togather-server-build:stage-1-server-Dockerfile",
+    );
+    expect(stageTag("localhost:5000/server:abc", `deep/${"x".repeat(300)}`, 1)).toMatch(
+      /^localhost:5000\/server-build:[\w.-]{128}$/,
+    );
   });
 });

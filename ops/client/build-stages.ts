@@ -30,7 +30,13 @@ export function stageTag(imageTag: string, dockerfile: string, position: number)
  * Gives the newest build's stages their tags, and removes the ones that had them. The layers that both share stay, and with them
  * the next build's cache. Never a reason to fail: what can't be removed stays.
  */
-export async function keepNewestStages(imageTag: string, dockerfile: string, output: string, log: StepLog, signal: AbortSignal): Promise<void> {
+export async function keepNewestStages(
+  imageTag: string,
+  dockerfile: string,
+  output: string,
+  log: StepLog,
+  signal: AbortSignal,
+): Promise<void> {
   for (const [position, id] of stageImages(output).entries()) {
     const tag = stageTag(imageTag, dockerfile, position);
     const before = await tryDocker(["image", "inspect", "--format", "{{.Id}}", tag], signal);
@@ -40,6 +46,10 @@ export async function keepNewestStages(imageTag: string, dockerfile: string, out
     if (old.replace(/^sha256:/, "").startsWith(id)) continue;
     // Without --force: what another build or container still stands on stays.
     const removed = await tryDocker(["image", "rm", old], signal);
-    log.debug(removed.ok ? `removed the build stage that ${tag} was` : `the build stage that ${tag} was stays: ${removed.stderr.trim()}`);
+    log.debug(
+      removed.ok
+        ? `removed the build stage that ${tag} was`
+        : `the build stage that ${tag} was stays: ${removed.stderr.trim()}`,
+    );
   }
 }

@@ -41,12 +41,20 @@ async function prepareSource(request: Request): Promise<BuildSource> {
     case "commit": {
       const repository = resolve(source.repository);
       const { id, date } = await findCommit(repository, source.commit);
-      return { archive: () => commitArchive(repository, id, source.paths), label: sourceLabel(request, id), created: date };
+      return {
+        archive: () => commitArchive(repository, id, source.paths),
+        label: sourceLabel(request, id),
+        created: date,
+      };
     }
     case "tree": {
       const repository = resolve(source.repository);
       const created = (await newestChange(repository, source.paths)).toISOString();
-      return { archive: () => treeArchive(repository, source.paths), label: sourceLabel(request, source.digest), created };
+      return {
+        archive: () => treeArchive(repository, source.paths),
+        label: sourceLabel(request, source.digest),
+        created,
+      };
     }
     case "bundled": {
       const directory = join(projectDirectory, "images", source.image);
@@ -57,15 +65,28 @@ async function prepareSource(request: Request): Promise<BuildSource> {
       const { bundleStepProgram } = await import("./bundle.ts");
       await cp(directory, context, { recursive: true });
       await writeFile(join(context, "main.js"), await bundleStepProgram());
-      return { archive: () => treeArchive(context, ["."]), label, created, remove: () => rm(context, { recursive: true, force: true }) };
+      return {
+        archive: () => treeArchive(context, ["."]),
+        label,
+        created,
+        remove: () => rm(context, { recursive: true, force: true }),
+      };
     }
   }
 }
 
-const inspectedSchema = z.array(z.looseObject({ Id: z.string(), Config: z.looseObject({ Labels: z.record(z.string(), z.string()).nullish() }).nullish() }));
+const inspectedSchema = z.array(
+  z.looseObject({
+    Id: z.string(),
+    Config: z.looseObject({ Labels: z.record(z.string(), z.string()).nullish() }).nullish(),
+  }),
+);
 
 /** The engine's image with this tag. */
-async function findImage(tag: string, signal: AbortSignal): Promise<{ imageId: string; label: string | undefined } | undefined> {
+async function findImage(
+  tag: string,
+  signal: AbortSignal,
+): Promise<{ imageId: string; label: string | undefined } | undefined> {
   const { ok, stdout, stderr } = await tryDocker(["image", "inspect", tag], signal);
   if (!ok) {
     signal.throwIfAborted();
@@ -82,12 +103,19 @@ function buildArguments(request: Request, source: BuildSource, env: NodeJS.Proce
     "org.togather.source": source.label,
     ...(release === undefined
       ? {}
-      : { "org.opencontainers.image.version": release.version, "org.opencontainers.image.revision": release.commit, "org.opencontainers.image.created": source.created }),
+      : {
+          "org.opencontainers.image.version": release.version,
+          "org.opencontainers.image.revision": release.commit,
+          "org.opencontainers.image.created": source.created,
+        }),
   };
-  const values: Record<string, string> = release === undefined ? {} : { VERSION: release.version, COMMIT: release.commit, CREATED: source.created };
+  const values: Record<string, string> =
+    release === undefined ? {} : { VERSION: release.version, COMMIT: release.commit, CREATED: source.created };
   for (const [name, value] of Object.entries(request.arguments ?? {})) {
     // Behind a backslash it stands for itself.
-    values[name] = value.replace(/(\\?)\{(version|commit|created)\}/g, (text, escaped: string, part: string) => (escaped === "" ? (values[part.toUpperCase()] ?? "") : text.slice(1)));
+    values[name] = value.replace(/(\\?)\{(version|commit|created)\}/g, (text, escaped: string, part: string) =>
+      escaped === "" ? (values[part.toUpperCase()] ?? "") : text.slice(1),
+    );
   }
   return [
     ...["build", "--force-rm", `--tag=${tag}`, `--file=${dockerfile}`],
@@ -113,7 +141,12 @@ export function buildEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(withoutSecrets(env)).filter(([name]) => name !== "BUILDX_BUILDER"));
 }
 
-async function runBuild(args: readonly string[], source: BuildSource, context: StepContext, env: NodeJS.ProcessEnv): Promise<BuildRun> {
+async function runBuild(
+  args: readonly string[],
+  source: BuildSource,
+  context: StepContext,
+  env: NodeJS.ProcessEnv,
+): Promise<BuildRun> {
   const { log, signal } = context;
   const archive = source.archive();
   const child = execa("docker", args, {
@@ -147,9 +180,16 @@ async function runBuild(args: readonly string[], source: BuildSource, context: S
 async function warnOfMissing({ source }: Request, log: StepContext["log"]): Promise<void> {
   if (source.kind !== "commit") return;
   const { submodules, pointers } = await missingContent(resolve(source.repository), source.commit, source.paths);
-  const named = (names: readonly string[]): string => `${names.slice(0, 5).join(", ")}${names.length > 5 ? ` and ${names.length - 5} more` : ""}`;
-  if (submodules.length > 0) log.warn(`the build has nothing of ${submodules.length === 1 ? "the submodule" : "the submodules"} ${named(submodules)}: their files are other repositories', and not in the commit`);
-  if (pointers.length > 0) log.warn(`Git LFS keeps ${named(pointers)} elsewhere: the build has ${pointers.length === 1 ? "its pointer" : "their pointers"} only`);
+  const named = (names: readonly string[]): string =>
+    `${names.slice(0, 5).join(", ")}${names.length > 5 ? ` and ${names.length - 5} more` : ""}`;
+  if (submodules.length > 0)
+    log.warn(
+      `the build has nothing of ${submodules.length === 1 ? "the submodule" : "the submodules"} ${named(submodules)}: their files are other repositories', and not in the commit`,
+    );
+  if (pointers.length > 0)
+    log.warn(
+      `Git LFS keeps ${named(pointers)} elsewhere: the build has ${pointers.length === 1 ? "its pointer" : "their pointers"} only`,
+    );
 }
 
 /** Makes the image unless the engine has it already. */
@@ -178,7 +218,10 @@ export async function build(request: Request, context: StepContext): Promise<Ste
     const image = await findImage(tag, signal);
     if (image === undefined) throw new StepError(`docker build succeeded, but the engine has no image ${tag}`);
     // One of another deployment on this host, told otherwise, may have taken the tag at that moment.
-    if (image.label !== source.label) throw new StepError(`another deployment on this Docker host has built ${tag} with other arguments meanwhile`, { hint: "the same again" });
+    if (image.label !== source.label)
+      throw new StepError(`another deployment on this Docker host has built ${tag} with other arguments meanwhile`, {
+        hint: "the same again",
+      });
     await keepNewestStages(tag, request.dockerfile, run.output, log, signal);
     const durationMs = Math.round(performance.now() - started);
     log.info(`built ${tag} in ${seconds(durationMs)}`);
@@ -190,7 +233,10 @@ export async function build(request: Request, context: StepContext): Promise<Ste
 
 function buildProblem(tag: string, output: string): StepError {
   const tail = lastLines(output, 40);
-  if (/no space left on device/i.test(output)) return new StepError(`building ${tag} failed, the Docker host's disk is full:\n${tail}`, { hint: "docker system df; docker image prune" });
+  if (/no space left on device/i.test(output))
+    return new StepError(`building ${tag} failed, the Docker host's disk is full:\n${tail}`, {
+      hint: "docker system df; docker image prune",
+    });
   if (/cannot connect to the docker daemon|error during connect/i.test(output)) return dockerProblem(output);
   return new StepError(`building ${tag} failed. The end of its output:\n${tail}`);
 }

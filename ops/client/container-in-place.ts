@@ -22,10 +22,23 @@ interface Asked {
 }
 
 /** Undefined where there is no container yet. @throws when Docker's answer is no JSON. */
-export async function containerInPlace({ name, host, part, image, value }: Asked): Promise<{ imageStays: boolean; value: unknown } | undefined> {
-  const docker = (...args: string[]): Promise<string> => run("docker", args, { env: dockerEnvironment(host), timeout: answerMs }).then(({ stdout }) => stdout.trim());
+export async function containerInPlace({
+  name,
+  host,
+  part,
+  image,
+  value,
+}: Asked): Promise<{ imageStays: boolean; value: unknown } | undefined> {
+  const docker = (...args: string[]): Promise<string> =>
+    run("docker", args, { env: dockerEnvironment(host), timeout: answerMs }).then(({ stdout }) => stdout.trim());
   const [container, wanted] = await Promise.all([
-    docker("container", "inspect", "--format", `{"image":"{{.Image}}","value":${value}}`, `togather-${name}-${part}`).catch(() => undefined),
+    docker(
+      "container",
+      "inspect",
+      "--format",
+      `{"image":"{{.Image}}","value":${value}}`,
+      `togather-${name}-${part}`,
+    ).catch(() => undefined),
     // An image that is not there has yet to be built, so that it is another one.
     docker("image", "inspect", "--format", "{{.Id}}", bundledImageTag(image)).catch(() => "not built yet"),
   ]);

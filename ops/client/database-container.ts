@@ -21,12 +21,20 @@ export interface WantedDatabase {
 
 /** Why the container would be replaced, in sentences; empty when it stays, or there is none yet. @throws when the Docker host doesn't answer. */
 export async function databaseReplacement({ name, host, maxConnections }: WantedDatabase): Promise<string[]> {
-  const container = await containerInPlace({ name, host, part: "db", image: "postgres", value: "{{json .Config.Cmd}}" });
+  const container = await containerInPlace({
+    name,
+    host,
+    part: "db",
+    image: "postgres",
+    value: "{{json .Config.Cmd}}",
+  });
   if (container === undefined) return [];
   const command = commandSchema.parse(container.value);
   const now = /^max_connections=(\d+)$/.exec(command?.at(-1) ?? "")?.[1] ?? "100";
   return [
     ...(container.imageStays ? [] : ["its image changes"]),
-    ...(maxConnections === undefined || command?.join(" ") === databaseCommand(maxConnections).join(" ") ? [] : [`max_connections is ${now}, and is to be ${maxConnections}`]),
+    ...(maxConnections === undefined || command?.join(" ") === databaseCommand(maxConnections).join(" ")
+      ? []
+      : [`max_connections is ${now}, and is to be ${maxConnections}`]),
   ];
 }

@@ -12,7 +12,10 @@ const [, , container, wished, address] = process.argv;
 const script = "exec 3<>/dev/tcp/127.0.0.1/5432 || exit 1; { cat <&3; kill $$; } & exec cat >&3";
 
 const server = createServer({ allowHalfOpen: true }, (socket) => {
-  const client = spawn("docker", ["exec", "--interactive", container, "bash", "-c", script], { stdio: ["pipe", "pipe", "inherit"], windowsHide: true });
+  const client = spawn("docker", ["exec", "--interactive", container, "bash", "-c", script], {
+    stdio: ["pipe", "pipe", "inherit"],
+    windowsHide: true,
+  });
   for (const stream of [socket, client.stdin, client.stdout]) stream.on("error", () => undefined);
   client.once("error", () => socket.destroy());
   client.once("close", () => socket.end());

@@ -29,7 +29,8 @@ const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
 /** One line: version, extensions that can't be had, schema. query_to_xml asks a table that may not be there. */
 function question({ extensions, external }: DatabaseQuestion): string {
   // In the bundled database a deployment makes them; in another one they have to be there.
-  const [catalogue, column] = external === undefined ? ["pg_available_extensions", "name"] : ["pg_extension", "extname"];
+  const [catalogue, column] =
+    external === undefined ? ["pg_available_extensions", "name"] : ["pg_extension", "extname"];
   return `
 SELECT json_build_object(
   'version', current_setting('server_version'),
@@ -53,13 +54,32 @@ function inside({ name }: DatabaseQuestion): { args: string[]; environment: Reco
 }
 
 /** Another one by the client that makes its snapshots, from where the steps reach it. */
-async function outside({ url, network }: { url: string; network: string }): Promise<{ args: string[]; environment: Record<string, string> }> {
+async function outside({
+  url,
+  network,
+}: {
+  url: string;
+  network: string;
+}): Promise<{ args: string[]; environment: Record<string, string> }> {
   const { connectionEnvironment, parseDatabaseUrl } = await import("../connection.ts");
   const environment = connectionEnvironment(parseDatabaseUrl(url), "togather-doctor");
   return {
     args: [
-      ...["run", "--rm", "--pull=never", `--network=${network === "" ? "bridge" : network}`, "--log-driver=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"],
-      ...[...Object.keys(environment).map((variable) => `--env=${variable}`), "--entrypoint=psql", bundledImageTag("ops")],
+      ...[
+        "run",
+        "--rm",
+        "--pull=never",
+        `--network=${network === "" ? "bridge" : network}`,
+        "--log-driver=none",
+        "--read-only",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+      ],
+      ...[
+        ...Object.keys(environment).map((variable) => `--env=${variable}`),
+        "--entrypoint=psql",
+        bundledImageTag("ops"),
+      ],
     ],
     environment,
   };
@@ -72,11 +92,18 @@ async function outside({ url, network }: { url: string; network: string }): Prom
 export async function askDatabase(about: DatabaseQuestion): Promise<DatabaseReport> {
   const { args, environment } = about.external === undefined ? inside(about) : await outside(about.external);
   // Not by docker.ts: it loads what a preview, which asks too, does without.
-  const { stdout, stderr } = await promisify(execFile)("docker", [...args, "-AtX", "--command", question(about)], { env: { ...dockerEnvironment(about.host), ...environment } }).catch(
-    (error: unknown) => ({ stdout: "", stderr: (error as { stderr?: string }).stderr ?? String(error) }),
-  );
+  const { stdout, stderr } = await promisify(execFile)("docker", [...args, "-AtX", "--command", question(about)], {
+    env: { ...dockerEnvironment(about.host), ...environment },
+  }).catch((error: unknown) => ({ stdout: "", stderr: (error as { stderr?: string }).stderr ?? String(error) }));
   if (stdout !== "") return JSON.parse(stdout) as DatabaseReport;
   const said = stderr.trim().split("\n").at(-1) ?? "";
   const exists = !/no such (container|image)|unable to find image|database "togather" does not exist/i.test(stderr);
-  throw new NoDatabase(exists ? said : about.external === undefined ? "there is none yet" : "can't be asked before the first deployment has made the image with the client", exists);
+  throw new NoDatabase(
+    exists
+      ? said
+      : about.external === undefined
+        ? "there is none yet"
+        : "can't be asked before the first deployment has made the image with the client",
+    exists,
+  );
 }

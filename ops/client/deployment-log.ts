@@ -15,17 +15,48 @@ export interface LogNote {
 
 /** Appends a warning to the log of a deployment, in the steps' own format. @throws when it could not be written. */
 export async function noteInLog({ host, logLocation, deploymentId, message }: LogNote): Promise<void> {
-  const line = { level: "WARN", time: new Date().toISOString(), deployment_id: deploymentId, phase: "begin", message, deployed_by: deployedBy(process.env) };
+  const line = {
+    level: "WARN",
+    time: new Date().toISOString(),
+    deployment_id: deploymentId,
+    phase: "begin",
+    message,
+    deployed_by: deployedBy(process.env),
+  };
   const args = [
-    ...["run", "--rm", "--interactive", "--pull=never", "--network=none", "--log-driver=none", "--read-only", "--security-opt=no-new-privileges", "--cap-drop=ALL", "--cap-add=DAC_OVERRIDE"],
+    ...[
+      "run",
+      "--rm",
+      "--interactive",
+      "--pull=never",
+      "--network=none",
+      "--log-driver=none",
+      "--read-only",
+      "--security-opt=no-new-privileges",
+      "--cap-drop=ALL",
+      "--cap-add=DAC_OVERRIDE",
+    ],
     // Unlike --volume, this makes no directory that isn't there.
-    ...[`--mount=type=bind,source=${logLocation},target=/logs`, "--entrypoint=sh", bundledImageTag("ops"), "-c", 'cat >> "$0"', `/logs/${deploymentId}.log`],
+    ...[
+      `--mount=type=bind,source=${logLocation},target=/logs`,
+      "--entrypoint=sh",
+      bundledImageTag("ops"),
+      "-c",
+      'cat >> "$0"',
+      `/logs/${deploymentId}.log`,
+    ],
   ];
-  const child = spawn("docker", args, { env: dockerEnvironment(host), stdio: ["pipe", "ignore", "pipe"], windowsHide: true });
+  const child = spawn("docker", args, {
+    env: dockerEnvironment(host),
+    stdio: ["pipe", "ignore", "pipe"],
+    windowsHide: true,
+  });
   child.stdin.on("error", () => undefined);
   child.stdin.end(`${JSON.stringify(line)}\n`);
   let said = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => { said += text; });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    said += text;
+  });
   const code = await new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", resolve);

@@ -17,7 +17,14 @@ const pollMs = 500;
 const settledMs = 1_500;
 const shownLines = 30;
 
-const inspectedSchema = z.array(z.looseObject({ Id: z.string(), State: z.looseObject({ Status: z.string(), ExitCode: z.number(), StartedAt: z.string() }) })).min(1);
+const inspectedSchema = z
+  .array(
+    z.looseObject({
+      Id: z.string(),
+      State: z.looseObject({ Status: z.string(), ExitCode: z.number(), StartedAt: z.string() }),
+    }),
+  )
+  .min(1);
 
 /** Follows what air and the server say, and notices what ends in nothing that could answer. */
 export class DevelopmentLog {
@@ -34,30 +41,55 @@ export class DevelopmentLog {
     if (this.lines.length > shownLines) this.lines.shift();
     const exit = /^Process Exit with Code:? (\d+)$/.exec(line);
     if (/^(building\.\.\.|.* has changed)$/.test(line)) this.#problem = undefined;
-    else if (line.startsWith("failed to build")) this.#problem = { what: "the source doesn't compile", since: this.#now() };
+    else if (line.startsWith("failed to build"))
+      this.#problem = { what: "the source doesn't compile", since: this.#now() };
     // What runs after a build that failed is the one before it, or nothing.
     else if (exit) this.#problem ??= { what: `the server ended with exit code ${exit[1]}`, since: this.#now() };
   }
 
   /** What is wrong, once nothing that follows has mended it. */
   problem(): string | undefined {
-    return this.#problem !== undefined && this.#now() - this.#problem.since >= settledMs ? this.#problem.what : undefined;
+    return this.#problem !== undefined && this.#now() - this.#problem.since >= settledMs
+      ? this.#problem.what
+      : undefined;
   }
 }
 
 /** The HTTP status of the health endpoint, asked inside of the container, or why there is none. */
-async function ask({ containerName, port, healthPath }: Request, signal: AbortSignal): Promise<{ status: number } | { error: string }> {
-  const { ok, stdout, stderr } = await tryDocker(["exec", containerName, "curl", "--silent", "--show-error", "--max-time", "3", "--write-out", "\n%{http_code}", `http://127.0.0.1:${port}${healthPath}`], signal);
+async function ask(
+  { containerName, port, healthPath }: Request,
+  signal: AbortSignal,
+): Promise<{ status: number } | { error: string }> {
+  const { ok, stdout, stderr } = await tryDocker(
+    [
+      "exec",
+      containerName,
+      "curl",
+      "--silent",
+      "--show-error",
+      "--max-time",
+      "3",
+      "--write-out",
+      "\n%{http_code}",
+      `http://127.0.0.1:${port}${healthPath}`,
+    ],
+    signal,
+  );
   signal.throwIfAborted();
   if (!ok) return { error: lastLines(stderr, 1) };
   const status = Number(stdout.slice(stdout.lastIndexOf("\n") + 1));
-  return status === 200 ? { status } : { error: `HTTP ${status}: ${stdout.slice(0, stdout.lastIndexOf("\n")).slice(0, 500)}` };
+  return status === 200
+    ? { status }
+    : { error: `HTTP ${status}: ${stdout.slice(0, stdout.lastIndexOf("\n")).slice(0, 500)}` };
 }
 
 async function inspect(name: string): Promise<z.infer<typeof inspectedSchema>[number]> {
   const { ok, stdout } = await tryDocker(["inspect", "--type=container", name]);
   const [container] = ok ? inspectedSchema.parse(JSON.parse(stdout)) : [];
-  if (container === undefined) throw new StepError(`the container ${name} doesn't exist`, { hint: "pulumi refresh, then pulumi up, make it again" });
+  if (container === undefined)
+    throw new StepError(`the container ${name} doesn't exist`, {
+      hint: "pulumi refresh, then pulumi up, make it again",
+    });
   return container;
 }
 
@@ -84,9 +116,12 @@ export async function run(request: Request, { log, signal, env }: StepContext): 
   void onLines(follow.stdout, hear);
   void onLines(follow.stderr, hear);
   const failed = (what: string): StepError =>
-    new StepError(`${containerName}: ${what}. The end of its log:\n${said.lines.map((line) => `  ${line}`).join("\n")}`, {
-      hint: `correct the source: air builds it again at once (docker logs -f ${containerName}); then run this again`,
-    });
+    new StepError(
+      `${containerName}: ${what}. The end of its log:\n${said.lines.map((line) => `  ${line}`).join("\n")}`,
+      {
+        hint: `correct the source: air builds it again at once (docker logs -f ${containerName}); then run this again`,
+      },
+    );
   try {
     for (;;) {
       const answer = await ask(request, signal);
@@ -99,7 +134,10 @@ export async function run(request: Request, { log, signal, env }: StepContext): 
       if (problem !== undefined) throw failed(problem);
       const { Status: status, ExitCode: exitCode } = (await inspect(containerName)).State;
       if (status !== "running") throw failed(`it is ${status}, with exit code ${exitCode}`);
-      if (durationMs > timeoutSeconds * 1000) throw failed(`no healthy answer at ${request.healthPath} after ${timeoutSeconds} s (${redactor.text(answer.error)})`);
+      if (durationMs > timeoutSeconds * 1000)
+        throw failed(
+          `no healthy answer at ${request.healthPath} after ${timeoutSeconds} s (${redactor.text(answer.error)})`,
+        );
       await sleep(pollMs, undefined, { signal });
     }
   } finally {

@@ -10,10 +10,17 @@ beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "togather-context-"));
   writeFileSync(join(directory, "config.json"), JSON.stringify({ currentContext: "rootless" }));
   // As `docker context create` writes it.
-  for (const [name, host] of [["rootless", "unix:///run/user/1000/docker.sock"], ["far", "tcp://10.9.8.7:2376"], ["events", "ssh://deploy@events.example.org"]] as const) {
+  for (const [name, host] of [
+    ["rootless", "unix:///run/user/1000/docker.sock"],
+    ["far", "tcp://10.9.8.7:2376"],
+    ["events", "ssh://deploy@events.example.org"],
+  ] as const) {
     const meta = join(directory, "contexts", "meta", createHash("sha256").update(name).digest("hex"));
     mkdirSync(meta, { recursive: true });
-    writeFileSync(join(meta, "meta.json"), JSON.stringify({ Name: name, Metadata: {}, Endpoints: { docker: { Host: host, SkipTLSVerify: false } } }));
+    writeFileSync(
+      join(meta, "meta.json"),
+      JSON.stringify({ Name: name, Metadata: {}, Endpoints: { docker: { Host: host, SkipTLSVerify: false } } }),
+    );
   }
 });
 afterAll(() => {
@@ -35,6 +42,8 @@ describe("the Docker client's context", () => {
   });
 
   it("is refused where Pulumi's plugin would go elsewhere", () => {
-    expect(() => contextAddress(env({ DOCKER_CONTEXT: "far" }))).toThrow(/the Docker client uses the context far \(tcp:\/\/10\.9\.8\.7:2376\), and Pulumi's Docker plugin can't/);
+    expect(() => contextAddress(env({ DOCKER_CONTEXT: "far" }))).toThrow(
+      /the Docker client uses the context far \(tcp:\/\/10\.9\.8\.7:2376\), and Pulumi's Docker plugin can't/,
+    );
   });
 });

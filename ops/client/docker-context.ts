@@ -41,7 +41,10 @@ export function contextAddress(env: NodeJS.ProcessEnv): string | undefined {
   const context = currentContext(env);
   if (context === undefined) return undefined;
   if (/^(unix|ssh|npipe):/.test(context.host)) return context.host;
-  throw new StepError(`the Docker client uses the context ${context.name} (${context.host}), and Pulumi's Docker plugin can't: images would be on one engine, containers on another`, {
-    hint: `say the same by variables: DOCKER_HOST=${context.host}, and DOCKER_TLS_VERIFY and DOCKER_CERT_PATH for its certificates; or togather:host ssh://…; or docker context use default`,
-  });
+  throw new StepError(
+    `the Docker client uses the context ${context.name} (${context.host}), and Pulumi's Docker plugin can't: images would be on one engine, containers on another`,
+    {
+      hint: `say the same by variables: DOCKER_HOST=${context.host}, and DOCKER_TLS_VERIFY and DOCKER_CERT_PATH for its certificates; or togather:host ssh://…; or docker context use default`,
+    },
+  );
 }

@@ -17,10 +17,20 @@ export function isMissing(cause: unknown): boolean {
 export function dockerProblem(stderr: string, cause?: unknown): StepError {
   const text = stderr.trim();
   if (isMissing(cause)) {
-    return new StepError("the docker command is not installed", { hint: "install the Docker client (Debian: apt-get install docker.io), or run npm start, which does", cause });
+    return new StepError("the docker command is not installed", {
+      hint: "install the Docker client (Debian: apt-get install docker.io), or run npm start, which does",
+      cause,
+    });
   }
-  if (/cannot connect to the docker daemon|error during connect|is the docker daemon running|connection refused|permission denied while trying to connect/i.test(text)) {
-    return new StepError(`the Docker engine doesn't answer: ${lastLines(text, 2)}`, { hint: "docker version (and DOCKER_HOST, if the engine is on another machine)", cause });
+  if (
+    /cannot connect to the docker daemon|error during connect|is the docker daemon running|connection refused|permission denied while trying to connect/i.test(
+      text,
+    )
+  ) {
+    return new StepError(`the Docker engine doesn't answer: ${lastLines(text, 2)}`, {
+      hint: "docker version (and DOCKER_HOST, if the engine is on another machine)",
+      cause,
+    });
   }
   return new StepError(`docker failed: ${lastLines(text, 5)}`, { cause });
 }
@@ -34,7 +44,11 @@ export function lastLines(text: string, count: number): string {
 }
 
 /** Runs a short docker command; the caller decides what a failure means. */
-export async function tryDocker(args: readonly string[], signal?: AbortSignal, env = withoutSecrets(process.env)): Promise<{ ok: boolean; stdout: string; stderr: string }> {
+export async function tryDocker(
+  args: readonly string[],
+  signal?: AbortSignal,
+  env = withoutSecrets(process.env),
+): Promise<{ ok: boolean; stdout: string; stderr: string }> {
   // Loaded here: a step that calls no Docker command of its own doesn't wait for it.
   const { execa } = await import("execa");
   const { failed, stdout, stderr, cause } = await execa("docker", args, {
@@ -49,8 +63,14 @@ export async function tryDocker(args: readonly string[], signal?: AbortSignal, e
 }
 
 /** How a container is, or was when it ended; undefined where there is none of that name. @throws {StepError} when Docker can't tell. */
-export async function containerState(container: string, signal?: AbortSignal): Promise<{ status: string; exitCode: number } | undefined> {
-  const { ok, stdout, stderr } = await tryDocker(["container", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container], signal);
+export async function containerState(
+  container: string,
+  signal?: AbortSignal,
+): Promise<{ status: string; exitCode: number } | undefined> {
+  const { ok, stdout, stderr } = await tryDocker(
+    ["container", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container],
+    signal,
+  );
   if (ok) {
     const [status = "", exitCode = ""] = stdout.trim().split(" ");
     return { status, exitCode: Number(exitCode) };

@@ -15,7 +15,12 @@ const longestMs = 60_000;
  * @param show gets what it says, line by line.
  * Never throws: a failure here is a line of its own.
  */
-export async function runFailureCommand({ command, ...failure }: z.infer<typeof failureQuestionSchema>, about: { name: string; environment: string }, show: (line: string) => void, env: NodeJS.ProcessEnv = process.env): Promise<void> {
+export async function runFailureCommand(
+  { command, ...failure }: z.infer<typeof failureQuestionSchema>,
+  about: { name: string; environment: string },
+  show: (line: string) => void,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<void> {
   const [program = "", ...args] = command;
   const told = {
     TOGATHER_NAME: about.name,
@@ -30,7 +35,11 @@ export async function runFailureCommand({ command, ...failure }: z.infer<typeof 
   };
   try {
     // In a group of its own: what it has started ends with it.
-    const child = spawn(program, args, { env: { ...withoutSecrets(env), ...told }, stdio: ["ignore", "pipe", "pipe"], detached: true });
+    const child = spawn(program, args, {
+      env: { ...withoutSecrets(env), ...told },
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
+    });
     const ended = endOf(child);
     const read = [onLines(child.stdout, show), onLines(child.stderr, show)];
     const late = new AbortController();
@@ -38,11 +47,22 @@ export async function runFailureCommand({ command, ...failure }: z.infer<typeof 
       late.abort();
       if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
     }, longestMs);
-    const { exitCode, error } = await ended.finally(() => { clearTimeout(timer); });
+    const { exitCode, error } = await ended.finally(() => {
+      clearTimeout(timer);
+    });
     // What it has left running may hold its output open.
     if (error === undefined) await Promise.race([Promise.all(read), sleep(1_000)]);
-    const problem = error !== undefined ? messageOf(error) : late.signal.aborted ? `it ran for ${longestMs / 1000} s, and was stopped` : exitCode === 0 ? undefined : `it ended with exit code ${exitCode}`;
-    show(problem === undefined ? `failure command: ${program} was told` : `WARN: failure command: ${program}: ${problem}`);
+    const problem =
+      error !== undefined
+        ? messageOf(error)
+        : late.signal.aborted
+          ? `it ran for ${longestMs / 1000} s, and was stopped`
+          : exitCode === 0
+            ? undefined
+            : `it ended with exit code ${exitCode}`;
+    show(
+      problem === undefined ? `failure command: ${program} was told` : `WARN: failure command: ${program}: ${problem}`,
+    );
   } catch (error) {
     show(`WARN: failure command: ${program}: ${messageOf(error)}`);
   }

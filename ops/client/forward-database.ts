@@ -38,17 +38,25 @@ export function forwardedPort(name: string): number {
  * @throws {StepError} when there is none.
  */
 export async function forwardDatabase({ container, host, engine, port }: ForwardRequest): Promise<number> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "database-forward.mjs"), container, String(port), engine], {
-    env: dockerEnvironment(host),
-    stdio: ["ignore", "pipe", "ignore"],
-    // Ctrl-C ends a deployment in order, and this with it.
-    detached: true,
-    windowsHide: true,
-  });
+  const child = spawn(
+    process.execPath,
+    [join(import.meta.dirname, "database-forward.mjs"), container, String(port), engine],
+    {
+      env: dockerEnvironment(host),
+      stdio: ["ignore", "pipe", "ignore"],
+      // Ctrl-C ends a deployment in order, and this with it.
+      detached: true,
+      windowsHide: true,
+    },
+  );
   const { stdout } = child;
   const gone = once(child, "close").then(() => undefined);
   const said = await Promise.race([once(stdout.setEncoding("utf8"), "data").then(([text]) => String(text)), gone]);
-  if (said === undefined) throw new StepError(`no port of 127.0.0.1 from ${port} on could be opened, through which the database of the Docker host is reached`, { hint: `ss -ltn | grep :${port}` });
+  if (said === undefined)
+    throw new StepError(
+      `no port of 127.0.0.1 from ${port} on could be opened, through which the database of the Docker host is reached`,
+      { hint: `ss -ltn | grep :${port}` },
+    );
   stdout.destroy();
   child.unref();
   return Number(said);

@@ -31,8 +31,12 @@ async function exitReport(request: StepRequest<"gate">, redactor: Redactor, what
     .sort()
     .slice(-logLines)
     .map((line) => redactor.text(line.replace(/^\S+ /, "")));
-  const log = lines.length === 0 ? " It logged nothing." : ` Its last lines:\n${lines.map((line) => `  ${line}`).join("\n")}`;
-  return { message: `${containerName} ${what}; traffic stays where it is.${log}`, hint: `docker logs ${containerName}` };
+  const log =
+    lines.length === 0 ? " It logged nothing." : ` Its last lines:\n${lines.map((line) => `  ${line}`).join("\n")}`;
+  return {
+    message: `${containerName} ${what}; traffic stays where it is.${log}`,
+    hint: `docker logs ${containerName}`,
+  };
 }
 
 type ContainerState = z.infer<typeof stateSchema>;
@@ -47,26 +51,63 @@ async function inspect(request: StepRequest<"gate">): Promise<ContainerState | "
  * What is wrong with the container as it is now.
  * @param restarts how often it had been restarted when the gate began; undefined at the first look.
  */
-async function judge(container: ContainerState | "none", request: StepRequest<"gate">, redactor: Redactor, restarts: number | undefined): Promise<Stop | undefined> {
+async function judge(
+  container: ContainerState | "none",
+  request: StepRequest<"gate">,
+  redactor: Redactor,
+  restarts: number | undefined,
+): Promise<Stop | undefined> {
   const { containerName, containerId } = request;
-  if (container === "none") return { message: `the container ${containerName} doesn't exist`, hint: "pulumi refresh, then pulumi up, make it again" };
+  if (container === "none")
+    return {
+      message: `the container ${containerName} doesn't exist`,
+      hint: "pulumi refresh, then pulumi up, make it again",
+    };
   if (!container.Id.startsWith(containerId) && !containerId.startsWith(container.Id)) {
-    return { message: `${containerName} is another container than the one to gate: ${container.Id.slice(0, 12)}, expected ${containerId.slice(0, 12)}`, hint: "pulumi refresh, then pulumi up" };
+    return {
+      message: `${containerName} is another container than the one to gate: ${container.Id.slice(0, 12)}, expected ${containerId.slice(0, 12)}`,
+      hint: "pulumi refresh, then pulumi up",
+    };
   }
   const { Status: status, ExitCode: exitCode, StartedAt: startedAt, OOMKilled: oomKilled } = container.State;
-  const endedWith = (code: string | undefined): string => `its server ended${code === undefined ? "" : ` with exit code ${code}`}${oomKilled ? " (out of memory)" : ""}`;
-  if (status !== "running") return exitReport(request, redactor, status === "created" ? "was never started" : `is ${status}, ${endedWith(String(exitCode))}`);
-  const restarted = restarts === undefined ? container.RestartCount > 0 && Date.now() - Date.parse(startedAt) < crashLoopMs : container.RestartCount > restarts;
+  const endedWith = (code: string | undefined): string =>
+    `its server ended${code === undefined ? "" : ` with exit code ${code}`}${oomKilled ? " (out of memory)" : ""}`;
+  if (status !== "running")
+    return exitReport(
+      request,
+      redactor,
+      status === "created" ? "was never started" : `is ${status}, ${endedWith(String(exitCode))}`,
+    );
+  const restarted =
+    restarts === undefined
+      ? container.RestartCount > 0 && Date.now() - Date.parse(startedAt) < crashLoopMs
+      : container.RestartCount > restarts;
   // Of a container that runs again the engine says 0.
-  return restarted ? exitReport(request, redactor, `does not stay up: it was restarted ${container.RestartCount} times, ${endedWith(await lastExitCode(containerName))}`) : undefined;
+  return restarted
+    ? exitReport(
+        request,
+        redactor,
+        `does not stay up: it was restarted ${container.RestartCount} times, ${endedWith(await lastExitCode(containerName))}`,
+      )
+    : undefined;
 }
 
 const dieSchema = z.looseObject({ Actor: z.looseObject({ Attributes: z.record(z.string(), z.string()) }) });
 
 /** How a container that runs again ended the last time, by the engine's own record of the last minutes; undefined where it has none. */
 async function lastExitCode(containerName: string): Promise<string | undefined> {
-  const { stdout } = await tryDocker(["events", "--since=10m", "--until=0s", `--filter=container=${containerName}`, "--filter=event=die", "--format={{json .}}"]);
-  const last = stdout.split("\n").filter((line) => line !== "").at(-1);
+  const { stdout } = await tryDocker([
+    "events",
+    "--since=10m",
+    "--until=0s",
+    `--filter=container=${containerName}`,
+    "--filter=event=die",
+    "--format={{json .}}",
+  ]);
+  const last = stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .at(-1);
   return last === undefined ? undefined : exitCodeIn(last);
 }
 
@@ -83,7 +124,10 @@ function exitCodeIn(event: string): string | undefined {
  * Sees to a container that was stopped: starts it, or says that it may stay so. One that ends by itself is restarted by the engine
  * without end, so that what has exited was stopped by somebody. The rest is for `watchContainer` to explain.
  */
-export async function seeToStopped(request: StepRequest<"gate">, { log, signal }: StepContext): Promise<"stays" | undefined> {
+export async function seeToStopped(
+  request: StepRequest<"gate">,
+  { log, signal }: StepContext,
+): Promise<"stays" | undefined> {
   const { containerName, whenStopped } = request;
   const container = await inspect(request);
   if (container === undefined || container === "none" || container.State.Status !== "exited") return undefined;
@@ -98,22 +142,32 @@ export async function seeToStopped(request: StepRequest<"gate">, { log, signal }
 }
 
 /** Resolves when the container exits; with nothing when the gate has ended before. */
-export async function watchContainer(request: StepRequest<"gate">, redactor: Redactor, signal: AbortSignal): Promise<Stop | undefined> {
+export async function watchContainer(
+  request: StepRequest<"gate">,
+  redactor: Redactor,
+  signal: AbortSignal,
+): Promise<Stop | undefined> {
   // The engine tells of an exit at once, through one connection: asking twice a second would cost an ssh login each.
-  const events = execa("docker", ["events", `--filter=container=${request.containerName}`, "--filter=event=die", "--format={{json .}}"], {
-    env: withoutSecrets(process.env),
-    extendEnv: false,
-    reject: false,
-    buffer: false,
-    stdin: "ignore",
-    stderr: "ignore",
-    cancelSignal: signal,
-  });
+  const events = execa(
+    "docker",
+    ["events", `--filter=container=${request.containerName}`, "--filter=event=die", "--format={{json .}}"],
+    {
+      env: withoutSecrets(process.env),
+      extendEnv: false,
+      reject: false,
+      buffer: false,
+      stdin: "ignore",
+      stderr: "ignore",
+      cancelSignal: signal,
+    },
+  );
   const died = new Promise<string | undefined>((resolve) => {
     void onLines(events.stdout, (line) => {
       resolve(exitCodeIn(line) ?? "unknown");
     });
-    void events.then(() => { resolve(undefined); });
+    void events.then(() => {
+      resolve(undefined);
+    });
   });
   try {
     const first = await inspect(request);
@@ -121,9 +175,13 @@ export async function watchContainer(request: StepRequest<"gate">, redactor: Red
     if (wrong !== undefined) return wrong;
     const restarts = first === undefined || first === "none" ? 0 : first.RestartCount;
     for (;;) {
-      const exitCode = await Promise.race([died, sleep(lookMs, "still up" as const, { signal }).catch(() => undefined)]);
+      const exitCode = await Promise.race([
+        died,
+        sleep(lookMs, "still up" as const, { signal }).catch(() => undefined),
+      ]);
       if (signal.aborted) return undefined;
-      if (exitCode !== undefined && exitCode !== "still up") return await exitReport(request, redactor, `exited with code ${exitCode}`);
+      if (exitCode !== undefined && exitCode !== "still up")
+        return await exitReport(request, redactor, `exited with code ${exitCode}`);
       // Events may have been lost: before they were heard, or with the connection.
       if (exitCode === undefined) await sleep(lookMs, undefined, { signal }).catch(() => undefined);
       const now = await inspect(request);

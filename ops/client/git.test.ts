@@ -11,7 +11,12 @@ let home: string;
 let repository: string;
 let commit: string;
 let expected: Buffer;
-const git = (...args: string[]): string => execFileSync("git", ["-C", repository, ...args], { encoding: "utf8", env: bare, stdio: ["ignore", "pipe", "ignore"] }).trim();
+const git = (...args: string[]): string =>
+  execFileSync("git", ["-C", repository, ...args], {
+    encoding: "utf8",
+    env: bare,
+    stdio: ["ignore", "pipe", "ignore"],
+  }).trim();
 
 beforeAll(async () => {
   home = mkdtempSync(join(tmpdir(), "togather-git-"));
@@ -54,18 +59,36 @@ const settings: [string, string][] = [
   ["line ends of another system", lines("[core]", "autocrlf = true", "eol = crlf")],
   ["attributes of its owner", lines("[core]", "attributesFile = ~/attributes")],
   ["modes of its owner", lines("[tar]", "umask = user")],
-  ["colours everywhere", lines("[color]", "ui = always", "[column]", "ui = always", "tag = always", "[core]", "abbrev = 40")],
+  [
+    "colours everywhere",
+    lines("[color]", "ui = always", "[column]", "ui = always", "tag = always", "[core]", "abbrev = 40"),
+  ],
 ];
 const variables: [string, () => Record<string, string>][] = [
-  ["a hook's repository", () => ({ GIT_DIR: join(home, "elsewhere"), GIT_INDEX_FILE: join(home, "index"), GIT_PREFIX: "x/" })],
+  [
+    "a hook's repository",
+    () => ({ GIT_DIR: join(home, "elsewhere"), GIT_INDEX_FILE: join(home, "index"), GIT_PREFIX: "x/" }),
+  ],
   ["another object store", () => ({ GIT_OBJECT_DIRECTORY: join(home, "objects") })],
-  ["settings by variable", () => ({ GIT_CONFIG_COUNT: "2", GIT_CONFIG_KEY_0: "core.autocrlf", GIT_CONFIG_VALUE_0: "true", GIT_CONFIG_KEY_1: "log.showSignature", GIT_CONFIG_VALUE_1: "true" })],
+  [
+    "settings by variable",
+    () => ({
+      GIT_CONFIG_COUNT: "2",
+      GIT_CONFIG_KEY_0: "core.autocrlf",
+      GIT_CONFIG_VALUE_0: "true",
+      GIT_CONFIG_KEY_1: "log.showSignature",
+      GIT_CONFIG_VALUE_1: "true",
+    }),
+  ],
   ["paths that are patterns only", () => ({ GIT_ICASE_PATHSPECS: "1" })],
   ["a trace", () => ({ GIT_TRACE: "1" })],
 ];
 
 async function looksTheSame(): Promise<void> {
-  expect(await findCommit(repository, commit)).toEqual({ id: commit, date: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/) as string });
+  expect(await findCommit(repository, commit)).toEqual({
+    id: commit,
+    date: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/) as string,
+  });
   expect((await collect(commitArchive(repository, commit, ["."]))).equals(expected)).toBe(true);
   expect(await pendingMigrations({ repository, commit, path: "migrations" }, null)).toEqual(["1_a.up.sql"]);
 }

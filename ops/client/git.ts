@@ -22,7 +22,10 @@ const settings = {
 };
 
 /** Options that come before git's command. */
-export const neutralGit: readonly string[] = Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`]);
+export const neutralGit: readonly string[] = Object.entries(settings).flatMap(([key, value]) => [
+  "-c",
+  `${key}=${value}`,
+]);
 
 /** Variables that name another repository, tree or index, as git sets them for hooks, or that change what paths or objects mean. */
 const another =

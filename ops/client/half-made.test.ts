@@ -8,15 +8,65 @@ const container = "docker:index/container:Container";
 const exported = JSON.stringify({
   version: 3,
   deployment: {
-    resources: [{ urn: urn(container, "blue-slot-container"), type: container, id: "known", inputs: { name: "togather-production-blue" } }, { urn: urn("pulumi:pulumi:Stack", "s"), type: "pulumi:pulumi:Stack" }],
+    resources: [
+      {
+        urn: urn(container, "blue-slot-container"),
+        type: container,
+        id: "known",
+        inputs: { name: "togather-production-blue" },
+      },
+      { urn: urn("pulumi:pulumi:Stack", "s"), type: "pulumi:pulumi:Stack" },
+    ],
     pending_operations: [
-      { type: "creating", resource: { urn: urn(container, "green-slot-container"), type: container, inputs: { name: "togather-production-green" } } },
+      {
+        type: "creating",
+        resource: {
+          urn: urn(container, "green-slot-container"),
+          type: container,
+          inputs: { name: "togather-production-green" },
+        },
+      },
       // Interrupted twice.
-      { type: "creating", resource: { urn: urn(container, "green-slot-container"), type: container, inputs: { name: "togather-production-green" } } },
-      { type: "creating", resource: { urn: urn("docker:index/network:Network", "network-bridge"), type: "docker:index/network:Network", inputs: { name: "togather-production" } } },
-      { type: "creating", resource: { urn: urn("docker:index/volume:Volume", "router-files"), type: "docker:index/volume:Volume", inputs: { name: "togather-production-router-files" } } },
-      { type: "deleting", resource: { urn: urn(container, "blue-slot-container"), type: container, inputs: { name: "togather-production-blue" } } },
-      { type: "creating", resource: { urn: urn("command:local:Command", "switch-traffic"), type: "command:local:Command", inputs: { environment: { "4dabf18193072939515e22adb298388d": "x" } } } },
+      {
+        type: "creating",
+        resource: {
+          urn: urn(container, "green-slot-container"),
+          type: container,
+          inputs: { name: "togather-production-green" },
+        },
+      },
+      {
+        type: "creating",
+        resource: {
+          urn: urn("docker:index/network:Network", "network-bridge"),
+          type: "docker:index/network:Network",
+          inputs: { name: "togather-production" },
+        },
+      },
+      {
+        type: "creating",
+        resource: {
+          urn: urn("docker:index/volume:Volume", "router-files"),
+          type: "docker:index/volume:Volume",
+          inputs: { name: "togather-production-router-files" },
+        },
+      },
+      {
+        type: "deleting",
+        resource: {
+          urn: urn(container, "blue-slot-container"),
+          type: container,
+          inputs: { name: "togather-production-blue" },
+        },
+      },
+      {
+        type: "creating",
+        resource: {
+          urn: urn("command:local:Command", "switch-traffic"),
+          type: "command:local:Command",
+          inputs: { environment: { "4dabf18193072939515e22adb298388d": "x" } },
+        },
+      },
     ],
   },
 });
@@ -25,8 +75,13 @@ describe("what a killed run has left", () => {
   const state = readInterruptedState(exported);
   it("is read from the stack's export", () => {
     expect(state.ids).toEqual(new Set(["known"]));
-    expect(state.pending.map(({ operation, urn }) => `${operation} ${resourceName(urn)}`)).toContain("deleting blue-slot-container");
-    expect(readInterruptedState('{"version":3,"deployment":{"resources":null}}')).toEqual({ pending: [], ids: new Set() });
+    expect(state.pending.map(({ operation, urn }) => `${operation} ${resourceName(urn)}`)).toContain(
+      "deleting blue-slot-container",
+    );
+    expect(readInterruptedState('{"version":3,"deployment":{"resources":null}}')).toEqual({
+      pending: [],
+      ids: new Set(),
+    });
     expect(readInterruptedState('{"version":3}').pending).toEqual([]);
     expect(() => readInterruptedState("error: no stack")).toThrow();
   });
@@ -37,7 +92,13 @@ describe("what a killed run has left", () => {
     ]);
   });
   it("is removed only when it is this deployment's, unknown to the state, and does not serve", () => {
-    const found = { kind: "container", name: "togather-production-green", id: "new", deployment: "production", part: "green" } as const;
+    const found = {
+      kind: "container",
+      name: "togather-production-green",
+      id: "new",
+      deployment: "production",
+      part: "green",
+    } as const;
     expect(isHalfMade(found, "production", state.ids, "blue")).toBe(true);
     expect(isHalfMade(found, "production", state.ids, undefined)).toBe(true);
     expect(isHalfMade(found, "production", state.ids, "green")).toBe(false);

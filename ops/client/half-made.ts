@@ -22,7 +22,8 @@ export function mayBeHalfMade({ pending }: InterruptedState): HalfMade[] {
   const found = new Map<string, HalfMade>();
   for (const { operation, type, name } of pending) {
     const kind = kinds[type];
-    if (operation === "creating" && kind !== undefined && name !== undefined) found.set(`${kind} ${name}`, { kind, name });
+    if (operation === "creating" && kind !== undefined && name !== undefined)
+      found.set(`${kind} ${name}`, { kind, name });
   }
   // A network goes only when no container is in it.
   return [...found.values()].sort((a, b) => a.kind.localeCompare(b.kind));
@@ -40,7 +41,12 @@ export interface OnHost extends HalfMade {
  * Whether it may go: a create of its name was interrupted, it is this deployment's, the state does not know it, and it is
  * not the slot that serves.
  */
-export function isHalfMade(found: OnHost, deployment: string, ids: InterruptedState["ids"], serving: SlotName | undefined): boolean {
+export function isHalfMade(
+  found: OnHost,
+  deployment: string,
+  ids: InterruptedState["ids"],
+  serving: SlotName | undefined,
+): boolean {
   return found.deployment === deployment && !ids.has(found.id) && found.part !== serving;
 }
 
@@ -49,7 +55,9 @@ const stopSeconds = 60;
 
 type Where = { name: string; host: string; serving: SlotName | undefined };
 
-async function dockerOf(host: string): Promise<(...args: string[]) => ReturnType<typeof import("./docker.ts").tryDocker>> {
+async function dockerOf(
+  host: string,
+): Promise<(...args: string[]) => ReturnType<typeof import("./docker.ts").tryDocker>> {
   const { tryDocker } = await import("./docker.ts");
   const { dockerEnvironment } = await import("./host-lock.ts");
   return (...args) => tryDocker(args, undefined, dockerEnvironment(host));
@@ -64,9 +72,17 @@ export async function findHalfMade({ name, host, serving }: Where, state: Interr
   for (const { kind, name: wanted } of candidates) {
     const labels = kind === "container" ? ".Config.Labels" : ".Labels";
     // A network's name is not unique to Docker; its ids tell them apart.
-    const { stdout: ids } = kind === "network" ? await docker("network", "ls", "--no-trunc", "--quiet", `--filter=name=^${wanted}$`) : { stdout: wanted };
+    const { stdout: ids } =
+      kind === "network"
+        ? await docker("network", "ls", "--no-trunc", "--quiet", `--filter=name=^${wanted}$`)
+        : { stdout: wanted };
     for (const one of ids.split("\n").filter(Boolean)) {
-      const { ok, stdout } = await docker(kind, "inspect", `--format={{.Id}} {{index ${labels} "org.togather.name"}} {{index ${labels} "org.togather.part"}}`, one);
+      const { ok, stdout } = await docker(
+        kind,
+        "inspect",
+        `--format={{.Id}} {{index ${labels} "org.togather.name"}} {{index ${labels} "org.togather.part"}}`,
+        one,
+      );
       if (!ok) continue;
       const [id = "", deployment = "", part = ""] = stdout.trim().split(" ");
       const thing: OnHost = { kind, name: wanted, id, deployment, part };
@@ -89,9 +105,12 @@ export async function removeHalfMade(where: Where, state: InterruptedState): Pro
     if (kind === "container") await docker("stop", `--time=${stopSeconds}`, id);
     const gone = await docker(kind, "rm", ...(kind === "container" ? ["--force"] : []), id);
     if (gone.ok) continue;
-    throw new StepError(`the ${kind} ${name} was made by a run of Pulumi that was killed; the state does not know it, and it can't be removed: ${gone.stderr.trim()}`, {
-      hint: `${where.host === "" ? "" : `DOCKER_HOST=${where.host} `}docker ${kind} rm ${id}`,
-    });
+    throw new StepError(
+      `the ${kind} ${name} was made by a run of Pulumi that was killed; the state does not know it, and it can't be removed: ${gone.stderr.trim()}`,
+      {
+        hint: `${where.host === "" ? "" : `DOCKER_HOST=${where.host} `}docker ${kind} rm ${id}`,
+      },
+    );
   }
   return found;
 }

@@ -1,7 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { lockFile, readHolder, thisHolder } from "./host-lock.ts";
 
-const holder = { held_by: "alice@laptop", pid: 4711, since: "2026-01-28T14:30:22.000Z", stack: "organization/togather/production", active_slot: "green", slots: { green: { version: "v1.4.0", commit: "1a2b3c4" } } };
+const holder = {
+  held_by: "alice@laptop",
+  pid: 4711,
+  since: "2026-01-28T14:30:22.000Z",
+  stack: "organization/togather/production",
+  active_slot: "green",
+  slots: { green: { version: "v1.4.0", commit: "1a2b3c4" } },
+};
 const line = JSON.stringify(holder);
 
 describe("a lock file", () => {

@@ -66,15 +66,24 @@ export interface HostLockRequest {
  * `release` lets go before the program ends, where no engine holds it too; `keepFor` holds it for as long as another process lives, too.
  * `holder` is undefined where who holds it has left no name, e.g. `flock` on the command line.
  */
-export type HostLockResult = { held: true; release: () => Promise<void>; keepFor: (pid: number) => void } | { held: false; forced: boolean; holder: LockHolder | undefined };
+export type HostLockResult =
+  | { held: true; release: () => Promise<void>; keepFor: (pid: number) => void }
+  | { held: false; forced: boolean; holder: LockHolder | undefined };
 
 export function lockFile(name: string): string {
   return `/tmp/togather-deploy-${name}.lock`;
 }
 
 /** This process as a holder: the Pulumi CLI that runs the program, or the program itself. */
-export function thisHolder(about: Pick<LockHolder, "stack" | "active_slot" | "slots" | "lock_id" | "directories">): LockHolder {
-  return { held_by: `${deployedBy(process.env)}@${hostname()}`, pid: cliPid() ?? process.pid, since: new Date().toISOString(), ...about };
+export function thisHolder(
+  about: Pick<LockHolder, "stack" | "active_slot" | "slots" | "lock_id" | "directories">,
+): LockHolder {
+  return {
+    held_by: `${deployedBy(process.env)}@${hostname()}`,
+    pid: cliPid() ?? process.pid,
+    since: new Date().toISOString(),
+    ...about,
+  };
 }
 
 /** The CLI is the language host's parent. Only where /proc tells; never somebody's shell. */
@@ -131,11 +140,19 @@ exit 0
 /** The environment of a Docker client that needs no secret. */
 export function dockerEnvironment(host: string): NodeJS.ProcessEnv {
   const left: readonly string[] = SECRET_VARIABLES;
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !left.includes(name) && !name.startsWith("PULUMI_")));
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !left.includes(name) && !name.startsWith("PULUMI_")),
+  );
   return host === "" ? env : { ...env, DOCKER_HOST: host };
 }
 
-function startContainer({ name, host, holder, force, silenceSeconds = defaultSilenceSeconds }: HostLockRequest): ChildProcessWithoutNullStreams {
+function startContainer({
+  name,
+  host,
+  holder,
+  force,
+  silenceSeconds = defaultSilenceSeconds,
+}: HostLockRequest): ChildProcessWithoutNullStreams {
   const told = JSON.stringify(holder);
   return spawn(
     "docker",
@@ -144,7 +161,13 @@ function startContainer({ name, host, holder, force, silenceSeconds = defaultSil
       ...[`--label=${nameLabel}=${name}`, `--label=${holderLabel}=${told}`],
       // It talks to nobody; a network namespace of its own takes as long to make as all the rest.
       ...["--network=host", "--userns=host", "--log-driver=none", "--stop-signal=SIGKILL"],
-      ...["--read-only", "--security-opt=no-new-privileges", "--cap-drop=ALL", "--cap-add=DAC_OVERRIDE", "--volume=/tmp:/host"],
+      ...[
+        "--read-only",
+        "--security-opt=no-new-privileges",
+        "--cap-drop=ALL",
+        "--cap-add=DAC_OVERRIDE",
+        "--volume=/tmp:/host",
+      ],
       ...[image, "bash", "-c", script, "bash", name, told, String(force), String(silenceSeconds), String(waitSeconds)],
     ],
     // In a session of its own: Ctrl-C ends a deployment in order, and must not end its lock before.
@@ -170,7 +193,9 @@ export async function takeHostLock(request: HostLockRequest): Promise<HostLockRe
     });
   });
   let complained = "";
-  const slow = setTimeout(() => { request.onWait("it has not answered yet"); }, 5_000);
+  const slow = setTimeout(() => {
+    request.onWait("it has not answered yet");
+  }, 5_000);
   stderr.setEncoding("utf8").on("data", (text: string) => {
     complained += text;
     if (!isImageMissing(text)) return;
@@ -181,7 +206,8 @@ export async function takeHostLock(request: HostLockRequest): Promise<HostLockRe
   clearTimeout(slow);
   if (outcome !== "held") {
     stdin.destroy();
-    if (outcome.exitCode !== 0 || !said.startsWith("busy\n")) throw await lockProblem(complained, outcome.error, request.name);
+    if (outcome.exitCode !== 0 || !said.startsWith("busy\n"))
+      throw await lockProblem(complained, outcome.error, request.name);
     return { held: false, forced: request.force, holder: readHolder(said.slice("busy\n".length)) };
   }
   const heartbeatMs = ((request.silenceSeconds ?? defaultSilenceSeconds) * 1000) / 12;
@@ -200,7 +226,13 @@ export async function takeHostLock(request: HostLockRequest): Promise<HostLockRe
     stdin.end();
     await gone;
   };
-  return { held: true, release, keepFor: (pid) => { startKeeper(stdin, `pid:${pid}`, heartbeatMs); } };
+  return {
+    held: true,
+    release,
+    keepFor: (pid) => {
+      startKeeper(stdin, `pid:${pid}`, heartbeatMs);
+    },
+  };
 }
 
 /** Holds the other end of the lock's pipe for as long as the engine, or a process, lives. @param whose `address:port` or `pid:number`. */
@@ -239,7 +271,10 @@ async function lockProblem(stderr: string, cause: Error | undefined, name: strin
     });
   }
   const problem = dockerProblem(stderr.replace(/^docker: /gm, ""), cause);
-  return new StepError(`${lockFile(name)} can't be locked on the Docker host: ${problem.message}`, { hint: problem.hint, cause });
+  return new StepError(`${lockFile(name)} can't be locked on the Docker host: ${problem.message}`, {
+    hint: problem.hint,
+    cause,
+  });
 }
 
 /** Who holds the lock at this moment, as a deployment's container tells it; takes nothing. Undefined where nobody does, or nobody can tell. */
@@ -253,14 +288,20 @@ export async function isLockHeldAs(id: string, name: string, host: string): Prom
 }
 
 async function lockLabels(name: string, host: string): Promise<string> {
-  const client = spawn("docker", ["ps", `--filter=label=${nameLabel}=${name}`, `--format={{.Label "${holderLabel}"}}`], {
-    env: dockerEnvironment(host),
-    stdio: ["ignore", "pipe", "ignore"],
-    timeout: 10_000,
-    windowsHide: true,
-  });
+  const client = spawn(
+    "docker",
+    ["ps", `--filter=label=${nameLabel}=${name}`, `--format={{.Label "${holderLabel}"}}`],
+    {
+      env: dockerEnvironment(host),
+      stdio: ["ignore", "pipe", "ignore"],
+      timeout: 10_000,
+      windowsHide: true,
+    },
+  );
   let said = "";
-  client.stdout.setEncoding("utf8").on("data", (text: string) => { said += text; });
+  client.stdout.setEncoding("utf8").on("data", (text: string) => {
+    said += text;
+  });
   await endOf(client);
   return said;
 }
@@ -268,6 +309,10 @@ async function lockLabels(name: string, host: string): Promise<string> {
 /** Ids of the containers that hold the lock: it ends with them. Empty where nobody holds it by a container, or nobody can tell. */
 export async function lockContainers(name: string, host: string): Promise<string[]> {
   const { tryDocker } = await import("./docker.ts");
-  const { ok, stdout } = await tryDocker(["ps", "--quiet", `--filter=label=${nameLabel}=${name}`], undefined, dockerEnvironment(host));
+  const { ok, stdout } = await tryDocker(
+    ["ps", "--quiet", `--filter=label=${nameLabel}=${name}`],
+    undefined,
+    dockerEnvironment(host),
+  );
   return ok ? stdout.split("\n").filter(Boolean) : [];
 }

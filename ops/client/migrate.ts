@@ -24,7 +24,9 @@ async function fromImage(image: string, path: string, signal: AbortSignal): Prom
     if (!failed) return Buffer.from(stdout);
     const said = Buffer.from(stderr).toString();
     if (/could not find the file|no such/i.test(said)) {
-      throw new StepError(`the image ${image} has no ${path}: ${lastLines(said, 1)}`, { hint: `set togather:source.migrations to the directory of ${basename(path)} in the image` });
+      throw new StepError(`the image ${image} has no ${path}: ${lastLines(said, 1)}`, {
+        hint: `set togather:source.migrations to the directory of ${basename(path)} in the image`,
+      });
     }
     throw dockerProblem(said);
   } finally {
@@ -43,9 +45,12 @@ export async function migrationFiles(source: StepRequest<"migrate">["source"], s
       const { id } = await findCommit(source.repository, source.commit);
       const submodule = await submoduleOf(source.repository, id, source.path);
       if (submodule !== undefined) {
-        throw new StepError(`${source.path} is ${submodule === source.path ? "" : "in "}the submodule ${submodule} of commit ${source.commit}: its files are another repository's, and not in the commit`, {
-          hint: "have the migrations in the server's own repository, or in its image (a release by digest, where togather:source.migrations is a path in the image)",
-        });
+        throw new StepError(
+          `${source.path} is ${submodule === source.path ? "" : "in "}the submodule ${submodule} of commit ${source.commit}: its files are another repository's, and not in the commit`,
+          {
+            hint: "have the migrations in the server's own repository, or in its image (a release by digest, where togather:source.migrations is a path in the image)",
+          },
+        );
       }
       return collect(commitArchive(source.repository, id, [source.path]));
     }
@@ -56,13 +61,22 @@ export async function migrationFiles(source: StepRequest<"migrate">["source"], s
  * What the steps get: the migrations, what PostgreSQL's parser says of each, and what the lint has found in them. Only the step knows, under
  * golang-migrate's lock, which of them are still to be applied.
  */
-export async function migrationPayload({ source, lint }: Pick<StepRequest<"migrate">, "source" | "lint">, signal: AbortSignal): Promise<Buffer> {
+export async function migrationPayload(
+  { source, lint }: Pick<StepRequest<"migrate">, "source" | "lint">,
+  signal: AbortSignal,
+): Promise<Buffer> {
   const tar = await migrationFiles(source, signal);
-  const [{ factsOfAll }, { textsIn, withFile }] = await Promise.all([import("../lint/facts.ts"), import("./migration-tar.ts")]);
+  const [{ factsOfAll }, { textsIn, withFile }] = await Promise.all([
+    import("../lint/facts.ts"),
+    import("./migration-tar.ts"),
+  ]);
   const texts = await textsIn(tar, source);
   const pointers = [...texts].flatMap(([name, text]) => (text.startsWith(lfsPointer) ? [name] : []));
   if (pointers.length > 0) {
-    throw new StepError(`${pointers.join(", ")} in ${source.path}: Git LFS keeps ${pointers.length === 1 ? "this file" : "these files"} elsewhere, and only ${pointers.length === 1 ? "a pointer is" : "pointers are"} in the repository`, { hint: "keep migrations out of Git LFS (.gitattributes), commit that and release the commit" });
+    throw new StepError(
+      `${pointers.join(", ")} in ${source.path}: Git LFS keeps ${pointers.length === 1 ? "this file" : "these files"} elsewhere, and only ${pointers.length === 1 ? "a pointer is" : "pointers are"} in the repository`,
+      { hint: "keep migrations out of Git LFS (.gitattributes), commit that and release the commit" },
+    );
   }
   const told = withFile(tar, factsFile, JSON.stringify(await factsOfAll(texts)));
   if (lint === "off") return told;

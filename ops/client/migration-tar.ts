@@ -22,7 +22,9 @@ export async function textsIn(tar: Buffer, source: StepRequest<"migrate">["sourc
         entry.on("end", () => texts.set(basename(path), Buffer.concat(chunks).toString("utf8")));
       },
     });
-    parser.on("end", () => { resolve(); });
+    parser.on("end", () => {
+      resolve();
+    });
     parser.on("error", reject);
     parser.end(tar);
   });
@@ -37,5 +39,10 @@ export function withFile(tar: Buffer, name: string, text: string): Buffer {
   const header = new Header({ path: name, mode: 0o644, size: content.length, type: "File", mtime: new Date(0) });
   header.encode();
   if (header.block === undefined) throw new Error(`no tar header for ${name}`);
-  return Buffer.concat([header.block, content, Buffer.alloc((blockBytes - (content.length % blockBytes)) % blockBytes), tar]);
+  return Buffer.concat([
+    header.block,
+    content,
+    Buffer.alloc((blockBytes - (content.length % blockBytes)) % blockBytes),
+    tar,
+  ]);
 }

@@ -4,7 +4,12 @@ import { withoutSecrets } from "./docker.ts";
 import { gitEnvironment, neutralGit } from "./git.ts";
 
 async function git(repository: string, args: readonly string[]): Promise<string> {
-  const { stdout } = await execa("git", [...neutralGit, "-C", repository, ...args], { env: gitEnvironment(withoutSecrets(process.env)), extendEnv: false, reject: false, stdin: "ignore" });
+  const { stdout } = await execa("git", [...neutralGit, "-C", repository, ...args], {
+    env: gitEnvironment(withoutSecrets(process.env)),
+    extendEnv: false,
+    reject: false,
+    stdin: "ignore",
+  });
   return stdout;
 }
 
@@ -22,13 +27,19 @@ export async function submoduleOf(repository: string, commit: string, path: stri
 }
 
 /** Of some paths of a commit. */
-export async function missingContent(repository: string, commit: string, paths: readonly string[]): Promise<{ submodules: string[]; pointers: string[] }> {
+export async function missingContent(
+  repository: string,
+  commit: string,
+  paths: readonly string[],
+): Promise<{ submodules: string[]; pointers: string[] }> {
   const [tree, found] = await Promise.all([
     git(repository, ["ls-tree", "-r", "-z", "--full-tree", commit, "--", ...paths]),
     git(repository, ["grep", "-l", "-z", "--fixed-strings", "-e", lfsPointer, commit, "--", ...paths]),
   ]);
   return {
-    submodules: tree.split("\0").flatMap((line) => (line.startsWith("160000 ") ? [line.slice(line.indexOf("\t") + 1)] : [])),
+    submodules: tree
+      .split("\0")
+      .flatMap((line) => (line.startsWith("160000 ") ? [line.slice(line.indexOf("\t") + 1)] : [])),
     pointers: found.split("\0").flatMap((name) => (name === "" ? [] : [name.slice(name.indexOf(":") + 1)])),
   };
 }

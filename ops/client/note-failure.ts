@@ -12,7 +12,12 @@ const longestMs = 75_000;
  * Writes into the history why a deployment has failed; where it keeps its history its lock tells. Best effort: without a lock (the step was
  * run by itself), or where the Docker host does not answer, there is nothing to write it to.
  */
-export async function noteFailure(step: StepName, request: StepRequest<StepName>, error: string, about: { context: StepContext; redactor: Redactor; show: (line: string) => void }): Promise<void> {
+export async function noteFailure(
+  step: StepName,
+  request: StepRequest<StepName>,
+  error: string,
+  about: { context: StepContext; redactor: Redactor; show: (line: string) => void },
+): Promise<void> {
   const { name, environment } = request;
   // Without this image there is no step in a container, and no deployment yet.
   if ("source" in request && "image" in request.source && request.source.image === "ops") return;
@@ -20,7 +25,24 @@ export async function noteFailure(step: StepName, request: StepRequest<StepName>
   if (directories === undefined) return;
   const release = "release" in request ? request.release : undefined;
   const slot = "slot" in request ? request.slot : undefined;
-  const own = { contract: 1 as const, name, environment, ...directories, phase: step, ...(slot === undefined ? {} : { slot }), ...(release === undefined ? {} : { version: release.version }), error: about.redactor.text(error) };
+  const own = {
+    contract: 1 as const,
+    name,
+    environment,
+    ...directories,
+    phase: step,
+    ...(slot === undefined ? {} : { slot }),
+    ...(release === undefined ? {} : { version: release.version }),
+    error: about.redactor.text(error),
+  };
   const signal = AbortSignal.timeout(longestMs);
-  await runStep({ step: "fail", request: own, context: { ...about.context, signal }, redactor: about.redactor, show: () => undefined, showFailureCommand: about.show, stopMs: 1_000 });
+  await runStep({
+    step: "fail",
+    request: own,
+    context: { ...about.context, signal },
+    redactor: about.redactor,
+    show: () => undefined,
+    showFailureCommand: about.show,
+    stopMs: 1_000,
+  });
 }

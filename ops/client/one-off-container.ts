@@ -28,7 +28,12 @@ const containerSchema = z
     z.looseObject({
       Image: z.string(),
       Config: z.looseObject({ Env: z.array(z.string()).nullish() }),
-      HostConfig: z.looseObject({ ExtraHosts: z.array(z.string()).nullish(), Memory: z.number().default(0), ShmSize: z.number().default(0), Tmpfs: z.record(z.string(), z.string()).nullish() }),
+      HostConfig: z.looseObject({
+        ExtraHosts: z.array(z.string()).nullish(),
+        Memory: z.number().default(0),
+        ShmSize: z.number().default(0),
+        Tmpfs: z.record(z.string(), z.string()).nullish(),
+      }),
       NetworkSettings: z.looseObject({ Networks: z.record(z.string(), z.unknown()) }),
     }),
   )
@@ -41,7 +46,9 @@ export async function partsOf(container: string, signal: AbortSignal): Promise<C
   const { Image: image, Config, HostConfig, NetworkSettings } = found;
   return {
     image,
-    environment: (Config.Env ?? []).map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)] as const),
+    environment: (Config.Env ?? []).map(
+      (entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)] as const,
+    ),
     tmpfs: HostConfig.Tmpfs ?? {},
     shmSize: HostConfig.ShmSize,
     memory: HostConfig.Memory,
@@ -52,7 +59,9 @@ export async function partsOf(container: string, signal: AbortSignal): Promise<C
 
 /** A redactor that knows what may be secret of a container's environment: whatever runs there may print it. */
 export function redactorOf({ environment }: Pick<ContainerParts, "environment">): Redactor {
-  const secrets = environment.filter(([name, value]) => !clientsOwn.has(name) && (value.length >= shortestSecret || isSecretName(name)));
+  const secrets = environment.filter(
+    ([name, value]) => !clientsOwn.has(name) && (value.length >= shortestSecret || isSecretName(name)),
+  );
   return createRedactor({ SERVER_SECRETS: JSON.stringify(secrets.map(([, value]) => value)) });
 }
 
@@ -61,16 +70,28 @@ export function redactorOf({ environment }: Pick<ContainerParts, "environment">)
  * @param command replaces the image's entry point and its arguments; the image's own unless given.
  * @param deployment the name by which people find what belongs to it.
  */
-export async function createOneOff(name: string, parts: ContainerParts, { deployment, command, signal }: { deployment: string; command?: readonly string[]; signal: AbortSignal }): Promise<void> {
+export async function createOneOff(
+  name: string,
+  parts: ContainerParts,
+  { deployment, command, signal }: { deployment: string; command?: readonly string[]; signal: AbortSignal },
+): Promise<void> {
   const { image, environment, tmpfs, shmSize, memory, extraHosts, networks } = parts;
   const variables = Object.fromEntries(environment.filter(([key]) => !clientsOwn.has(key)));
   const [network = "none", ...others] = networks;
   const [program, ...words] = command ?? [];
   const args = [
     ...["create", "--pull=never", `--name=${name}`, `--network=${network}`, "--init", "--read-only"],
-    ...Object.entries({ "/tmp": "rw,noexec,nosuid,size=64m", ...tmpfs }).map(([path, options]) => `--tmpfs=${path}:${options}`),
+    ...Object.entries({ "/tmp": "rw,noexec,nosuid,size=64m", ...tmpfs }).map(
+      ([path, options]) => `--tmpfs=${path}:${options}`,
+    ),
     ...(shmSize > 0 ? [`--shm-size=${shmSize}`] : []),
-    ...["--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--restart=no", "--log-driver=json-file", "--log-opt=max-size=10m"],
+    ...[
+      "--cap-drop=ALL",
+      "--security-opt=no-new-privileges:true",
+      "--restart=no",
+      "--log-driver=json-file",
+      "--log-opt=max-size=10m",
+    ],
     ...[`--label=org.togather.name=${deployment}`, "--label=org.togather.part=step"],
     ...(memory > 0 ? [`--memory=${memory}`] : []),
     ...extraHosts.map((host) => `--add-host=${host}`),

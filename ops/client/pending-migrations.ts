@@ -21,7 +21,11 @@ export interface MigrationSource {
 export async function fileNames({ repository, commit, path }: MigrationSource): Promise<string[] | undefined> {
   try {
     if (commit.startsWith("tree-")) return readdirSync(join(resolve(repository), path));
-    const { stdout } = await promisify(execFile)("git", [...neutralGit, "-C", repository, "ls-tree", "--name-only", "-z", commit, "--", `${path}/`], { env: gitEnvironment(process.env) });
+    const { stdout } = await promisify(execFile)(
+      "git",
+      [...neutralGit, "-C", repository, "ls-tree", "--name-only", "-z", commit, "--", `${path}/`],
+      { env: gitEnvironment(process.env) },
+    );
     // Git lists nothing where there is no such directory.
     return stdout === "" ? undefined : stdout.split("\0").map((file) => basename(file));
   } catch {
@@ -40,7 +44,10 @@ export async function newMigrations(source: MigrationSource, other: MigrationSou
  * of it.
  * @param version what the database has; null where nothing was ever applied.
  */
-export async function pendingMigrations(source: MigrationSource, version: number | null): Promise<string[] | undefined> {
+export async function pendingMigrations(
+  source: MigrationSource,
+  version: number | null,
+): Promise<string[] | undefined> {
   const names = await fileNames(source);
   return names && pendingOf(upFiles(names), version).todo.map(({ file }) => file);
 }
@@ -56,10 +63,18 @@ export async function neededVersion(source: MigrationSource): Promise<number | n
  * nothing is, or nobody knows. The deployment itself knows better: it writes down what it applies.
  * @param held the releases in the slots, that which serves first.
  */
-export async function lateMigrations(source: MigrationSource, version: number, held: readonly MigrationSource[]): Promise<string | undefined> {
+export async function lateMigrations(
+  source: MigrationSource,
+  version: number,
+  held: readonly MigrationSource[],
+): Promise<string | undefined> {
   const [names, serves, ...others] = await Promise.all([source, ...held].map(fileNames));
   if (names === undefined || serves === undefined) return undefined;
-  const known = new Set([...serves, ...others.flat()].flatMap((name) => (name === undefined ? [] : upFiles([name]).map(({ file }) => file))));
+  const known = new Set(
+    [...serves, ...others.flat()].flatMap((name) =>
+      name === undefined ? [] : upFiles([name]).map(({ file }) => file),
+    ),
+  );
   const { late } = pendingOf(upFiles(names), version, known);
   return late.length === 0 ? undefined : lateText(late, version, known);
 }

@@ -11,10 +11,12 @@ const resourceSchema = z.looseObject({
   inputs: z.record(z.string(), z.unknown()).optional(),
 });
 const exportSchema = z.looseObject({
-  deployment: z.looseObject({
-    resources: z.array(resourceSchema).nullish(),
-    pending_operations: z.array(z.looseObject({ resource: resourceSchema, type: z.string() })).nullish(),
-  }).nullish(),
+  deployment: z
+    .looseObject({
+      resources: z.array(resourceSchema).nullish(),
+      pending_operations: z.array(z.looseObject({ resource: resourceSchema, type: z.string() })).nullish(),
+    })
+    .nullish(),
 });
 
 /** An operation that was begun and whose end was never written down. */

@@ -12,12 +12,25 @@ const tags = [
 
 describe("expired images", () => {
   it("are all but the newest of each kind", () => {
-    expect(expiredTags(tags, [], 1)).toEqual(["togather-server:c", "togather-server:b", "togather-server:a", "togather-ops:a"]);
+    expect(expiredTags(tags, [], 1)).toEqual([
+      "togather-server:c",
+      "togather-server:b",
+      "togather-server:a",
+      "togather-ops:a",
+    ]);
     expect(expiredTags(tags, [], 4)).toEqual([]);
   });
 
   it("never are those to keep, and these don't count as the newest", () => {
-    expect(expiredTags(tags, ["togather-server:a", "togather-server:d"], 1)).toEqual(["togather-server:b", "togather-ops:a"]);
-    expect(expiredTags(tags, ["togather-server:a", "togather-ops:b"], 0)).toEqual(["togather-server:d", "togather-server:c", "togather-server:b", "togather-ops:a"]);
+    expect(expiredTags(tags, ["togather-server:a", "togather-server:d"], 1)).toEqual([
+      "togather-server:b",
+      "togather-ops:a",
+    ]);
+    expect(expiredTags(tags, ["togather-server:a", "togather-ops:b"], 0)).toEqual([
+      "togather-server:d",
+      "togather-server:c",
+      "togather-server:b",
+      "togather-ops:a",
+    ]);
   });
 });

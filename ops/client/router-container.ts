@@ -19,11 +19,21 @@ const inWords = (listens: readonly string[]): string => [...listens].sort().join
 
 /** Why the container would be replaced, in sentences; empty when it stays, or there is none yet. @throws when the Docker host doesn't answer. */
 export async function routerReplacement({ name, host, listens }: WantedRouter): Promise<string[]> {
-  const container = await containerInPlace({ name, host, part: "router", image: "nginx", value: "{{json .HostConfig.PortBindings}}" });
+  const container = await containerInPlace({
+    name,
+    host,
+    part: "router",
+    image: "nginx",
+    value: "{{json .HostConfig.PortBindings}}",
+  });
   if (container === undefined) return [];
-  const now = Object.values(portsSchema.parse(container.value)).flatMap((bindings) => (bindings ?? []).map(({ HostIp, HostPort }) => `${HostIp}:${HostPort}`));
+  const now = Object.values(portsSchema.parse(container.value)).flatMap((bindings) =>
+    (bindings ?? []).map(({ HostIp, HostPort }) => `${HostIp}:${HostPort}`),
+  );
   return [
     ...(container.imageStays ? [] : ["its image changes"]),
-    ...(inWords(now) === inWords(listens) ? [] : [`it listens on ${inWords(now)}, and is to listen on ${inWords(listens)}`]),
+    ...(inWords(now) === inWords(listens)
+      ? []
+      : [`it listens on ${inWords(now)}, and is to listen on ${inWords(listens)}`]),
   ];
 }

@@ -17,12 +17,15 @@ describe("collectFiles", () => {
 
   it("refuses one without the other", () => {
     expect(() => collectFiles(files, { TLS_KEY: "key" })).toThrow("TLS_KEY without TLS_CERTIFICATE");
-    expect(() => collectFiles(files, { TLS_CERTIFICATE: "chain", TLS_KEY: "" })).toThrow("TLS_CERTIFICATE without TLS_KEY");
+    expect(() => collectFiles(files, { TLS_CERTIFICATE: "chain", TLS_KEY: "" })).toThrow(
+      "TLS_CERTIFICATE without TLS_KEY",
+    );
   });
 });
 
 describe("digestOf", () => {
-  const digest = (changed: Record<string, string>, env = {}): string => digestOf(collectFiles({ ...files, ...changed }, env));
+  const digest = (changed: Record<string, string>, env = {}): string =>
+    digestOf(collectFiles({ ...files, ...changed }, env));
 
   it("does not depend on the order of the files", () => {
     expect(digestOf(collectFiles({ b: "2", a: "1" }, {}))).toBe(digestOf(collectFiles({ a: "1", b: "2" }, {})));
@@ -30,7 +33,12 @@ describe("digestOf", () => {
 
   it("changes with every file, the key included", () => {
     const tls = { TLS_CERTIFICATE: "chain", TLS_KEY: "key" };
-    const digests = [digest({}), digest({ "router.js": "" }), digest({}, tls), digest({}, { ...tls, TLS_KEY: "other" })];
+    const digests = [
+      digest({}),
+      digest({ "router.js": "" }),
+      digest({}, tls),
+      digest({}, { ...tls, TLS_KEY: "other" }),
+    ];
     expect(new Set(digests).size).toBe(digests.length);
   });
 });
@@ -45,7 +53,11 @@ it("encodes each file as one line, and marks the end", () => {
 
 describe("refusal", () => {
   it("shows nginx's words, the line, and that nothing changed", () => {
-    const error = refusal('nginx: [emerg] unknown directive "bogus" in /router/conf/0123456789abcdef.partial/nginx.conf:2\nnginx: configuration file test failed', "0123456789abcdef", collectFiles(files, {}));
+    const error = refusal(
+      'nginx: [emerg] unknown directive "bogus" in /router/conf/0123456789abcdef.partial/nginx.conf:2\nnginx: configuration file test failed',
+      "0123456789abcdef",
+      collectFiles(files, {}),
+    );
     expect(error).toBeInstanceOf(StepError);
     expect(error.message).toContain('unknown directive "bogus" in nginx.conf:2');
     expect(error.message).toContain("nginx.conf:2: http { bogus on; }");
@@ -54,8 +66,13 @@ describe("refusal", () => {
   });
 
   it("points at the certificate where that is wrong, and shows nothing of the key", () => {
-    const stderr = 'nginx: [emerg] 7#7: cannot load certificate key "/router/conf/0123456789abcdef.partial/tls/key.pem": PEM_read_bio_PrivateKey() failed';
-    const error = refusal(stderr, "0123456789abcdef", collectFiles(files, { TLS_CERTIFICATE: "chain", TLS_KEY: "very secret" }));
+    const stderr =
+      'nginx: [emerg] 7#7: cannot load certificate key "/router/conf/0123456789abcdef.partial/tls/key.pem": PEM_read_bio_PrivateKey() failed';
+    const error = refusal(
+      stderr,
+      "0123456789abcdef",
+      collectFiles(files, { TLS_CERTIFICATE: "chain", TLS_KEY: "very secret" }),
+    );
     expect(error.message).toContain('cannot load certificate key "tls/key.pem"');
     expect(error.message).not.toContain("very secret");
     expect(error.hint).toContain("togather:tls.keyFile");

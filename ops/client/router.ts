@@ -27,9 +27,25 @@ export async function run(request: StepRequest<"router">, context: StepContext):
 
   // nginx tells its digest on the control socket: whether the *running* one has this configuration, not only the volume.
   files.push({ name: "digest.conf", content: `set $togather_configuration ${digest};\n`, mode: "0644" });
-  const applied = await docker(["run", "--rm", "--interactive", "--network", "none", "--volume", `${volume}:/router`, "--entrypoint", "router-apply", image, digest], encode(files));
+  const applied = await docker(
+    [
+      "run",
+      "--rm",
+      "--interactive",
+      "--network",
+      "none",
+      "--volume",
+      `${volume}:/router`,
+      "--entrypoint",
+      "router-apply",
+      image,
+      digest,
+    ],
+    encode(files),
+  );
   if (applied.exitCode === refusedByNginx) throw refusal(applied.stderr, digest, files);
-  if (applied.exitCode !== 0) throw new StepError(`the router's configuration could not be written to volume ${volume}: ${applied.stderr}`);
+  if (applied.exitCode !== 0)
+    throw new StepError(`the router's configuration could not be written to volume ${volume}: ${applied.stderr}`);
 
   const inspected = await docker(["container", "inspect", "--format", "{{.State.Status}}", containerName]);
   if (inspected.stdout !== "running") {
@@ -44,7 +60,11 @@ export async function run(request: StepRequest<"router">, context: StepContext):
       hint: reloaded.exitCode === notServing ? `docker logs --tail 20 ${containerName}` : undefined,
     });
   }
-  context.log.info(reloaded.stdout === "reloaded" ? `nginx serves router configuration ${digest} now` : `router configuration ${digest} is unchanged`);
+  context.log.info(
+    reloaded.stdout === "reloaded"
+      ? `nginx serves router configuration ${digest} now`
+      : `router configuration ${digest} is unchanged`,
+  );
   return { digest, reloaded: reloaded.stdout === "reloaded" };
 }
 
@@ -53,13 +73,23 @@ export function collectFiles(files: Record<string, string>, env: NodeJS.ProcessE
   const certificate = env["TLS_CERTIFICATE"] ?? "";
   const key = env["TLS_KEY"] ?? "";
   if ((certificate === "") !== (key === "")) {
-    throw new StepError(`the router was given ${certificate === "" ? "TLS_KEY without TLS_CERTIFICATE" : "TLS_CERTIFICATE without TLS_KEY"}`, {
-      hint: "set both togather:tls.certificateFile and togather:tls.keyFile, or neither",
-    });
+    throw new StepError(
+      `the router was given ${certificate === "" ? "TLS_KEY without TLS_CERTIFICATE" : "TLS_CERTIFICATE without TLS_KEY"}`,
+      {
+        hint: "set both togather:tls.certificateFile and togather:tls.keyFile, or neither",
+      },
+    );
   }
-  const collected: ConfigurationFile[] = Object.entries(files).map(([name, content]) => ({ name, content, mode: "0644" }));
+  const collected: ConfigurationFile[] = Object.entries(files).map(([name, content]) => ({
+    name,
+    content,
+    mode: "0644",
+  }));
   if (certificate !== "") {
-    collected.push({ name: "tls/certificate.pem", content: certificate, mode: "0644" }, { name: "tls/key.pem", content: key, mode: "0600" });
+    collected.push(
+      { name: "tls/certificate.pem", content: certificate, mode: "0644" },
+      { name: "tls/key.pem", content: key, mode: "0600" },
+    );
   }
   return collected.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
@@ -82,18 +112,26 @@ export function refusal(stderr: string, digest: string, files: ConfigurationFile
   const words = stderr
     .split("\n")
     .filter((line) => /\[(emerg|alert|crit|error)\]/.test(line))
-    .map((line) => line.replace(/^.*?\[(emerg|alert|crit|error)\] (\d+#\d+: )?/, "").replaceAll(`/router/conf/${digest}.partial/`, ""))
+    .map((line) =>
+      line
+        .replace(/^.*?\[(emerg|alert|crit|error)\] (\d+#\d+: )?/, "")
+        .replaceAll(`/router/conf/${digest}.partial/`, ""),
+    )
     .filter((line, index, all) => all.indexOf(line) === index);
   const [, name = "", number = ""] = /(?: in |\()([\w.-]+):(\d+)\)?/.exec(words.join("\n")) ?? [];
   // A line of a key is never shown.
-  const line = files.find((file) => file.name === name && file.mode !== "0600")?.content.split("\n")[Number(number) - 1]?.trim();
+  const shown = files.find((file) => file.name === name && file.mode !== "0600")?.content.split("\n") ?? [];
+  const line = shown[Number(number) - 1]?.trim();
   const about = line === undefined ? "" : `\n  ${name}:${number}: ${line}`;
   const ofTls = /key values mismatch|PEM|SSL_CTX|certificate/i.test(words.join("\n"));
-  return new StepError(`nginx refuses the router's configuration: ${words.length === 0 ? stderr : words.join("; ")}${about}\nNothing was changed: the router serves what it served before.`, {
-    hint: ofTls
-      ? "check that togather:tls.certificateFile (the chain, the server's own certificate first) and togather:tls.keyFile are PEM and belong together"
-      : "correct components/nginx/nginx.conf.template or components/nginx/router.js, then deploy again",
-  });
+  return new StepError(
+    `nginx refuses the router's configuration: ${words.length === 0 ? stderr : words.join("; ")}${about}\nNothing was changed: the router serves what it served before.`,
+    {
+      hint: ofTls
+        ? "check that togather:tls.certificateFile (the chain, the server's own certificate first) and togather:tls.keyFile are PEM and belong together"
+        : "correct components/nginx/nginx.conf.template or components/nginx/router.js, then deploy again",
+    },
+  );
 }
 
 interface Finished {

@@ -67,13 +67,20 @@ function hostDirectory(location: string, what: string): string {
   return location;
 }
 
-function runArguments(run: StepRun, containerName: string, image: string, environmentNames: readonly string[]): string[] {
+function runArguments(
+  run: StepRun,
+  containerName: string,
+  image: string,
+  environmentNames: readonly string[],
+): string[] {
   const { request, step } = run;
   const network = run.joins === undefined ? (request.network ?? "none") : `container:${run.joins}`;
   const volumes = [
     `${hostDirectory(request.stateLocation, "stateLocation")}:/state`,
     `${hostDirectory(request.logLocation, "logLocation")}:/logs`,
-    ...(request.backupLocation === undefined ? [] : [`${hostDirectory(request.backupLocation, "backupLocation")}:/backups`]),
+    ...(request.backupLocation === undefined
+      ? []
+      : [`${hostDirectory(request.backupLocation, "backupLocation")}:/backups`]),
     ...(request.volume === undefined ? [] : [`${request.volume}:/router`]),
   ];
   return [
@@ -82,7 +89,15 @@ function runArguments(run: StepRun, containerName: string, image: string, enviro
     ...(run.joins === undefined ? ["--add-host=host.docker.internal:host-gateway"] : []),
     ...[`--label=org.togather.name=${request.name}`, "--label=org.togather.part=step", "--log-driver=none"],
     // Root, for directories that belong to the operator, but with no more of root than that takes.
-    ...["--read-only", "--tmpfs=/tmp", "--security-opt=no-new-privileges", "--cap-drop=ALL", "--cap-add=CHOWN", "--cap-add=DAC_OVERRIDE", "--cap-add=FOWNER"],
+    ...[
+      "--read-only",
+      "--tmpfs=/tmp",
+      "--security-opt=no-new-privileges",
+      "--cap-drop=ALL",
+      "--cap-add=CHOWN",
+      "--cap-add=DAC_OVERRIDE",
+      "--cap-add=FOWNER",
+    ],
     ...volumes.map((volume) => `--volume=${volume}`),
     // By name: values on a command line can be read by everybody on the machine.
     ...environmentNames.map((name) => `--env=${name}`),
@@ -108,7 +123,10 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
     if (value !== undefined && value !== "") environment[name] = value;
   }
   // Node's own: every step would wait for execa to load, longer than for its container.
-  const child = spawn("docker", runArguments(run, containerName, image, Object.keys(environment)), { env: { ...withoutSecrets(context.env), ...environment }, stdio: "pipe" });
+  const child = spawn("docker", runArguments(run, containerName, image, Object.keys(environment)), {
+    env: { ...withoutSecrets(context.env), ...environment },
+    stdio: "pipe",
+  });
   const ended = endOf(child);
   const dockerSaid: string[] = [];
   const stderr = onLines(child.stderr, (line) => {
@@ -127,12 +145,21 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
     // It has a time limit of its own, which the step's stopping has no part in.
     if (failure.success) clearTimeout(killing);
     const answering = failure.success
-      ? runFailureCommand(failure.data, request, (line) => { (run.showFailureCommand ?? run.show)(redactor.text(line)); }, context.env).then(() => {
+      ? runFailureCommand(
+          failure.data,
+          request,
+          (line) => {
+            (run.showFailureCommand ?? run.show)(redactor.text(line));
+          },
+          context.env,
+        ).then(() => {
           if (killing !== undefined) killing = setTimeout(kill, run.stopMs);
           return {};
         })
       : (run.answer?.(asked.question) ?? Promise.reject(new Error("nobody answers this step")));
-    void answering.catch((error: unknown) => ({ problem: messageOf(error) })).then((answer) => child.stdin.write(encodeAnswer(redactor.value(answer))));
+    void answering
+      .catch((error: unknown) => ({ problem: messageOf(error) }))
+      .then((answer) => child.stdin.write(encodeAnswer(redactor.value(answer))));
   });
   // The step may be gone before it has read everything.
   child.stdin.on("error", () => undefined);
@@ -151,7 +178,9 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
     child.stdin.write(encodeStop(reason));
     killing = setTimeout(kill, run.stopMs);
   };
-  const interrupt = (): void => { stop({ message: "interrupted", interrupted: true }); };
+  const interrupt = (): void => {
+    stop({ message: "interrupted", interrupted: true });
+  };
   signal.addEventListener("abort", interrupt);
   if (signal.aborted) interrupt();
   const watching = new AbortController();
@@ -160,7 +189,9 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
       if (reason !== undefined) stop(reason);
     },
     // The step itself decides then, a little later.
-    (error: unknown) => { context.log.warn(`the container is not watched: ${messageOf(error)}`); },
+    (error: unknown) => {
+      context.log.warn(`the container is not watched: ${messageOf(error)}`);
+    },
   );
   try {
     const { exitCode, error } = await ended;
@@ -180,7 +211,14 @@ async function buildOpsImage(run: StepRun, tag: string): Promise<void> {
   const { name, environment } = run.request;
   const { build } = await import("./build.ts");
   await build(
-    { contract: 1, name, environment, source: { kind: "bundled", image: "ops", digest: bundledImageDigest("ops") }, dockerfile: "Dockerfile", tag },
+    {
+      contract: 1,
+      name,
+      environment,
+      source: { kind: "bundled", image: "ops", digest: bundledImageDigest("ops") },
+      dockerfile: "Dockerfile",
+      tag,
+    },
     run.context,
   );
 }
@@ -198,24 +236,33 @@ export async function runStep(run: StepRun): Promise<unknown> {
     outcome = await attempt(run, tag);
   }
   // It may be restarting, or gone: the step itself waits for it, or says so.
-  if (outcome.exitCode === 125 && run.joins !== undefined && /container/i.test(outcome.dockerSaid)) outcome = await attempt({ ...run, joins: undefined }, tag);
+  if (outcome.exitCode === 125 && run.joins !== undefined && /container/i.test(outcome.dockerSaid))
+    outcome = await attempt({ ...run, joins: undefined }, tag);
   const { exitCode, stdout, dockerSaid } = outcome;
   if (exitCode === 0) {
     try {
       return JSON.parse(stdout);
     } catch (cause) {
-      throw new StepError(`the step ${run.step} printed no JSON result, but ${JSON.stringify(run.redactor.text(stdout.slice(0, 200)))}`, { cause });
+      throw new StepError(
+        `the step ${run.step} printed no JSON result, but ${JSON.stringify(run.redactor.text(stdout.slice(0, 200)))}`,
+        { cause },
+      );
     }
   }
   run.context.signal.throwIfAborted();
   if (exitCode === 125) throw startProblem(dockerSaid, run.request);
-  if (exitCode === 137) throw new StepError(`the step ${run.step} was killed`, { hint: "journalctl -k | grep -i oom (on the Docker host): it may have run out of memory" });
+  if (exitCode === 137)
+    throw new StepError(`the step ${run.step} was killed`, {
+      hint: "journalctl -k | grep -i oom (on the Docker host): it may have run out of memory",
+    });
   throw new StepFailed(exitCode);
 }
 
 function startProblem(dockerSaid: string, request: ContainerRequest): StepError {
   if (/network .* not found/i.test(dockerSaid)) {
-    return new StepError(`the Docker network ${request.network} doesn't exist`, { hint: "pulumi up makes it; a network that was removed by hand: pulumi refresh, then pulumi up" });
+    return new StepError(`the Docker network ${request.network} doesn't exist`, {
+      hint: "pulumi up makes it; a network that was removed by hand: pulumi refresh, then pulumi up",
+    });
   }
   return dockerProblem(dockerSaid);
 }

@@ -42,7 +42,12 @@ export class ServingRelease {
     if (serving === undefined) return { nothing: "nothing serves yet that the migrations could break" };
     await this.remove();
     const found = await partsOf(`togather-${this.#name}-${serving.slot}`, this.#signal);
-    const parts = { ...found, environment: found.environment.map(([key, value]) => [key, key === "DATABASE_URL" ? withDatabaseName(value, database) : value] as const) };
+    const parts = {
+      ...found,
+      environment: found.environment.map(
+        ([key, value]) => [key, key === "DATABASE_URL" ? withDatabaseName(value, database) : value] as const,
+      ),
+    };
     this.#redactor = redactorOf(parts);
     await createOneOff(this.#container, parts, { deployment: this.#name, signal: this.#signal });
     await docker(["start", this.#container], this.#signal);
@@ -51,10 +56,16 @@ export class ServingRelease {
 
   /** Removes it, whatever became of it; tells how it ended, and its last words. Harmless when it is not there. */
   async remove(): Promise<ServingRemoved> {
-    const [state, logs] = await Promise.all([containerState(this.#container).catch(() => undefined), tryDocker(["logs", "--tail", String(shownLines), this.#container])]);
+    const [state, logs] = await Promise.all([
+      containerState(this.#container).catch(() => undefined),
+      tryDocker(["logs", "--tail", String(shownLines), this.#container]),
+    ]);
     if (state === undefined) return { exitCode: null, lines: [] };
     await tryDocker(["rm", "--force", "--volumes", this.#container]);
     const lines = `${logs.stdout}\n${logs.stderr}`.split("\n").filter((line) => line.trim() !== "");
-    return { exitCode: state.status === "exited" ? state.exitCode : null, lines: lines.slice(-shownLines).map((line) => this.#redactor.text(line)) };
+    return {
+      exitCode: state.status === "exited" ? state.exitCode : null,
+      lines: lines.slice(-shownLines).map((line) => this.#redactor.text(line)),
+    };
   }
 }

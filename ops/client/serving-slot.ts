@@ -53,7 +53,11 @@ export interface HostNow extends Containers {
 }
 
 /** Labels of a slot's container: which release it runs, and on which port. */
-export const releaseLabels = { version: "org.togather.version", commit: "org.togather.commit", port: "org.togather.port" } as const;
+export const releaseLabels = {
+  version: "org.togather.version",
+  commit: "org.togather.commit",
+  port: "org.togather.port",
+} as const;
 
 /** Longest wait for the Docker host, in ms. */
 const answerMs = 30_000;
@@ -67,10 +71,20 @@ interface Answer {
 
 function docker(args: readonly string[], host: string): Promise<Answer> {
   return new Promise((resolve) => {
-    execFile("docker", args, { env: dockerEnvironment(host), encoding: "buffer", timeout: answerMs }, (error, stdout, stderr) => {
-      if (error === null) resolve({ stdout });
-      else resolve({ stdout, problem: error.killed === true ? `no answer within ${answerMs / 1000} s` : stderr.toString().trim(), cause: error });
-    });
+    execFile(
+      "docker",
+      args,
+      { env: dockerEnvironment(host), encoding: "buffer", timeout: answerMs },
+      (error, stdout, stderr) => {
+        if (error === null) resolve({ stdout });
+        else
+          resolve({
+            stdout,
+            problem: error.killed === true ? `no answer within ${answerMs / 1000} s` : stderr.toString().trim(),
+            cause: error,
+          });
+      },
+    );
   });
 }
 
@@ -95,7 +109,11 @@ type StateFile = Pick<Serving, "slot" | "served"> & Pick<RouterNow, "sentBack">;
 /** The slot that a state file names, the releases that have served and those that were sent back; undefined where it names none. */
 function readState(text: string): StateFile | undefined {
   try {
-    const { slot: named, served, sentBack } = JSON.parse(text) as { slot?: unknown; served?: Serving["served"]; sentBack?: unknown };
+    const {
+      slot: named,
+      served,
+      sentBack,
+    } = JSON.parse(text) as { slot?: unknown; served?: Serving["served"]; sentBack?: unknown };
     const slot = slotNames.find((name) => name === named);
     return slot && { slot, served, sentBack: sentBackSchema.array().safeParse(sentBack).data ?? [] };
   } catch {
@@ -119,7 +137,12 @@ async function routerState(container: string, host: string): Promise<RouterState
   }
   // It does not run: the file is what it would start from.
   const copied = await docker(["cp", `${container}:/router/state/slot.json`, "-"], host);
-  if (copied.problem === undefined) return { memory: undefined, file: readState(fileInTar(copied.stdout)), written: copied.stdout.subarray(136, 147).toString("latin1") };
+  if (copied.problem === undefined)
+    return {
+      memory: undefined,
+      file: readState(fileInTar(copied.stdout)),
+      written: copied.stdout.subarray(136, 147).toString("latin1"),
+    };
   if (/could not find the file/i.test(copied.problem)) return { memory: undefined, file: undefined, written: "" };
   if (/no such container/i.test(copied.problem)) return undefined;
   throw await failure(copied);
@@ -130,12 +153,18 @@ const databaseUrlFormat = `{{.Name}}{{range .Config.Env}}{{if eq (index (split .
 
 /** The DATABASE_URL of each slot's server. A slot without a container has none. */
 async function databaseUrlsOf(name: string, host: string): Promise<HostNow["databaseUrls"]> {
-  const { stdout } = await docker(["container", "inspect", `--format=${databaseUrlFormat}`, ...slotNames.map((slot) => `togather-${name}-${slot}`)], host);
+  const { stdout } = await docker(
+    ["container", "inspect", `--format=${databaseUrlFormat}`, ...slotNames.map((slot) => `togather-${name}-${slot}`)],
+    host,
+  );
   return Object.fromEntries(
-    stdout.toString().split("\n").flatMap((line) => {
-      const [, slot, url] = /^\/?togather-\S+-(blue|green) DATABASE_URL=(.*)$/.exec(line) ?? [];
-      return slot === undefined ? [] : [[slot, url]];
-    }),
+    stdout
+      .toString()
+      .split("\n")
+      .flatMap((line) => {
+        const [, slot, url] = /^\/?togather-\S+-(blue|green) DATABASE_URL=(.*)$/.exec(line) ?? [];
+        return slot === undefined ? [] : [[slot, url]];
+      }),
   );
 }
 
@@ -144,17 +173,29 @@ async function databaseUrlsOf(name: string, host: string): Promise<HostNow["data
  * @param ask `databaseUrls`: also what the servers were given to reach their database.
  * @throws {StepError} when it doesn't answer.
  */
-export async function lookAtHost(name: string, host: string, ask: { databaseUrls: boolean } = { databaseUrls: false }): Promise<HostNow> {
+export async function lookAtHost(
+  name: string,
+  host: string,
+  ask: { databaseUrls: boolean } = { databaseUrls: false },
+): Promise<HostNow> {
   const [databaseUrls, state, containers] = await Promise.all([
     ask.databaseUrls ? databaseUrlsOf(name, host) : {},
     routerState(`togather-${name}-router`, host),
     docker(
-      ["ps", "--all", `--filter=label=org.togather.name=${name}`, `--format={{.State}} {{.Label "org.togather.part"}} {{.Label "${releaseLabels.version}"}} {{.Label "${releaseLabels.commit}"}} {{.Label "${releaseLabels.port}"}}`],
+      [
+        "ps",
+        "--all",
+        `--filter=label=org.togather.name=${name}`,
+        `--format={{.State}} {{.Label "org.togather.part"}} {{.Label "${releaseLabels.version}"}} {{.Label "${releaseLabels.commit}"}} {{.Label "${releaseLabels.port}"}}`,
+      ],
       host,
     ),
   ]);
   if (containers.problem !== undefined) throw await failure(containers);
-  const lines = containers.stdout.toString().split("\n").map((line) => line.split(" "));
+  const lines = containers.stdout
+    .toString()
+    .split("\n")
+    .map((line) => line.split(" "));
   const states: HostNow["states"] = {};
   for (const [status = "", label] of lines) {
     const part = parts.find((one) => one === label);
@@ -163,7 +204,12 @@ export async function lookAtHost(name: string, host: string, ask: { databaseUrls
   if (state === undefined) return { serving: undefined, router: undefined, states, databaseUrls };
   const { memory, file, written } = state;
   const slot = memory ?? file?.slot;
-  const router = { slot, agrees: memory === undefined || memory === file?.slot, mark: `${memory ?? "no slot"} in nginx, ${file?.slot ?? "no slot"} on disk since ${written}`, sentBack: file?.sentBack ?? [] };
+  const router = {
+    slot,
+    agrees: memory === undefined || memory === file?.slot,
+    mark: `${memory ?? "no slot"} in nginx, ${file?.slot ?? "no slot"} on disk since ${written}`,
+    sentBack: file?.sentBack ?? [],
+  };
   if (slot === undefined) return { serving: undefined, router, states, databaseUrls };
   const held: Partial<Record<SlotName, Release>> = {};
   let port: number | undefined;

@@ -3,16 +3,27 @@ import { describe, expect, it } from "vitest";
 import { createShown } from "./shown.ts";
 
 /** Runs a step of so many hours that says a line each so many seconds. */
-function talk(hours: number, everySeconds: number, line: (index: number) => string, failed = false): { text: string; lines: string[] } {
+function talk(
+  hours: number,
+  everySeconds: number,
+  line: (index: number) => string,
+  failed = false,
+): { text: string; lines: string[] } {
   let now = 0;
   let text = "";
-  const shown = createShown((part) => { text += part; }, () => now);
+  const shown = createShown(
+    (part) => {
+      text += part;
+    },
+    () => now,
+  );
   for (let index = 0; now < hours * 3_600_000; index += 1, now += everySeconds * 1000) shown.line(line(index));
   shown.end(failed);
   return { text, lines: text.split("\n") };
 }
 
-const progress = (index: number): string => `12:00:00 INFO    green with 50 % of the requests: ${index} requests, 0 failed; 3600 s left`;
+const progress = (index: number): string =>
+  `12:00:00 INFO    green with 50 % of the requests: ${index} requests, 0 failed; 3600 s left`;
 
 describe("what a step shows", () => {
   it("is all of it for a step of ordinary length", () => {

@@ -21,7 +21,12 @@ export function boundedLine(line: string): string {
   if (bytes <= longest) return line;
   const end = `… (${bytes} bytes)`;
   // A cut character is decoded as a replacement character.
-  return Buffer.from(line).subarray(0, longest - Buffer.byteLength(end)).toString().replace(/\uFFFD+$/, "") + end;
+  return (
+    Buffer.from(line)
+      .subarray(0, longest - Buffer.byteLength(end))
+      .toString()
+      .replace(/\uFFFD+$/, "") + end
+  );
 }
 
 export interface Shown {

@@ -14,14 +14,22 @@ async function namesInContainer(container: string, path: string): Promise<string
 }
 
 /** @returns null where no slot holds a release whose files can be listed. */
-export async function slotMigrations({ name, source }: { name: string; source: Source }): Promise<{ files: string[] | null }> {
+export async function slotMigrations({
+  name,
+  source,
+}: {
+  name: string;
+  source: Source;
+}): Promise<{ files: string[] | null }> {
   const { serving } = await lookAtHost(name, "");
   const lists = await Promise.all(
     slotNames.map(async (slot): Promise<string[] | undefined> => {
       const commit = serving?.held?.[slot]?.commit;
       if (commit === undefined) return undefined;
       if (source.kind === "image") return namesInContainer(`togather-${name}-${slot}`, source.path);
-      return commit.startsWith("tree-") ? undefined : await fileNames({ repository: source.repository, commit, path: source.path });
+      return commit.startsWith("tree-")
+        ? undefined
+        : await fileNames({ repository: source.repository, commit, path: source.path });
     }),
   );
   const known = lists.flatMap((names) => (names === undefined ? [] : upFiles(names).map(({ file }) => file)));

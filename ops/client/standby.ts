@@ -4,7 +4,14 @@
  */
 import * as z from "zod";
 import type { StepContext } from "../context.ts";
-import { releaseSchema, slotNames, slotNameSchema, type SlotName, type StepRequest, type StepResult } from "../contract.ts";
+import {
+  releaseSchema,
+  slotNames,
+  slotNameSchema,
+  type SlotName,
+  type StepRequest,
+  type StepResult,
+} from "../contract.ts";
 import { StepError } from "../errors.ts";
 import { isServed } from "../slot-file.ts";
 import { seconds } from "../units.ts";
@@ -37,27 +44,47 @@ async function drain(request: Request, slot: SlotName, { log, signal }: StepCont
   // Without a router there are no requests.
   if (state?.status !== "running") return 0;
   log.info(`standby: waiting for the requests that are open on ${slot}, ${request.drainMs / 1000} s at most`);
-  const { ok, stdout, stderr } = await tryDocker(["exec", router, "router-drain", slot, String(Math.ceil(request.drainMs / 1000))], signal);
+  const { ok, stdout, stderr } = await tryDocker(
+    ["exec", router, "router-drain", slot, String(Math.ceil(request.drainMs / 1000))],
+    signal,
+  );
   signal.throwIfAborted();
   if (!ok) {
-    throw new StepError(`${slot} is not stopped: ${lastLines(stderr, 2) || "the router does not tell how many requests are open on it"}`, { hint: `docker logs --tail 20 ${router}` });
+    throw new StepError(
+      `${slot} is not stopped: ${lastLines(stderr, 2) || "the router does not tell how many requests are open on it"}`,
+      { hint: `docker logs --tail 20 ${router}` },
+    );
   }
   const { open } = drainedSchema.parse(JSON.parse(stdout));
-  if (open > 0) log.warn(`standby: ${open === 1 ? "a request is" : `${open} requests are`} still open on ${slot} after ${request.drainMs / 1000} s (togather:drainTimeout); ${open === 1 ? "it gets" : "they get"} what the server's own shutdown gives`);
+  if (open > 0)
+    log.warn(
+      `standby: ${open === 1 ? "a request is" : `${open} requests are`} still open on ${slot} after ${request.drainMs / 1000} s (togather:drainTimeout); ${open === 1 ? "it gets" : "they get"} what the server's own shutdown gives`,
+    );
   return open;
 }
 
 const slotFileSchema = z.looseObject({ served: z.partialRecord(slotNameSchema, releaseSchema).optional() });
 
 /** Whether a slot's release has had all traffic, and kept it. Unknown (a router of an older version) counts as yes. */
-async function hasServed(request: Request, { slot, release }: NonNullable<Request["idle"]>, signal: AbortSignal): Promise<boolean> {
-  const { ok, stdout } = await tryDocker(["exec", `togather-${request.name}-router`, "cat", "/router/state/slot.json"], signal);
+async function hasServed(
+  request: Request,
+  { slot, release }: NonNullable<Request["idle"]>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { ok, stdout } = await tryDocker(
+    ["exec", `togather-${request.name}-router`, "cat", "/router/state/slot.json"],
+    signal,
+  );
   const served = ok ? slotFileSchema.safeParse(JSON.parse(stdout)).data?.served : undefined;
   if (served === undefined || release === null) return true;
   return isServed(served, slot, release);
 }
 
-async function stop(request: Request, idle: NonNullable<Request["idle"]>, context: StepContext): Promise<{ stopped: boolean; open: number }> {
+async function stop(
+  request: Request,
+  idle: NonNullable<Request["idle"]>,
+  context: StepContext,
+): Promise<{ stopped: boolean; open: number }> {
   const { log, signal } = context;
   const { slot } = idle;
   const container = containerOf(request, slot);
@@ -75,7 +102,10 @@ async function stop(request: Request, idle: NonNullable<Request["idle"]>, contex
   await docker(["stop", container], signal);
   const after = await containerState(container, signal);
   if (after !== undefined && after.exitCode !== 0) {
-    log.warn(`standby: ${container} ended with exit code ${after.exitCode}${after.exitCode === 137 ? ": it did not end within its stop timeout and was killed" : ""}`, { hint: `docker logs --tail 20 ${container}` });
+    log.warn(
+      `standby: ${container} ended with exit code ${after.exitCode}${after.exitCode === 137 ? ": it did not end within its stop timeout and was killed" : ""}`,
+      { hint: `docker logs --tail 20 ${container}` },
+    );
   }
   return { stopped: true, open };
 }
@@ -84,7 +114,12 @@ export async function run(request: Request, context: StepContext): Promise<StepR
   const started = performance.now();
   const { idle } = request;
   if (idle === null) {
-    return { started: await startAll(request, context), stopped: null, open: 0, durationMs: Math.round(performance.now() - started) };
+    return {
+      started: await startAll(request, context),
+      stopped: null,
+      open: 0,
+      durationMs: Math.round(performance.now() - started),
+    };
   }
   const { stopped, open } = await stop(request, idle, context);
   const durationMs = Math.round(performance.now() - started);

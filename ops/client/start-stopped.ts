@@ -21,19 +21,39 @@ const databaseMs = 60_000;
 export function stoppedAmong(name: string, states: Partial<Record<Part, string>>, wanted: readonly Part[]): Stopped[] {
   return order.flatMap((part) => {
     const state = states[part];
-    if (!wanted.includes(part) || state === undefined || state === "running" || state === "restarting" || state === "removing") return [];
+    if (
+      !wanted.includes(part) ||
+      state === undefined ||
+      state === "running" ||
+      state === "restarting" ||
+      state === "removing"
+    )
+      return [];
     return [{ part, container: `togather-${name}-${part === "database" ? "db" : part}`, state }];
   });
 }
 
 /** Starts them, one after the other. Tells of each in a sentence, also of one that can't be started: what depends on it says so. */
-export async function startStopped(host: string, stopped: readonly Stopped[], say: (sentence: string, failed: boolean) => Promise<unknown>): Promise<void> {
+export async function startStopped(
+  host: string,
+  stopped: readonly Stopped[],
+  say: (sentence: string, failed: boolean) => Promise<unknown>,
+): Promise<void> {
   const docker = (...args: string[]) => tryDocker(args, undefined, withoutSecrets(dockerEnvironment(host)));
   for (const { part, container, state } of stopped) {
     const { ok, stderr } = await docker(state === "paused" ? "unpause" : "start", container);
-    await say(ok ? `${container} was ${state}, and is started again.` : `${container} is ${state}, and can't be started: ${lastLines(stderr, 2)}`, !ok);
+    await say(
+      ok
+        ? `${container} was ${state}, and is started again.`
+        : `${container} is ${state}, and can't be started: ${lastLines(stderr, 2)}`,
+      !ok,
+    );
     if (!ok || part !== "database") continue;
     const deadline = Date.now() + databaseMs;
-    while (!(await docker("exec", container, "pg_isready", "--quiet", "--host=127.0.0.1", "--port=5432")).ok && Date.now() < deadline) await sleep(250);
+    while (
+      !(await docker("exec", container, "pg_isready", "--quiet", "--host=127.0.0.1", "--port=5432")).ok &&
+      Date.now() < deadline
+    )
+      await sleep(250);
   }
 }

@@ -31,12 +31,25 @@ type PartsOfTask = (asked: Start) => Promise<ContainerParts>;
 export const isTaskQuestion = (question: unknown): boolean => taskQuestionSchema.safeParse(question).success;
 
 /** For a rehearsal: as the release's own container will be, with the copy for its database. */
-export function partsOfRelease({ image, networks, tmpfs, shmSize, extraHosts }: NonNullable<StepRequest<"rehearse">["tasks"]>, env: NodeJS.ProcessEnv): PartsOfTask {
+export function partsOfRelease(
+  { image, networks, tmpfs, shmSize, extraHosts }: NonNullable<StepRequest<"rehearse">["tasks"]>,
+  env: NodeJS.ProcessEnv,
+): PartsOfTask {
   const server = z.record(z.string(), z.string()).parse(JSON.parse(env[SERVER_ENVIRONMENT] ?? "{}"));
   return ({ database }) => {
     if (database === undefined) throw new Error("a task is rehearsed on a copy of the data only");
-    const onCopy = Object.entries(server).map(([key, value]) => [key, key === "DATABASE_URL" ? withDatabaseName(value, database) : value] as const);
-    return Promise.resolve({ image, networks, tmpfs, shmSize, extraHosts, memory: 0, environment: [...onCopy, ["TOGATHER_REHEARSAL", "true"] as const] });
+    const onCopy = Object.entries(server).map(
+      ([key, value]) => [key, key === "DATABASE_URL" ? withDatabaseName(value, database) : value] as const,
+    );
+    return Promise.resolve({
+      image,
+      networks,
+      tmpfs,
+      shmSize,
+      extraHosts,
+      memory: 0,
+      environment: [...onCopy, ["TOGATHER_REHEARSAL", "true"] as const],
+    });
   };
 }
 
@@ -75,21 +88,25 @@ export class TaskContainer {
     const asked = taskQuestionSchema.parse(question);
     if (asked.do === "end the task") {
       // One that is stopped in the middle may tidy up.
-      if (this.#exitCode === undefined && this.#problem === undefined) await tryDocker(["stop", `--time=${stopSeconds}`, this.#name]);
+      if (this.#exitCode === undefined && this.#problem === undefined)
+        await tryDocker(["stop", `--time=${stopSeconds}`, this.#name]);
       await this.remove();
       return this.#news();
     }
     if (asked.do === "start a task") {
-      await this.#start(asked).catch((error: unknown) => { this.#problem = this.#redactor.text(messageOf(error)); });
+      await this.#start(asked).catch((error: unknown) => {
+        this.#problem = this.#redactor.text(messageOf(error));
+      });
     }
     const over = (): boolean => this.#lines.length > 0 || this.#exitCode !== undefined || this.#problem !== undefined;
-    if (!over()) await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, answerMs);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+    if (!over())
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, answerMs);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
     return this.#news();
   }
 
@@ -107,14 +124,21 @@ export class TaskContainer {
     const parts = await this.#partsOfTask(asked);
     this.#redactor = redactorOf(parts);
     this.#isThere = true;
-    await createOneOff(this.#name, parts, { deployment: this.#deployment, command: asked.command, signal: this.#signal });
+    await createOneOff(this.#name, parts, {
+      deployment: this.#deployment,
+      command: asked.command,
+      signal: this.#signal,
+    });
     this.#before = this.#follow();
   }
 
   /** Runs it, and hears its end: of the container itself, since the connection to an engine on another machine may break before. */
   async #follow(): Promise<void> {
     try {
-      const child = spawn("docker", ["start", "--attach", this.#name], { env: withoutSecrets(process.env), stdio: ["ignore", "pipe", "pipe"] });
+      const child = spawn("docker", ["start", "--attach", this.#name], {
+        env: withoutSecrets(process.env),
+        stdio: ["ignore", "pipe", "pipe"],
+      });
       const ended = endOf(child);
       const put = (line: string): void => {
         this.#lines.push(this.#redactor.text(line).slice(0, longest));
@@ -124,7 +148,8 @@ export class TaskContainer {
       for (;;) {
         const state = await containerState(this.#name);
         if (state === undefined) throw new Error("somebody has removed its container");
-        if (state.status === "created") throw new Error(this.#lines.splice(0).join(" ") || "its container does not start");
+        if (state.status === "created")
+          throw new Error(this.#lines.splice(0).join(" ") || "its container does not start");
         if (state.status !== "running") {
           this.#exitCode = state.exitCode;
           break;

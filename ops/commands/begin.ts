@@ -30,7 +30,13 @@ export async function run(request: StepRequest<"begin">, context: CommandContext
     }
     if (last?.status === "in_progress") {
       const running = last.phases.findLast((phase) => phase.status === "running");
-      await written(context, () => store.appendHistory({ ...historyEvent("failed", last, now), ...(running === undefined ? {} : { phase: running.phase }), error: "interrupted" }));
+      await written(context, () =>
+        store.appendHistory({
+          ...historyEvent("failed", last, now),
+          ...(running === undefined ? {} : { phase: running.phase }),
+          error: "interrupted",
+        }),
+      );
     }
     const current: Current = {
       deployment_id: uniqueId(now, release.commit, last?.deployment_id),
@@ -50,8 +56,13 @@ export async function run(request: StepRequest<"begin">, context: CommandContext
   });
 
   const log = context.openLog(current.deployment_id);
-  const what = Object.entries(slots).map(([slot, { version, commit }]) => `${slot}: ${version} (${shortCommit(commit)})`);
-  log.info(`deployment ${current.deployment_id} ${resumed ? "goes on" : "begins"}: ${activeSlot} is to serve; ${what.join(", ")}`, { environment });
+  const what = Object.entries(slots).map(
+    ([slot, { version, commit }]) => `${slot}: ${version} (${shortCommit(commit)})`,
+  );
+  log.info(
+    `deployment ${current.deployment_id} ${resumed ? "goes on" : "begins"}: ${activeSlot} is to serve; ${what.join(", ")}`,
+    { environment },
+  );
   log.close();
   return { deploymentId: current.deployment_id, startedAt: current.started_at };
 }
@@ -60,7 +71,9 @@ export async function run(request: StepRequest<"begin">, context: CommandContext
 async function written({ log }: CommandContext, write: () => Promise<void>): Promise<void> {
   await write().catch((error: unknown) => {
     if (!isDiskFull(error)) throw error;
-    log.warn(`this deployment is not written down: ${messageOf(error)}`, { hint: "make room on the disk of togather:deployment state.location" });
+    log.warn(`this deployment is not written down: ${messageOf(error)}`, {
+      hint: "make room on the disk of togather:deployment state.location",
+    });
   });
 }
 

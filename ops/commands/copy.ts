@@ -20,7 +20,13 @@ async function copy(request: Request, context: StepContext): Promise<string> {
   log.info(`copy: ${file} goes to ${request.endpoint}/${bucket}/${prefix}`);
   const run = (...args: string[]): Promise<void> => rclone("copy", args, request, context);
   await run(directory ? "copy" : "copyto", "--checksum", path, inStorage(request, file));
-  await run("check", "--one-way", directory ? path : paths.backups, inStorage(request, directory ? file : ""), ...(directory ? [] : [`--include=/${file}`]));
+  await run(
+    "check",
+    "--one-way",
+    directory ? path : paths.backups,
+    inStorage(request, directory ? file : ""),
+    ...(directory ? [] : [`--include=/${file}`]),
+  );
   await run("copyto", join(paths.backups, manifestName(file)), inStorage(request, manifestName(file)));
   return `${request.endpoint}/${bucket}/${prefix}${file}`;
 }
@@ -29,7 +35,11 @@ export async function run(request: Request, context: StepContext): Promise<StepR
   const { file, failure, bucket, endpoint } = request;
   const { log, paths } = context;
   const started = performance.now();
-  const ended = (copied: string | null, reason: string | null): StepResult<"copy"> => ({ copied, reason, durationMs: Math.round(performance.now() - started) });
+  const ended = (copied: string | null, reason: string | null): StepResult<"copy"> => ({
+    copied,
+    reason,
+    durationMs: Math.round(performance.now() - started),
+  });
   return withSnapshotLock(context, async () => {
     if (await hasExpired(request, context)) {
       log.warn(`copy: ${file} has expired since it was taken; newer ones have taken its place`);
@@ -42,7 +52,10 @@ export async function run(request: Request, context: StepContext): Promise<StepR
       return ended(copied, null);
     } catch (error) {
       context.signal.throwIfAborted();
-      const problem = storageProblem(`the snapshot ${file} is not copied to ${endpoint}/${bucket}: ${messageOf(error)}`, "the same again copies what is missing");
+      const problem = storageProblem(
+        `the snapshot ${file} is not copied to ${endpoint}/${bucket}: ${messageOf(error)}`,
+        "the same again copies what is missing",
+      );
       if (failure === "error") throw problem;
       log.warn(problem.message, { hint: problem.hint });
       return ended(null, messageOf(error));

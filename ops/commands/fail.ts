@@ -5,10 +5,14 @@ import { tellOfFailure } from "../failure-command.ts";
 import { StateStore } from "../state.ts";
 
 /** Closes the open deployment as failed: what is not closed counts as interrupted. */
-export async function run({ deploymentId, phase, slot, version, error }: StepRequest<"fail">, context: CommandContext): Promise<StepResult<"fail">> {
+export async function run(
+  { deploymentId, phase, slot, version, error }: StepRequest<"fail">,
+  context: CommandContext,
+): Promise<StepResult<"fail">> {
   const store = new StateStore(context.paths.state);
   const current = await store.current();
-  if (current?.status !== "in_progress" || (deploymentId ?? current.deployment_id) !== current.deployment_id) return { deploymentId: null };
+  if (current?.status !== "in_progress" || (deploymentId ?? current.deployment_id) !== current.deployment_id)
+    return { deploymentId: null };
   const start = { step: phase, startedAt: new Date(), slot, version };
   await startPhase(store, start);
   await endPhase(store, start, { error });

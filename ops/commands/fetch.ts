@@ -22,7 +22,10 @@ async function fetching(args: readonly string[], request: Request, context: Step
     context.signal.throwIfAborted();
     // A storage has no directories: what rclone misses is the bucket.
     const said = messageOf(error).includes("directory not found") ? "there is no such bucket" : messageOf(error);
-    throw storageProblem(`nothing can be read from ${request.endpoint}/${request.bucket}: ${said}`, "nothing was touched");
+    throw storageProblem(
+      `nothing can be read from ${request.endpoint}/${request.bucket}: ${said}`,
+      "nothing was touched",
+    );
   });
 }
 
@@ -41,7 +44,9 @@ async function copiedManifests(request: Request, context: StepContext, name: str
 async function checkRoom(directory: string, { backupLocation }: Request, { file, bytes }: Manifest): Promise<void> {
   const free = await freeBytes(directory);
   if (free >= bytes) return;
-  throw new StepError(`${backupLocation} has ${formatBytes(free)} left, expected ${formatBytes(bytes)} for ${file}`, { hint: `free space on the Docker host: df -h ${backupLocation}; ls -lhS ${backupLocation}` });
+  throw new StepError(`${backupLocation} has ${formatBytes(free)} left, expected ${formatBytes(bytes)} for ${file}`, {
+    hint: `free space on the Docker host: df -h ${backupLocation}; ls -lhS ${backupLocation}`,
+  });
 }
 
 /** @returns false when it was there already. */
@@ -50,17 +55,29 @@ async function fetchOne(manifest: Manifest, request: Request, context: StepConte
   const directory = paths.backups;
   const { file, format } = manifest;
   const path = join(directory, file);
-  if (await stat(path).then(() => true, () => false)) {
+  if (
+    await stat(path).then(
+      () => true,
+      () => false,
+    )
+  ) {
     const here = await readManifest(join(directory, manifestName(file)));
     if (here?.sha256 === manifest.sha256) return false;
     const where = joinOnHost(request.backupLocation, file);
-    throw new StepError(`${where} is there already, and is not what the storage has: its SHA-256 is ${here?.sha256 ?? "not known"}, expected ${manifest.sha256}`, { hint: `nothing was touched; if the storage's is the one to have: mv ${where} ${where}.old, and the same again` });
+    throw new StepError(
+      `${where} is there already, and is not what the storage has: its SHA-256 is ${here?.sha256 ?? "not known"}, expected ${manifest.sha256}`,
+      {
+        hint: `nothing was touched; if the storage's is the one to have: mv ${where} ${where}.old, and the same again`,
+      },
+    );
   }
   await checkRoom(directory, request, manifest);
   const partial = `${path}.partial`;
   await rm(partial, { recursive: true, force: true });
   try {
-    log.info(`fetch: ${file}, ${formatBytes(manifest.bytes)}, from ${request.endpoint}/${request.bucket}/${request.prefix}`);
+    log.info(
+      `fetch: ${file}, ${formatBytes(manifest.bytes)}, from ${request.endpoint}/${request.bucket}/${request.prefix}`,
+    );
     await fetching([format === "directory" ? "copy" : "copyto", inStorage(request, file), partial], request, context);
     await checkWhole(partial, manifest, context);
     await flushSnapshot(partial, format, directory);
@@ -76,14 +93,25 @@ async function fetchOne(manifest: Manifest, request: Request, context: StepConte
 export async function run(request: Request, context: StepContext): Promise<StepResult<"fetch">> {
   const started = performance.now();
   const { file, endpoint, bucket, prefix } = request;
-  const ended = (copies: Manifest[], fetched: boolean): StepResult<"fetch"> => ({ copies, fetched, durationMs: Math.round(performance.now() - started) });
+  const ended = (copies: Manifest[], fetched: boolean): StepResult<"fetch"> => ({
+    copies,
+    fetched,
+    durationMs: Math.round(performance.now() - started),
+  });
   if (file === null) return ended(await copiedManifests(request, context, "togather_*.json"), false);
   checkName(file);
   return withSnapshotLock(context, async () => {
     const [manifest] = await copiedManifests(request, context, manifestName(file));
-    if (manifest?.file !== file) throw new StepError(`there is no copy of ${file} in ${endpoint}/${bucket}/${prefix}`, { hint: "togather snapshots list --copies shows what there is" });
+    if (manifest?.file !== file)
+      throw new StepError(`there is no copy of ${file} in ${endpoint}/${bucket}/${prefix}`, {
+        hint: "togather snapshots list --copies shows what there is",
+      });
     const fetched = await fetchOne(manifest, request, context);
-    context.log.info(fetched ? `fetch: ${joinOnHost(request.backupLocation, file)} in ${seconds(performance.now() - started)}` : `fetch: ${file} is in ${request.backupLocation} already`);
+    context.log.info(
+      fetched
+        ? `fetch: ${joinOnHost(request.backupLocation, file)} in ${seconds(performance.now() - started)}`
+        : `fetch: ${file} is in ${request.backupLocation} already`,
+    );
     return ended([manifest], fetched);
   });
 }

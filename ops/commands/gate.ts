@@ -29,7 +29,11 @@ function describeFetchError(error: unknown): string {
 
 async function observeHttp(url: string, signal: AbortSignal): Promise<HttpObservation> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(answerMs)]), redirect: "manual", headers: { connection: "close" } });
+    const response = await fetch(url, {
+      signal: AbortSignal.any([signal, AbortSignal.timeout(answerMs)]),
+      redirect: "manual",
+      headers: { connection: "close" },
+    });
     return { status: response.status, body: await response.text() };
   } catch (error) {
     return { error: describeFetchError(error) };
@@ -37,7 +41,8 @@ async function observeHttp(url: string, signal: AbortSignal): Promise<HttpObserv
 }
 
 /** A table, column or right that is missing: nobody makes it while a gate waits. */
-const isLasting = (error: unknown): boolean => error instanceof Error && "code" in error && /^42(P01|703|501)$/.test(String(error.code));
+const isLasting = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && /^42(P01|703|501)$/.test(String(error.code));
 
 /** Looks at the database with a connection of its own, which it keeps between attempts. */
 class DatabaseObserver {
@@ -62,8 +67,14 @@ class DatabaseObserver {
   }
 
   /** River works when its tables are there and can be read; who leads or runs jobs may well be the other slot. */
-  private async observeJobs(client: pg.Client, schema: { version: number | null; dirty: boolean }, migrating: boolean): Promise<SqlObservation> {
-    const { rows } = await client.query<{ there: boolean }>("SELECT to_regclass('river_job') IS NOT NULL AND to_regclass('river_leader') IS NOT NULL AS there");
+  private async observeJobs(
+    client: pg.Client,
+    schema: { version: number | null; dirty: boolean },
+    migrating: boolean,
+  ): Promise<SqlObservation> {
+    const { rows } = await client.query<{ there: boolean }>(
+      "SELECT to_regclass('river_job') IS NOT NULL AND to_regclass('river_leader') IS NOT NULL AS there",
+    );
     if (rows[0]?.there !== true) return { schema, jobs: "no tables", migrating };
     try {
       await client.query("SELECT id FROM river_job LIMIT 1");
@@ -116,24 +127,47 @@ export async function run(request: StepRequest<"gate">, context: StepContext): P
       if (allPass(verdicts)) {
         const warnings = summary(verdicts, "warn");
         if (warnings !== "") log.warn(`${slot} passes the gate with a warning: ${warnings}`);
-        log.info(`${slot} may serve: ${gateCheckNames.map((name) => `${name} (${verdicts[name].detail})`).join(", ")}`, { attempts, duration_ms: durationMs });
-        return { attempts, durationMs, checks: Object.fromEntries(gateCheckNames.map((name) => [name, verdicts[name].detail])) as Record<(typeof gateCheckNames)[number], string> };
+        log.info(
+          `${slot} may serve: ${gateCheckNames.map((name) => `${name} (${verdicts[name].detail})`).join(", ")}`,
+          { attempts, duration_ms: durationMs },
+        );
+        return {
+          attempts,
+          durationMs,
+          checks: Object.fromEntries(gateCheckNames.map((name) => [name, verdicts[name].detail])) as Record<
+            (typeof gateCheckNames)[number],
+            string
+          >,
+        };
       }
 
       final = lasts ? final + 1 : 0;
       if (counted >= retries || final >= finalAnswers) {
-        const lines = gateCheckNames.map((name) => `  ${name.padEnd(10)} ${verdicts[name].status === "fail" ? "FAILED" : "passed"}  ${verdicts[name].detail}`);
-        throw new StepError(`${slot} did not pass the gate after ${attempts} attempts in ${seconds(durationMs)}; traffic stays where it is:\n${lines.join("\n")}`, {
-          hint: wrongRelease && final >= finalAnswers ? `docker inspect ${containerName}: the container doesn't run the image of ${release.version}` : `docker logs ${containerName}`,
-        });
+        const lines = gateCheckNames.map(
+          (name) =>
+            `  ${name.padEnd(10)} ${verdicts[name].status === "fail" ? "FAILED" : "passed"}  ${verdicts[name].detail}`,
+        );
+        throw new StepError(
+          `${slot} did not pass the gate after ${attempts} attempts in ${seconds(durationMs)}; traffic stays where it is:\n${lines.join("\n")}`,
+          {
+            hint:
+              wrongRelease && final >= finalAnswers
+                ? `docker inspect ${containerName}: the container doesn't run the image of ${release.version}`
+                : `docker logs ${containerName}`,
+          },
+        );
       }
       log.debug(`attempt ${attempts}: ${summary(verdicts, "fail")}`);
       if (durationMs >= nextProgress) {
-        log.info(`${slot} isn't ready after ${Math.round(durationMs / 1000)} s${inGrace ? "" : ` (attempt ${counted} of ${retries})`}: ${summary(verdicts, "fail")}`);
+        log.info(
+          `${slot} isn't ready after ${Math.round(durationMs / 1000)} s${inGrace ? "" : ` (attempt ${counted} of ${retries})`}: ${summary(verdicts, "fail")}`,
+        );
         nextProgress = durationMs + progressMs;
       }
       // From the first moment, so that a fast server doesn't wait for a slow one's grace period.
-      const wait = inGrace ? Math.min(pollMs, graceSeconds * 1000 - elapsed()) : intervalSeconds * 1000 - (elapsed() - attemptStarted);
+      const wait = inGrace
+        ? Math.min(pollMs, graceSeconds * 1000 - elapsed())
+        : intervalSeconds * 1000 - (elapsed() - attemptStarted);
       await sleep(Math.max(0, wait), undefined, { signal });
     }
   } finally {

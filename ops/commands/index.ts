@@ -26,7 +26,11 @@ const modules: { readonly [S in ContainerStep]: () => Promise<{ run: Command<S> 
 export const containerSteps: readonly string[] = Object.keys(modules);
 
 /** Runs a step; its request has been read by the contract. */
-export async function runCommand<S extends ContainerStep>(step: S, request: StepRequest<S>, context: CommandContext): Promise<StepResult<S>> {
+export async function runCommand<S extends ContainerStep>(
+  step: S,
+  request: StepRequest<S>,
+  context: CommandContext,
+): Promise<StepResult<S>> {
   const { run } = await modules[step]();
   return run(request, context);
 }

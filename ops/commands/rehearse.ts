@@ -33,7 +33,10 @@ async function tryOut(
   const connection = { ...parseDatabaseUrl(env["DATABASE_URL"]), database };
   const watcher = await connectAsOwnerLooks(server, database, "togather-rehearsal-watch");
   try {
-    const { rehearsed, measured } = await rehearse({ request, files, todo, connection, url: withDatabaseName(env["DATABASE_URL"] ?? "", database), watcher }, context);
+    const { rehearsed, measured } = await rehearse(
+      { request, files, todo, connection, url: withDatabaseName(env["DATABASE_URL"] ?? "", database), watcher },
+      context,
+    );
     if (todo.length > 0) await noteRehearsed(of, measured, files, context);
     if (todo.length > 0) await checkBackups(request, { server, connection, needsSearchPath }, context);
     if (tasks !== undefined) {
@@ -43,7 +46,14 @@ async function tryOut(
     }
     if (serving === null || todo.length === 0) return { files: rehearsed, serving: null };
     await silenceJobs(watcher);
-    return { files: rehearsed, serving: await askServingRelease(serving, { name, database, migrated: todo.map((one) => one.file).join(", ") }, context) };
+    return {
+      files: rehearsed,
+      serving: await askServingRelease(
+        serving,
+        { name, database, migrated: todo.map((one) => one.file).join(", ") },
+        context,
+      ),
+    };
   } finally {
     await watcher.end().catch(() => undefined);
   }
@@ -53,7 +63,11 @@ async function tryOut(
  * Whether what came out can be backed up. What was so before is no reason to stop: the release may be on its way to mend it.
  * @throws {StepError} where rehearsals are required and these migrations are to blame.
  */
-async function checkBackups({ name, required }: StepRequest<"rehearse">, { server, connection, needsSearchPath }: { server: DatabaseServer; connection: Connection; needsSearchPath: boolean }, context: CommandContext): Promise<void> {
+async function checkBackups(
+  { name, required }: StepRequest<"rehearse">,
+  { server, connection, needsSearchPath }: { server: DatabaseServer; connection: Connection; needsSearchPath: boolean },
+  context: CommandContext,
+): Promise<void> {
   const problem = await backupProblem({ server, connection, deployment: name }, context);
   if (problem === undefined) return;
   if (!required || needsSearchPath) {
@@ -66,7 +80,12 @@ async function checkBackups({ name, required }: StepRequest<"rehearse">, { serve
 }
 
 /** @throws {StepError} where golang-migrate would pass over one of them. */
-async function pendingFiles({ release, waivers = [] }: StepRequest<"rehearse">, { up }: MigrationFiles, database: { connection: Connection; version: number }, context: CommandContext): Promise<MigrationFile[]> {
+async function pendingFiles(
+  { release, waivers = [] }: StepRequest<"rehearse">,
+  { up }: MigrationFiles,
+  database: { connection: Connection; version: number },
+  context: CommandContext,
+): Promise<MigrationFile[]> {
   const known = await appliedFiles(database, up, context, context.ask);
   const pending = pendingOf(up, database.version, known);
   refuseUnreachable(pending, { version: database.version, up, known, release: release.version, waivers });
@@ -78,8 +97,14 @@ async function rehearseTasks(tasks: readonly Task[], database: string, context: 
   for (const task of tasks) {
     const end = await runTask(task, { database }, context);
     if (end.problem !== undefined) {
-      const { message } = taskError(task.name, end, ", on a copy of the data; the database itself was not touched, and what serves goes on");
-      throw new StepError(message, { hint: "togather:source.tasks has it, and says by rehearse: true that it is rehearsed" });
+      const { message } = taskError(
+        task.name,
+        end,
+        ", on a copy of the data; the database itself was not touched, and what serves goes on",
+      );
+      throw new StepError(message, {
+        hint: "togather:source.tasks has it, and says by rehearse: true that it is rehearsed",
+      });
     }
     context.log.info(`rehearsal: the task ${task.name} takes ${seconds(end.durationMs)} on a copy of the data`);
   }
@@ -97,12 +122,23 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
   });
   return withMigrationFiles(request, context, (files) =>
     withSnapshotLock(context, async () => {
-      const { live, connection } = await withDatabase({ url: env["DATABASE_URL"], applicationName: "togather-rehearsal", signal }, async (client, opened) => ({ live: await readSchemaVersion(client), connection: opened }));
+      const { live, connection } = await withDatabase(
+        { url: env["DATABASE_URL"], applicationName: "togather-rehearsal", signal },
+        async (client, opened) => ({ live: await readSchemaVersion(client), connection: opened }),
+      );
       // A database without a version has nothing that a migration could harm. A dirty one is the migration's own error.
       refuseNoFiles(files, live.version, request);
       const of = { database: keyOf(connection), version: live.version ?? 0 };
-      const nothing = live.version === null ? "the database has no schema yet" : live.dirty ? "the schema is dirty" : "no migrations are pending";
-      const todo = live.version === null || live.dirty ? [] : await pendingFiles(request, files, { connection, version: live.version }, context);
+      const nothing =
+        live.version === null
+          ? "the database has no schema yet"
+          : live.dirty
+            ? "the schema is dirty"
+            : "no migrations are pending";
+      const todo =
+        live.version === null || live.dirty
+          ? []
+          : await pendingFiles(request, files, { connection, version: live.version }, context);
       // Nor one for a task to work on.
       const tasks = live.version === null || live.dirty ? undefined : request.tasks;
       if (todo.length === 0 && !request.verify) {
@@ -115,22 +151,48 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
       }
       const manifest = asTaken(await checkedSnapshot({ ...request, foreign: false }, context), request);
       if (todo.length > 0 && manifest.migration_version !== live.version) {
-        throw new StepError(`the schema is at version ${live.version}, the snapshot ${file} was taken at ${manifest.migration_version ?? "none"}: somebody has migrated meanwhile`, { hint: `pulumi up --replace with the URN of the snapshot's step takes another one` });
+        throw new StepError(
+          `the schema is at version ${live.version}, the snapshot ${file} was taken at ${manifest.migration_version ?? "none"}: somebody has migrated meanwhile`,
+          { hint: `pulumi up --replace with the URN of the snapshot's step takes another one` },
+        );
       }
-      log.info(`rehearsal: ${file} is whole; restoring it into a scratch database${todo.length === 0 ? ` (${nothing})` : ""}`);
+      log.info(
+        `rehearsal: ${file} is whole; restoring it into a scratch database${todo.length === 0 ? ` (${nothing})` : ""}`,
+      );
       try {
         return await withDatabaseServer(context, (server) =>
-          withRestored(server, { deployment: name, manifest }, context, async ({ database, contents, needsSearchPath }) => {
-            const restoredMs = Math.round(performance.now() - started);
-            await noteVerified(paths.backups, manifest, restoredMs);
-            const [rows, tables] = [rowsOf(contents.tables), Object.keys(contents.tables).length];
-            log.info(`rehearsal: ${file} restores: ${rows} rows in ${tables} tables, as its manifest says, in ${seconds(restoredMs)}`);
-            return ended({ verified: true, rows, tables, ...(todo.length === 0 && tasks === undefined ? {} : await tryOut({ ...request, tasks }, { files, todo, of }, { server, database, needsSearchPath }, context)) });
-          }),
+          withRestored(
+            server,
+            { deployment: name, manifest },
+            context,
+            async ({ database, contents, needsSearchPath }) => {
+              const restoredMs = Math.round(performance.now() - started);
+              await noteVerified(paths.backups, manifest, restoredMs);
+              const [rows, tables] = [rowsOf(contents.tables), Object.keys(contents.tables).length];
+              log.info(
+                `rehearsal: ${file} restores: ${rows} rows in ${tables} tables, as its manifest says, in ${seconds(restoredMs)}`,
+              );
+              return ended({
+                verified: true,
+                rows,
+                tables,
+                ...(todo.length === 0 && tasks === undefined
+                  ? {}
+                  : await tryOut(
+                      { ...request, tasks },
+                      { files, todo, of },
+                      { server, database, needsSearchPath },
+                      context,
+                    )),
+              });
+            },
+          ),
         );
       } catch (error) {
         if (!(error instanceof NotAllowed) || request.required) throw error;
-        log.warn(`rehearsal: ${file} is whole, but was not restored, and nothing was rehearsed: ${error.message}`, { hint: error.hint });
+        log.warn(`rehearsal: ${file} is whole, but was not restored, and nothing was rehearsed: ${error.message}`, {
+          hint: error.hint,
+        });
         return ended({ skipped: error.message, rows: manifest.rows, tables: Object.keys(manifest.tables).length });
       }
     }),

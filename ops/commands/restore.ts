@@ -3,7 +3,13 @@ import pg from "pg";
 import type { StepContext } from "../context.ts";
 import type { StepRequest, StepResult } from "../contract.ts";
 import { dataLoss } from "../data-loss.ts";
-import { applyDatabaseAttributes, copyDatabaseAttributes, giveDatabase, readDatabaseAttributes, sayLeft } from "../database-attributes.ts";
+import {
+  applyDatabaseAttributes,
+  copyDatabaseAttributes,
+  giveDatabase,
+  readDatabaseAttributes,
+  sayLeft,
+} from "../database-attributes.ts";
 import { connectAsOwnerLooks, withDatabaseServer, type DatabaseServer } from "../database-server.ts";
 import { timestampOf } from "../deployment-id.ts";
 import { StepError } from "../errors.ts";
@@ -24,12 +30,20 @@ async function exists({ client }: DatabaseServer, database: string): Promise<boo
 }
 
 /** What would be lost, or was, in a database that a snapshot takes the place of. */
-async function compare(server: DatabaseServer, database: string, manifest: Manifest): Promise<Pick<Result, "lost" | "counted" | "schema" | "jobs">> {
+async function compare(
+  server: DatabaseServer,
+  database: string,
+  manifest: Manifest,
+): Promise<Pick<Result, "lost" | "counted" | "schema" | "jobs">> {
   const client = await connectAsOwnerLooks(server, database, "togather-restore");
   try {
     const doneSince = await jobsDoneSince(client, manifest.time);
     const jobs = doneSince === null ? null : { queued: manifest.queued_jobs ?? null, doneSince, held: 0 };
-    return { ...(await dataLoss(client, manifest)), jobs, schema: { now: (await readSchemaVersion(client)).version, snapshot: manifest.migration_version } };
+    return {
+      ...(await dataLoss(client, manifest)),
+      jobs,
+      schema: { now: (await readSchemaVersion(client)).version, snapshot: manifest.migration_version },
+    };
   } finally {
     await client.end().catch(() => undefined);
   }
@@ -39,9 +53,13 @@ async function compare(server: DatabaseServer, database: string, manifest: Manif
 async function createMissingRoles({ client }: DatabaseServer, manifest: Manifest, context: StepContext): Promise<void> {
   const { paths, log } = context;
   const { rows } = await client.query<{ name: string }>("SELECT rolname AS name FROM pg_roles");
-  const { names, statements } = missingRoles(await readRoles(join(paths.backups, manifest.file), manifest, context), rows.map(({ name }) => name));
+  const { names, statements } = missingRoles(
+    await readRoles(join(paths.backups, manifest.file), manifest, context),
+    rows.map(({ name }) => name),
+  );
   for (const statement of statements) await client.query(statement);
-  if (names.length > 0) log.warn(`restore: the server had no role ${names.join(", ")} any more; made again, without a password`);
+  if (names.length > 0)
+    log.warn(`restore: the server had no role ${names.join(", ")} any more; made again, without a password`);
 }
 
 /** Under which the live database stays. Names have whole seconds: a second restore within one takes the next. */
@@ -53,20 +71,29 @@ async function freeReplacedName(server: DatabaseServer, live: string): Promise<s
 }
 
 /** Gives the restored database what the live one has, or, where that is gone, had: rights, settings, owner. */
-async function dress(server: DatabaseServer, { there, restored, manifest }: { there: boolean; restored: string; manifest: Manifest }, log: StepContext["log"]): Promise<void> {
+async function dress(
+  server: DatabaseServer,
+  { there, restored, manifest }: { there: boolean; restored: string; manifest: Manifest },
+  log: StepContext["log"],
+): Promise<void> {
   const { client, live, connection } = server;
   const known = attributesOf(manifest);
   if (there) await copyDatabaseAttributes(server, live, restored, log);
-  else if (known !== undefined) sayLeft(await applyDatabaseAttributes(server, known, restored), server, { copy: restored, named: live }, log);
+  else if (known !== undefined)
+    sayLeft(await applyDatabaseAttributes(server, known, restored), server, { copy: restored, named: live }, log);
   else {
     await client.query(`GRANT CONNECT, TEMPORARY ON DATABASE ${pg.escapeIdentifier(restored)} TO PUBLIC`);
-    log.warn(`restore: ${live} is gone, and an older version of this project took the snapshot: who else may connect, and the settings of the database, are in no snapshot`);
+    log.warn(
+      `restore: ${live} is gone, and an older version of this project took the snapshot: who else may connect, and the settings of the database, are in no snapshot`,
+    );
   }
   const owner = (there ? (await readDatabaseAttributes(client, live))?.owner : known?.owner) ?? server.owner;
   const has = (await readDatabaseAttributes(client, restored))?.owner;
   if (has === owner || (await giveDatabase(server, restored, owner))) return;
   const [given, to] = [pg.escapeIdentifier(owner), pg.escapeIdentifier(connection.user)];
-  log.warn(`restore: ${live} will belong to ${has ?? connection.user}, which may not give it to ${owner}`, { hint: `as a superuser of the database: ALTER DATABASE ${pg.escapeIdentifier(live)} OWNER TO ${given}; next time before: GRANT ${given} TO ${to}` });
+  log.warn(`restore: ${live} will belong to ${has ?? connection.user}, which may not give it to ${owner}`, {
+    hint: `as a superuser of the database: ALTER DATABASE ${pg.escapeIdentifier(live)} OWNER TO ${given}; next time before: GRANT ${given} TO ${to}`,
+  });
 }
 
 async function hold(server: DatabaseServer, database: string): Promise<number> {
@@ -103,13 +130,28 @@ export async function run(request: Request, context: StepContext): Promise<Resul
       const there = await exists(server, live);
       const rows = manifest.rows;
       const result = (more: Partial<Result>): Result => ({
-        ...{ file, time: manifest.time, beforeVersion: manifest.before_version, database: live, rows, lost: [], counted: "exact", jobs: null, schema: { now: null, snapshot: manifest.migration_version }, replaced: null, swapMs: null },
+        ...{
+          file,
+          time: manifest.time,
+          beforeVersion: manifest.before_version,
+          database: live,
+          rows,
+          lost: [],
+          counted: "exact",
+          jobs: null,
+          schema: { now: null, snapshot: manifest.migration_version },
+          replaced: null,
+          swapMs: null,
+        },
         ...more,
         durationMs: Math.round(performance.now() - started),
       });
       if (request.mode === "check") return result(there ? await compare(server, live, manifest) : {});
       if (!server.apart) {
-        throw new StepError(`role ${server.connection.user} can connect to no database but ${live}, which can't be renamed from within`, { hint: "GRANT CONNECT ON DATABASE postgres to it, or set DATABASE_ADMIN_URL" });
+        throw new StepError(
+          `role ${server.connection.user} can connect to no database but ${live}, which can't be renamed from within`,
+          { hint: "GRANT CONNECT ON DATABASE postgres to it, or set DATABASE_ADMIN_URL" },
+        );
       }
       await createMissingRoles(server, manifest, context);
       log.info(`restore: ${file} is whole; restoring it beside ${live}`);
@@ -117,14 +159,18 @@ export async function run(request: Request, context: StepContext): Promise<Resul
         await analyze(server, restored);
         await dress(server, { there, restored, manifest }, log);
         const held = request.holdJobs === true ? await hold(server, restored) : 0;
-        if (held > 0) log.info(`restore: ${held} jobs that were queued then are on hold; to have them worked: ${releaseJobs}`);
+        if (held > 0)
+          log.info(`restore: ${held} jobs that were queued then are on hold; to have them worked: ${releaseJobs}`);
         signal.throwIfAborted();
         const replaced = there ? await freeReplacedName(server, live) : undefined;
         log.info(`restore: ${restored} has all ${rows} rows; it takes the place of ${live} now`);
         const swapMs = Math.round(await swapDatabases(server, { live, restored, replaced }));
-        log.success(`restore: ${live} is ${file}, in ${seconds(performance.now() - started)}; connections waited ${swapMs} ms${replaced === undefined ? "" : `. What it was before is kept as ${replaced}`}`);
+        log.success(
+          `restore: ${live} is ${file}, in ${seconds(performance.now() - started)}; connections waited ${swapMs} ms${replaced === undefined ? "" : `. What it was before is kept as ${replaced}`}`,
+        );
         const compared: Partial<Result> = replaced === undefined ? {} : await compare(server, replaced, manifest);
-        const jobs = compared.jobs ?? (held === 0 ? null : { queued: manifest.queued_jobs ?? null, doneSince: 0, held });
+        const jobs =
+          compared.jobs ?? (held === 0 ? null : { queued: manifest.queued_jobs ?? null, doneSince: 0, held });
         return result({ ...compared, jobs: jobs && { ...jobs, held }, replaced: replaced ?? null, swapMs });
       });
     });

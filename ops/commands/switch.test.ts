@@ -83,7 +83,9 @@ class FakeRouter {
   }
 
   state(): { slot: string; changedAt: string } | undefined {
-    return existsSync(this.stateFile) ? (JSON.parse(readFileSync(this.stateFile, "utf8")) as { slot: string; changedAt: string }) : undefined;
+    return existsSync(this.stateFile)
+      ? (JSON.parse(readFileSync(this.stateFile, "utf8")) as { slot: string; changedAt: string })
+      : undefined;
   }
 
   /** As a switch before would have left it. */
@@ -119,7 +121,12 @@ afterEach(() => {
   slot.closeAllConnections();
 });
 
-function switchTo(activeSlot: SlotName, signal = new AbortController().signal, change: Partial<StepRequest<"switch">> = {}, prints: Prints = {}): Promise<StepResult<"switch">> {
+function switchTo(
+  activeSlot: SlotName,
+  signal = new AbortController().signal,
+  change: Partial<StepRequest<"switch">> = {},
+  prints: Prints = {},
+): Promise<StepResult<"switch">> {
   const request: StepRequest<"switch"> = {
     contract: 1,
     name: "prod",
@@ -149,7 +156,9 @@ function switchTo(activeSlot: SlotName, signal = new AbortController().signal, c
     env: { [printsVariable]: JSON.stringify(prints) },
     payload: () => Promise.resolve(Buffer.alloc(0)),
     paths: { state: "/unused", logs: "/unused", backups: "/unused", router: router.volume },
-    openLog: () => { throw new Error("a switch opens no log"); },
+    openLog: () => {
+      throw new Error("a switch opens no log");
+    },
     ask: () => Promise.reject(new Error("this switch has no tasks")),
   };
   return run(request, context);
@@ -190,7 +199,13 @@ describe("switch", () => {
 
   it("knows the release by its commit, in the server's own shape", async () => {
     router.serve("blue");
-    slotHealth.body = router.health = JSON.stringify({ status: "degraded", version: "dev", git_commit: "abcdef0", checks: {}, timestamp: "" });
+    slotHealth.body = router.health = JSON.stringify({
+      status: "degraded",
+      version: "dev",
+      git_commit: "abcdef0",
+      checks: {},
+      timestamp: "",
+    });
     expect(await switchTo("green")).toMatchObject({ to: "green" });
   });
 
@@ -216,7 +231,9 @@ describe("switch", () => {
     router.serve("blue");
     router.claim = "blue";
     const failure = switchTo("green");
-    await expect(failure).rejects.toThrow("the switch to green was undone: a request went to blue. Traffic is still on blue");
+    await expect(failure).rejects.toThrow(
+      "the switch to green was undone: a request went to blue. Traffic is still on blue",
+    );
     await expect(failure).rejects.toBeInstanceOf(StepError);
     expect(router.told.map(({ slot: told }) => told)).toEqual(["green", "blue"]);
     expect(router.state()).toEqual({ slot: "blue", changedAt: "2026-01-01T00:00:00.000Z" });
@@ -239,7 +256,9 @@ describe("switch", () => {
   it("says so when it can't be undone", async () => {
     router.serve("blue");
     router.failControl = true;
-    await expect(switchTo("green")).rejects.toThrow(/could not be undone: control socket: the control socket answers 500: broken. The router may be on either slot/);
+    await expect(switchTo("green")).rejects.toThrow(
+      /could not be undone: control socket: the control socket answers 500: broken. The router may be on either slot/,
+    );
     expect(router.state()?.slot).toBe("blue");
   });
 
@@ -254,15 +273,23 @@ describe("switch", () => {
   it("sends traffic back when a check fails, and stops asking when it is stopped", async () => {
     router.serve("blue");
     const failing = switchTo("green", undefined, { checks: [{ path: "/page", status: 204 }] });
-    await expect(failing).rejects.toThrow(/green \(v1.2.0\) served for 1\d\.\d s, and all traffic was sent back: .*: \/page answers 200, expected 204\. blue serves again/);
+    await expect(failing).rejects.toThrow(
+      /green \(v1.2.0\) served for 1\d\.\d s, and all traffic was sent back: .*: \/page answers 200, expected 204\. blue serves again/,
+    );
     await expect(failing).rejects.toBeInstanceOf(RolledBackError);
     expect(router.memory).toBe("blue");
     // It is remembered, so that it does not come again by itself.
-    const remembered = { slot: "blue", changedAt: "2026-01-01T00:00:00.000Z", sentBack: [{ ...release, why: expect.stringContaining("/page answers 200, expected 204") as unknown }] };
+    const remembered = {
+      slot: "blue",
+      changedAt: "2026-01-01T00:00:00.000Z",
+      sentBack: [{ ...release, why: expect.stringContaining("/page answers 200, expected 204") as unknown }],
+    };
     expect(router.state()).toMatchObject(remembered);
     const controller = new AbortController();
     const stopped = switchTo("green", controller.signal, { checks: [{ path: "/page", status: 204 }] });
-    setTimeout(() => { controller.abort(new StepError("stopped by SIGTERM")); }, 500);
+    setTimeout(() => {
+      controller.abort(new StepError("stopped by SIGTERM"));
+    }, 500);
     await expect(stopped).rejects.toThrow(/sent back: stopped by SIGTERM\. blue serves again/);
     expect(router.state()).toMatchObject({ ...remembered, sentBack: [{}] });
     // Once it has kept all traffic, it is one like any other.
@@ -286,27 +313,50 @@ describe("switch", () => {
     const never = [{ path: "/page", status: 204 }];
     // With other settings or secrets.
     const before = readFileSync(router.stateFile, "utf8");
-    await expect(switchTo("green", AbortSignal.timeout(800), { checks: never }, { blue: "b1", green: "g2" })).rejects.toThrow(/all traffic was sent back/);
+    await expect(
+      switchTo("green", AbortSignal.timeout(800), { checks: never }, { blue: "b1", green: "g2" }),
+    ).rejects.toThrow(/all traffic was sent back/);
     expect([router.memory, readFileSync(router.stateFile, "utf8")]).toEqual(["blue", before]);
-    expect(await switchTo("green", undefined, { checks: never }, { blue: "b1", green: "g1" })).toMatchObject({ to: "green" });
+    expect(await switchTo("green", undefined, { checks: never }, { blue: "b1", green: "g1" })).toMatchObject({
+      to: "green",
+    });
   });
 
   it("makes up for a trial that was cut short, and goes back where it fails then", async () => {
     // A step that was killed while it watched green: green has all traffic, and has proved nothing.
-    const cut = { slot: "green", changedAt: "2026-01-02T00:00:00.000Z", served: { blue: { ...release, commit: "b".repeat(40) } }, proved: { blue: "b1" } };
+    const cut = {
+      slot: "green",
+      changedAt: "2026-01-02T00:00:00.000Z",
+      served: { blue: { ...release, commit: "b".repeat(40) } },
+      proved: { blue: "b1" },
+    };
     const prints = { blue: "b1", green: "g1" };
     router.memory = "green";
     writeFileSync(router.stateFile, JSON.stringify(cut));
-    await expect(switchTo("green", AbortSignal.timeout(800), { checks: [{ path: "/page", status: 204 }] }, prints)).rejects.toThrow(/all traffic was sent back: .*blue serves again/);
+    await expect(
+      switchTo("green", AbortSignal.timeout(800), { checks: [{ path: "/page", status: 204 }] }, prints),
+    ).rejects.toThrow(/all traffic was sent back: .*blue serves again/);
     expect([router.memory, router.state()?.slot]).toEqual(["blue", "blue"]);
 
     router.memory = "green";
     writeFileSync(router.stateFile, JSON.stringify(cut));
     // What would be gone back to is another container by now.
-    await expect(switchTo("green", AbortSignal.timeout(800), { checks: [{ path: "/page", status: 204 }] }, { ...prints, blue: "b2" })).rejects.toThrow(/green serves, but not as it should/);
+    await expect(
+      switchTo(
+        "green",
+        AbortSignal.timeout(800),
+        { checks: [{ path: "/page", status: 204 }] },
+        { ...prints, blue: "b2" },
+      ),
+    ).rejects.toThrow(/green serves, but not as it should/);
     expect(router.memory).toBe("green");
     expect(await switchTo("green", undefined, { checks }, prints)).toMatchObject({ from: "green", to: "green" });
-    expect(router.state()).toMatchObject({ slot: "green", changedAt: cut.changedAt, served: { green: release }, proved: prints });
+    expect(router.state()).toMatchObject({
+      slot: "green",
+      changedAt: cut.changedAt,
+      served: { green: release },
+      proved: prints,
+    });
   });
 
   it("goes back before a word is said about it, which may fail", async () => {

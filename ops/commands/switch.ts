@@ -13,7 +13,16 @@ import { checkAfterSwitch } from "../post-switch.ts";
 import { RouterControl } from "../router-control.ts";
 import { addSentBack, withoutSentBack } from "../sent-back.ts";
 import { between, together, type Sample } from "../sample.ts";
-import { isProved, printsIn, readSlotFile, restoreSlotFile, slotText, writeSlotFile, type Prints, type SlotState } from "../slot-file.ts";
+import {
+  isProved,
+  printsIn,
+  readSlotFile,
+  restoreSlotFile,
+  slotText,
+  writeSlotFile,
+  type Prints,
+  type SlotState,
+} from "../slot-file.ts";
 import { confirm, healthProblem, openWitness } from "../through-router.ts";
 import { runTask, taskError } from "../tasks.ts";
 import { seconds } from "../units.ts";
@@ -38,7 +47,9 @@ export async function run(request: StepRequest<"switch">, context: CommandContex
     // One that was stopped by somebody is no fault of the release.
     if (error instanceof RolledBackError && !context.signal.aborted) {
       await noteSentBack(request, context, messageOf(error.cause ?? error)).catch((failure: unknown) => {
-        context.log.warn(`it could not be written down that ${request.release.version} was sent back: ${messageOf(failure)}`);
+        context.log.warn(
+          `it could not be written down that ${request.release.version} was sent back: ${messageOf(failure)}`,
+        );
       });
     }
     throw error;
@@ -47,15 +58,25 @@ export async function run(request: StepRequest<"switch">, context: CommandContex
 
 const slotFileIn = ({ paths }: StepContext): string => join(paths.router, "state", "slot.json");
 
-async function noteSentBack({ release, activeSlot }: StepRequest<"switch">, context: StepContext, why: string): Promise<void> {
+async function noteSentBack(
+  { release, activeSlot }: StepRequest<"switch">,
+  context: StepContext,
+  why: string,
+): Promise<void> {
   const file = slotFileIn(context);
   const known = await readSlotFile(file);
   // Nothing has served yet: whatever comes next is a first attempt.
   if (known === undefined) return;
   const { state } = known;
   // What its slot held before is gone.
-  const others = <T>(bySlot: Partial<Record<SlotName, T>>): Partial<Record<SlotName, T>> => Object.fromEntries(Object.entries(bySlot).filter(([slot]) => slot !== activeSlot));
-  await writeSlotFile(file, { ...state, served: others(state.served), proved: others(state.proved), sentBack: addSentBack(state.sentBack, release, why) });
+  const others = <T>(bySlot: Partial<Record<SlotName, T>>): Partial<Record<SlotName, T>> =>
+    Object.fromEntries(Object.entries(bySlot).filter(([slot]) => slot !== activeSlot));
+  await writeSlotFile(file, {
+    ...state,
+    served: others(state.served),
+    proved: others(state.proved),
+    sentBack: addSentBack(state.sentBack, release, why),
+  });
 }
 
 async function move(request: StepRequest<"switch">, context: CommandContext): Promise<StepResult<"switch">> {
@@ -78,7 +99,15 @@ async function move(request: StepRequest<"switch">, context: CommandContext): Pr
   const isRollback = from !== null && from !== to && isKnown;
   // It has all traffic, and the step that watched it was cut short: the rest of its trial is made up for.
   const cutShort = from === to && !isKnown ? wayBackFrom(to, { served, proved }, prints) : undefined;
-  const back: Change = cutShort === undefined || persisted === undefined ? change : { ...change, from: cutShort, running: cutShort, persisted: slotText({ ...persisted, slot: cutShort, changedAt: new Date().toISOString() }) };
+  const back: Change =
+    cutShort === undefined || persisted === undefined
+      ? change
+      : {
+          ...change,
+          from: cutShort,
+          running: cutShort,
+          persisted: slotText({ ...persisted, slot: cutShort, changedAt: new Date().toISOString() }),
+        };
   const isNew = from !== null && (from !== to || cutShort !== undefined) && !isRollback;
 
   const trial = isNew && from !== to ? await tryOut(change, request, context) : undefined;
@@ -89,7 +118,14 @@ async function move(request: StepRequest<"switch">, context: CommandContext): Pr
   // From here until it is confirmed nothing is abandoned half-way: a stop waits for the few hundred milliseconds that it takes.
   signal.throwIfAborted();
   const switchedAt = new Date().toISOString();
-  const state = { slot: to, changedAt: from === to ? (persisted?.changedAt ?? switchedAt) : switchedAt, versions: { ...persisted?.versions, [to]: release.version }, served, proved, sentBack };
+  const state = {
+    slot: to,
+    changedAt: from === to ? (persisted?.changedAt ?? switchedAt) : switchedAt,
+    versions: { ...persisted?.versions, [to]: release.version },
+    served,
+    proved,
+    sentBack,
+  };
   try {
     if (persisted?.slot !== to) await writeSlotFile(stateFile, state);
     if (running !== to) await control.set(to, release.version);
@@ -104,37 +140,73 @@ async function move(request: StepRequest<"switch">, context: CommandContext): Pr
   }
 
   const durationMs = Math.round(performance.now() - started);
-  const what = from === to ? `${to} serves ${release.version} already` : `traffic goes to ${to} (${release.version}) now, ${from === null ? "the first slot to serve" : `${from} before`}`;
-  log.info(`${what}; confirmed on ${connections} connections from before and ${connections} new ones`, { from, to, duration_ms: durationMs });
+  const what =
+    from === to
+      ? `${to} serves ${release.version} already`
+      : `traffic goes to ${to} (${release.version}) now, ${from === null ? "the first slot to serve" : `${from} before`}`;
+  log.info(`${what}; confirmed on ${connections} connections from before and ${connections} new ones`, {
+    from,
+    to,
+    duration_ms: durationMs,
+  });
 
   const confirmedAt = performance.now();
   try {
     const checks = isRollback ? [] : request.checks;
     await checkAfterSwitch({ ...request, checks }, signal);
-    if (checks.length > 0) log.info(`${to} passes the checks after the switch: ${checks.map(({ path, status }) => `${path} ${status}`).join(", ")}`);
+    if (checks.length > 0)
+      log.info(
+        `${to} passes the checks after the switch: ${checks.map(({ path, status }) => `${path} ${status}`).join(", ")}`,
+      );
     if (!isKnown) await runTasks(request, context);
     if (atSwitch !== undefined && back.from !== null) {
-      if (cutShort !== undefined) log.info(`${to} has not been watched to the end since it took over: that is made up for now`);
+      if (cutShort !== undefined)
+        log.info(`${to} has not been watched to the end since it took over: that is made up for now`);
       const before = trial ?? between(undefined, atSwitch[back.from], atSwitch.bounds);
-      await watchRelease({ what: `${to} with all requests`, durationMs: rollout.bakeMs, slot: to, other: back.from, control, before, ask: () => askTarget(request, { limitMs: watchAnswerMs }), log, signal });
+      await watchRelease({
+        what: `${to} with all requests`,
+        durationMs: rollout.bakeMs,
+        slot: to,
+        other: back.from,
+        control,
+        before,
+        ask: () => askTarget(request, { limitMs: watchAnswerMs }),
+        log,
+        signal,
+      });
     }
   } catch (error) {
     const lasted = seconds(performance.now() - confirmedAt);
-    throw await sendBack(back, signal.aborted ? signal.reason : error, `${to} (${release.version}) served for ${lasted}`, request);
+    throw await sendBack(
+      back,
+      signal.aborted ? signal.reason : error,
+      `${to} (${release.version}) served for ${lasted}`,
+      request,
+    );
   }
   // Only now has it proved itself.
   const { [to]: print } = prints;
-  const kept: SlotState = { ...state, served: { ...served, [to]: release }, proved: { ...proved, ...(print === undefined ? {} : { [to]: print }) }, sentBack: withoutSentBack(sentBack, release) };
+  const kept: SlotState = {
+    ...state,
+    served: { ...served, [to]: release },
+    proved: { ...proved, ...(print === undefined ? {} : { [to]: print }) },
+    sentBack: withoutSentBack(sentBack, release),
+  };
   if (!isDeepStrictEqual(persisted, kept)) {
     await writeSlotFile(stateFile, kept).catch((error: unknown) => {
-      log.warn(`${to} has proved itself, which could not be written down (${messageOf(error)}): a rollback to it is checked like a release`);
+      log.warn(
+        `${to} has proved itself, which could not be written down (${messageOf(error)}): a rollback to it is checked like a release`,
+      );
     });
   }
   return { from, to, switchedAt: state.changedAt, durationMs };
 }
 
 /** Runs the tasks that come after the switch. @throws {StepError} for one that fails and is not only to warn. */
-async function runTasks({ tasks = [], activeSlot, release }: StepRequest<"switch">, context: CommandContext): Promise<void> {
+async function runTasks(
+  { tasks = [], activeSlot, release }: StepRequest<"switch">,
+  context: CommandContext,
+): Promise<void> {
   for (const task of tasks) {
     const { onFailure, ...one } = task;
     const end = await runTask(one, { slot: activeSlot }, context);
@@ -149,9 +221,15 @@ async function runTasks({ tasks = [], activeSlot, release }: StepRequest<"switch
 }
 
 /** The slot to which traffic goes back from one that serves and has not proved itself: the other one, if it is what served before. */
-function wayBackFrom(slot: SlotName, { served, proved }: Pick<SlotState, "served" | "proved">, prints: Prints): SlotName | undefined {
+function wayBackFrom(
+  slot: SlotName,
+  { served, proved }: Pick<SlotState, "served" | "proved">,
+  prints: Prints,
+): SlotName | undefined {
   const other = slot === "blue" ? "green" : "blue";
-  return proved[other] !== undefined && served[other] !== undefined && prints[other] === proved[other] ? other : undefined;
+  return proved[other] !== undefined && served[other] !== undefined && prints[other] === proved[other]
+    ? other
+    : undefined;
 }
 
 /**
@@ -159,7 +237,11 @@ function wayBackFrom(slot: SlotName, { served, proved }: Pick<SlotState, "served
  * @returns what the release before got in that time; undefined when there are no steps.
  * @throws {RolledBackError} when it does worse: it gets no requests any more.
  */
-async function tryOut(change: Change, request: StepRequest<"switch">, { log, signal }: StepContext): Promise<Sample | undefined> {
+async function tryOut(
+  change: Change,
+  request: StepRequest<"switch">,
+  { log, signal }: StepContext,
+): Promise<Sample | undefined> {
   const { from, to, control } = change;
   const { release, rollout, activeSlot } = request;
   // All requests are the switch's own.
@@ -170,22 +252,42 @@ async function tryOut(change: Change, request: StepRequest<"switch">, { log, sig
   let percent = 0;
   try {
     for (percent of steps) {
-      const renew = (): Promise<void> => control.setCanary({ slot: activeSlot, percent, sticky: rollout.sticky, version: release.version });
+      const renew = (): Promise<void> =>
+        control.setCanary({ slot: activeSlot, percent, sticky: rollout.sticky, version: release.version });
       await renew();
-      const { other } = await watchRelease({ what: `${to} with ${percent} % of the requests`, durationMs: rollout.intervalMs, slot: to, other: from, control, ask: () => askTarget(request, { limitMs: watchAnswerMs }), renew, log, signal });
+      const { other } = await watchRelease({
+        what: `${to} with ${percent} % of the requests`,
+        durationMs: rollout.intervalMs,
+        slot: to,
+        other: from,
+        control,
+        ask: () => askTarget(request, { limitMs: watchAnswerMs }),
+        renew,
+        log,
+        signal,
+      });
       before = together(before, other);
     }
     return before;
   } catch (error) {
     const cause: unknown = signal.aborted ? signal.reason : error;
     const lasted = seconds(performance.now() - started);
-    const ended = await control.endCanary().then(() => `all traffic goes to ${from} again`, (failure: unknown) => `the router could not be told (${messageOf(failure)}): its share lapses within 30 s`);
-    throw new RolledBackError(`${to} (${release.version}) got up to ${percent} % of the requests for ${lasted}, and ${ended}: ${messageOf(cause)}. ${from} serves`, { hint: slotLogs(request), cause });
+    const ended = await control.endCanary().then(
+      () => `all traffic goes to ${from} again`,
+      (failure: unknown) => `the router could not be told (${messageOf(failure)}): its share lapses within 30 s`,
+    );
+    throw new RolledBackError(
+      `${to} (${release.version}) got up to ${percent} % of the requests for ${lasted}, and ${ended}: ${messageOf(cause)}. ${from} serves`,
+      { hint: slotLogs(request), cause },
+    );
   }
 }
 
 /** What is wrong with the target itself, not the router: is it healthy now, and the release that is meant? */
-async function askTarget({ slotUrl, healthPath, release }: StepRequest<"switch">, options: AskOptions = {}): Promise<string | undefined> {
+async function askTarget(
+  { slotUrl, healthPath, release }: StepRequest<"switch">,
+  options: AskOptions = {},
+): Promise<string | undefined> {
   return ask(new URL(healthPath, slotUrl), options).then(
     (answer) => healthProblem(answer, release),
     (error: unknown) => messageOf(error),
@@ -199,9 +301,12 @@ async function checkTarget(request: StepRequest<"switch">, signal: AbortSignal):
   if (problem !== undefined) {
     // Somebody has stopped it, or it was to be stopped while it did not serve.
     const gone = /EHOSTUNREACH|ENETUNREACH/.test(problem);
-    throw new StepError(`${activeSlot} can't take over at ${new URL(healthPath, slotUrl).href}: ${problem}${gone ? ": its container does not run" : ""}. Nothing was changed`, {
-      hint: gone ? `docker start togather-${request.name}-${activeSlot}, then the same again` : slotLogs(request),
-    });
+    throw new StepError(
+      `${activeSlot} can't take over at ${new URL(healthPath, slotUrl).href}: ${problem}${gone ? ": its container does not run" : ""}. Nothing was changed`,
+      {
+        hint: gone ? `docker start togather-${request.name}-${activeSlot}, then the same again` : slotLogs(request),
+      },
+    );
   }
 }
 
@@ -225,7 +330,9 @@ interface Change {
 async function putBack({ running, persisted, stateFile, control }: Change): Promise<string[]> {
   const failures: string[] = [];
   // The same order as before: the file, then nginx.
-  await restoreSlotFile(stateFile, persisted).catch((failure: unknown) => failures.push(`${stateFile}: ${messageOf(failure)}`));
+  await restoreSlotFile(stateFile, persisted).catch((failure: unknown) =>
+    failures.push(`${stateFile}: ${messageOf(failure)}`),
+  );
   // nginx may never have been told, or be gone: then there is nothing to put back, and a restart reads the file.
   await control.set(running).catch((failure: unknown) => failures.push(`control socket: ${messageOf(failure)}`));
   return failures;
@@ -244,16 +351,35 @@ async function undoUnconfirmed(change: Change, cause: unknown, hint: string): Pr
   const reason = messageOf(cause);
   const failures = await putBack(change);
   if (failures.length > 0) return notPutBack(`the switch to ${to} failed (${reason})`, failures, hint, cause);
-  if (from === to) return new StepError(`${to} serves, but that can't be confirmed through the router: ${reason}. Nothing was changed`, { hint, cause });
-  return new StepError(`the switch to ${to} was undone: ${reason}. ${from === null ? "No slot serves, as before" : `Traffic is still on ${from}`}`, { hint, cause });
+  if (from === to)
+    return new StepError(
+      `${to} serves, but that can't be confirmed through the router: ${reason}. Nothing was changed`,
+      { hint, cause },
+    );
+  return new StepError(
+    `the switch to ${to} was undone: ${reason}. ${from === null ? "No slot serves, as before" : `Traffic is still on ${from}`}`,
+    { hint, cause },
+  );
 }
 
 /** Undoes a switch after traffic had moved. */
-async function sendBack(change: Change, cause: unknown, served: string, request: StepRequest<"switch">): Promise<StepError> {
+async function sendBack(
+  change: Change,
+  cause: unknown,
+  served: string,
+  request: StepRequest<"switch">,
+): Promise<StepError> {
   const { from, to } = change;
   const reason = messageOf(cause);
-  if (from === to) return new StepError(`${to} serves, but not as it should: ${reason}. Nothing was changed`, { hint: slotLogs(request), cause });
+  if (from === to)
+    return new StepError(`${to} serves, but not as it should: ${reason}. Nothing was changed`, {
+      hint: slotLogs(request),
+      cause,
+    });
   const failures = await putBack(change);
   if (failures.length > 0) return notPutBack(`${served} (${reason}),`, failures, routerLogs(request), cause);
-  return new RolledBackError(`${served}, and all traffic was sent back: ${reason}. ${from === null ? "No slot serves, as before" : `${from} serves again`}`, { hint: slotLogs(request), cause });
+  return new RolledBackError(
+    `${served}, and all traffic was sent back: ${reason}. ${from === null ? "No slot serves, as before" : `${from} serves again`}`,
+    { hint: slotLogs(request), cause },
+  );
 }

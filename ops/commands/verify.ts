@@ -21,16 +21,26 @@ export async function run(request: StepRequest<"verify">, context: StepContext):
     if (request.sha256 !== null) asTaken(manifest, { file, sha256: request.sha256 });
     log.info(`verify: ${file} is whole; restoring it into a scratch database`);
     try {
-      const contents = await withDatabaseServer(context, (server) => withRestored(server, { deployment: name, manifest }, context, ({ contents }) => Promise.resolve(contents)));
+      const contents = await withDatabaseServer(context, (server) =>
+        withRestored(server, { deployment: name, manifest }, context, ({ contents }) => Promise.resolve(contents)),
+      );
       const durationMs = Math.round(performance.now() - started);
       await noteVerified(paths.backups, manifest, durationMs);
       const [rows, tables] = [rowsOf(contents.tables), Object.keys(contents.tables).length];
-      log.info(`verify: ${file} restores: ${rows} rows in ${tables} tables, schema version ${contents.migration.version ?? "none"}, as its manifest says, in ${seconds(durationMs)}`);
+      log.info(
+        `verify: ${file} restores: ${rows} rows in ${tables} tables, schema version ${contents.migration.version ?? "none"}, as its manifest says, in ${seconds(durationMs)}`,
+      );
       return { verified: true, reason: null, rows, tables, durationMs };
     } catch (error) {
       if (!(error instanceof NotAllowed) || request.required) throw error;
       log.warn(`verify: ${file} is whole, but not proved by a restore: ${error.message}`, { hint: error.hint });
-      return { verified: false, reason: error.message, rows: manifest.rows, tables: Object.keys(manifest.tables).length, durationMs: Math.round(performance.now() - started) };
+      return {
+        verified: false,
+        reason: error.message,
+        rows: manifest.rows,
+        tables: Object.keys(manifest.tables).length,
+        durationMs: Math.round(performance.now() - started),
+      };
     }
   });
 }

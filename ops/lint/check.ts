@@ -1,5 +1,15 @@
 /** The rules, on statements as PostgreSQL's parser has them. */
-import type { AlterDomainStmt, AlterTableStmt, ColumnDef, Constraint, DropStmt, GrantStmt, Node, RangeVar, RenameStmt } from "libpg-query";
+import type {
+  AlterDomainStmt,
+  AlterTableStmt,
+  ColumnDef,
+  Constraint,
+  DropStmt,
+  GrantStmt,
+  Node,
+  RangeVar,
+  RenameStmt,
+} from "libpg-query";
 import { beyondDatabase } from "./beyond.ts";
 import { hasOption, nameOf, relationName } from "./nodes.ts";
 import type { RuleName } from "./rules.ts";
@@ -21,7 +31,19 @@ function droppedName(object: Node): string {
 }
 
 /** Whether an expression calls a function that may give each row another value. Those that don't are few and known. */
-const sameForAllRows = new Set(["now", "transaction_timestamp", "statement_timestamp", "current_setting", "to_timestamp", "make_date", "lower", "upper", "jsonb_build_object", "jsonb_build_array", "json_build_object"]);
+const sameForAllRows = new Set([
+  "now",
+  "transaction_timestamp",
+  "statement_timestamp",
+  "current_setting",
+  "to_timestamp",
+  "make_date",
+  "lower",
+  "upper",
+  "jsonb_build_object",
+  "jsonb_build_array",
+  "json_build_object",
+]);
 function isVolatile(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   if (Array.isArray(value)) return value.some(isVolatile);
@@ -43,7 +65,11 @@ function* writes(value: unknown): Generator<{ kind: string; relation: RangeVar |
   for (const [key, inner] of Object.entries(value)) {
     if (key === "UpdateStmt" || key === "DeleteStmt" || key === "MergeStmt") {
       const { relation, whereClause } = inner as { relation?: RangeVar; whereClause?: Node };
-      yield { kind: key === "UpdateStmt" ? "UPDATE" : key === "DeleteStmt" ? "DELETE" : "MERGE", relation, where: key === "MergeStmt" || whereClause !== undefined };
+      yield {
+        kind: key === "UpdateStmt" ? "UPDATE" : key === "DeleteStmt" ? "DELETE" : "MERGE",
+        relation,
+        where: key === "MergeStmt" || whereClause !== undefined,
+      };
     }
     yield* writes(inner);
   }
@@ -66,23 +92,34 @@ export class Checker {
   }
 
   check({ node }: Pick<Statement, "node">): Hit[] {
-    const hits = [...this.#concurrently(node), ...this.#statement(node), ...beyondDatabase(node).map((what): Hit => ({ rule: "beyond-database", what }))];
+    const hits = [
+      ...this.#concurrently(node),
+      ...this.#statement(node),
+      ...beyondDatabase(node).map((what): Hit => ({ rule: "beyond-database", what })),
+    ];
     // With IF NOT EXISTS or OR REPLACE it may be an older one, which others use.
     if ("CreateStmt" in node) {
-      if (node.CreateStmt.if_not_exists !== true || node.CreateStmt.relation?.relpersistence === "t") this.#made.add(relationName(node.CreateStmt.relation));
+      if (node.CreateStmt.if_not_exists !== true || node.CreateStmt.relation?.relpersistence === "t")
+        this.#made.add(relationName(node.CreateStmt.relation));
     } else if ("CreateTableAsStmt" in node) {
       if (node.CreateTableAsStmt.if_not_exists !== true) this.#made.add(relationName(node.CreateTableAsStmt.into?.rel));
     } else if ("ViewStmt" in node) {
       if (node.ViewStmt.replace !== true) this.#made.add(relationName(node.ViewStmt.view));
-    }
-    else if ("CreateEnumStmt" in node) this.#made.add(nameOf(node.CreateEnumStmt.typeName ?? []));
+    } else if ("CreateEnumStmt" in node) this.#made.add(nameOf(node.CreateEnumStmt.typeName ?? []));
     else if ("CreateDomainStmt" in node) this.#made.add(nameOf(node.CreateDomainStmt.domainname ?? []));
     else if ("CompositeTypeStmt" in node) this.#made.add(relationName(node.CompositeTypeStmt.typevar));
     else if ("CreateFunctionStmt" in node) {
       if (node.CreateFunctionStmt.replace !== true) this.#made.add(nameOf(node.CreateFunctionStmt.funcname ?? []));
-    } else if ("IndexStmt" in node && this.#isNew(node.IndexStmt.relation)) this.#made.add(node.IndexStmt.idxname ?? "");
-    else if ("RenameStmt" in node && this.#isNew(node.RenameStmt.relation) && node.RenameStmt.renameType === "OBJECT_TABLE") this.#made.add(node.RenameStmt.newname ?? "");
-    else if ("AlterTableStmt" in node && !this.#isNew(node.AlterTableStmt.relation)) this.#changed.add(relationName(node.AlterTableStmt.relation));
+    } else if ("IndexStmt" in node && this.#isNew(node.IndexStmt.relation))
+      this.#made.add(node.IndexStmt.idxname ?? "");
+    else if (
+      "RenameStmt" in node &&
+      this.#isNew(node.RenameStmt.relation) &&
+      node.RenameStmt.renameType === "OBJECT_TABLE"
+    )
+      this.#made.add(node.RenameStmt.newname ?? "");
+    else if ("AlterTableStmt" in node && !this.#isNew(node.AlterTableStmt.relation))
+      this.#changed.add(relationName(node.AlterTableStmt.relation));
     return hits;
   }
 
@@ -93,41 +130,74 @@ export class Checker {
   #concurrently(node: Node): Hit[] {
     if (this.#count === 1) return [];
     const what =
-      "IndexStmt" in node && node.IndexStmt.concurrent === true ? "CREATE INDEX CONCURRENTLY"
-      : "DropStmt" in node && node.DropStmt.concurrent === true ? "DROP INDEX CONCURRENTLY"
-      : "ReindexStmt" in node && hasOption(node.ReindexStmt.params, "concurrently") ? "REINDEX CONCURRENTLY"
-      : undefined;
+      "IndexStmt" in node && node.IndexStmt.concurrent === true
+        ? "CREATE INDEX CONCURRENTLY"
+        : "DropStmt" in node && node.DropStmt.concurrent === true
+          ? "DROP INDEX CONCURRENTLY"
+          : "ReindexStmt" in node && hasOption(node.ReindexStmt.params, "concurrently")
+            ? "REINDEX CONCURRENTLY"
+            : undefined;
     return what === undefined ? [] : [{ rule: "concurrently-with-others", what }];
   }
 
   #statement(node: Node): Hit[] {
     if ("DropStmt" in node) return this.#drop(node.DropStmt);
     if ("GrantStmt" in node) return this.#revoke(node.GrantStmt);
-    if ("GrantRoleStmt" in node) return node.GrantRoleStmt.is_grant === true ? [] : [{ rule: "revoke", what: "a role's membership" }];
+    if ("GrantRoleStmt" in node)
+      return node.GrantRoleStmt.is_grant === true ? [] : [{ rule: "revoke", what: "a role's membership" }];
     if ("AlterDomainStmt" in node) return this.#alterDomain(node.AlterDomainStmt);
     if ("DropOwnedStmt" in node) return [{ rule: "drop-object", what: "DROP OWNED" }];
     if ("RenameStmt" in node) return this.#rename(node.RenameStmt);
-    if ("AlterObjectSchemaStmt" in node) return this.#isNew(node.AlterObjectSchemaStmt.relation) ? [] : [{ rule: "rename", what: `SET SCHEMA ${node.AlterObjectSchemaStmt.newschema ?? ""}` }];
+    if ("AlterObjectSchemaStmt" in node)
+      return this.#isNew(node.AlterObjectSchemaStmt.relation)
+        ? []
+        : [{ rule: "rename", what: `SET SCHEMA ${node.AlterObjectSchemaStmt.newschema ?? ""}` }];
     if ("AlterEnumStmt" in node) {
       const { oldVal, typeName = [] } = node.AlterEnumStmt;
-      return oldVal === undefined || this.#made.has(nameOf(typeName)) ? [] : [{ rule: "rename", what: `value ${oldVal} of type ${nameOf(typeName)}` }];
+      return oldVal === undefined || this.#made.has(nameOf(typeName))
+        ? []
+        : [{ rule: "rename", what: `value ${oldVal} of type ${nameOf(typeName)}` }];
     }
     if ("AlterTableStmt" in node) return this.#alterTable(node.AlterTableStmt);
     if ("IndexStmt" in node) {
       const { concurrent, relation, idxname } = node.IndexStmt;
-      return concurrent === true || this.#isNew(relation) ? [] : [{ rule: "blocking-index", what: `index ${idxname ?? ""} on table ${relationName(relation)}`.replace("  ", " ") }];
+      return concurrent === true || this.#isNew(relation)
+        ? []
+        : [
+            {
+              rule: "blocking-index",
+              what: `index ${idxname ?? ""} on table ${relationName(relation)}`.replace("  ", " "),
+            },
+          ];
     }
     if ("TruncateStmt" in node) {
-      return (node.TruncateStmt.relations ?? []).flatMap((relation): Hit[] => ("RangeVar" in relation && !this.#isNew(relation.RangeVar) ? [{ rule: "truncate", what: `table ${relationName(relation.RangeVar)}`, at: relation.RangeVar.location }] : []));
+      return (node.TruncateStmt.relations ?? []).flatMap((relation): Hit[] =>
+        "RangeVar" in relation && !this.#isNew(relation.RangeVar)
+          ? [{ rule: "truncate", what: `table ${relationName(relation.RangeVar)}`, at: relation.RangeVar.location }]
+          : [],
+      );
     }
     if ("LockStmt" in node) {
-      return (node.LockStmt.relations ?? []).flatMap((relation): Hit[] => ("RangeVar" in relation && !this.#isNew(relation.RangeVar) ? [{ rule: "lock-table", what: `table ${relationName(relation.RangeVar)}` }] : []));
+      return (node.LockStmt.relations ?? []).flatMap((relation): Hit[] =>
+        "RangeVar" in relation && !this.#isNew(relation.RangeVar)
+          ? [{ rule: "lock-table", what: `table ${relationName(relation.RangeVar)}` }]
+          : [],
+      );
     }
-    if ("VacuumStmt" in node) return hasOption(node.VacuumStmt.options, "full") ? [{ rule: "rewrite", what: "VACUUM FULL" }] : [];
-    if ("ClusterStmt" in node) return this.#isNew(node.ClusterStmt.relation) ? [] : [{ rule: "rewrite", what: "CLUSTER" }];
-    if ("ReindexStmt" in node) return hasOption(node.ReindexStmt.params, "concurrently") || this.#isNew(node.ReindexStmt.relation) ? [] : [{ rule: "rewrite", what: "REINDEX" }];
-    if ("RefreshMatViewStmt" in node) return node.RefreshMatViewStmt.concurrent === true || this.#isNew(node.RefreshMatViewStmt.relation) ? [] : [{ rule: "rewrite", what: `REFRESH MATERIALIZED VIEW ${relationName(node.RefreshMatViewStmt.relation)}` }];
-    if ("TransactionStmt" in node) return [{ rule: "transaction", what: (node.TransactionStmt.kind ?? "").replace("TRANS_STMT_", "") }];
+    if ("VacuumStmt" in node)
+      return hasOption(node.VacuumStmt.options, "full") ? [{ rule: "rewrite", what: "VACUUM FULL" }] : [];
+    if ("ClusterStmt" in node)
+      return this.#isNew(node.ClusterStmt.relation) ? [] : [{ rule: "rewrite", what: "CLUSTER" }];
+    if ("ReindexStmt" in node)
+      return hasOption(node.ReindexStmt.params, "concurrently") || this.#isNew(node.ReindexStmt.relation)
+        ? []
+        : [{ rule: "rewrite", what: "REINDEX" }];
+    if ("RefreshMatViewStmt" in node)
+      return node.RefreshMatViewStmt.concurrent === true || this.#isNew(node.RefreshMatViewStmt.relation)
+        ? []
+        : [{ rule: "rewrite", what: `REFRESH MATERIALIZED VIEW ${relationName(node.RefreshMatViewStmt.relation)}` }];
+    if ("TransactionStmt" in node)
+      return [{ rule: "transaction", what: (node.TransactionStmt.kind ?? "").replace("TRANS_STMT_", "") }];
     if ("VariableSetStmt" in node) {
       const name = node.VariableSetStmt.name ?? "";
       return ["lock_timeout", "statement_timeout"].includes(name) ? [{ rule: "timeout", what: name }] : [];
@@ -138,22 +208,43 @@ export class Checker {
   }
 
   #writes(node: Node): Hit[] {
-    return [...writes(node)].flatMap(({ kind, relation, where }): Hit[] => (this.#isNew(relation) ? [] : [{ rule: where ? "backfill-where" : "backfill", what: `${kind} of table ${relationName(relation)}`, at: relation?.location }]));
+    return [...writes(node)].flatMap(({ kind, relation, where }): Hit[] =>
+      this.#isNew(relation)
+        ? []
+        : [
+            {
+              rule: where ? "backfill-where" : "backfill",
+              what: `${kind} of table ${relationName(relation)}`,
+              at: relation?.location,
+            },
+          ],
+    );
   }
 
   #revoke({ is_grant, objects = [], objtype, privileges = [] }: GrantStmt): Hit[] {
     if (is_grant === true) return [];
-    const names = objects.map((object) => ("RangeVar" in object ? relationName(object.RangeVar) : droppedName(object))).filter((name) => !this.#made.has(name));
+    const names = objects
+      .map((object) => ("RangeVar" in object ? relationName(object.RangeVar) : droppedName(object)))
+      .filter((name) => !this.#made.has(name));
     if (objects.length > 0 && names.length === 0) return [];
-    const rights = privileges.flatMap((right) => ("AccessPriv" in right ? [(right.AccessPriv.priv_name ?? "").toUpperCase()] : []));
-    return [{ rule: "revoke", what: `${rights.length === 0 ? "ALL" : rights.join(", ")} on ${(objtype ?? "").replace("OBJECT_", "").toLowerCase()} ${names.join(", ")}` }];
+    const rights = privileges.flatMap((right) =>
+      "AccessPriv" in right ? [(right.AccessPriv.priv_name ?? "").toUpperCase()] : [],
+    );
+    return [
+      {
+        rule: "revoke",
+        what: `${rights.length === 0 ? "ALL" : rights.join(", ")} on ${(objtype ?? "").replace("OBJECT_", "").toLowerCase()} ${names.join(", ")}`,
+      },
+    ];
   }
 
   #alterDomain({ subtype, typeName = [], def }: AlterDomainStmt): Hit[] {
     const name = nameOf(typeName);
     // C: a constraint is added, O: NOT NULL is set. Dropping one takes nothing from the release that serves.
     if (this.#made.has(name) || (subtype !== "C" && subtype !== "O")) return [];
-    return def !== undefined && "Constraint" in def && def.Constraint.skip_validation === true ? [] : [{ rule: "alter-domain", what: `domain ${name}` }];
+    return def !== undefined && "Constraint" in def && def.Constraint.skip_validation === true
+      ? []
+      : [{ rule: "alter-domain", what: `domain ${name}` }];
   }
 
   #drop({ removeType, objects = [], concurrent }: DropStmt): Hit[] {
@@ -169,7 +260,14 @@ export class Checker {
         return objects.flatMap((object): Hit[] => {
           const parts = "List" in object ? (object.List.items ?? []) : [];
           const [table, name] = [nameOf(parts.slice(0, -1)), nameOf(parts.slice(-1))];
-          return this.#made.has(table) || this.#again.has(`${table}.${name}`) ? [] : [{ rule: "drop-trigger", what: `${removeType.replace("OBJECT_", "").toLowerCase()} ${name} of table ${table}` }];
+          return this.#made.has(table) || this.#again.has(`${table}.${name}`)
+            ? []
+            : [
+                {
+                  rule: "drop-trigger",
+                  what: `${removeType.replace("OBJECT_", "").toLowerCase()} ${name} of table ${table}`,
+                },
+              ];
         });
       case "OBJECT_TYPE":
       case "OBJECT_DOMAIN":
@@ -185,7 +283,10 @@ export class Checker {
       case "OBJECT_PROCEDURE":
       case "OBJECT_ROUTINE":
       case "OBJECT_AGGREGATE":
-        return hits("drop-object", removeType.replace("OBJECT_", "").replace("MATVIEW", "materialized view").toLowerCase());
+        return hits(
+          "drop-object",
+          removeType.replace("OBJECT_", "").replace("MATVIEW", "materialized view").toLowerCase(),
+        );
       default:
         return [];
     }
@@ -236,7 +337,9 @@ export class Checker {
         case "AT_DropIdentity":
           return [{ rule: "drop-default", what: column }];
         case "AT_DropConstraint":
-          return this.#again.has(column) ? [] : [{ rule: "drop-constraint", what: `constraint ${name} of table ${table}` }];
+          return this.#again.has(column)
+            ? []
+            : [{ rule: "drop-constraint", what: `constraint ${name} of table ${table}` }];
         case "AT_EnableRowSecurity":
         case "AT_ForceRowSecurity":
           return [{ rule: "row-security", what: `table ${table}` }];
@@ -251,13 +354,21 @@ export class Checker {
         case "AT_SetExpression":
           return [{ rule: "rewrite", what: `table ${table}` }];
         case "AT_AlterColumnType":
-          return [{ rule: "change-type", what: column, at: def !== undefined && "ColumnDef" in def ? def.ColumnDef.location : undefined }];
+          return [
+            {
+              rule: "change-type",
+              what: column,
+              at: def !== undefined && "ColumnDef" in def ? def.ColumnDef.location : undefined,
+            },
+          ];
         case "AT_SetNotNull":
           return [{ rule: "set-not-null", what: column }];
         case "AT_AddConstraint":
           return def !== undefined && "Constraint" in def ? addedConstraint(table, def.Constraint) : [];
         case "AT_ValidateConstraint":
-          return cmds.length > 1 || this.#changed.has(table) ? [{ rule: "validate-beside", what: `constraint ${name} of table ${table}` }] : [];
+          return cmds.length > 1 || this.#changed.has(table)
+            ? [{ rule: "validate-beside", what: `constraint ${name} of table ${table}` }]
+            : [];
         case "AT_SetLogged":
         case "AT_SetUnLogged":
         case "AT_SetTableSpace":
@@ -272,13 +383,16 @@ export class Checker {
 
 /** What a statement makes that belongs to a table, as `table.name`. */
 function madeOn(node: Node): string[] {
-  if ("CreateTrigStmt" in node) return [`${relationName(node.CreateTrigStmt.relation)}.${node.CreateTrigStmt.trigname ?? ""}`];
-  if ("CreatePolicyStmt" in node) return [`${relationName(node.CreatePolicyStmt.table)}.${node.CreatePolicyStmt.policy_name ?? ""}`];
+  if ("CreateTrigStmt" in node)
+    return [`${relationName(node.CreateTrigStmt.relation)}.${node.CreateTrigStmt.trigname ?? ""}`];
+  if ("CreatePolicyStmt" in node)
+    return [`${relationName(node.CreatePolicyStmt.table)}.${node.CreatePolicyStmt.policy_name ?? ""}`];
   if ("RuleStmt" in node) return [`${relationName(node.RuleStmt.relation)}.${node.RuleStmt.rulename ?? ""}`];
   if (!("AlterTableStmt" in node)) return [];
   const table = relationName(node.AlterTableStmt.relation);
   return (node.AlterTableStmt.cmds ?? []).flatMap((cmd) => {
-    const def = "AlterTableCmd" in cmd && cmd.AlterTableCmd.subtype === "AT_AddConstraint" ? cmd.AlterTableCmd.def : undefined;
+    const def =
+      "AlterTableCmd" in cmd && cmd.AlterTableCmd.subtype === "AT_AddConstraint" ? cmd.AlterTableCmd.def : undefined;
     if (def === undefined || !("Constraint" in def)) return [];
     const { contype = "", conname } = def.Constraint;
     // A unique one may have other columns now, which an ON CONFLICT doesn't name.
@@ -297,13 +411,16 @@ function addedColumn(table: string, { colname = "", typeName, constraints = [], 
   const serial = serials.includes(nameOf(typeName?.names ?? []));
   const isNull = fallback !== undefined && "A_Const" in fallback && fallback.A_Const.isnull === true;
   const hits: Hit[] = [];
-  if (find("CONSTR_NOTNULL") !== undefined && (fallback === undefined || isNull) && computed === undefined && !serial) hits.push({ rule: "not-null-without-default", what: column, at: location });
-  if (serial || computed !== undefined || (fallback !== undefined && isVolatile(fallback))) hits.push({ rule: "volatile-default", what: column, at: location });
+  if (find("CONSTR_NOTNULL") !== undefined && (fallback === undefined || isNull) && computed === undefined && !serial)
+    hits.push({ rule: "not-null-without-default", what: column, at: location });
+  if (serial || computed !== undefined || (fallback !== undefined && isVolatile(fallback)))
+    hits.push({ rule: "volatile-default", what: column, at: location });
   if (find("CONSTR_UNIQUE") !== undefined) hits.push({ rule: "unique-constraint", what: column, at: location });
   if (find("CONSTR_PRIMARY") !== undefined) hits.push({ rule: "primary-key", what: column, at: location });
   // PostgreSQL doesn't look for rows that break a foreign key where all are null.
   const foreignKey = find("CONSTR_FOREIGN") !== undefined && fallback !== undefined && !isNull;
-  if (foreignKey || find("CONSTR_CHECK") !== undefined) hits.push({ rule: "constraint-not-valid", what: column, at: location });
+  if (foreignKey || find("CONSTR_CHECK") !== undefined)
+    hits.push({ rule: "constraint-not-valid", what: column, at: location });
   return hits;
 }
 

@@ -60,12 +60,21 @@ describe("statements beyond the database", () => {
     ["CREATE ROLE x;", ["1 CREATE ROLE"]],
     ["DROP OWNED BY x;", ["1 DROP OWNED"]],
     ["COMMENT ON DATABASE togather IS 'x';", ["1 COMMENT ON DATABASE"]],
-    ["ALTER DATABASE a OWNER TO b; ALTER DATABASE a RENAME TO c;", ["1 change of owner of a DATABASE", "1 rename of a DATABASE"]],
+    [
+      "ALTER DATABASE a OWNER TO b; ALTER DATABASE a RENAME TO c;",
+      ["1 change of owner of a DATABASE", "1 rename of a DATABASE"],
+    ],
     ["ALTER SYSTEM SET work_mem = '5MB';", ["1 ALTER SYSTEM"]],
     ["COPY a TO PROGRAM 'cat';", ["1 COPY … PROGRAM"]],
     ["SELECT dblink_exec('host=x', 'DROP TABLE a');", ["1 dblink_exec()"]],
-    ["DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'x') THEN CREATE ROLE x; END IF; END $$;", ["1 a DO block with such a statement"]],
-    ["GRANT SELECT ON a TO b; GRANT USAGE ON SCHEMA s TO b; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO b; COMMENT ON TABLE a IS 'x';", []],
+    [
+      "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'x') THEN CREATE ROLE x; END IF; END $$;",
+      ["1 a DO block with such a statement"],
+    ],
+    [
+      "GRANT SELECT ON a TO b; GRANT USAGE ON SCHEMA s TO b; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO b; COMMENT ON TABLE a IS 'x';",
+      [],
+    ],
     ["DO $$ BEGIN UPDATE a SET b = 1; END $$; SET search_path = app; COPY a FROM STDIN;", []],
   ])("%s", async (sql, expected) => {
     expect((await factsOf(sql)).beyond.map(({ line, what }) => `${line} ${what}`)).toEqual(expected);
@@ -73,7 +82,9 @@ describe("statements beyond the database", () => {
 });
 
 it("knows which indexes a file makes on tables of others", async () => {
-  const facts = await factsOf("CREATE TABLE a (id int); CREATE INDEX own ON a (id); CREATE INDEX IF NOT EXISTS i ON s.b (id); CREATE INDEX ON c (id);");
+  const facts = await factsOf(
+    "CREATE TABLE a (id int); CREATE INDEX own ON a (id); CREATE INDEX IF NOT EXISTS i ON s.b (id); CREATE INDEX ON c (id);",
+  );
   expect(facts.indexes).toEqual([
     { name: "i", schema: "s", table: "b", ifNotExists: true },
     { name: null, schema: null, table: "c", ifNotExists: false },
@@ -81,7 +92,13 @@ it("knows which indexes a file makes on tables of others", async () => {
 });
 
 it("has nothing to say of a file that the parser doesn't take, nor of down files", async () => {
-  const facts = await factsOfAll(new Map([["1_a.up.sql", "boom"], ["1_a.down.sql", "DROP TABLE a;"], ["2_b.up.sql", "SELECT 1;\n\nSELECT 2;"]]));
+  const facts = await factsOfAll(
+    new Map([
+      ["1_a.up.sql", "boom"],
+      ["1_a.down.sql", "DROP TABLE a;"],
+      ["2_b.up.sql", "SELECT 1;\n\nSELECT 2;"],
+    ]),
+  );
   expect(facts).toMatchObject({ "1_a.up.sql": null, "2_b.up.sql": { lines: [1, 3] } });
   expect(Object.keys(facts)).toHaveLength(2);
 });

@@ -20,11 +20,16 @@ function callsElsewhere(value: unknown): boolean {
 function endsTransactions(node: Node): boolean {
   if ("TransactionStmt" in node || "CallStmt" in node || "CreatedbStmt" in node || "DropdbStmt" in node) return true;
   if ("AlterSystemStmt" in node || "CreateTableSpaceStmt" in node || "DropTableSpaceStmt" in node) return true;
-  if ("CreateSubscriptionStmt" in node || "AlterSubscriptionStmt" in node || "DropSubscriptionStmt" in node) return true;
+  if ("CreateSubscriptionStmt" in node || "AlterSubscriptionStmt" in node || "DropSubscriptionStmt" in node)
+    return true;
   if ("AlterDatabaseStmt" in node) return hasOption(node.AlterDatabaseStmt.options, "tablespace");
   if ("IndexStmt" in node) return node.IndexStmt.concurrent === true;
   if ("DropStmt" in node) return node.DropStmt.concurrent === true;
-  if ("ReindexStmt" in node) return hasOption(node.ReindexStmt.params, "concurrently") || !["REINDEX_OBJECT_INDEX", "REINDEX_OBJECT_TABLE"].includes(node.ReindexStmt.kind ?? "");
+  if ("ReindexStmt" in node)
+    return (
+      hasOption(node.ReindexStmt.params, "concurrently") ||
+      !["REINDEX_OBJECT_INDEX", "REINDEX_OBJECT_TABLE"].includes(node.ReindexStmt.kind ?? "")
+    );
   if ("VacuumStmt" in node) return node.VacuumStmt.is_vacuumcmd === true;
   if ("ClusterStmt" in node) return node.ClusterStmt.relation === undefined;
   if ("AlterTableStmt" in node) return detaches(node);
@@ -40,7 +45,10 @@ function detaches(node: Node): boolean {
       (cmd) =>
         "AlterTableCmd" in cmd &&
         (cmd.AlterTableCmd.subtype === "AT_DetachPartitionFinalize" ||
-          (cmd.AlterTableCmd.subtype === "AT_DetachPartition" && cmd.AlterTableCmd.def !== undefined && "PartitionCmd" in cmd.AlterTableCmd.def && cmd.AlterTableCmd.def.PartitionCmd.concurrent === true)),
+          (cmd.AlterTableCmd.subtype === "AT_DetachPartition" &&
+            cmd.AlterTableCmd.def !== undefined &&
+            "PartitionCmd" in cmd.AlterTableCmd.def &&
+            cmd.AlterTableCmd.def.PartitionCmd.concurrent === true)),
     )
   );
 }
@@ -59,7 +67,11 @@ function waits(node: Node): boolean {
   if ("RefreshMatViewStmt" in node) return node.RefreshMatViewStmt.concurrent === true;
   if ("AlterTableStmt" in node) {
     const cmds = node.AlterTableStmt.cmds ?? [];
-    return detaches(node) || (cmds.length > 0 && cmds.every((cmd) => "AlterTableCmd" in cmd && cmd.AlterTableCmd.subtype === "AT_ValidateConstraint"));
+    return (
+      detaches(node) ||
+      (cmds.length > 0 &&
+        cmds.every((cmd) => "AlterTableCmd" in cmd && cmd.AlterTableCmd.subtype === "AT_ValidateConstraint"))
+    );
   }
   return runsAgain(node);
 }
@@ -69,7 +81,11 @@ export async function factsOf(text: string): Promise<FileFacts> {
   const { statements } = await parseFile(text);
   const nodes = statements.map(({ node }) => node);
   const [only] = nodes.length === 1 ? nodes : [];
-  const made = new Set(nodes.flatMap((node) => ("CreateStmt" in node && node.CreateStmt.if_not_exists !== true ? [relationName(node.CreateStmt.relation)] : [])));
+  const made = new Set(
+    nodes.flatMap((node) =>
+      "CreateStmt" in node && node.CreateStmt.if_not_exists !== true ? [relationName(node.CreateStmt.relation)] : [],
+    ),
+  );
   return {
     oneTransaction: !nodes.some(endsTransactions),
     waits: only !== undefined && waits(only),
@@ -77,7 +93,14 @@ export async function factsOf(text: string): Promise<FileFacts> {
     indexes: nodes.flatMap((node) => {
       if (!("IndexStmt" in node) || made.has(relationName(node.IndexStmt.relation))) return [];
       const { idxname, relation, if_not_exists } = node.IndexStmt;
-      return [{ name: idxname ?? null, schema: relation?.schemaname ?? null, table: relation?.relname ?? "", ifNotExists: if_not_exists === true }];
+      return [
+        {
+          name: idxname ?? null,
+          schema: relation?.schemaname ?? null,
+          table: relation?.relname ?? "",
+          ifNotExists: if_not_exists === true,
+        },
+      ];
     }),
     beyond: statements.flatMap(({ node, line }) => beyondDatabase(node).map((what) => ({ line, what }))),
     lines: statements.map(({ line }) => line),

@@ -27,7 +27,8 @@ function finding(file: string, line: number, rule: RuleName, what: string): Find
 /** What an allow comment itself does wrong. Without a reason it allows nothing. */
 function checkAllows(file: string, allows: readonly Allow[], used: ReadonlySet<Allow>): Finding[] {
   return allows.flatMap((allow) => {
-    if (allow.rule === "" || allow.reason === "") return [finding(file, allow.line, "allow-without-reason", allow.rule)];
+    if (allow.rule === "" || allow.reason === "")
+      return [finding(file, allow.line, "allow-without-reason", allow.rule)];
     return used.has(allow) ? [] : [finding(file, allow.line, "allow-unused", allow.rule)];
   });
 }
@@ -43,7 +44,8 @@ function lintFile(file: string, parsed: ParsedFile, hasDown: boolean, theirs: re
     for (const allow of allowed) used.add(allow);
   };
   for (const statement of statements) {
-    for (const { rule, what, at } of checker.check(statement)) add(finding(file, at === undefined ? statement.line : lineAt(at), rule, what), statement.allows);
+    for (const { rule, what, at } of checker.check(statement))
+      add(finding(file, at === undefined ? statement.line : lineAt(at), rule, what), statement.allows);
   }
   for (const { line, rule, why, safe } of theirs) {
     const statement = statements.find((one) => one.line <= line && line <= one.lastLine);
@@ -58,8 +60,13 @@ function lintFile(file: string, parsed: ParsedFile, hasDown: boolean, theirs: re
 }
 
 /** @param files names and texts of the directory of migrations. */
-export async function lintMigrations(files: ReadonlyMap<string, string>, { only }: LintOptions = {}): Promise<LintResult> {
-  const names = upFiles([...files.keys()]).map(({ file }) => file).filter((file) => only === undefined || only.has(file));
+export async function lintMigrations(
+  files: ReadonlyMap<string, string>,
+  { only }: LintOptions = {},
+): Promise<LintResult> {
+  const names = upFiles([...files.keys()])
+    .map(({ file }) => file)
+    .filter((file) => only === undefined || only.has(file));
   const texts = new Map(names.map((name) => [name, files.get(name) ?? ""]));
   const theirs = squawk(texts);
   const findings: Finding[] = [];
@@ -67,7 +74,14 @@ export async function lintMigrations(files: ReadonlyMap<string, string>, { only 
     try {
       const parsed = await parseFile(text);
       const hasDown = files.has(name.replace(/\.up\./, ".down."));
-      findings.push(...lintFile(name, parsed, hasDown, ((await theirs) ?? []).filter(({ file }) => file === name)));
+      findings.push(
+        ...lintFile(
+          name,
+          parsed,
+          hasDown,
+          ((await theirs) ?? []).filter(({ file }) => file === name),
+        ),
+      );
     } catch (error) {
       if (!(error instanceof SqlSyntaxError)) throw error;
       findings.push(finding(name, error.line, "syntax", error.message));

@@ -12,12 +12,17 @@ export function relationName(relation: RangeVar | undefined): string {
   return schemaname === undefined || schemaname === "public" ? relname : `${schemaname}.${relname}`;
 }
 
-export const hasOption = (options: readonly Node[] | undefined, name: string): boolean => options?.some((option) => "DefElem" in option && option.DefElem.defname === name) ?? false;
+export const hasOption = (options: readonly Node[] | undefined, name: string): boolean =>
+  options?.some((option) => "DefElem" in option && option.DefElem.defname === name) ?? false;
 
 /** The text of a DO block. */
 export function doBody(node: Node): string {
   if (!("DoStmt" in node)) return "";
   return (node.DoStmt.args ?? [])
-    .flatMap((arg) => ("DefElem" in arg && arg.DefElem.defname === "as" && arg.DefElem.arg !== undefined && "String" in arg.DefElem.arg ? [arg.DefElem.arg.String.sval ?? ""] : []))
+    .flatMap((arg) =>
+      "DefElem" in arg && arg.DefElem.defname === "as" && arg.DefElem.arg !== undefined && "String" in arg.DefElem.arg
+        ? [arg.DefElem.arg.String.sval ?? ""]
+        : [],
+    )
     .join("\n");
 }

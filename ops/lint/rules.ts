@@ -14,7 +14,7 @@ export interface Rule {
 }
 
 export const rules = {
-  "syntax": {
+  syntax: {
     level: "error",
     why: "PostgreSQL 17's own parser doesn't take it",
     safe: "correct the statement",
@@ -70,7 +70,7 @@ export const rules = {
     why: "the release that serves sees and writes only rows that a policy lets it, none where there is no policy; with FORCE no snapshot can be taken by the owner",
     safe: "in a later release than the policies and what sets the session for them, tried in staging",
   },
-  "revoke": {
+  revoke: {
     level: "error",
     why: "the release that serves may need the right",
     safe: "revoke it in a later release",
@@ -90,7 +90,7 @@ export const rules = {
     why: "its number is below the schema's version, and golang-migrate passes over it for good",
     safe: "give it a higher number; allow it in the stack file where a person has applied it",
   },
-  "rename": {
+  rename: {
     level: "error",
     why: "the release that serves knows the old name only",
     safe: "add the new one beside it, write both, drop the old one in a later release (a table: leave a view with the old name)",
@@ -151,12 +151,12 @@ export const rules = {
     why: "in one file with other changes of the table, their locks are held while all rows are checked",
     safe: "put VALIDATE CONSTRAINT into a file of its own",
   },
-  "truncate": {
+  truncate: {
     level: "error",
     why: "all rows are gone, and the release that serves still reads them",
     safe: "don't; a table that is no longer used is dropped in a later release",
   },
-  "backfill": {
+  backfill: {
     level: "error",
     lock: true,
     why: "every row is written in one transaction: its locks stay until the end, and the table grows to twice its size",
@@ -173,23 +173,23 @@ export const rules = {
     why: "the lock stays until the end of the file, and requests wait behind it",
     safe: "leave it out: each statement takes the locks it needs",
   },
-  "rewrite": {
+  rewrite: {
     level: "error",
     lock: true,
     why: "rewrites or rebuilds the whole table or view while it can't be used",
     safe: "VACUUM without FULL, REINDEX and REFRESH MATERIALIZED VIEW with CONCURRENTLY, alone in their file",
   },
-  "transaction": {
+  transaction: {
     level: "warning",
     why: "a file is one transaction already; with its own BEGIN and COMMIT, one that fails half-way may leave its first half behind",
     safe: "leave them out, or cut the file in two",
   },
-  "timeout": {
+  timeout: {
     level: "warning",
     why: "replaces the limits that keep a migration from stopping the release that serves",
     safe: "leave lock_timeout and statement_timeout to the deployment",
   },
-  "unseen": {
+  unseen: {
     level: "warning",
     why: "the statements in a DO block can't be checked",
     safe: "write them out, or allow the block and say what it does",

@@ -8,19 +8,56 @@ import * as z from "zod";
 
 /** Theirs that ours replace, with the tables a file makes taken into account. */
 const ours = [
-  "syntax-error", "ban-drop-table", "ban-drop-column", "ban-drop-database", "renaming-table", "renaming-column", "changing-column-type", "adding-required-field",
-  "adding-not-nullable-field", "adding-field-with-default", "adding-serial-primary-key-field", "adding-foreign-key-constraint", "constraint-missing-not-valid",
-  "disallowed-unique-constraint", "require-concurrent-index-creation", "require-concurrent-index-deletion", "ban-concurrent-index-creation-in-transaction", "transaction-nesting",
-  "ban-uncommitted-transaction", "require-concurrent-reindex", "ban-truncate-cascade",
+  "syntax-error",
+  "ban-drop-table",
+  "ban-drop-column",
+  "ban-drop-database",
+  "renaming-table",
+  "renaming-column",
+  "changing-column-type",
+  "adding-required-field",
+  "adding-not-nullable-field",
+  "adding-field-with-default",
+  "adding-serial-primary-key-field",
+  "adding-foreign-key-constraint",
+  "constraint-missing-not-valid",
+  "disallowed-unique-constraint",
+  "require-concurrent-index-creation",
+  "require-concurrent-index-deletion",
+  "ban-concurrent-index-creation-in-transaction",
+  "transaction-nesting",
+  "ban-uncommitted-transaction",
+  "require-concurrent-reindex",
+  "ban-truncate-cascade",
 ];
 /** Theirs about style, and about what golang-migrate and the deployment do: limits of time, each file once, as one transaction. */
 const notHere = [
-  "prefer-robust-stmts", "prefer-text-field", "prefer-timestamp-tz", "prefer-timestamptz", "prefer-bigint-over-int", "prefer-bigint-over-smallint", "prefer-big-int", "prefer-identity", "prefer-repack",
-  "require-timeout-settings", "require-lock-timeout", "require-statement-timeout", "require-table-schema", "unused-ignore",
+  "prefer-robust-stmts",
+  "prefer-text-field",
+  "prefer-timestamp-tz",
+  "prefer-timestamptz",
+  "prefer-bigint-over-int",
+  "prefer-bigint-over-smallint",
+  "prefer-big-int",
+  "prefer-identity",
+  "prefer-repack",
+  "require-timeout-settings",
+  "require-lock-timeout",
+  "require-statement-timeout",
+  "require-table-schema",
+  "unused-ignore",
 ];
 const left = new Set([...ours, ...notHere]);
 
-const reportSchema = z.array(z.object({ file: z.string(), line: z.number(), message: z.string(), help: z.string().nullish(), rule_name: z.string() }));
+const reportSchema = z.array(
+  z.object({
+    file: z.string(),
+    line: z.number(),
+    message: z.string(),
+    help: z.string().nullish(),
+    rule_name: z.string(),
+  }),
+);
 
 /** What squawk says; `line` from 1. */
 export interface SquawkFinding {
@@ -51,19 +88,35 @@ export async function squawk(files: ReadonlyMap<string, string>): Promise<Squawk
   try {
     for (const [name, text] of files) await writeFile(join(directory, basename(name)), text);
     // Without a .squawk.toml of whichever directory this is, and with nothing of the environment.
-    const { stdout } = await execa(program, ["--reporter=json", "--pg-version=17.0", "--assume-in-transaction", "--", ...[...files.keys()].map((name) => basename(name))], {
-      cwd: directory,
-      env: {},
-      extendEnv: false,
-      reject: false,
-      stdin: "ignore",
-      timeout: 30_000,
-    });
+    const { stdout } = await execa(
+      program,
+      [
+        "--reporter=json",
+        "--pg-version=17.0",
+        "--assume-in-transaction",
+        "--",
+        ...[...files.keys()].map((name) => basename(name)),
+      ],
+      {
+        cwd: directory,
+        env: {},
+        extendEnv: false,
+        reject: false,
+        stdin: "ignore",
+        timeout: 30_000,
+      },
+    );
     const report = reportSchema.safeParse(stdout === "" ? undefined : JSON.parse(stdout));
     if (!report.success) return undefined;
     return report.data
       .filter(({ rule_name }) => !left.has(rule_name))
-      .map(({ file, line, message, help, rule_name }) => ({ file: basename(file), line: line + 1, rule: `squawk/${rule_name}`, why: oneLine(message), safe: oneLine(help ?? "") }));
+      .map(({ file, line, message, help, rule_name }) => ({
+        file: basename(file),
+        line: line + 1,
+        rule: `squawk/${rule_name}`,
+        why: oneLine(message),
+        safe: oneLine(help ?? ""),
+      }));
   } catch {
     return undefined;
   } finally {

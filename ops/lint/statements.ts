@@ -34,8 +34,14 @@ export class SqlSyntaxError extends Error {
   }
 }
 
-const space = 0x20, newline = 0x0a, minus = 0x2d, slash = 0x2f, star = 0x2a, semicolon = 0x3b;
-const isSpace = (byte: number | undefined): boolean => byte === space || (byte !== undefined && byte >= 0x09 && byte <= 0x0d);
+const space = 0x20,
+  newline = 0x0a,
+  minus = 0x2d,
+  slash = 0x2f,
+  star = 0x2a,
+  semicolon = 0x3b;
+const isSpace = (byte: number | undefined): boolean =>
+  byte === space || (byte !== undefined && byte >= 0x09 && byte <= 0x0d);
 
 /** Where the first token is, and the one-line comments before it with their positions. Block comments nest. */
 function skipComments(sql: Buffer, from: number): { start: number; comments: { at: number; text: string }[] } {

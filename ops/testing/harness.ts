@@ -19,8 +19,14 @@ export interface Outcome<S extends StepName = StepName> {
 }
 
 /** Requests in tests are written as constants. */
-type Constant<T> = T extends readonly unknown[] ? Readonly<T> : T extends object ? { readonly [K in keyof T]: Constant<T[K]> } : T;
-type Own<S extends StepName> = Constant<Omit<StepRequest<S>, "contract" | "name" | "environment" | "stateLocation" | "logLocation" | "network">>;
+type Constant<T> = T extends readonly unknown[]
+  ? Readonly<T>
+  : T extends object
+    ? { readonly [K in keyof T]: Constant<T[K]> }
+    : T;
+type Own<S extends StepName> = Constant<
+  Omit<StepRequest<S>, "contract" | "name" | "environment" | "stateLocation" | "logLocation" | "network">
+>;
 export type Environment = Record<string, string>;
 
 export async function docker(...args: string[]): Promise<string> {
@@ -28,7 +34,11 @@ export async function docker(...args: string[]): Promise<string> {
 }
 
 /** Waits for something that takes a while. */
-export async function eventually<T>(what: string, probe: () => Promise<T | undefined | false>, seconds = 60): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  probe: () => Promise<T | undefined | false>,
+  seconds = 60,
+): Promise<T> {
   const deadline = Date.now() + seconds * 1000;
   for (;;) {
     const value = await probe().catch(() => undefined);
@@ -48,7 +58,11 @@ export class Harness {
   readonly postgres = `togather-${this.name}-db`;
 
   /** Starts a client without waiting for it. */
-  start<S extends StepName>(step: S, request: Own<S>, environment: Environment = {}): ResultPromise<{ reject: false; stdin: "ignore"; env: Record<string, string> }> {
+  start<S extends StepName>(
+    step: S,
+    request: Own<S>,
+    environment: Environment = {},
+  ): ResultPromise<{ reject: false; stdin: "ignore"; env: Record<string, string> }> {
     const common = { contract: 1, name: this.name, environment: "staging", ...this.fieldsOf(step) };
     const full: unknown = Object.assign(common, request);
     return execa(process.execPath, ["ops/main.ts", step], {
@@ -68,7 +82,9 @@ export class Harness {
   private fieldsOf(step: StepName): Record<string, string> {
     if (step === "build" || step === "router" || step === "prune") return {};
     const directories = { stateLocation: join(this.directory, "state"), logLocation: join(this.directory, "logs") };
-    return step === "begin" || step === "record" || step === "fail" || step === "task" ? directories : { ...directories, network: this.network };
+    return step === "begin" || step === "record" || step === "fail" || step === "task"
+      ? directories
+      : { ...directories, network: this.network };
   }
 
   get backups(): string {
@@ -87,7 +103,11 @@ export class Harness {
   /** One of the project's images, through its own build step. */
   async image(image: BundledImage): Promise<string> {
     const digest = bundledImageDigest(image);
-    const { exitCode, stderr, result } = await this.run("build", { source: { kind: "bundled", image, digest }, dockerfile: "Dockerfile", tag: bundledImageTag(image, digest) });
+    const { exitCode, stderr, result } = await this.run("build", {
+      source: { kind: "bundled", image, digest },
+      dockerfile: "Dockerfile",
+      tag: bundledImageTag(image, digest),
+    });
     if (exitCode !== 0) throw new Error(stderr);
     return result.tag;
   }
@@ -95,7 +115,11 @@ export class Harness {
   private async createNetwork(): Promise<void> {
     for (let attempt = 0; ; attempt += 1) {
       this.prefix = `10.214.${1 + Math.floor(Math.random() * 250)}`;
-      const { failed, stderr } = await execa("docker", ["network", "create", `--subnet=${this.prefix}.0/24`, this.network], { reject: false });
+      const { failed, stderr } = await execa(
+        "docker",
+        ["network", "create", `--subnet=${this.prefix}.0/24`, this.network],
+        { reject: false },
+      );
       if (!failed) return;
       if (attempt === 20) throw new Error(stderr);
     }
@@ -106,13 +130,27 @@ export class Harness {
     await this.createNetwork();
     await this.image("ops");
     const image = await this.image("postgres");
-    await docker("run", "--detach", `--name=${this.postgres}`, `--network=${this.network}`, `--ip=${this.address(20)}`, "--tmpfs=/var/lib/postgresql/data", "--env", `POSTGRES_PASSWORD=${this.password}`, image, "-c", "fsync=off");
+    await docker(
+      "run",
+      "--detach",
+      `--name=${this.postgres}`,
+      `--network=${this.network}`,
+      `--ip=${this.address(20)}`,
+      "--tmpfs=/var/lib/postgresql/data",
+      "--env",
+      `POSTGRES_PASSWORD=${this.password}`,
+      image,
+      "-c",
+      "fsync=off",
+    );
     await eventually("PostgreSQL", () => this.sql("SELECT 1"));
   }
 
   /** By name, whatever was left. */
   async tearDown(): Promise<void> {
-    const containers = (await docker("ps", "--all", "--quiet", `--filter=name=${this.name}`)).split("\n").filter((id) => id !== "");
+    const containers = (await docker("ps", "--all", "--quiet", `--filter=name=${this.name}`))
+      .split("\n")
+      .filter((id) => id !== "");
     if (containers.length > 0) await docker("rm", "--force", "--volumes", ...containers);
     await execa("docker", ["network", "rm", this.network], { reject: false });
     await rm(this.directory, { recursive: true, force: true });
@@ -120,7 +158,20 @@ export class Harness {
 
   /** Asks the database without any of what is being tested. */
   async sql(statement: string, database = "postgres"): Promise<string> {
-    return docker("exec", this.postgres, "psql", "-U", "postgres", "-d", database, "-v", "ON_ERROR_STOP=1", "-At", "-c", statement);
+    return docker(
+      "exec",
+      this.postgres,
+      "psql",
+      "-U",
+      "postgres",
+      "-d",
+      database,
+      "-v",
+      "ON_ERROR_STOP=1",
+      "-At",
+      "-c",
+      statement,
+    );
   }
 
   /** An empty database for one test. */
@@ -131,21 +182,29 @@ export class Harness {
 
   /** The container of a step that runs now. */
   stepContainer(step: StepName): Promise<string> {
-    return eventually(`a container of ${step}`, async () => (await docker("ps", "--filter", `name=togather-${this.name}-${step}-`, "--format", "{{.Names}}")).split("\n")[0] || undefined);
+    return eventually(
+      `a container of ${step}`,
+      async () =>
+        (await docker("ps", "--filter", `name=togather-${this.name}-${step}-`, "--format", "{{.Names}}")).split(
+          "\n",
+        )[0] || undefined,
+    );
   }
 
   /** Command lines of all processes on this machine, those in containers too. */
   async commandLines(): Promise<string> {
     // Others get their turn between two looks; a look itself is in one piece, and so over before a short process is.
     await setImmediate();
-    const lines = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, "latin1");
-      } catch {
-        // It has ended meanwhile.
-        return "";
-      }
-    });
+    const lines = readdirSync("/proc")
+      .filter((name) => /^\d+$/.test(name))
+      .map((pid) => {
+        try {
+          return readFileSync(`/proc/${pid}/cmdline`, "latin1");
+        } catch {
+          // It has ended meanwhile.
+          return "";
+        }
+      });
     return lines.join("\n");
   }
 
@@ -153,7 +212,8 @@ export class Harness {
   async written(): Promise<string> {
     const texts: string[] = [];
     for (const part of ["state", "logs"]) {
-      for (const file of await readdir(join(this.directory, part)).catch(() => [])) texts.push(await readFile(join(this.directory, part, file), "utf8"));
+      for (const file of await readdir(join(this.directory, part)).catch(() => []))
+        texts.push(await readFile(join(this.directory, part, file), "utf8"));
     }
     return texts.join("\n");
   }

@@ -33,7 +33,11 @@ function randomNumbers(seed: number): () => number {
 }
 
 /** Seconds until the release is sent back; undefined when it never is. */
-function sentBackAfter(random: () => number, rate: number, quality: { before: number; now: number }): number | undefined {
+function sentBackAfter(
+  random: () => number,
+  rate: number,
+  quality: { before: number; now: number },
+): number | undefined {
   const now: Sample = { requests: 0, errors: 0, refused: 0, buckets: [0, 0, 0, 0], bounds };
   const before: Sample = { requests: 0, errors: 0, refused: 0, buckets: [0, 0, 0, 0], bounds };
   for (let second = 1; second <= watched; second++) {
@@ -54,16 +58,22 @@ const percent = (share: number): string => `${(share * 100).toFixed(share > 0 &&
 
 /** Prints the table of docs/benchmarks.md; a comparison for each of its cells would say less. */
 export function benchJudge(progress: (line: string) => void): Promise<Comparison[]> {
-  progress(`sent back within ${watched} s with half of the requests, of ${runs} runs each; in brackets the median seconds until then`);
+  progress(
+    `sent back within ${watched} s with half of the requests, of ${runs} runs each; in brackets the median seconds until then`,
+  );
   progress(`| errors before | errors of the release | ${perMinute.map((rate) => `${rate} a minute`).join(" | ")} |`);
   progress(`|---|---|${perMinute.map(() => "---|").join("")}`);
   for (const [row, quality] of qualities.entries()) {
     const cells = perMinute.map((rate, column) => {
       const random = randomNumbers(1 + row * perMinute.length + column);
-      const times = Array.from({ length: runs }, () => sentBackAfter(random, rate, quality)).filter((time) => time !== undefined).sort((a, b) => a - b);
+      const times = Array.from({ length: runs }, () => sentBackAfter(random, rate, quality))
+        .filter((time) => time !== undefined)
+        .sort((a, b) => a - b);
       return times.length === 0 ? "0 %" : `${percent(times.length / runs)} (${times[Math.floor(times.length / 2)]})`;
     });
-    progress(`| ${percent(quality.before)} | ${percent(quality.now)}${quality.good ? "" : ", worse"} | ${cells.join(" | ")} |`);
+    progress(
+      `| ${percent(quality.before)} | ${percent(quality.now)}${quality.good ? "" : ", worse"} | ${cells.join(" | ")} |`,
+    );
   }
   return Promise.resolve([]);
 }

@@ -16,12 +16,20 @@ async function emptyProgram(): Promise<{ preview: () => Promise<number>; remove:
     join(directory, "Pulumi.yaml"),
     "name: empty\nmain: index.ts\nruntime:\n  name: nodejs\n  options:\n    typescript: false\n",
   );
-  writeFileSync(join(directory, "index.ts"), 'import * as pulumi from "@pulumi/pulumi";\nexport const stack: string = pulumi.getStack();\n');
+  writeFileSync(
+    join(directory, "index.ts"),
+    'import * as pulumi from "@pulumi/pulumi";\nexport const stack: string = pulumi.getStack();\n',
+  );
   symlinkSync(join(import.meta.dirname, "../../node_modules"), join(directory, "node_modules"));
   mkdirSync(join(directory, "state"));
   // What this project's environment adds so that its own program starts faster is no part of the baseline.
-  const env = { PULUMI_BACKEND_URL: `file://${join(directory, "state")}`, PULUMI_CONFIG_PASSPHRASE: "bench", NODE_COMPILE_CACHE: undefined };
-  const pulumi = (...args: string[]): Promise<unknown> => execa("pulumi", [...args, "--non-interactive"], { cwd: directory, env });
+  const env = {
+    PULUMI_BACKEND_URL: `file://${join(directory, "state")}`,
+    PULUMI_CONFIG_PASSPHRASE: "bench",
+    NODE_COMPILE_CACHE: undefined,
+  };
+  const pulumi = (...args: string[]): Promise<unknown> =>
+    execa("pulumi", [...args, "--non-interactive"], { cwd: directory, env });
   await pulumi("stack", "init", "bench");
   await pulumi("up", "--stack", "bench", "--yes", "--skip-preview");
   return {
@@ -51,20 +59,25 @@ export async function benchPreview(progress: (line: string) => void): Promise<Co
     for (let run = 0; run <= runs; run++) {
       const base = await empty.preview();
       const preview = await stack.run("preview");
-      if (Object.keys(preview.changes).join() !== "unchanged") throw new Error(`the preview is not a no-op:\n${preview.output}`);
-      progress(`run ${run} of ${runs}: ours ${Math.round(preview.durationMs)} ms, empty program ${Math.round(base)} ms`);
+      if (Object.keys(preview.changes).join() !== "unchanged")
+        throw new Error(`the preview is not a no-op:\n${preview.output}`);
+      progress(
+        `run ${run} of ${runs}: ours ${Math.round(preview.durationMs)} ms, empty program ${Math.round(base)} ms`,
+      );
       if (run === 0) continue;
       ours.push(preview.durationMs);
       baseline.push(base);
     }
-    return [{
-      name: "no-op preview, against an empty TypeScript program",
-      unit: "ms",
-      ours: median(ours),
-      baseline: median(baseline),
-      target: "<= 1.3",
-      met: median(ours) / median(baseline) <= 1.3,
-    }];
+    return [
+      {
+        name: "no-op preview, against an empty TypeScript program",
+        unit: "ms",
+        ours: median(ours),
+        baseline: median(baseline),
+        target: "<= 1.3",
+        met: median(ours) / median(baseline) <= 1.3,
+      },
+    ];
   } finally {
     await stack.run("destroy");
     await stack.remove();

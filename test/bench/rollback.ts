@@ -43,19 +43,37 @@ export async function benchRollback(progress: (line: string) => void): Promise<C
       const moving = untilServes(stack.url("/healthz"), to, watched.signal).then(() => performance.now() - started);
       const { ok, output, durationMs } = await flip.finally(() => {
         // A moment more, for the last question to be answered.
-        setTimeout(() => { watched.abort(new Error("the command is over, and traffic has not moved")); }, 1_000);
+        setTimeout(() => {
+          watched.abort(new Error("the command is over, and traffic has not moved"));
+        }, 1_000);
       });
       if (!ok) throw new Error(output);
       const moved = await moving;
-      progress(`run ${run} of ${runs}: traffic moved after ${Math.round(moved)} ms, the rollback took ${Math.round(durationMs)} ms, a no-op ${Math.round(noop.durationMs)} ms`);
+      progress(
+        `run ${run} of ${runs}: traffic moved after ${Math.round(moved)} ms, the rollback took ${Math.round(durationMs)} ms, a no-op ${Math.round(noop.durationMs)} ms`,
+      );
       if (run === 0) continue;
       ours.push(moved);
       whole.push(durationMs);
       baseline.push(noop.durationMs);
     }
     return [
-      { name: "rollback, until the other slot answers, against a no-op up", unit: "ms", ours: median(ours), baseline: median(baseline), target: "<= 1.5", met: median(ours) / median(baseline) <= 1.5 },
-      { name: "rollback, the whole command, against 4 s", unit: "ms", ours: median(whole), baseline: 4_000, target: "<= 1", met: median(whole) <= 4_000 },
+      {
+        name: "rollback, until the other slot answers, against a no-op up",
+        unit: "ms",
+        ours: median(ours),
+        baseline: median(baseline),
+        target: "<= 1.5",
+        met: median(ours) / median(baseline) <= 1.5,
+      },
+      {
+        name: "rollback, the whole command, against 4 s",
+        unit: "ms",
+        ours: median(whole),
+        baseline: 4_000,
+        target: "<= 1",
+        met: median(whole) <= 4_000,
+      },
     ];
   } finally {
     await stack.run("destroy");

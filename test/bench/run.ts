@@ -11,7 +11,13 @@ import { markdownTable, type Comparison } from "./report.ts";
 import { benchSnapshots } from "./snapshots.ts";
 import { benchTraffic } from "./traffic/traffic.ts";
 
-const benches: Partial<Record<string, (progress: (line: string) => void) => Promise<Comparison[]>>> = { judge: benchJudge, preview: benchPreview, rollback: benchRollback, snapshots: benchSnapshots, traffic: benchTraffic };
+const benches: Partial<Record<string, (progress: (line: string) => void) => Promise<Comparison[]>>> = {
+  judge: benchJudge,
+  preview: benchPreview,
+  rollback: benchRollback,
+  snapshots: benchSnapshots,
+  traffic: benchTraffic,
+};
 
 async function main(names: readonly string[]): Promise<void> {
   const machine = thisMachine();
@@ -21,7 +27,8 @@ async function main(names: readonly string[]): Promise<void> {
   const comparisons: Comparison[] = [];
   for (const name of names.length === 0 ? Object.keys(benches) : names) {
     const bench = benches[name];
-    if (bench === undefined) throw new Problem(`There is no bench ${name}. The benches are: ${Object.keys(benches).join(", ")}.`);
+    if (bench === undefined)
+      throw new Problem(`There is no bench ${name}. The benches are: ${Object.keys(benches).join(", ")}.`);
     comparisons.push(
       ...(await bench((line) => {
         console.log(`${name}: ${line}`);

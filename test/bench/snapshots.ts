@@ -55,18 +55,31 @@ class Database {
     await mkdir(harness.backups);
     // The harness keeps its data in memory; these are to come from a disk.
     await docker("rm", "--force", "--volumes", harness.postgres);
-    await docker("run", "--detach", `--name=${harness.postgres}`, `--network=${harness.network}`, `--ip=${harness.address(20)}`, "--shm-size=256m", `--volume=${this.volume}:/var/lib/postgresql/data`, "--env", `POSTGRES_PASSWORD=${harness.password}`, bundledImageTag("postgres"));
+    await docker(
+      "run",
+      "--detach",
+      `--name=${harness.postgres}`,
+      `--network=${harness.network}`,
+      `--ip=${harness.address(20)}`,
+      "--shm-size=256m",
+      `--volume=${this.volume}:/var/lib/postgresql/data`,
+      "--env",
+      `POSTGRES_PASSWORD=${harness.password}`,
+      bundledImageTag("postgres"),
+    );
     await eventually("PostgreSQL", () => harness.sql("SELECT 1"));
     await harness.sql("CREATE DATABASE live");
     await harness.sql("CREATE EXTENSION postgis; CREATE EXTENSION vector", "live");
     for (const [index, statement] of tables.entries()) {
       const { ms } = await timed(() => harness.sql(statement, "live"));
-      if (ms > 1_000) progress(`statement ${index + 1} of ${tables.length} of the generated database took ${seconds(ms)}`);
+      if (ms > 1_000)
+        progress(`statement ${index + 1} of ${tables.length} of the generated database took ${seconds(ms)}`);
     }
     await harness.sql("VACUUM ANALYZE", "live");
     await harness.sql("CHECKPOINT");
     const bytes = Number(await harness.sql("SELECT pg_database_size('live')"));
-    if (bytes < smallestDatabase) throw new Error(`the generated database has ${bytes} bytes, expected at least ${smallestDatabase}`);
+    if (bytes < smallestDatabase)
+      throw new Error(`the generated database has ${bytes} bytes, expected at least ${smallestDatabase}`);
     return bytes;
   }
 
@@ -78,17 +91,42 @@ class Database {
   /** A shell command in the ops image, as a person would type it on a machine with PostgreSQL's clients. */
   async shell(command: string): Promise<void> {
     const { harness } = this;
-    await docker("run", "--rm", `--network=${harness.network}`, `--volume=${harness.backups}:/backups`, "--entrypoint=bash", "--env", `PGPASSWORD=${harness.password}`, "--env", `PGHOST=${harness.address(20)}`, "--env", "PGUSER=postgres", bundledImageTag("ops"), "-o", "pipefail", "-ec", command);
+    await docker(
+      "run",
+      "--rm",
+      `--network=${harness.network}`,
+      `--volume=${harness.backups}:/backups`,
+      "--entrypoint=bash",
+      "--env",
+      `PGPASSWORD=${harness.password}`,
+      "--env",
+      `PGHOST=${harness.address(20)}`,
+      "--env",
+      "PGUSER=postgres",
+      bundledImageTag("ops"),
+      "-o",
+      "pipefail",
+      "-ec",
+      command,
+    );
   }
 
   async snapshot(format: SnapshotFormat): Promise<{ file: string; bytes: number; sha256: string }> {
-    const { exitCode, stderr, result } = await this.harness.run("snapshot", { backupLocation: this.harness.backups, retention: 100, keepVerified: 0, format, recipients: [], release }, { DATABASE_URL: this.harness.url("live") });
+    const { exitCode, stderr, result } = await this.harness.run(
+      "snapshot",
+      { backupLocation: this.harness.backups, retention: 100, keepVerified: 0, format, recipients: [], release },
+      { DATABASE_URL: this.harness.url("live") },
+    );
     if (exitCode !== 0) throw new Error(stderr);
     return { file: basename(result.file), bytes: result.bytes, sha256: result.sha256 };
   }
 
   async verify({ file, sha256 }: { file: string; sha256: string }): Promise<void> {
-    const { exitCode, stderr } = await this.harness.run("verify", { backupLocation: this.harness.backups, file, foreign: false, sha256, required: true }, { DATABASE_URL: this.harness.url("live") });
+    const { exitCode, stderr } = await this.harness.run(
+      "verify",
+      { backupLocation: this.harness.backups, file, foreign: false, sha256, required: true },
+      { DATABASE_URL: this.harness.url("live") },
+    );
     if (exitCode !== 0) throw new Error(stderr);
   }
 }
@@ -120,7 +158,11 @@ export async function benchSnapshots(progress: (line: string) => void): Promise<
       }
     }
     const baselineBytes = (await stat(join(harness.backups, "baseline.sql.gz"))).size;
-    const restore = await timed(() => database.shell("createdb restored; gunzip -c /backups/baseline.sql.gz | psql -qX -v ON_ERROR_STOP=1 -d restored > /dev/null"));
+    const restore = await timed(() =>
+      database.shell(
+        "createdb restored; gunzip -c /backups/baseline.sql.gz | psql -qX -v ON_ERROR_STOP=1 -d restored > /dev/null",
+      ),
+    );
     await harness.sql("DROP DATABASE restored");
     progress(`gunzip | psql ${seconds(restore.ms)}`);
     const comparisons: Comparison[] = [];
@@ -130,11 +172,32 @@ export async function benchSnapshots(progress: (line: string) => void): Promise<
       if (snapshot === undefined) continue;
       const ours = median(dumped.get(format) ?? []);
       const ratio = 1 / targets[format];
-      comparisons.push({ name: `snapshot ${format} against pg_dump \\| gzip`, unit: "ms", ours, baseline, target: `<= ${ratio.toFixed(2)} (${targets[format]} times as fast)`, met: ours / baseline <= ratio });
-      comparisons.push({ name: `size of snapshot ${format}`, unit: "kB", ours: snapshot.bytes / 1e3, baseline: baselineBytes / 1e3, target: `<= ${largestSize}`, met: snapshot.bytes / baselineBytes <= largestSize });
+      comparisons.push({
+        name: `snapshot ${format} against pg_dump \\| gzip`,
+        unit: "ms",
+        ours,
+        baseline,
+        target: `<= ${ratio.toFixed(2)} (${targets[format]} times as fast)`,
+        met: ours / baseline <= ratio,
+      });
+      comparisons.push({
+        name: `size of snapshot ${format}`,
+        unit: "kB",
+        ours: snapshot.bytes / 1e3,
+        baseline: baselineBytes / 1e3,
+        target: `<= ${largestSize}`,
+        met: snapshot.bytes / baselineBytes <= largestSize,
+      });
       const proof = await timed(() => database.verify(snapshot));
       progress(`proof of ${format} ${seconds(proof.ms)}`);
-      comparisons.push({ name: `proof of snapshot ${format} against gunzip \\| psql`, unit: "ms", ours: proof.ms, baseline: restore.ms, target: `<= ${slowestProof}`, met: proof.ms / restore.ms <= slowestProof });
+      comparisons.push({
+        name: `proof of snapshot ${format} against gunzip \\| psql`,
+        unit: "ms",
+        ours: proof.ms,
+        baseline: restore.ms,
+        target: `<= ${slowestProof}`,
+        met: proof.ms / restore.ms <= slowestProof,
+      });
     }
     return comparisons;
   } finally {

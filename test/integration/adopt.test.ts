@@ -1,5 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "dotenv";
@@ -27,20 +36,48 @@ const names: NodeNames = {
 const settings = stackSettingsSchema.parse({ environment: "production" });
 const host = new ForeignHost("");
 let [databasePort, bluePort, greenPort] = [0, 0, 0];
-const sql = (statement: string): Promise<string> => docker("exec", names.database, "psql", "-X", "-v", "ON_ERROR_STOP=1", "-U", "togather", "-d", "togather", "-c", statement);
+const sql = (statement: string): Promise<string> =>
+  docker(
+    "exec",
+    names.database,
+    "psql",
+    "-X",
+    "-v",
+    "ON_ERROR_STOP=1",
+    "-U",
+    "togather",
+    "-d",
+    "togather",
+    "-c",
+    statement,
+  );
 
 beforeAll(async () => {
   const image = await new Harness().image("postgres");
   [databasePort, bluePort, greenPort] = [await freePort(), await freePort(), await freePort()];
-  await docker("run", "--detach", `--name=${names.database}`, "--env=POSTGRES_USER=togather", "--env=POSTGRES_DB=togather", `--env=POSTGRES_PASSWORD=${canary}`, `--publish=127.0.0.1:${databasePort}:5432`, image);
+  await docker(
+    "run",
+    "--detach",
+    `--name=${names.database}`,
+    "--env=POSTGRES_USER=togather",
+    "--env=POSTGRES_DB=togather",
+    `--env=POSTGRES_PASSWORD=${canary}`,
+    `--publish=127.0.0.1:${databasePort}:5432`,
+    image,
+  );
   await docker("create", `--name=${names.slots.blue}`, `--publish=127.0.0.1:${bluePort}:8080`, image);
   await docker("create", `--name=${names.slots.green}`, `--publish=127.0.0.1:${greenPort}:8080`, image);
   // As deploy.sh's own: what it reads is a link to the file.
   writeFileSync(join(directory, "real"), `JWT_SECRET=${canary}\nRATE_LIMIT_PUBLIC=60\n`, { mode: 0o600 });
   symlinkSync(join(directory, "real"), names.environmentFile);
-  writeFileSync(names.caddyfile, `http://localhost {\n  # reverse_proxy localhost:${bluePort}\n  reverse_proxy localhost:${greenPort}\n}\n`);
+  writeFileSync(
+    names.caddyfile,
+    `http://localhost {\n  # reverse_proxy localhost:${bluePort}\n  reverse_proxy localhost:${greenPort}\n}\n`,
+  );
   await eventually("the database", () => sql("SELECT 1"));
-  await sql("CREATE EXTENSION pg_trgm; CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO schema_migrations VALUES (49, false); CREATE TABLE events (id int)");
+  await sql(
+    "CREATE EXTENSION pg_trgm; CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO schema_migrations VALUES (49, false); CREATE TABLE events (id int)",
+  );
 });
 
 afterAll(async () => {
@@ -53,7 +90,15 @@ describe("a node with the parts of one that deploy.sh made", () => {
     const { environmentFile, ...node } = await lookAtNode(host, names);
     expect(node).toMatchObject({
       databaseState: "running",
-      database: { database: "togather", role: "togather", superuser: true, owners: ["togather"], extensions: ["pg_trgm"], tables: 2, schema: { version: 49, dirty: false } },
+      database: {
+        database: "togather",
+        role: "togather",
+        superuser: true,
+        owners: ["togather"],
+        extensions: ["pg_trgm"],
+        tables: 2,
+        schema: { version: 49, dirty: false },
+      },
       slots: { blue: { state: "created", port: bluePort }, green: { state: "created", port: greenPort } },
       serving: "green",
     });
@@ -61,14 +106,25 @@ describe("a node with the parts of one that deploy.sh made", () => {
     expect(node.listening).not.toContain(bluePort);
     expect(environmentFile).toContain(canary);
     const findings = [
-      ...nodeFindings({ ...node, environmentFile }, { ...settings, databasePort, slotPorts: { blue: greenPort, green: settings.slotPorts.green } }),
-      ...auditFindings(auditEnvironment(environmentFile ?? "", { template: undefined, read: undefined, source: settings.source }), names.environmentFile, undefined),
+      ...nodeFindings(
+        { ...node, environmentFile },
+        { ...settings, databasePort, slotPorts: { blue: greenPort, green: settings.slotPorts.green } },
+      ),
+      ...auditFindings(
+        auditEnvironment(environmentFile ?? "", { template: undefined, read: undefined, source: settings.source }),
+        names.environmentFile,
+        undefined,
+      ),
     ];
     expect(JSON.stringify([node, findings])).not.toContain(canary);
     const failed = findings.filter(({ status }) => status === "fail").map(({ check }) => check);
     expect(failed).toEqual([]);
-    expect(findings.find(({ check }) => check === "togather:databasePort")?.found).toContain(`${databasePort}: something listens on it; `);
-    expect(findings.find(({ check }) => check === "togather:slotPorts.blue")?.found).toContain(`${greenPort}: ${names.slots.green} has it; `);
+    expect(findings.find(({ check }) => check === "togather:databasePort")?.found).toContain(
+      `${databasePort}: something listens on it; `,
+    );
+    expect(findings.find(({ check }) => check === "togather:slotPorts.blue")?.found).toContain(
+      `${greenPort}: ${names.slots.green} has it; `,
+    );
     expect(findings.find(({ check }) => check === "secrets")?.found).toContain("JWT_SECRET:");
   });
 
@@ -77,7 +133,11 @@ describe("a node with the parts of one that deploy.sh made", () => {
   });
 
   it("is told apart from one whose files or containers are elsewhere", async () => {
-    const elsewhere = await lookAtNode(host, { ...names, environmentFile: join(directory, "none"), caddyfile: join(directory, "none") });
+    const elsewhere = await lookAtNode(host, {
+      ...names,
+      environmentFile: join(directory, "none"),
+      caddyfile: join(directory, "none"),
+    });
     expect(elsewhere).toMatchObject({ environmentFile: undefined, hasCaddyfile: false, serving: undefined });
     await expect(lookAtNode(host, { ...names, database: `${id}-none` })).rejects.toThrow(`no container ${id}-none`);
   });
@@ -86,7 +146,10 @@ describe("a node with the parts of one that deploy.sh made", () => {
     await docker("stop", names.database);
     const stopped = await lookAtNode(host, names);
     expect(stopped).toMatchObject({ databaseState: "exited", database: undefined });
-    expect(nodeFindings(stopped, settings).find(({ check }) => check === "database")).toMatchObject({ status: "fail", fix: `docker start ${names.database}` });
+    expect(nodeFindings(stopped, settings).find(({ check }) => check === "database")).toMatchObject({
+      status: "fail",
+      fix: `docker start ${names.database}`,
+    });
   });
 });
 
@@ -108,11 +171,22 @@ describe("adopting a node", () => {
     stack = await TestStack.create();
     // The server's own file would give the secrets away that are to be taken over; PostgreSQL from npm has no PostGIS and no pgvector.
     rmSync(join(stack.directory, ".env.test"));
-    stack.edit("migrations/000001_places.up.sql", "CREATE EXTENSION IF NOT EXISTS postgis;\nCREATE EXTENSION IF NOT EXISTS vector;\n", "");
+    stack.edit(
+      "migrations/000001_places.up.sql",
+      "CREATE EXTENSION IF NOT EXISTS postgis;\nCREATE EXTENSION IF NOT EXISTS vector;\n",
+      "",
+    );
     stack.edit("migrations/000001_places.up.sql", "geography (point, 4326)", "text");
-    stack.edit("migrations/000001_places.up.sql", "CREATE INDEX places_location_idx ON places USING gist (location);\n", "");
+    stack.edit(
+      "migrations/000001_places.up.sql",
+      "CREATE INDEX places_location_idx ON places USING gist (location);\n",
+      "",
+    );
     stack.edit("migrations/000002_events.up.sql", "embedding vector (384)", "embedding text");
-    writeFileSync(join(stack.directory, "migrations/000004_events_embedding_index.up.sql"), "CREATE INDEX CONCURRENTLY events_embedding_idx ON events (embedding);\n");
+    writeFileSync(
+      join(stack.directory, "migrations/000004_events_embedding_index.up.sql"),
+      "CREATE INDEX CONCURRENTLY events_embedding_idx ON events (embedding);\n",
+    );
     const { commit } = await stack.commitTagged("v1.0.0");
     // Its parts have names of their own here, and systemd is in a container.
     const { database, slots, environmentFile, caddyfile, caddyData } = node.names;
@@ -126,10 +200,17 @@ describe("adopting a node", () => {
     stack.edit("cli/adopt/host.ts", 'pid = "host"', `pid = "container:${node.machine}"`);
     stack.set({ environment: "production" });
     await harness.image("ops");
-    const built = await harness.run("build", { source: { kind: "commit", repository: stack.directory, commit, paths: ["server", "migrations"] }, dockerfile: "server/Dockerfile", tag: `togather-server:${commit}`, release: { version: "v1.0.0", commit } });
+    const built = await harness.run("build", {
+      source: { kind: "commit", repository: stack.directory, commit, paths: ["server", "migrations"] },
+      dockerfile: "server/Dockerfile",
+      tag: `togather-server:${commit}`,
+      release: { version: "v1.0.0", commit },
+    });
     expect(built.exitCode, built.stderr).toBe(0);
     await node.start(built.result.tag, join(stack.directory, "migrations"), stack.ports);
-    await node.sql("INSERT INTO events (name, starts_at, ends_at) SELECT 'e ' || n, now(), now() FROM generate_series(1, 2000) n");
+    await node.sql(
+      "INSERT INTO events (name, starts_at, ends_at) SELECT 'e ' || n, now(), now() FROM generate_series(1, 2000) n",
+    );
     stack.set({ slotPorts: { blue: stack.ports.blue, green: node.slotPort } });
   });
   afterAll(async () => {
@@ -142,7 +223,9 @@ describe("adopting a node", () => {
     const dry = await togather("adopt", "--dry-run");
     expect(dry.code, dry.said).toBe(0);
     expect(dry.said).toContain(`${node.names.slots.green} has it`);
-    expect(dry.said).toMatch(/1\. environment {2}into Pulumi\..*: SHUTDOWN_TIMEOUT; into \.env\.test: ADMIN_API_KEY, JWT_SECRET; into \.togather\/tls: Caddy's certificate\./);
+    expect(dry.said).toMatch(
+      /1\. environment {2}into Pulumi\..*: SHUTDOWN_TIMEOUT; into \.env\.test: ADMIN_API_KEY, JWT_SECRET; into \.togather\/tls: Caddy's certificate\./,
+    );
     expect(dry.said).toContain("read by nothing: METRICS_PORT, SECONDS_LEFT");
     expect(dry.said).toContain(`caddy.service of systemd is stopped`);
     const asked = await togather("adopt");
@@ -194,7 +277,9 @@ describe("adopting a node", () => {
     node.writeEnvironment("another password");
     const { code, said } = await togather("adopt", "--yes");
     expect(code, said).not.toBe(0);
-    expect(said).toContain(`The old node serves again: ${node.names.slots.green} answers; caddy.service of systemd runs again.`);
+    expect(said).toContain(
+      `The old node serves again: ${node.names.slots.green} answers; caddy.service of systemd runs again.`,
+    );
     node.writeEnvironment(node.password);
     expect(await eventually("the old node", async () => (await node.get(stack.ports.https)).status === 200)).toBe(true);
     expect(await node.caddy()).toBe("active enabled");
@@ -210,7 +295,9 @@ describe("adopting a node", () => {
     expect((await node.get(stack.ports.https)).status).toBeGreaterThanOrEqual(502);
     const undone = await togather("adopt", "--undo", "--yes");
     expect(undone.code, undone.said).toBe(0);
-    expect(undone.said).toContain(`The old node serves again: ${node.names.slots.green} answers; caddy.service of systemd runs again.`);
+    expect(undone.said).toContain(
+      `The old node serves again: ${node.names.slots.green} answers; caddy.service of systemd runs again.`,
+    );
     await eventually("the old node", async () => (await node.get(stack.ports.https)).status === 200);
     expect(await node.states()).toBe("running:unless-stopped running:always");
   });
@@ -225,8 +312,16 @@ describe("adopting a node", () => {
     expect(now).toEqual({ ...old, slot: "blue" });
     expect(now.certificate).toContain("-----BEGIN CERTIFICATE-----");
     expect(await stack.query(events)).toBe("2001");
-    expect(await stack.query("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'spatial_ref_sys'")).toBe("togather_owner");
-    expect(await stack.query("SELECT bool_and(has_table_privilege('togather_app', format('%I.%I', schemaname, tablename), 'INSERT')) FROM pg_tables WHERE tableowner = 'togather_owner'")).toBe("t");
+    expect(
+      await stack.query(
+        "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'spatial_ref_sys'",
+      ),
+    ).toBe("togather_owner");
+    expect(
+      await stack.query(
+        "SELECT bool_and(has_table_privilege('togather_app', format('%I.%I', schemaname, tablename), 'INSERT')) FROM pg_tables WHERE tableowner = 'togather_owner'",
+      ),
+    ).toBe("t");
     expect(await stack.query("SELECT count(*) FROM pg_roles WHERE rolname = 'togather'")).toBe("0");
     expect(await node.caddy()).toBe("inactive disabled");
     expect(await node.states()).toBe("exited:unless-stopped exited:no");
@@ -248,6 +343,7 @@ describe("adopting a node", () => {
   it("has let no secret out", async () => {
     const state = await stack.state();
     const record = readFileSync(join(stack.directory, ".togather/adopt", `${stack.name}.json`), "utf8");
-    for (const secret of [...Object.values(node.secrets), node.password.slice(0, 30)]) for (const text of [printed, state, record, stackFile()]) expect(text).not.toContain(secret);
+    for (const secret of [...Object.values(node.secrets), node.password.slice(0, 30)])
+      for (const text of [printed, state, record, stackFile()]) expect(text).not.toContain(secret);
   });
 });

@@ -15,7 +15,17 @@ describe("togather", () => {
 
   beforeAll(async () => {
     stack = await TestStack.create("production");
-    stack.set({ deployment: stack.deployment({ deployment: { failure_command: ["sh", "-c", 'echo "$TOGATHER_STATUS $TOGATHER_FAILED_PHASE $TOGATHER_VERSION" >> .togather/told.txt'] } }) });
+    stack.set({
+      deployment: stack.deployment({
+        deployment: {
+          failure_command: [
+            "sh",
+            "-c",
+            'echo "$TOGATHER_STATUS $TOGATHER_FAILED_PHASE $TOGATHER_VERSION" >> .togather/told.txt',
+          ],
+        },
+      }),
+    });
     v1 = await stack.commitTagged("v1.0.0");
   });
   afterAll(async () => {
@@ -54,7 +64,19 @@ describe("togather", () => {
     const { code, stdout, stderr } = await stack.togather("release", "v1.0.0");
     expect(code, `${stdout}\n${stderr}`).toBe(0);
     expect(stdout).toContain(`blue gets v1.0.0 (${v1.commit.slice(0, 7)}); traffic starts on blue`);
-    for (const phase of ["begin", "image blue", "database", "router", "snapshot blue", "rehearsal blue", "migrations blue", "container blue", "gate blue", "switch", "record"]) {
+    for (const phase of [
+      "begin",
+      "image blue",
+      "database",
+      "router",
+      "snapshot blue",
+      "rehearsal blue",
+      "migrations blue",
+      "container blue",
+      "gate blue",
+      "switch",
+      "record",
+    ]) {
       expect(stdout, phase).toMatch(new RegExp(`^${phase} +ok +[\\d.]+ s`, "m"));
     }
     expect(stdout).toMatch(/^blue serves v1\.0\.0 /m);
@@ -80,24 +102,43 @@ describe("togather", () => {
     expect((last.stdout + last.stderr).trim().split("\n")).toHaveLength(1);
     expect((await stack.togather("logs", "--tail", "1")).stdout).toMatch(/^\S+ SUCCESS +record/);
     const missing = await stack.togather("logs", "--slot", "green");
-    expect(missing).toMatchObject({ code: exitCodes.other.code, stderr: expect.stringMatching(/green has no container .*\n {2}→ .*release REF --no-switch/) as unknown });
+    expect(missing).toMatchObject({
+      code: exitCodes.other.code,
+      stderr: expect.stringMatching(/green has no container .*\n {2}→ .*release REF --no-switch/) as unknown,
+    });
 
     const exec = (...args: string[]) => stack.togather("exec", "--stack", stack.name, ...args);
     // The stack's name, which is added behind, is the command's own here: one that takes none refuses.
-    expect(await exec("--", "/server", "version")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^v1\.0\.0 \(commit/) as unknown });
+    expect(await exec("--", "/server", "version")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^v1\.0\.0 \(commit/) as unknown,
+    });
     expect((await exec("--", "/server", "no such thing")).code).toBe(2);
     expect((await exec("--", "/nowhere")).code).toBeGreaterThanOrEqual(126);
     const document = JSON.parse((await exec("--json", "--slot", "blue", "--", "/server", "version")).stdout) as unknown;
-    expect(document).toMatchObject({ slot: "blue", container: `togather-${stack.name}-blue`, exitCode: 0, stdout: expect.stringMatching(/^v1/) as unknown });
-    expect(await exec("--slot", "green", "--", "/server", "version")).toMatchObject({ code: exitCodes.other.code, stderr: expect.stringMatching(/green has no container/) as unknown });
+    expect(document).toMatchObject({
+      slot: "blue",
+      container: `togather-${stack.name}-blue`,
+      exitCode: 0,
+      stdout: expect.stringMatching(/^v1/) as unknown,
+    });
+    expect(await exec("--slot", "green", "--", "/server", "version")).toMatchObject({
+      code: exitCodes.other.code,
+      stderr: expect.stringMatching(/green has no container/) as unknown,
+    });
     await execa("docker", ["stop", `togather-${stack.name}-blue`]);
-    expect(await exec("--", "/server", "version")).toMatchObject({ code: exitCodes.other.code, stderr: expect.stringMatching(/blue is exited: a command needs a container that runs/) as unknown });
+    expect(await exec("--", "/server", "version")).toMatchObject({
+      code: exitCodes.other.code,
+      stderr: expect.stringMatching(/blue is exited: a command needs a container that runs/) as unknown,
+    });
     expect((await stack.togather("logs", "--slot", "blue", "--tail", "5")).code).toBe(0);
     await execa("docker", ["start", `togather-${stack.name}-blue`]);
   });
 
   it("is told at once when somebody else deploys", async () => {
-    const other = spawn("flock", [lockFile(stack.name), "sh", "-c", "echo held; cat"], { stdio: ["pipe", "pipe", "ignore"] });
+    const other = spawn("flock", [lockFile(stack.name), "sh", "-c", "echo held; cat"], {
+      stdio: ["pipe", "pipe", "ignore"],
+    });
     await once(other.stdout, "data");
     const { code, stdout } = await stack.togather("up");
     other.stdin.end();
@@ -108,16 +149,32 @@ describe("togather", () => {
   });
 
   it("says beforehand what a release would do, and does nothing", async () => {
-    stack.edit("server/main.go", "func main() {", 'func main() {\n\tprintln("refusing to start, on purpose")\n\tif true {\n\t\tpanic("broken release")\n\t}');
+    stack.edit(
+      "server/main.go",
+      "func main() {",
+      'func main() {\n\tprintln("refusing to start, on purpose")\n\tif true {\n\t\tpanic("broken release")\n\t}',
+    );
     writeFileSync(join(stack.directory, "migrations/000099_never.up.sql"), "SELECT 1;\n");
     const broken = await stack.commit("v2.0.0");
     const [before, containers] = [file(), await stack.containers()];
-    const { code, stdout, stderr } = await stack.togather("release", broken.commit.slice(0, 10), "--version", "v2.0.0", "--dry-run");
+    const { code, stdout, stderr } = await stack.togather(
+      "release",
+      broken.commit.slice(0, 10),
+      "--version",
+      "v2.0.0",
+      "--dry-run",
+    );
     expect(code, `${stdout}\n${stderr}`).toBe(0);
-    expect(stdout).toContain(`green gets v2.0.0 (${broken.commit.slice(0, 7)}); 1 migration; traffic moves blue to green\n  000099_never.up.sql\n`);
+    expect(stdout).toContain(
+      `green gets v2.0.0 (${broken.commit.slice(0, 7)}); 1 migration; traffic moves blue to green\n  000099_never.up.sql\n`,
+    );
     expect(stdout).toMatch(/^Checks: \d+ ok, 0 warnings, 0 failed$/m);
-    expect(stderr).toMatch(/WARNING: migrations: the lint has found, in files that this deployment would apply:\n {2}000099_never\.up\.sql:1: missing-down: /);
-    expect(stdout).toMatch(/Would run: begin, image green, snapshot green, rehearsal green, migrations green, container green, gate green, switch, record/);
+    expect(stderr).toMatch(
+      /WARNING: migrations: the lint has found, in files that this deployment would apply:\n {2}000099_never\.up\.sql:1: missing-down: /,
+    );
+    expect(stdout).toMatch(
+      /Would run: begin, image green, snapshot green, rehearsal green, migrations green, container green, gate green, switch, record/,
+    );
     expect(file()).toBe(before);
     expect(await stack.containers()).toEqual(containers);
   });
@@ -133,9 +190,15 @@ describe("togather", () => {
     // The file says what is wanted, without the override of this run.
     expect(file()).toMatch(/activeSlot: green/);
     expect(file()).not.toMatch(/skipMigrations/);
-    expect((await stack.togather("logs")).stdout).toMatch(/WARN .*this deployment was run with --skip-migrations \(togather:skipMigrations\)/);
+    expect((await stack.togather("logs")).stdout).toMatch(
+      /WARN .*this deployment was run with --skip-migrations \(togather:skipMigrations\)/,
+    );
     const status = await json("status");
-    expect(status).toMatchObject({ serving: { slot: "blue", release: v1 }, lastDeployment: { status: "failed", failedPhase: "gate" }, wanted: { activeSlot: "green" } });
+    expect(status).toMatchObject({
+      serving: { slot: "blue", release: v1 },
+      lastDeployment: { status: "failed", failedPhase: "gate" },
+      wanted: { activeSlot: "green" },
+    });
     expect(status["drift"]).toContain(`Pulumi.${stack.name}.yaml wants green to serve, blue does`);
   });
 
@@ -143,7 +206,11 @@ describe("togather", () => {
     const { code, stdout, stderr } = await stack.togather("rollback");
     expect(code, `${stdout}\n${stderr}`).toBe(0);
     expect(stdout).toMatch(/blue goes on serving v1\.0\.0 .*v2\.0\.0 .* is given up/);
-    expect(await json("status")).toMatchObject({ serving: { slot: "blue" }, slots: { blue: { release: v1 } }, drift: [] });
+    expect(await json("status")).toMatchObject({
+      serving: { slot: "blue" },
+      slots: { blue: { release: v1 } },
+      drift: [],
+    });
     expect((await stack.containers()).has(`togather-${stack.name}-green`)).toBe(false);
   });
 
@@ -157,21 +224,31 @@ describe("togather", () => {
     stack.edit("server/main.go", "func main( {", "func main() {");
     expect(up.ok).toBe(false);
     const status = await json("status");
-    expect(status).toMatchObject({ serving: { slot: "blue" }, lastDeployment: { status: "failed", failedPhase: "build", version: "v2.1.0" } });
+    expect(status).toMatchObject({
+      serving: { slot: "blue" },
+      lastDeployment: { status: "failed", failedPhase: "build", version: "v2.1.0" },
+    });
     expect((await stack.togather("logs")).stdout).toMatch(/ERROR +fail /);
     writeFileSync(join(stack.directory, `Pulumi.${stack.name}.yaml`), before);
     expect((await stack.togather("up")).code).toBe(0);
   });
 
   it("goes on where the state holds more output of steps than a program can be started with", async () => {
-    const talked = JSON.parse(await stack.state()) as { deployment: { resources: { type: string; urn: string; outputs: Record<string, unknown> }[] } };
-    const steps = talked.deployment.resources.filter(({ type, urn }) => type === "command:local:Command" && /::(switch-traffic|record-step|begin-step|record|begin)$/.test(urn));
+    const talked = JSON.parse(await stack.state()) as {
+      deployment: { resources: { type: string; urn: string; outputs: Record<string, unknown> }[] };
+    };
+    const steps = talked.deployment.resources.filter(
+      ({ type, urn }) =>
+        type === "command:local:Command" && /::(switch-traffic|record-step|begin-step|record|begin)$/.test(urn),
+    );
     expect(steps.map(({ urn }) => urn)).toContainEqual(expect.stringContaining("switch-traffic"));
     for (const { outputs } of steps) outputs["stderr"] = "x".repeat(140_000);
     writeFileSync(join(stack.directory, "state.json"), JSON.stringify(talked));
     await stack.pulumi(["stack", "import", "--file", "state.json", "--stack", stack.name]);
     rmSync(join(stack.directory, "state.json"));
-    expect((await stack.togather("doctor")).stdout).toMatch(/WARN +output of steps +the state holds so much output of .*switch-traffic/);
+    expect((await stack.togather("doctor")).stdout).toMatch(
+      /WARN +output of steps +the state holds so much output of .*switch-traffic/,
+    );
   });
 
   it("releases what may serve, and rolls it back by a deployment's id", async () => {
@@ -180,16 +257,30 @@ describe("togather", () => {
     const v3 = { version: "v1.0.1", commit: v1.commit };
     expect(released).toMatchObject({ ok: true, exitCode: 0, serving: { slot: "green", release: v3 } });
     expect(await stack.state()).not.toContain("x".repeat(1000));
-    const [newest, ...older] = JSON.parse((await stack.togather("history", "--json")).stdout) as { id: string; status: string; version: string }[];
+    const [newest, ...older] = JSON.parse((await stack.togather("history", "--json")).stdout) as {
+      id: string;
+      status: string;
+      version: string;
+    }[];
     expect(newest).toMatchObject({ id: released["deploymentId"], status: "succeeded", version: "v1.0.1" });
-    expect(older.map(({ status, version }) => `${version} ${status}`)).toEqual(["v1.0.0 succeeded", "v2.1.0 failed", "v1.0.0 succeeded", "v2.0.0 failed", "v1.0.0 succeeded"]);
+    expect(older.map(({ status, version }) => `${version} ${status}`)).toEqual([
+      "v1.0.0 succeeded",
+      "v2.1.0 failed",
+      "v1.0.0 succeeded",
+      "v2.0.0 failed",
+      "v1.0.0 succeeded",
+    ]);
     const failed = await stack.togather("rollback", "--to", String(older[1]?.id));
     expect(failed.code).toBe(exitCodes.config.code);
     expect(failed.stderr).toMatch(/it never served/);
     const back = await stack.togather("rollback", "--to", String(older[2]?.id));
     expect(back.code, `${back.stdout}\n${back.stderr}`).toBe(0);
     expect(back.stdout).toMatch(/traffic moves green to blue/);
-    expect(await json("status")).toMatchObject({ serving: { slot: "blue", release: v1 }, slots: { green: { release: v3 } }, drift: [] });
+    expect(await json("status")).toMatchObject({
+      serving: { slot: "blue", release: v1 },
+      slots: { green: { release: v3 } },
+      drift: [],
+    });
   });
 
   it("writes the state on the host again when it was lost, from what runs and without touching it", async () => {
@@ -199,17 +290,36 @@ describe("togather", () => {
     expect(await json("status")).toMatchObject({ serving: { slot: "blue", release: v1 } });
     const { code, stdout, stderr } = await stack.togather("up");
     expect(code, `${stdout}\n${stderr}`).toBe(0);
-    expect(stderr).toMatch(/deployment-state\.json was lost, or could not be written; it is written again from what runs/);
-    expect(JSON.parse(readFileSync(join(directory, "deployment-state.json"), "utf8"))).toMatchObject({ active_slot: "blue", version: "v1.0.0", git_commit: v1.commit, slots: { blue: v1, green: { version: "v1.0.1" } } });
+    expect(stderr).toMatch(
+      /deployment-state\.json was lost, or could not be written; it is written again from what runs/,
+    );
+    expect(JSON.parse(readFileSync(join(directory, "deployment-state.json"), "utf8"))).toMatchObject({
+      active_slot: "blue",
+      version: "v1.0.0",
+      git_commit: v1.commit,
+      slots: { blue: v1, green: { version: "v1.0.1" } },
+    });
     expect(await stack.containers()).toEqual(before);
     const again = await stack.togather("up");
     expect(again.stderr).not.toMatch(/was lost/);
   });
 
   it("sends traffic back when what the public asks for is missing, and says so everywhere", async () => {
-    stack.edit("deployment.yml", "post_switch_checks: auto", "post_switch_checks: [{ path: /health }, { path: /api/v1/places }]");
-    stack.edit("server/main.go", '\n\tprintln("refusing to start, on purpose")\n\tif true {\n\t\tpanic("broken release")\n\t}', "");
-    stack.edit("server/internal/httpapi/server.go", 'mux.HandleFunc("GET /api/v1/places"', 'mux.HandleFunc("GET /api/v1/moved"');
+    stack.edit(
+      "deployment.yml",
+      "post_switch_checks: auto",
+      "post_switch_checks: [{ path: /health }, { path: /api/v1/places }]",
+    );
+    stack.edit(
+      "server/main.go",
+      '\n\tprintln("refusing to start, on purpose")\n\tif true {\n\t\tpanic("broken release")\n\t}',
+      "",
+    );
+    stack.edit(
+      "server/internal/httpapi/server.go",
+      'mux.HandleFunc("GET /api/v1/places"',
+      'mux.HandleFunc("GET /api/v1/moved"',
+    );
     const moved = await stack.commit("v4.0.0");
     const { code, stdout } = await stack.togather("release", "HEAD", "--version", "v4.0.0");
     const serving = ((await json("status"))["serving"] as { slot: string }).slot;
@@ -218,7 +328,9 @@ describe("togather", () => {
     expect(stdout).toMatch(/^gate \w+ +ok/m);
     expect(stdout).toMatch(/^switch +FAILED/m);
     expect(told().at(-1)).toBe("sent-back switch v4.0.0");
-    expect(stdout).toMatch(/served for [\d.]+ s, and all traffic was sent back: .*\/api\/v1\/places answers 404, expected 200/);
+    expect(stdout).toMatch(
+      /served for [\d.]+ s, and all traffic was sent back: .*\/api\/v1\/places answers 404, expected 200/,
+    );
     expect(stdout).toContain(`${idle} (v4.0.0)`);
     expect(stdout).toMatch(new RegExp(`says so again: activeSlot is ${serving}`));
     // The stack file, the state, the host and the router agree.
@@ -227,20 +339,27 @@ describe("togather", () => {
     expect((await stack.secureGet("/api/v1/places")).slot).toBe(serving);
     const history = await stack.togather("history");
     expect(history.stdout).toMatch(/^\S+ +rolled back +\w+ +v4\.0\.0/m);
-    expect((await stack.togather("rollback", "--dry-run")).stdout).toContain(`v4.0.0 (${moved.commit.slice(0, 7)}) is given up`);
+    expect((await stack.togather("rollback", "--dry-run")).stdout).toContain(
+      `v4.0.0 (${moved.commit.slice(0, 7)}) is given up`,
+    );
   });
 
   it("does not release again by itself what was sent back, whoever asks", async () => {
     const before = file();
     const refused = await stack.togather("release", "HEAD", "--version", "v4.0.0");
     expect(refused.code, refused.stderr).toBe(exitCodes.config.code);
-    expect(refused.stderr).toMatch(/v4\.0\.0 \(\w{7}\) was released on this host before, and all traffic was sent back from it at .*\/api\/v1\/places answers 404.*\n.*release HEAD --version v4\.0\.0 --again --stack/);
+    expect(refused.stderr).toMatch(
+      /v4\.0\.0 \(\w{7}\) was released on this host before, and all traffic was sent back from it at .*\/api\/v1\/places answers 404.*\n.*release HEAD --version v4\.0\.0 --again --stack/,
+    );
     expect(file()).toBe(before);
     // The checkout of a runner that never saw the file that was put right.
     const serving = ((await json("status"))["serving"] as { slot: string }).slot;
     stack.set({ activeSlot: serving === "blue" ? "green" : "blue" });
     const plain = await stack.run("up");
-    expect([plain.ok, plain.output]).toEqual([false, expect.stringMatching(/v4\.0\.0 .* all traffic was sent back from it at [\s\S]*togather:releaseAgain/)]);
+    expect([plain.ok, plain.output]).toEqual([
+      false,
+      expect.stringMatching(/v4\.0\.0 .* all traffic was sent back from it at [\s\S]*togather:releaseAgain/),
+    ]);
     expect((await stack.secureGet("/api/v1/places")).slot).toBe(serving);
     stack.set({ activeSlot: serving });
     const again = await stack.togather("release", "HEAD", "--version", "v4.0.0", "--again", "--dry-run");
@@ -248,7 +367,11 @@ describe("togather", () => {
   });
 
   it("needs no cleaning up for the next good release", async () => {
-    stack.edit("server/internal/httpapi/server.go", 'mux.HandleFunc("GET /api/v1/moved"', 'mux.HandleFunc("GET /api/v1/places"');
+    stack.edit(
+      "server/internal/httpapi/server.go",
+      'mux.HandleFunc("GET /api/v1/moved"',
+      'mux.HandleFunc("GET /api/v1/places"',
+    );
     await stack.commit("v4.0.1");
     const { code, stdout } = await stack.togather("release", "HEAD", "--version", "v4.0.1");
     expect(code, stdout).toBe(0);
@@ -256,7 +379,12 @@ describe("togather", () => {
   });
 
   it("runs tasks with a release: one that fails before the switch stops it, one after sends traffic back, or warns", async () => {
-    const task = (name: string, when: string, word: string, more: object = {}) => ({ name, when, command: ["/server", word], ...more });
+    const task = (name: string, when: string, word: string, more: object = {}) => ({
+      name,
+      when,
+      command: ["/server", word],
+      ...more,
+    });
     const check = task("check", "before-switch", "version");
     const after = task("after", "after-switch", "nonsense");
     stack.set({ source: { tasks: [check, task("broken", "before-switch", "nonsense"), after] } });
@@ -266,8 +394,13 @@ describe("togather", () => {
     expect(stopped.code, stopped.stdout + stopped.stderr).toBe(exitCodes.task.code);
     expect(stopped.stdout).toMatch(/^task check +ok/m);
     expect(stopped.stdout).toMatch(/^task broken +FAILED/m);
-    expect(stopped.stdout + stopped.stderr).toMatch(/the task broken ended with exit code 2, after .*before the switch; traffic stays where it is. Its last lines:\n +usage: server/);
-    expect(await json("status")).toMatchObject({ serving: { release: { version: "v4.0.1" } }, lastDeployment: { status: "failed", failedPhase: "task" } });
+    expect(stopped.stdout + stopped.stderr).toMatch(
+      /the task broken ended with exit code 2, after .*before the switch; traffic stays where it is. Its last lines:\n +usage: server/,
+    );
+    expect(await json("status")).toMatchObject({
+      serving: { release: { version: "v4.0.1" } },
+      lastDeployment: { status: "failed", failedPhase: "task" },
+    });
     expect((await stack.togather("logs")).stdout).toContain("task check: v5.0.0 (commit");
 
     stack.set({ source: { tasks: [check, after] } });
@@ -275,24 +408,37 @@ describe("togather", () => {
     expect(back.code, back.stdout + back.stderr).toBe(exitCodes.rolledBack.code);
     // It has succeeded in this deployment.
     expect(back.stdout).not.toMatch(/^task check/m);
-    expect(back.stdout + back.stderr).toMatch(/\(v5\.0\.0\) served for [\d.]+ s, and all traffic was sent back: the task after ended with exit code 2/);
+    expect(back.stdout + back.stderr).toMatch(
+      /\(v5\.0\.0\) served for [\d.]+ s, and all traffic was sent back: the task after ended with exit code 2/,
+    );
     expect((await json("status"))["serving"]).toMatchObject({ release: { version: "v4.0.1" } });
 
     stack.set({ source: { tasks: [check, { ...after, onFailure: "warn" }] } });
     const warned = await stack.togather("release", "HEAD", "--version", "v5.0.0", "--again");
     expect(warned.code, warned.stdout + warned.stderr).toBe(0);
     expect((await json("status"))["serving"]).toMatchObject({ release: { version: "v5.0.0" } });
-    expect((await stack.togather("logs")).stdout).toMatch(/WARN .*the task after ended with exit code 2.*after the switch/);
+    expect((await stack.togather("logs")).stdout).toMatch(
+      /WARN .*the task after ended with exit code 2.*after the switch/,
+    );
     // A rollback runs none of them: v4.0.1 has served.
     const rollback = await stack.togather("rollback");
     expect(rollback.code, rollback.stdout + rollback.stderr).toBe(0);
     expect(rollback.stdout).toMatch(/^task check +ok .*not run: v4\.0\.1 in \w+ has served before/m);
-    const { stdout: containers } = await execa("docker", ["ps", "--all", "--quiet", `--filter=name=togather-${stack.name}-task`]);
+    const { stdout: containers } = await execa("docker", [
+      "ps",
+      "--all",
+      "--quiet",
+      `--filter=name=togather-${stack.name}-task`,
+    ]);
     expect(containers).toBe("");
   });
 
   it("tells no secret", async () => {
-    const outputs = await Promise.all([stack.togather("status", "--json"), stack.togather("history", "--json"), stack.togather("logs", "--json")]);
+    const outputs = await Promise.all([
+      stack.togather("status", "--json"),
+      stack.togather("history", "--json"),
+      stack.togather("logs", "--json"),
+    ]);
     const everything = outputs.map(({ stdout, stderr }) => stdout + stderr).join("\n");
     for (const canary of Object.values<string>({ ...stack.canaries })) expect(everything.includes(canary)).toBe(false);
   });

@@ -26,7 +26,9 @@ describe("snapshots that are encrypted and copied", () => {
     expect(first.code, `${first.stdout}\n${first.stderr}`).toBe(0);
     identity = await makeIdentity();
     storage = await S3Storage.start(`togather-${stack.name}-s3`, `togather-${stack.name}`, credentials);
-    await stack.query("SET ROLE togather_owner; INSERT INTO places (name, location) SELECT 'p ' || n, 'POINT(1 2)' FROM generate_series(1, 500) n");
+    await stack.query(
+      "SET ROLE togather_owner; INSERT INTO places (name, location) SELECT 'p ' || n, 'POINT(1 2)' FROM generate_series(1, 500) n",
+    );
     stack.addMigration("000005_second", "CREATE TABLE second (id int);", "DROP TABLE second;");
     await stack.commitTagged("v2.0.0");
     stack.addMigration("000006_third", "CREATE TABLE third (id int);", "DROP TABLE third;");
@@ -42,8 +44,15 @@ describe("snapshots that are encrypted and copied", () => {
     return storage;
   };
   const backups = (): string => join(stack.directory, ".togather/backups");
-  const copyTo = (over: Record<string, unknown> = {}): Record<string, unknown> => ({ endpoint: started().endpoint, bucket: "backups", prefix: "production/", ...over });
-  const configure = (database: Record<string, unknown>): void => { stack.set({ deployment: stack.deployment({ database }) }); };
+  const copyTo = (over: Record<string, unknown> = {}): Record<string, unknown> => ({
+    endpoint: started().endpoint,
+    bucket: "backups",
+    prefix: "production/",
+    ...over,
+  });
+  const configure = (database: Record<string, unknown>): void => {
+    stack.set({ deployment: stack.deployment({ database }) });
+  };
   const newest = async (): Promise<Listed> => {
     const [first] = await stack.snapshots();
     if (first === undefined) throw new Error("there is no snapshot");
@@ -58,11 +67,17 @@ describe("snapshots that are encrypted and copied", () => {
   }
 
   it("are refused while a key is missing, before anything changes", async () => {
-    configure({ snapshot_format: "sql.zst", snapshot_recipients: [identity.recipient], snapshot_copy: copyTo(), snapshot_verify: "required" });
+    configure({
+      snapshot_format: "sql.zst",
+      snapshot_recipients: [identity.recipient],
+      snapshot_copy: copyTo(),
+      snapshot_verify: "required",
+    });
     const before = await stack.containers();
     const refused = await togather("release", "v2.0.0");
     expect(refused.code).toBe(exitCodes.config.code);
-    for (const key of ["snapshotIdentity", "snapshotCopyKeyId", "snapshotCopySecret"]) expect(refused.stdout + refused.stderr).toContain(`togather:${key}`);
+    for (const key of ["snapshotIdentity", "snapshotCopyKeyId", "snapshotCopySecret"])
+      expect(refused.stdout + refused.stderr).toContain(`togather:${key}`);
     expect(await stack.containers()).toEqual(before);
     expect(await stack.snapshots()).toHaveLength(1);
   });
@@ -80,7 +95,9 @@ describe("snapshots that are encrypted and copied", () => {
     const file = readFileSync(join(backups(), snapshot.file));
     expect(file.subarray(0, 21).toString("latin1")).toBe("age-encryption.org/v1");
     expect(sha256(await started().read(`production/${snapshot.file}`))).toBe(sha256(file));
-    expect(Buffer.from(await started().read(`production/${manifestName(snapshot.file)}`)).toString()).toContain(sha256(file));
+    expect(Buffer.from(await started().read(`production/${manifestName(snapshot.file)}`)).toString()).toContain(
+      sha256(file),
+    );
   });
 
   it("leave Pulumi nothing to do", () => expectNothingToDo(stack));
@@ -125,10 +142,15 @@ describe("snapshots that are encrypted and copied", () => {
 
   it("are shown and brought back when the Docker host has lost them, whole or not at all", async () => {
     const [list = [], fetch = []] = toldCommands("### Copies elsewhere").map((command) => argumentsOf(command));
-    expect([list.slice(0, 2), fetch.slice(0, 2)]).toEqual([["snapshots", "list"], ["snapshots", "fetch"]]);
+    expect([list.slice(0, 2), fetch.slice(0, 2)]).toEqual([
+      ["snapshots", "list"],
+      ["snapshots", "fetch"],
+    ]);
     const nowhere = await togather(...list);
     expect(nowhere.code, nowhere.stdout).not.toBe(0);
-    expect(nowhere.stderr).toMatch(/nothing can be read from http\S+\/nowhere: there is no such bucket\s[\s\S]*check database\.snapshot_copy/);
+    expect(nowhere.stderr).toMatch(
+      /nothing can be read from http\S+\/nowhere: there is no such bucket\s[\s\S]*check database\.snapshot_copy/,
+    );
     configure({ snapshot_format: "directory", snapshot_copy: copyTo() });
     const copies = JSON.parse((await togather(...list, "--json")).stdout) as Listed[];
     // When copies were set, the snapshot that was there already went along.
@@ -157,12 +179,24 @@ describe("snapshots that are encrypted and copied", () => {
     const verified = await togather("snapshots", "verify", "latest");
     expect(verified.code, `${verified.stdout}\n${verified.stderr}`).toBe(0);
     const unknown = await togather("snapshots", "fetch", "2001");
-    expect([unknown.code, unknown.stderr]).toEqual([exitCodes.config.code, expect.stringMatching(/there is no snapshot 2001\n.*snapshots list --copies/) as unknown]);
+    expect([unknown.code, unknown.stderr]).toEqual([
+      exitCodes.config.code,
+      expect.stringMatching(/there is no snapshot 2001\n.*snapshots list --copies/) as unknown,
+    ]);
   });
 
   it("tell no secret", async () => {
-    const everything = [printed, await stack.state(), (await stack.togather("logs", "--json")).stdout, ...(await stack.snapshots()).map(({ manifest }) => JSON.stringify(manifest))];
-    for (const secret of [identity.secret, ...Object.values(credentials), ...Object.values<string>({ ...stack.canaries })]) {
+    const everything = [
+      printed,
+      await stack.state(),
+      (await stack.togather("logs", "--json")).stdout,
+      ...(await stack.snapshots()).map(({ manifest }) => JSON.stringify(manifest)),
+    ];
+    for (const secret of [
+      identity.secret,
+      ...Object.values(credentials),
+      ...Object.values<string>({ ...stack.canaries }),
+    ]) {
       for (const text of everything) expect(text.includes(secret)).toBe(false);
     }
   });

@@ -2,7 +2,13 @@
 import { execa } from "execa";
 import pg from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { clientConfig, connectionEnvironment, normalizeDatabaseUrl, parseDatabaseUrl, withDatabaseName } from "../../ops/connection.ts";
+import {
+  clientConfig,
+  connectionEnvironment,
+  normalizeDatabaseUrl,
+  parseDatabaseUrl,
+  withDatabaseName,
+} from "../../ops/connection.ts";
 import { bundledImageTag } from "../../ops/image.ts";
 import { Harness } from "../../ops/testing/harness.ts";
 
@@ -17,11 +23,24 @@ afterAll(() => harness.tearDown());
 async function program(command: readonly string[], environment: Record<string, string>): Promise<string> {
   const [entrypoint = "", ...args] = command;
   const names = Object.keys(environment).flatMap((name) => ["--env", name]);
-  const { stdout } = await execa("docker", ["run", "--rm", `--network=${harness.network}`, ...names, `--entrypoint=${entrypoint}`, bundledImageTag("ops"), ...args], { env: environment, stdin: "ignore" });
+  const { stdout } = await execa(
+    "docker",
+    [
+      "run",
+      "--rm",
+      `--network=${harness.network}`,
+      ...names,
+      `--entrypoint=${entrypoint}`,
+      bundledImageTag("ops"),
+      ...args,
+    ],
+    { env: environment, stdin: "ignore" },
+  );
   return stdout;
 }
 
-const riverTables = (database: string): Promise<string> => harness.sql("SELECT count(*) FROM pg_class WHERE relname = 'river_migration'", database);
+const riverTables = (database: string): Promise<string> =>
+  harness.sql("SELECT count(*) FROM pg_class WHERE relname = 'river_migration'", database);
 
 it("that names its database by a parameter reaches the one that is meant, in every client", async () => {
   const written = harness.url("elsewhere").replace("?", "?dbname=live&");
@@ -40,7 +59,17 @@ it("leads a rehearsal's programs to the copy, and not to the database that a par
   const copy = withDatabaseName(harness.url("elsewhere").replace("?", "?dbname=elsewhere&"), "scratch");
   await program(["river-migrate"], { DATABASE_URL: copy });
   expect([await riverTables("scratch"), await riverTables("elsewhere")]).toEqual(["1", "0"]);
-  const said = await program(["sh", "-c", "mkdir /tmp/m && echo 'CREATE TABLE here (id int);' > /tmp/m/1_a.up.sql && migrate -path /tmp/m -database pgx5:///scratch up 2>&1"], connectionEnvironment({ ...parseDatabaseUrl(harness.url("elsewhere").replace("?", "?dbname=elsewhere&")), database: "scratch" }, "test"));
+  const said = await program(
+    [
+      "sh",
+      "-c",
+      "mkdir /tmp/m && echo 'CREATE TABLE here (id int);' > /tmp/m/1_a.up.sql && migrate -path /tmp/m -database pgx5:///scratch up 2>&1",
+    ],
+    connectionEnvironment(
+      { ...parseDatabaseUrl(harness.url("elsewhere").replace("?", "?dbname=elsewhere&")), database: "scratch" },
+      "test",
+    ),
+  );
   expect(said).toContain("1/u a");
   expect(await harness.sql("SELECT to_regclass('here') IS NOT NULL", "scratch")).toBe("t");
   expect(await harness.sql("SELECT to_regclass('here') IS NOT NULL", "elsewhere")).toBe("f");

@@ -22,7 +22,11 @@ describe("a deployment of production", () => {
     cpSync(join(import.meta.dirname, "../samples/traits/traits.go"), join(stack.directory, "server/traits.go"));
     stack.edit("server/main.go", "config.Load(os.Getenv)", "config.Load(environment)");
     stack.edit("server/main.go", "Handler:           api,", "Handler:           traits(api),");
-    stack.edit("server/Dockerfile", 'RUN go build -ldflags "-s -w ', 'ARG DOMAIN\nRUN go build -ldflags "-s -w -X main.domain=$DOMAIN ');
+    stack.edit(
+      "server/Dockerfile",
+      'RUN go build -ldflags "-s -w ',
+      'ARG DOMAIN\nRUN go build -ldflags "-s -w -X main.domain=$DOMAIN ',
+    );
     v1 = await stack.commit("v1.0.0");
     stack.moreSecrets = { CSRF_KEY: `canary${randomBytes(24).toString("hex")}` };
     stack.writeSecrets();
@@ -33,7 +37,13 @@ describe("a deployment of production", () => {
       database: { maxConnections: 150 },
       source: {
         buildArguments: { DOMAIN: "{publicHost}" },
-        environment: { PUBLIC_URL: "{publicHost}", SERVER_BASE_URL: "{publicUrl}", TRUSTED_PROXY_CIDRS: "{routerAddress}/32", TOLD: "{slot} {version} {commit} \\{commit}", HOME: "/home/server" },
+        environment: {
+          PUBLIC_URL: "{publicHost}",
+          SERVER_BASE_URL: "{publicUrl}",
+          TRUSTED_PROXY_CIDRS: "{routerAddress}/32",
+          TOLD: "{slot} {version} {commit} \\{commit}",
+          HOME: "/home/server",
+        },
         secrets: ["CSRF_KEY"],
         secretLengths: { CSRF_KEY: 32 },
         unreadSecrets: ["ADMIN_API_KEY"],
@@ -45,7 +55,8 @@ describe("a deployment of production", () => {
     await stack.remove();
   });
 
-  const addReference = (srid: number): string => `INSERT INTO spatial_ref_sys (srid, auth_name, auth_srid, srtext, proj4text) VALUES (${srid}, 'own', ${srid}, '', '') ON CONFLICT DO NOTHING;`;
+  const addReference = (srid: number): string =>
+    `INSERT INTO spatial_ref_sys (srid, auth_name, auth_srid, srtext, proj4text) VALUES (${srid}, 'own', ${srid}, '', '') ON CONFLICT DO NOTHING;`;
   const health = () => stack.secureGet("/health");
   const startSecureLoad = () => startLoad(stack.ports.https, 4, 20, true);
 
@@ -61,14 +72,25 @@ describe("a deployment of production", () => {
     expect(up.ok, up.output).toBe(true);
     const { slot, body } = await health();
     expect(slot).toBe("blue");
-    expect(body).toMatchObject({ status: "healthy", version: "v1.0.0", database: "connected", migrations: "up-to-date", jobs: "operational" });
+    expect(body).toMatchObject({
+      status: "healthy",
+      version: "v1.0.0",
+      database: "connected",
+      migrations: "up-to-date",
+      jobs: "operational",
+    });
     expect(await stack.output("activeSlot")).toBe("blue");
   });
 
   it("tells its server what only the deployment knows, and gives it what it wants and nothing that it doesn't read", async () => {
     const host = `127.0.0.1:${stack.ports.https}`;
     expect((await stack.secureGet("/traits/told")).body).toEqual({
-      ...{ domain: host, PUBLIC_URL: host, SERVER_BASE_URL: `https://${host}`, TRUSTED_PROXY_CIDRS: expect.stringMatching(/^10\.214\.\d+\.2\/32$/) as string },
+      ...{
+        domain: host,
+        PUBLIC_URL: host,
+        SERVER_BASE_URL: `https://${host}`,
+        TRUSTED_PROXY_CIDRS: expect.stringMatching(/^10\.214\.\d+\.2\/32$/) as string,
+      },
       ...{ TOLD: `blue v1.0.0 ${v1.commit} {commit}`, admin_key: false, csrf_key: 54 },
     });
     expect((await stack.secureGet("/traits/room")).body).toEqual({ "/tmp": 96, "/dev/shm": 128, home: "written" });
@@ -78,15 +100,40 @@ describe("a deployment of production", () => {
   it("lets its server tell visitors apart, whatever they say of themselves", async () => {
     // Whoever asks from this machine is one, by whatever address, and spends what each has.
     const here = [];
-    for (const claim of ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"]) here.push(await stack.secureGet("/traits/client", { "X-Forwarded-For": claim, "X-Real-IP": claim, Forwarded: `for=${claim}` }));
-    expect(here.map(({ status, body }) => [status, body["requests"]])).toEqual([[200, 1], [200, 2], [200, 3], [429, 4]]);
+    for (const claim of ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"])
+      here.push(
+        await stack.secureGet("/traits/client", {
+          "X-Forwarded-For": claim,
+          "X-Real-IP": claim,
+          Forwarded: `for=${claim}`,
+        }),
+      );
+    expect(here.map(({ status, body }) => [status, body["requests"]])).toEqual([
+      [200, 1],
+      [200, 2],
+      [200, 3],
+      [429, 4],
+    ]);
     const subnet = String((await stack.secureGet("/traits/told")).body["TRUSTED_PROXY_CIDRS"]).replace(/\d+\/32$/, "");
     // Another one asks from a container.
     const script = `require("https").get({ host: "${subnet}2", port: 8443, path: "/traits/client", rejectUnauthorized: false }, async (response) => console.log(response.statusCode, (await response.toArray()).join("")))`;
-    const { stdout } = await execa("docker", ["run", "--rm", `--network=togather-${stack.name}`, `--ip=${subnet}100`, "--entrypoint=node", bundledImageTag("ops"), "-e", script]);
+    const { stdout } = await execa("docker", [
+      "run",
+      "--rm",
+      `--network=togather-${stack.name}`,
+      `--ip=${subnet}100`,
+      "--entrypoint=node",
+      bundledImageTag("ops"),
+      "-e",
+      script,
+    ]);
     expect(stdout).toContain(`200 {"client":"${subnet}100","requests":1}`);
     // Nobody but the router is believed: not who asks the slot on the host's loopback.
-    const direct = (await (await fetch(`http://127.0.0.1:${stack.ports.blue}/traits/client`, { headers: { "X-Forwarded-For": "203.0.113.9" } })).json()) as Record<string, unknown>;
+    const direct = (await (
+      await fetch(`http://127.0.0.1:${stack.ports.blue}/traits/client`, {
+        headers: { "X-Forwarded-For": "203.0.113.9" },
+      })
+    ).json()) as Record<string, unknown>;
     expect(direct["client"]).not.toBe("203.0.113.9");
   });
 
@@ -115,11 +162,17 @@ describe("a deployment of production", () => {
     expect((await stack.run("preview")).output).not.toContain("INTERRUPTS");
     const { http, https } = stack.ports;
     stack.set({ ports: { http: http + 10_000, https }, database: { maxConnections: 151 } });
-    const listening = (...ports: number[]): string => ports.map((port) => `127.0.0.1:${port}`).sort().join(" and ");
+    const listening = (...ports: number[]): string =>
+      ports
+        .map((port) => `127.0.0.1:${port}`)
+        .sort()
+        .join(" and ");
     const what = `it listens on ${listening(http, https)}, and is to listen on ${listening(http + 10_000, https)}`;
     const { output } = await stack.run("preview");
     expect(output).toContain(`INTERRUPTS: the router's container is replaced (${what})`);
-    expect(output).toContain("INTERRUPTS: the database's container is replaced (max_connections is 150, and is to be 151)");
+    expect(output).toContain(
+      "INTERRUPTS: the database's container is replaced (max_connections is 150, and is to be 151)",
+    );
     stack.set({ ports: { http, https }, database: { maxConnections: 150 } });
   });
 
@@ -128,23 +181,37 @@ describe("a deployment of production", () => {
     expect(backups.filter((file) => /^togather_.*_\d{8}_\d{6}\.sql\.gz$/.test(file))).toHaveLength(1);
     expect(backups.filter((file) => file.endsWith(".partial"))).toEqual([]);
     const state = JSON.parse(readFileSync(String(await stack.output("stateFile")), "utf8")) as Record<string, unknown>;
-    expect(state).toMatchObject({ environment: "production", active_slot: "blue", version: "v1.0.0", git_commit: v1.commit });
+    expect(state).toMatchObject({
+      environment: "production",
+      active_slot: "blue",
+      version: "v1.0.0",
+      git_commit: v1.commit,
+    });
     expect(state["deployment_id"]).toMatch(new RegExp(`^\\d{8}_\\d{6}_${v1.commit.slice(0, 7)}$`));
-    const levels = readFileSync(String(await stack.output("logFile")), "utf8").trim().split("\n").map((line) => (JSON.parse(line) as { level: string }).level);
+    const levels = readFileSync(String(await stack.output("logFile")), "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { level: string }).level);
     expect(levels).toContain("SUCCESS");
   });
 
   it("gives the server's role no rights beyond its rows", async () => {
-    expect(await stack.query("select rolname, rolsuper, rolcreatedb, rolcreaterole from pg_roles where rolname like 'togather%' order by 1")).toBe(
-      "togather_app|f|f|f\ntogather_owner|f|f|f",
-    );
+    expect(
+      await stack.query(
+        "select rolname, rolsuper, rolcreatedb, rolcreaterole from pg_roles where rolname like 'togather%' order by 1",
+      ),
+    ).toBe("togather_app|f|f|f\ntogather_owner|f|f|f");
     expect(await stack.query("select has_schema_privilege('togather_app', 'public', 'create')")).toBe("f");
   });
 
   it("releases into the idle slot under load, and loses nothing", async () => {
     stack.edit("server/main.go", "package main", "package main // second release");
     // On a restore of the snapshot first: there too it may.
-    stack.addMigration("000006_own_reference", addReference(990001), "DELETE FROM spatial_ref_sys WHERE srid = 990001;");
+    stack.addMigration(
+      "000006_own_reference",
+      addReference(990001),
+      "DELETE FROM spatial_ref_sys WHERE srid = 990001;",
+    );
     v2 = await stack.commit("v2.0.0");
     const before = await stack.containers();
     stack.set({ slots: { blue: v1, green: v2 }, activeSlot: "green" });
@@ -160,8 +227,14 @@ describe("a deployment of production", () => {
     const after = await stack.containers();
     for (const [name, id] of before) expect(after.get(name), name).toBe(id);
     expect((await health()).body).toMatchObject({ version: "v2.0.0", status: "healthy" });
-    expect(await stack.query("select string_agg(auth_name, ',' order by srid desc) from spatial_ref_sys where srid in (4326, 990001)")).toBe("own,EPSG");
-    expect(await stack.query("select relacl from pg_class where relname = 'spatial_ref_sys'")).toMatch(/=r\/postgres.*togather_owner=arwd\/postgres/);
+    expect(
+      await stack.query(
+        "select string_agg(auth_name, ',' order by srid desc) from spatial_ref_sys where srid in (4326, 990001)",
+      ),
+    ).toBe("own,EPSG");
+    expect(await stack.query("select relacl from pg_class where relname = 'spatial_ref_sys'")).toMatch(
+      /=r\/postgres.*togather_owner=arwd\/postgres/,
+    );
   });
 
   it("rolls back by flipping: three resources, no container touched, nothing lost", async () => {
@@ -191,8 +264,15 @@ describe("a deployment of production", () => {
     expect(after.get(`togather-${stack.name}-blue`)).toBe(before.get(`togather-${stack.name}-blue`));
     expect(after.get(`togather-${stack.name}-green`)).not.toBe(before.get(`togather-${stack.name}-green`));
     expect(await stack.secureGet("/traits/told")).toEqual(told);
-    const idle = (await (await fetch(`http://127.0.0.1:${stack.ports.green}/traits/told`)).json()) as Record<string, unknown>;
-    expect(idle).toMatchObject({ domain: "events.example.org", SERVER_BASE_URL: "https://events.example.org", TOLD: expect.stringMatching(/^green v2\.0\.0 /) as string });
+    const idle = (await (await fetch(`http://127.0.0.1:${stack.ports.green}/traits/told`)).json()) as Record<
+      string,
+      unknown
+    >;
+    expect(idle).toMatchObject({
+      domain: "events.example.org",
+      SERVER_BASE_URL: "https://events.example.org",
+      TOLD: expect.stringMatching(/^green v2\.0\.0 /) as string,
+    });
     // Its own container was made anew for it, on the same volume.
     expect(await stack.query("show max_connections")).toBe("151");
     expect(await stack.query("select count(*) from events")).toBe(events);
@@ -201,7 +281,21 @@ describe("a deployment of production", () => {
   it("rotates the database's password under load, and rolls back, without a failed request", async () => {
     const loginWith = async (secret: string): Promise<boolean> => {
       const password = createHmac("sha256", secret).update("togather role app").digest("base64url");
-      const args = ["exec", "--env=PGPASSWORD", `togather-${stack.name}-db`, "psql", "-AtX", "-h", "127.0.0.1", "-U", "togather_app", "-d", "togather", "-c", "select 1"];
+      const args = [
+        "exec",
+        "--env=PGPASSWORD",
+        `togather-${stack.name}-db`,
+        "psql",
+        "-AtX",
+        "-h",
+        "127.0.0.1",
+        "-U",
+        "togather_app",
+        "-d",
+        "togather",
+        "-c",
+        "select 1",
+      ];
       return !(await execa("docker", args, { env: { PGPASSWORD: password }, reject: false })).failed;
     };
     const deploy = async (config: Record<string, unknown>): Promise<string> => {
@@ -219,8 +313,12 @@ describe("a deployment of production", () => {
     stack.canaries.DATABASE_PASSWORD = `${old}rotated`;
     stack.writeSecrets();
     const output = await deploy({});
-    expect(output).toMatch(/togather:databasePassword has changed\. blue serves on with the old password of the role togather_app/);
-    expect((await stack.containers()).get(`togather-${stack.name}-blue`)).toBe(before.get(`togather-${stack.name}-blue`));
+    expect(output).toMatch(
+      /togather:databasePassword has changed\. blue serves on with the old password of the role togather_app/,
+    );
+    expect((await stack.containers()).get(`togather-${stack.name}-blue`)).toBe(
+      before.get(`togather-${stack.name}-blue`),
+    );
     // New connections of what serves are good as well.
     await execa("docker", ["restart", `togather-${stack.name}-blue`]);
     await expect.poll(async () => (await health()).status, { timeout: 30_000 }).toBe(200);
@@ -228,12 +326,20 @@ describe("a deployment of production", () => {
 
     await deploy({ slots: { blue: v1, green: { ...v1, version: "v1.0.1" } }, activeSlot: "green" });
     expect((await health()).body).toMatchObject({ version: "v1.0.1", status: "healthy" });
-    expect(await stack.query("select distinct usename from pg_stat_activity where datname = 'togather' and usename like 'togather_app%' order by 1")).toContain("togather_app_2");
+    expect(
+      await stack.query(
+        "select distinct usename from pg_stat_activity where datname = 'togather' and usename like 'togather_app%' order by 1",
+      ),
+    ).toContain("togather_app_2");
     await deploy({ activeSlot: "blue" });
     expect((await health()).body).toMatchObject({ version: "v1.0.0", status: "healthy" });
     // Nothing is left of the old one.
     expect(await loginWith(old)).toBe(false);
-    expect(await stack.query("select distinct usename from pg_stat_activity where datname = 'togather' and usename like 'togather_app%'")).toBe("togather_app_2");
+    expect(
+      await stack.query(
+        "select distinct usename from pg_stat_activity where datname = 'togather' and usename like 'togather_app%'",
+      ),
+    ).toBe("togather_app_2");
     const again = await stack.run("up");
     expect(again.output).not.toMatch(/has changed/);
     expect(Object.keys(again.changes)).toEqual(["unchanged"]);
@@ -241,13 +347,19 @@ describe("a deployment of production", () => {
 
   it("does what the README's daily commands say", async () => {
     const readme = readFileSync(join(stack.directory, "README.md"), "utf8");
-    const written = [...readme.matchAll(/`npm run ((?:pulumi|togather) -- [^`]*--stack production[^`]*)`/g)].map(([, command]) => String(command));
+    const written = [...readme.matchAll(/`npm run ((?:pulumi|togather) -- [^`]*--stack production[^`]*)`/g)].map(
+      ([, command]) => String(command),
+    );
     // `release` and `rollback` go through their life in cli.test.ts.
     const commands = written.filter((command) => !/togather -- (release|rollback)/.test(command));
     expect(commands.length).toBeGreaterThanOrEqual(5);
     for (const command of commands) {
       // Following ends when a person says so.
-      const real = command.replace("production", stack.name).replace("-- up", "-- up --yes --skip-preview").replace(" --follow", "").replace("-- COMMAND", "-- /server healthcheck");
+      const real = command
+        .replace("production", stack.name)
+        .replace("-- up", "-- up --yes --skip-preview")
+        .replace(" --follow", "")
+        .replace("-- COMMAND", "-- /server healthcheck");
       const output = await stack.npmRun(real);
       if (!command.includes("-- exec")) expect(output, command).toMatch(/unchanged|blue|_togather\/preview|"level"/);
     }
@@ -264,7 +376,11 @@ describe("a deployment of production", () => {
   });
 
   it("leaves the old slot serving when the gate fails, and says what is wrong", async () => {
-    stack.edit("server/main.go", "func main() {", 'func main() {\n\tprintln("refusing to start, on purpose")\n\tif true {\n\t\tpanic("broken release")\n\t}');
+    stack.edit(
+      "server/main.go",
+      "func main() {",
+      'func main() {\n\tprintln("refusing to start, on purpose")\n\tif true {\n\t\tpanic("broken release")\n\t}',
+    );
     const broken = await stack.commit("v3.0.0");
     stack.set({ slots: { blue: v1, green: broken }, activeSlot: "green" });
     const load = startSecureLoad();
@@ -297,14 +413,21 @@ describe("a deployment of production", () => {
       .map((file) => readFileSync(file, "utf8"));
     expect(files.length).toBeGreaterThan(3);
     const everywhere = [await stack.state(), images, history, ...files].join("\n");
-    for (const canary of Object.values<string>({ ...stack.canaries, ...stack.moreSecrets })) expect(everywhere.includes(canary)).toBe(false);
+    for (const canary of Object.values<string>({ ...stack.canaries, ...stack.moreSecrets }))
+      expect(everywhere.includes(canary)).toBe(false);
   });
 
   it("keeps its data when somebody destroys it by one command", async () => {
     const destroy = await stack.run("destroy");
     expect(destroy.ok).toBe(false);
     expect(destroy.output).toMatch(/database-database" cannot be deleted\s+because it is protected/);
-    const { stdout } = await execa("docker", ["volume", "ls", "--quiet", "--filter", `name=togather-${stack.name}-db-data`]);
+    const { stdout } = await execa("docker", [
+      "volume",
+      "ls",
+      "--quiet",
+      "--filter",
+      `name=togather-${stack.name}-db-data`,
+    ]);
     expect(stdout).toBe(`togather-${stack.name}-db-data`);
   });
 
@@ -313,8 +436,22 @@ describe("a deployment of production", () => {
     const destroy = await stack.run("destroy");
     expect(destroy.ok, destroy.output).toBe(true);
     expect(await stack.containers()).toEqual(new Map());
-    const { stdout: networks } = await execa("docker", ["network", "ls", "--filter", `name=togather-${stack.name}`, "--format", "{{.Name}}"]);
-    const { stdout: volumes } = await execa("docker", ["volume", "ls", "--filter", `name=togather-${stack.name}`, "--format", "{{.Name}}"]);
+    const { stdout: networks } = await execa("docker", [
+      "network",
+      "ls",
+      "--filter",
+      `name=togather-${stack.name}`,
+      "--format",
+      "{{.Name}}",
+    ]);
+    const { stdout: volumes } = await execa("docker", [
+      "volume",
+      "ls",
+      "--filter",
+      `name=togather-${stack.name}`,
+      "--format",
+      "{{.Name}}",
+    ]);
     // The database's volume stays on disk even when Pulumi forgets it.
     expect([networks, volumes]).toEqual(["", `togather-${stack.name}-db-data`]);
     expect(readdirSync(join(stack.directory, ".togather/backups")).length).toBeGreaterThan(0);

@@ -14,7 +14,10 @@ describe("the development environment", () => {
   /** The version that the server answers with; undefined where it doesn't answer. */
   async function version(): Promise<string | undefined> {
     try {
-      const response = await fetch(stack.url("/health"), { signal: AbortSignal.timeout(2_000), headers: { connection: "close" } });
+      const response = await fetch(stack.url("/health"), {
+        signal: AbortSignal.timeout(2_000),
+        headers: { connection: "close" },
+      });
       return response.status === 200 ? ((await response.json()) as { version: string }).version : undefined;
     } catch {
       return undefined;
@@ -30,7 +33,9 @@ describe("the development environment", () => {
       if (last === wanted) return Date.now() - started;
       await sleep(250);
     }
-    throw new Error(`expected ${JSON.stringify(wanted)} within ${reloadMs} ms, found ${JSON.stringify(last)}; ${(await execa("docker", ["logs", "--tail=30", container()], { all: true })).all}`);
+    throw new Error(
+      `expected ${JSON.stringify(wanted)} within ${reloadMs} ms, found ${JSON.stringify(last)}; ${(await execa("docker", ["logs", "--tail=30", container()], { all: true })).all}`,
+    );
   }
 
   const log = async (): Promise<string> => (await execa("docker", ["logs", container()], { all: true })).all;
@@ -66,7 +71,11 @@ describe("the development environment", () => {
     stack.edit("server/main.go", 'version = "first"', 'version = "second"');
     console.log(`hot reload: ${await until(version, "second")} ms`);
     // Nothing of a build is left in the working tree.
-    expect((await execa("git", ["status", "--porcelain", "--", "server", "migrations"], { cwd: stack.directory })).stdout.trim()).toBe("M server/main.go");
+    expect(
+      (
+        await execa("git", ["status", "--porcelain", "--", "server", "migrations"], { cwd: stack.directory })
+      ).stdout.trim(),
+    ).toBe("M server/main.go");
   });
 
   it("goes on serving the last build when a change doesn't compile", async () => {
@@ -80,7 +89,11 @@ describe("the development environment", () => {
 
   it("applies a new migration with the next up, and leaves the server as it is", async () => {
     const before = await stack.containers();
-    stack.addMigration("000005_mood", "ALTER TABLE events ADD COLUMN mood text;", "ALTER TABLE events DROP COLUMN mood;");
+    stack.addMigration(
+      "000005_mood",
+      "ALTER TABLE events ADD COLUMN mood text;",
+      "ALTER TABLE events DROP COLUMN mood;",
+    );
     const { code, stdout } = await stack.togather("up");
     expect(code, stdout).toBe(0);
     expect(stdout).toContain(`served at http://localhost:${stack.ports.http}`);
@@ -103,7 +116,10 @@ describe("the development environment", () => {
   it("leaves nothing behind", async () => {
     expect((await stack.run("destroy")).ok).toBe(true);
     const filter = `label=org.togather.name=${stack.name}`;
-    const { stdout } = await execa("sh", ["-c", `docker ps -aq --filter ${filter}; docker volume ls -q --filter ${filter}; docker network ls -q --filter ${filter}`]);
+    const { stdout } = await execa("sh", [
+      "-c",
+      `docker ps -aq --filter ${filter}; docker volume ls -q --filter ${filter}; docker network ls -q --filter ${filter}`,
+    ]);
     expect(stdout).toBe("");
   });
 });

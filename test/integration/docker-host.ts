@@ -17,7 +17,9 @@ const root = process.getuid?.() === 0;
 async function ensureSsh(): Promise<void> {
   if (!(await execa("ssh", ["-V"], { reject: false })).failed) return;
   if (!root) throw new Error("ssh is not installed (Debian: apt-get install openssh-client)");
-  await execa("apt-get", ["install", "--yes", "--no-install-recommends", "openssh-client"], { env: { DEBIAN_FRONTEND: "noninteractive" } });
+  await execa("apt-get", ["install", "--yes", "--no-install-recommends", "openssh-client"], {
+    env: { DEBIAN_FRONTEND: "noninteractive" },
+  });
 }
 
 /** Another machine with an engine of its own: a container in which dockerd and sshd run. */
@@ -48,15 +50,38 @@ export class DockerHost {
     const [sshPort, forwardedPort] = [await freePort(), await freePort()];
     const host = new DockerHost(`togather-test-host-${randomBytes(4).toString("hex")}`, directory, forwardedPort);
     const config = join(directory, "config");
-    writeFileSync(config, `Host events.test\n  HostName 127.0.0.1\n  Port ${sshPort}\n  IdentityFile ${key}\n  IdentitiesOnly yes\n  UserKnownHostsFile ${directory}/known\n  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n`);
-    writeFileSync(join(directory, "ssh"), `#!/bin/sh\nPATH='${process.env["PATH"] ?? ""}' exec ssh -F '${config}' "$@"\n`);
+    writeFileSync(
+      config,
+      `Host events.test\n  HostName 127.0.0.1\n  Port ${sshPort}\n  IdentityFile ${key}\n  IdentitiesOnly yes\n  UserKnownHostsFile ${directory}/known\n  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n`,
+    );
+    writeFileSync(
+      join(directory, "ssh"),
+      `#!/bin/sh\nPATH='${process.env["PATH"] ?? ""}' exec ssh -F '${config}' "$@"\n`,
+    );
     chmodSync(join(directory, "ssh"), 0o755);
-    await execa("docker", [
-      ...["run", "--detach", `--name=${host.name}`, "--env=AUTHORIZED_KEY", `--publish=127.0.0.1:${sshPort}:22`, `--publish=127.0.0.1:${forwardedPort}:${publicPort}`],
-      // What --privileged would give, without the one capability that an engine in a virtual machine may lack itself.
-      ...["--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined", "--security-opt=systempaths=unconfined"],
-      ...["--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", image],
-    ], { env: { AUTHORIZED_KEY: readFileSync(`${key}.pub`, "utf8").trim() } });
+    await execa(
+      "docker",
+      [
+        ...[
+          "run",
+          "--detach",
+          `--name=${host.name}`,
+          "--env=AUTHORIZED_KEY",
+          `--publish=127.0.0.1:${sshPort}:22`,
+          `--publish=127.0.0.1:${forwardedPort}:${publicPort}`,
+        ],
+        // What --privileged would give, without the one capability that an engine in a virtual machine may lack itself.
+        ...[
+          "--cap-add=ALL",
+          "--cap-drop=SYS_RESOURCE",
+          "--security-opt=seccomp=unconfined",
+          "--security-opt=apparmor=unconfined",
+          "--security-opt=systempaths=unconfined",
+        ],
+        ...["--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", image],
+      ],
+      { env: { AUTHORIZED_KEY: readFileSync(`${key}.pub`, "utf8").trim() } },
+    );
     try {
       await eventually("the engine of the other machine", async () => (await host.docker("version")) !== "");
     } catch (error) {
@@ -69,7 +94,8 @@ export class DockerHost {
 
   /** The Docker client, as it works with that machine from here. */
   async docker(...args: string[]): Promise<string> {
-    return (await execa("docker", args, { stdin: "ignore", env: { ...this.environment, DOCKER_HOST: this.address } })).stdout;
+    return (await execa("docker", args, { stdin: "ignore", env: { ...this.environment, DOCKER_HOST: this.address } }))
+      .stdout;
   }
 
   /** A command on that machine. */
@@ -80,11 +106,30 @@ export class DockerHost {
   /** Hands over the base image and this project's own, which are built here if they aren't yet: it need not build or pull them itself. */
   async load(...images: BundledImage[]): Promise<void> {
     const log = createLog({ redactor: createRedactor({}), show: () => undefined, verbose: false });
-    const context = { log, signal: new AbortController().signal, env: process.env, payload: () => Promise.resolve(Buffer.alloc(0)), paths: { state: "", logs: "", backups: "", router: "" } };
+    const context = {
+      log,
+      signal: new AbortController().signal,
+      env: process.env,
+      payload: () => Promise.resolve(Buffer.alloc(0)),
+      paths: { state: "", logs: "", backups: "", router: "" },
+    };
     for (const kind of images) {
-      await build({ contract: 1, name: this.name, environment: "staging", source: { kind: "bundled", image: kind, digest: bundledImageDigest(kind) }, dockerfile: "Dockerfile", tag: bundledImageTag(kind) }, context);
+      await build(
+        {
+          contract: 1,
+          name: this.name,
+          environment: "staging",
+          source: { kind: "bundled", image: kind, digest: bundledImageDigest(kind) },
+          dockerfile: "Dockerfile",
+          tag: bundledImageTag(kind),
+        },
+        context,
+      );
     }
-    await execa("docker", ["save", "debian:trixie-slim", ...images.map((kind) => bundledImageTag(kind))], { buffer: false, maxBuffer: 0 }).pipe("docker", ["exec", "--interactive", this.name, "docker", "load"]);
+    await execa("docker", ["save", "debian:trixie-slim", ...images.map((kind) => bundledImageTag(kind))], {
+      buffer: false,
+      maxBuffer: 0,
+    }).pipe("docker", ["exec", "--interactive", this.name, "docker", "load"]);
   }
 
   /** Removes the machine and all that it holds. */

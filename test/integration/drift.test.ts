@@ -35,7 +35,11 @@ describe("a host that is not what Pulumi's state says", () => {
   /** Moves the router behind everybody's back, as a step that was killed leaves it. */
   async function move(to: string, where: { memory?: boolean; file?: boolean }): Promise<void> {
     const commands = [
-      ...(where.memory === true ? [`curl --silent --fail --unix-socket /router/run/control.sock -X PUT -d '{"slot":"${to}"}' http://router/slot`] : []),
+      ...(where.memory === true
+        ? [
+            `curl --silent --fail --unix-socket /router/run/control.sock -X PUT -d '{"slot":"${to}"}' http://router/slot`,
+          ]
+        : []),
       ...(where.file === true ? [`sed -i -E 's/"slot": ?"[a-z]+"/"slot":"${to}"/' /router/state/slot.json`] : []),
     ];
     await execa("docker", ["exec", container("router"), "sh", "-ec", commands.join("\n")]);
@@ -73,7 +77,8 @@ describe("a host that is not what Pulumi's state says", () => {
     const parts = ["router", "green", "blue", "db"];
     await execa("docker", ["stop", "--time", "5", ...parts.map(container)]);
     const preview = await stack.run("preview");
-    for (const part of parts) expect(preview.output).toContain(`${container(part)} is exited: pulumi up starts it again`);
+    for (const part of parts)
+      expect(preview.output).toContain(`${container(part)} is exited: pulumi up starts it again`);
     const up = await stack.togather("up");
     expect(up.code, `${up.stdout}\n${up.stderr}`).toBe(0);
     for (const part of parts) expect(up.stderr).toContain(`${container(part)} was exited, and is started again`);

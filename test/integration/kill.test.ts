@@ -28,7 +28,8 @@ async function family(pid: number): Promise<Process[]> {
 }
 
 /** Ids of containers, running or not, by a part of their name. */
-const containers = async (name: string): Promise<string> => (await execa("docker", ["ps", "--all", "--quiet", "--no-trunc", `--filter=name=${name}`])).stdout;
+const containers = async (name: string): Promise<string> =>
+  (await execa("docker", ["ps", "--all", "--quiet", "--no-trunc", `--filter=name=${name}`])).stdout;
 
 // One deployment of production, killed in each of its phases, with clients that never retry.
 describe("a deployment that is killed", () => {
@@ -50,7 +51,10 @@ describe("a deployment that is killed", () => {
 
   /** A process of the run that is to be killed, or a container. */
   type Sign = (idle: string, processes: readonly Process[], before: string) => boolean | Promise<boolean>;
-  const step = (name: string): Sign => async () => (await containers(`togather-${stack.name}-${name}-`)) !== "";
+  const step =
+    (name: string): Sign =>
+    async () =>
+      (await containers(`togather-${stack.name}-${name}-`)) !== "";
   const isBuilding: Sign = (_idle, processes) => processes.some(({ command }) => /^docker .*\bbuild\b/.test(command));
   const isMade: Sign = async (idle, _processes, before) => {
     const now = await containers(`^/togather-${stack.name}-${idle}$`);
@@ -67,7 +71,10 @@ describe("a deployment that is killed", () => {
   ] as const)("while it %s (%s) goes on with one plain run, and no request is lost", async (_doing, who, sign) => {
     const idle = serving === "blue" ? "green" : "blue";
     releases += 1;
-    const [before, live] = await Promise.all([containers(`^/togather-${stack.name}-${idle}$`), containers(`^/togather-${stack.name}-${serving}$`)]);
+    const [before, live] = await Promise.all([
+      containers(`^/togather-${stack.name}-${idle}$`),
+      containers(`^/togather-${stack.name}-${serving}$`),
+    ]);
     const load = startLoad(stack.ports.https, 4, 20, true);
     const child = stack.start("release", commits[releases % 3] ?? "", "--version", `v${releases % 3}`);
     const ended = new AbortController();
@@ -81,7 +88,12 @@ describe("a deployment that is killed", () => {
       await sleep(10);
       processes = await family(child.pid ?? 0);
     }
-    const victims = who === "everything" ? processes : who === "the engine" ? processes.filter(({ command }) => command.startsWith("pulumi ")) : processes.slice(0, 1);
+    const victims =
+      who === "everything"
+        ? processes
+        : who === "the engine"
+          ? processes.filter(({ command }) => command.startsWith("pulumi "))
+          : processes.slice(0, 1);
     expect(victims).not.toEqual([]);
     for (const { pid } of victims) {
       try {
@@ -118,13 +130,22 @@ describe("a deployment that is killed", () => {
   it("leaves a lock that only --force removes where it was on another machine", async () => {
     const locks = join(stack.directory, ".togather/state/.pulumi/locks/organization/togather", stack.name);
     mkdirSync(locks, { recursive: true });
-    writeFileSync(join(locks, "0.json"), JSON.stringify({ pid: 4711, username: "alice", hostname: "laptop", timestamp: "2026-01-01T00:00:00Z" }));
+    writeFileSync(
+      join(locks, "0.json"),
+      JSON.stringify({ pid: 4711, username: "alice", hostname: "laptop", timestamp: "2026-01-01T00:00:00Z" }),
+    );
     const up = await stack.togather("up");
     expect(up.code, up.stdout).toBe(exitCodes.lock.code);
-    expect(up.stdout).toMatch(/held by: alice@laptop \(pid 4711\) since 2026-01-01T00:00:00Z: another machine .*\n.*unlock --force/);
+    expect(up.stdout).toMatch(
+      /held by: alice@laptop \(pid 4711\) since 2026-01-01T00:00:00Z: another machine .*\n.*unlock --force/,
+    );
     const unlock = await stack.togather("unlock", "--json");
     expect(unlock.code).toBe(exitCodes.lock.code);
-    expect(JSON.parse(unlock.stdout)).toMatchObject({ ok: false, hostLock: null, backendLocks: [{ user: "alice", holder: "elsewhere", removed: false }] });
+    expect(JSON.parse(unlock.stdout)).toMatchObject({
+      ok: false,
+      hostLock: null,
+      backendLocks: [{ user: "alice", holder: "elsewhere", removed: false }],
+    });
     const forced = await stack.togather("unlock", "--force");
     expect(forced.code, forced.stdout).toBe(0);
     expect(forced.stderr).toMatch(/WARNING: --force: Pulumi's lock is taken from alice@laptop/);
@@ -136,7 +157,21 @@ describe("a deployment that is killed", () => {
   it("is well, says the doctor; and what is not well has its fix", async () => {
     const { code, stdout, stderr } = await stack.togather("doctor");
     expect(code, `${stdout}\n${stderr}`).toBe(0);
-    for (const check of ["docker", "clock of the Docker host", "disk of the engine", "port \\d+", "pulumi", "plugins", "lock of the host", "backend", "settings", "secrets", "release of blue", "source tree", "database"]) {
+    for (const check of [
+      "docker",
+      "clock of the Docker host",
+      "disk of the engine",
+      "port \\d+",
+      "pulumi",
+      "plugins",
+      "lock of the host",
+      "backend",
+      "settings",
+      "secrets",
+      "release of blue",
+      "source tree",
+      "database",
+    ]) {
       expect(stdout, check).toMatch(new RegExp(`^ok +${check} `, "m"));
     }
     for (const canary of Object.values<string>({ ...stack.canaries })) expect(stdout + stderr).not.toContain(canary);
@@ -147,6 +182,12 @@ describe("a deployment that is killed", () => {
     port.close();
     expect(ill.code).toBe(exitCodes.config.code);
     const { findings } = JSON.parse(ill.stdout) as { findings: { status: string }[] };
-    expect(findings.filter(({ status }) => status === "fail")).toMatchObject([{ check: expect.stringMatching(/^port/) as string, found: "somebody listens on it", fix: expect.stringContaining("togather:databasePort") as string }]);
+    expect(findings.filter(({ status }) => status === "fail")).toMatchObject([
+      {
+        check: expect.stringMatching(/^port/) as string,
+        found: "somebody listens on it",
+        fix: expect.stringContaining("togather:databasePort") as string,
+      },
+    ]);
   });
 });

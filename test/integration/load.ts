@@ -16,7 +16,12 @@ export interface LoadReport {
  * @param pauseMs think time of each client.
  * @param secure over HTTPS, by a certificate that nobody has to know.
  */
-export function startLoad(port: number, clients = 4, pauseMs = 20, secure = false): { stop: () => Promise<LoadReport> } {
+export function startLoad(
+  port: number,
+  clients = 4,
+  pauseMs = 20,
+  secure = false,
+): { stop: () => Promise<LoadReport> } {
   const request = secure ? httpsRequest : httpRequest;
   const options = { keepAlive: true, maxSockets: clients };
   const agent = secure ? new HttpsAgent({ ...options, rejectUnauthorized: false }) : new HttpAgent(options);
@@ -24,9 +29,21 @@ export function startLoad(port: number, clients = 4, pauseMs = 20, secure = fals
   let running = true;
   const post = (id: string): Promise<void> =>
     new Promise((resolve) => {
-      const body = JSON.stringify({ id, name: "Load", starts_at: "2030-01-01T10:00:00Z", ends_at: "2030-01-01T12:00:00Z" });
+      const body = JSON.stringify({
+        id,
+        name: "Load",
+        starts_at: "2030-01-01T10:00:00Z",
+        ends_at: "2030-01-01T12:00:00Z",
+      });
       const outgoing = request(
-        { agent, host: "127.0.0.1", port, method: "POST", path: "/api/v1/events", headers: { "content-type": "application/json", "content-length": Buffer.byteLength(body) } },
+        {
+          agent,
+          host: "127.0.0.1",
+          port,
+          method: "POST",
+          path: "/api/v1/events",
+          headers: { "content-type": "application/json", "content-length": Buffer.byteLength(body) },
+        },
         (response) => {
           const slot = String(response.headers["x-togather-slot"]);
           if (!report.slots.includes(slot)) report.slots.push(slot);

@@ -2,7 +2,10 @@
 import { setInterval } from "node:timers";
 import { takeHostLock, thisHolder, type HostLockRequest } from "../../ops/client/host-lock.ts";
 
-const request = JSON.parse(process.argv[2] ?? "{}") as Pick<HostLockRequest, "name" | "engine" | "force" | "silenceSeconds">;
+const request = JSON.parse(process.argv[2] ?? "{}") as Pick<
+  HostLockRequest,
+  "name" | "engine" | "force" | "silenceSeconds"
+>;
 const release = { version: "v1.0.0", commit: "a".repeat(40) };
 const result = await takeHostLock({
   host: "",

@@ -5,7 +5,15 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { hostLockHolder, lockFile, takeHostLock, thisHolder, type HostLockRequest, type HostLockResult, type LockHolder } from "../../ops/client/host-lock.ts";
+import {
+  hostLockHolder,
+  lockFile,
+  takeHostLock,
+  thisHolder,
+  type HostLockRequest,
+  type HostLockResult,
+  type LockHolder,
+} from "../../ops/client/host-lock.ts";
 import { TestStack } from "./stack.ts";
 
 /** Waits until something is so. @throws when it is not in time. */
@@ -19,7 +27,18 @@ async function until(what: string, isSo: () => Promise<boolean>, seconds = 60): 
 
 /** On the Docker host, as root. */
 async function onHost(command: string): Promise<string> {
-  return (await execa("docker", ["run", "--rm", "--network=none", "--volume=/tmp:/tmp", "debian:trixie-slim", "bash", "-c", command])).stdout;
+  return (
+    await execa("docker", [
+      "run",
+      "--rm",
+      "--network=none",
+      "--volume=/tmp:/tmp",
+      "debian:trixie-slim",
+      "bash",
+      "-c",
+      command,
+    ])
+  ).stdout;
 }
 
 const isFree = async (name: string): Promise<boolean> => (await hostLockHolder(name, "")) === undefined;
@@ -50,16 +69,29 @@ describe("the lock on the Docker host", () => {
   });
 
   /** A program that deploys. Resolves once it has the lock, or has been refused. */
-  async function deploy(request: Partial<HostLockRequest> = {}): Promise<{ result: HostLockResult; pid: number | undefined; kill: () => void; ended: Promise<string> }> {
-    const program = execa(process.execPath, [join(import.meta.dirname, "lock-holder.ts"), JSON.stringify({ name, engine: engine.address, force: false, ...request })], {
-      reject: false,
-      stderr: "inherit",
-    });
+  async function deploy(
+    request: Partial<HostLockRequest> = {},
+  ): Promise<{ result: HostLockResult; pid: number | undefined; kill: () => void; ended: Promise<string> }> {
+    const program = execa(
+      process.execPath,
+      [
+        join(import.meta.dirname, "lock-holder.ts"),
+        JSON.stringify({ name, engine: engine.address, force: false, ...request }),
+      ],
+      {
+        reject: false,
+        stderr: "inherit",
+      },
+    );
     const kill = (): void => void program.kill("SIGKILL");
     programs.push(kill);
     const first = await new Promise<string>((resolve) => {
-      program.stdout.once("data", (data: Buffer) => { resolve(String(data)); });
-      void program.then(() => { resolve("null"); });
+      program.stdout.once("data", (data: Buffer) => {
+        resolve(String(data));
+      });
+      void program.then(() => {
+        resolve("null");
+      });
     });
     return {
       result: JSON.parse(first) as HostLockResult,
@@ -74,9 +106,17 @@ describe("the lock on the Docker host", () => {
     const [holder, ...more] = all.filter(({ result }) => result.held);
     expect(more).toEqual([]);
     const told = all.filter(({ result }) => !result.held).map(({ result }) => result);
-    for (const result of told) expect(result).toMatchObject({ held: false, forced: false, holder: { pid: holder?.pid, stack: "organization/togather/other", active_slot: "blue" } });
+    for (const result of told)
+      expect(result).toMatchObject({
+        held: false,
+        forced: false,
+        holder: { pid: holder?.pid, stack: "organization/togather/other", active_slot: "blue" },
+      });
     expect(told).toHaveLength(2);
-    expect(await hostLockHolder(name, "")).toMatchObject({ pid: holder?.pid, held_by: expect.stringContaining("@") as string });
+    expect(await hostLockHolder(name, "")).toMatchObject({
+      pid: holder?.pid,
+      held_by: expect.stringContaining("@") as string,
+    });
   });
 
   it("outlives a program that is killed for as long as its engine lives, and no longer", async () => {
@@ -102,7 +142,9 @@ describe("the lock on the Docker host", () => {
     const first = await deploy();
     const second = await deploy({ force: true });
     expect(second.result).toMatchObject({ held: false, forced: true, holder: { pid: first.pid } });
-    const [holder, note] = (await onHost(`cat ${lockFile(name)}`)).split("\n").map((line) => JSON.parse(line) as LockHolder & { forced_by?: LockHolder });
+    const [holder, note] = (await onHost(`cat ${lockFile(name)}`))
+      .split("\n")
+      .map((line) => JSON.parse(line) as LockHolder & { forced_by?: LockHolder });
     expect(holder).toMatchObject({ pid: first.pid });
     expect(note?.forced_by).toMatchObject({ pid: second.pid });
     expect((await deploy()).result).toMatchObject({ held: false, holder: { pid: first.pid } });
@@ -142,7 +184,23 @@ describe("the lock on the Docker host", () => {
 
   it("respects an flock by hand, and works on another user's file", async () => {
     await onHost(`touch ${lockFile(name)} && chown 1000:1000 ${lockFile(name)}`);
-    const hand = execa("docker", ["run", "--rm", "--interactive", "--user=1000", "--volume=/tmp:/tmp", "debian:trixie-slim", "flock", lockFile(name), "bash", "-c", "echo held; read"], { reject: false });
+    const hand = execa(
+      "docker",
+      [
+        "run",
+        "--rm",
+        "--interactive",
+        "--user=1000",
+        "--volume=/tmp:/tmp",
+        "debian:trixie-slim",
+        "flock",
+        lockFile(name),
+        "bash",
+        "-c",
+        "echo held; read",
+      ],
+      { reject: false },
+    );
     await new Promise((resolve) => hand.stdout.once("data", resolve));
     expect((await deploy()).result).toEqual({ held: false, forced: false });
     hand.stdin.end();
@@ -153,9 +211,18 @@ describe("the lock on the Docker host", () => {
   });
 
   it("says what is wrong with a host that has no engine", async () => {
-    const request = { name, host: "tcp://127.0.0.1:1", engine: engine.address, force: false, onWait: () => undefined, onLost: () => undefined };
+    const request = {
+      name,
+      host: "tcp://127.0.0.1:1",
+      engine: engine.address,
+      force: false,
+      onWait: () => undefined,
+      onLost: () => undefined,
+    };
     const holder = thisHolder({ stack: "s", active_slot: "blue", slots: {} });
-    await expect(takeHostLock({ ...request, holder })).rejects.toThrow(`${lockFile(name)} can't be locked on the Docker host: the Docker engine doesn't answer`);
+    await expect(takeHostLock({ ...request, holder })).rejects.toThrow(
+      `${lockFile(name)} can't be locked on the Docker host: the Docker engine doesn't answer`,
+    );
     expect(await hostLockHolder(name, request.host)).toBeUndefined();
   });
 });
@@ -192,17 +259,27 @@ describe("two deployments", () => {
 
   it("of which the second is refused, before it has touched anything", async () => {
     killed = first.run("up");
-    const failed = killed.then(({ output }) => { throw new Error(`the first deployment has ended before its gate:\n${output}`); });
+    const failed = killed.then(({ output }) => {
+      throw new Error(`the first deployment has ended before its gate:\n${output}`);
+    });
     await Promise.race([until("the first deployment is at its gate", isAtGate, 300), failed]);
     failed.catch(() => undefined);
     const refused = await second.run("up");
     expect(refused.ok).toBe(false);
     const holder = await hostLockHolder(first.name, "");
-    expect(refused.output).toContain(`error: The deployment ${first.name} is locked: another one is running. Nothing was changed.`);
-    expect(refused.output).toContain(`held by: ${holder?.held_by ?? ""}, pid ${holder?.pid ?? 0}, since ${holder?.since ?? ""}`);
-    expect(refused.output).toContain(`for: stack organization/togather/${first.name}: blue is to serve; blue v1.0.0 (${release.commit.slice(0, 7)})`);
+    expect(refused.output).toContain(
+      `error: The deployment ${first.name} is locked: another one is running. Nothing was changed.`,
+    );
+    expect(refused.output).toContain(
+      `held by: ${holder?.held_by ?? ""}, pid ${holder?.pid ?? 0}, since ${holder?.since ?? ""}`,
+    );
+    expect(refused.output).toContain(
+      `for: stack organization/togather/${first.name}: blue is to serve; blue v1.0.0 (${release.commit.slice(0, 7)})`,
+    );
     expect(refused.output).not.toMatch(/at .*\.ts:\d+/);
-    expect(JSON.parse(await second.state())).toMatchObject({ deployment: { resources: [{ type: "pulumi:pulumi:Stack" }] } });
+    expect(JSON.parse(await second.state())).toMatchObject({
+      deployment: { resources: [{ type: "pulumi:pulumi:Stack" }] },
+    });
   });
 
   it("of which a preview says that one is running", async () => {
@@ -223,14 +300,18 @@ describe("two deployments", () => {
   it("leave Pulumi's own lock behind with the file backend, which `pulumi cancel` removes", async () => {
     const again = await first.run("up");
     expect(again.ok).toBe(false);
-    expect(again.output).toMatch(/error: the stack is currently locked by 1 lock\(s\)\. Either wait for the other process\(es\) to end or delete the lock file with `pulumi cancel`\.\n.*created by \S+@\S+ \(pid \d+\) at /);
+    expect(again.output).toMatch(
+      /error: the stack is currently locked by 1 lock\(s\)\. Either wait for the other process\(es\) to end or delete the lock file with `pulumi cancel`\.\n.*created by \S+@\S+ \(pid \d+\) at /,
+    );
     await first.pulumi(["cancel", "--yes", "--stack", first.name]);
   });
 
   it("go on where they were killed", async () => {
     const up = await first.run("up");
     expect(up.ok, up.output).toBe(true);
-    expect(up.output).toMatch(/warning: Attempting to deploy or update resources with 1 pending operations from previous deployment\.\n.*blue-slot-gate, interrupted while creating/);
+    expect(up.output).toMatch(
+      /warning: Attempting to deploy or update resources with 1 pending operations from previous deployment\.\n.*blue-slot-gate, interrupted while creating/,
+    );
     expect(await (await fetch(first.url("/health"))).json()).toMatchObject({ status: "healthy", version: "v1.0.0" });
   });
 

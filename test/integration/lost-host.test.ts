@@ -27,11 +27,17 @@ describe("a Docker host that is gone", () => {
     await stack.commitTagged("v2.0.0");
     const first = await stack.togather("release", "v1.0.0");
     expect(first.code, `${first.stdout}\n${first.stderr}`).toBe(0);
-    await stack.query("SET ROLE togather_owner; INSERT INTO places (name, location) SELECT 'p ' || n, 'POINT(1 2)' FROM generate_series(1, 300) n");
+    await stack.query(
+      "SET ROLE togather_owner; INSERT INTO places (name, location) SELECT 'p ' || n, 'POINT(1 2)' FROM generate_series(1, 300) n",
+    );
     storage = await S3Storage.start(`${network}-s3`, network, credentials);
     stack.moreSecrets = credentials;
     stack.writeSecrets();
-    stack.set({ deployment: stack.deployment({ database: { snapshot_copy: { endpoint: storage.endpoint, bucket: "backups", prefix: "production/" } } }) });
+    stack.set({
+      deployment: stack.deployment({
+        database: { snapshot_copy: { endpoint: storage.endpoint, bucket: "backups", prefix: "production/" } },
+      }),
+    });
     const second = await stack.togather("release", "v2.0.0");
     expect(second.code, `${second.stdout}\n${second.stderr}`).toBe(0);
     expect(second.stdout).toMatch(/^copy green +ok /m);
@@ -54,15 +60,26 @@ describe("a Docker host that is gone", () => {
   }
 
   it("is replaced by one with an older release and an empty database", async () => {
-    await docker("rm", "--force", "--volumes", ...["blue", "green", "router", "db"].map((part) => `${network}-${part}`));
+    await docker(
+      "rm",
+      "--force",
+      "--volumes",
+      ...["blue", "green", "router", "db"].map((part) => `${network}-${part}`),
+    );
     await docker("volume", "rm", `${network}-db-data`, `${network}-router-files`);
     await docker("network", "disconnect", network, `${network}-s3`);
     await docker("network", "rm", network);
-    for (const kept of ["backups", "log", "deployment"]) rmSync(join(stack.directory, ".togather", kept), { recursive: true });
+    for (const kept of ["backups", "log", "deployment"])
+      rmSync(join(stack.directory, ".togather", kept), { recursive: true });
 
-    for (const operation of ["stack rm", "stack init", "config rm"]) await stack.pulumi(told(`npm run pulumi -- ${operation}`, { production: stack.name }).slice(npmRun));
+    for (const operation of ["stack rm", "stack init", "config rm"])
+      await stack.pulumi(told(`npm run pulumi -- ${operation}`, { production: stack.name }).slice(npmRun));
     // The storage is elsewhere, and reached at once.
-    const reachable = eventually("the storage is in the new network", () => docker("network", "connect", network, `${network}-s3`).then(() => true), 300);
+    const reachable = eventually(
+      "the storage is in the new network",
+      () => docker("network", "connect", network, `${network}-s3`).then(() => true),
+      300,
+    );
     const released = await togather(told("togather release v1.0.0"));
     await reachable;
     expect(released).toMatch(/serves v1\.0\.0/);
@@ -72,7 +89,10 @@ describe("a Docker host that is gone", () => {
   it("has its data again, and then its newest release, with its migrations", async () => {
     const copies = JSON.parse(await togather([...told("togather snapshots list --copies"), "--json"])) as Listed[];
     const copy = copies.find(({ manifest }) => manifest.rows > 0);
-    expect(copy?.manifest, JSON.stringify(copies.map(({ id, manifest }) => [id, manifest.before_version, manifest.rows]))).toMatchObject({ before_version: "v2.0.0", migration_version: 4 });
+    expect(
+      copy?.manifest,
+      JSON.stringify(copies.map(({ id, manifest }) => [id, manifest.before_version, manifest.rows])),
+    ).toMatchObject({ before_version: "v2.0.0", migration_version: 4 });
     const ids = { "20260128_143022": copy?.id ?? "" };
     await togather(told("togather snapshots fetch", ids));
     await togather([...told("togather snapshots restore", ids), "--yes"]);

@@ -33,7 +33,9 @@ const run: Harness["run"] = async (...args) => {
   return outcome;
 };
 const history = async (): Promise<string[]> =>
-  parseHistory(await readFile(join(harness.directory, "state", "history.jsonl"), "utf8")).map(({ event, deployment_id, error }) => `${event} ${deployment_id.slice(16)}${error === undefined ? "" : ` ${error}`}`);
+  parseHistory(await readFile(join(harness.directory, "state", "history.jsonl"), "utf8")).map(
+    ({ event, deployment_id, error }) => `${event} ${deployment_id.slice(16)}${error === undefined ? "" : ` ${error}`}`,
+  );
 
 describe("begin and record", () => {
   it("open a deployment, resume it, give up on one that was interrupted, and close it", async () => {
@@ -46,9 +48,20 @@ describe("begin and record", () => {
 
     const other = await run("begin", { activeSlot: "green", slots: { blue: release, green: next } });
     expect(other.result.deploymentId).toMatch(/_9f8e7d6$/);
-    expect(await history()).toEqual(["in_progress 1a2b3c4", "resumed 1a2b3c4", "failed 1a2b3c4 interrupted", "in_progress 9f8e7d6"]);
+    expect(await history()).toEqual([
+      "in_progress 1a2b3c4",
+      "resumed 1a2b3c4",
+      "failed 1a2b3c4 interrupted",
+      "in_progress 9f8e7d6",
+    ]);
 
-    const closing = { deploymentId: other.result.deploymentId, activeSlot: "green", release: next, slots: { blue: release, green: next }, logRetention: 100 } as const;
+    const closing = {
+      deploymentId: other.result.deploymentId,
+      activeSlot: "green",
+      release: next,
+      slots: { blue: release, green: next },
+      logRetention: 100,
+    } as const;
     const closed = await run("record", closing, { TOGATHER_DEPLOYED_BY: "deploy-bot" });
     expect(closed.result).toEqual({
       deploymentId: other.result.deploymentId,
@@ -74,35 +87,75 @@ describe("begin and record", () => {
     expect(await harness.readState("deployment-state.json")).toEqual(state);
 
     const back = await run("begin", { activeSlot: "blue", slots: { blue: release, green: next } });
-    await run("record", { deploymentId: back.result.deploymentId, activeSlot: "blue", release, slots: { blue: release, green: next }, logRetention: 2 });
+    await run("record", {
+      deploymentId: back.result.deploymentId,
+      activeSlot: "blue",
+      release,
+      slots: { blue: release, green: next },
+      logRetention: 2,
+    });
     // The first deployment never got further than its log, which is older than the two that stay.
-    expect((await readdir(join(harness.directory, "logs"))).filter((file) => !file.includes("_begin")).sort()).toEqual([`${other.result.deploymentId}.log`, `${back.result.deploymentId}.log`].sort());
-    expect(await harness.readState("deployment-state.json")).toMatchObject({ active_slot: "blue", previous_slot: "green" });
+    expect((await readdir(join(harness.directory, "logs"))).filter((file) => !file.includes("_begin")).sort()).toEqual(
+      [`${other.result.deploymentId}.log`, `${back.result.deploymentId}.log`].sort(),
+    );
+    expect(await harness.readState("deployment-state.json")).toMatchObject({
+      active_slot: "blue",
+      previous_slot: "green",
+    });
   });
 
   it("is closed as failed by what fails outside of a step's container, and only while it is open", async () => {
     const { result } = await run("begin", { activeSlot: "green", slots: { blue: release, green: next } });
     const failure = { phase: "build", version: next.version, error: "the image can't be built" };
-    expect((await run("fail", { ...failure, deploymentId: "20200101_000000_1a2b3c4" })).result).toEqual({ deploymentId: null });
+    expect((await run("fail", { ...failure, deploymentId: "20200101_000000_1a2b3c4" })).result).toEqual({
+      deploymentId: null,
+    });
     expect((await run("fail", failure)).result).toEqual({ deploymentId: result.deploymentId });
     expect((await history()).at(-1)).toBe("failed 9f8e7d6 the image can't be built");
-    expect(await harness.readState("current.json")).toMatchObject({ status: "failed", failed_phase: "build", error: failure.error });
-    expect(await readFile(join(harness.directory, "logs", `${result.deploymentId}.log`), "utf8")).toMatch(/"level":"ERROR".*the image can't be built/);
+    expect(await harness.readState("current.json")).toMatchObject({
+      status: "failed",
+      failed_phase: "build",
+      error: failure.error,
+    });
+    expect(await readFile(join(harness.directory, "logs", `${result.deploymentId}.log`), "utf8")).toMatch(
+      /"level":"ERROR".*the image can't be built/,
+    );
     expect((await run("fail", failure)).result).toEqual({ deploymentId: null });
     // It goes on under its own id, and is closed.
     const again = await run("begin", { activeSlot: "green", slots: { blue: release, green: next } });
     expect(again.result.deploymentId).toBe(result.deploymentId);
-    await run("record", { deploymentId: result.deploymentId, activeSlot: "green", release: next, slots: { blue: release, green: next }, logRetention: 100 });
+    await run("record", {
+      deploymentId: result.deploymentId,
+      activeSlot: "green",
+      release: next,
+      slots: { blue: release, green: next },
+      logRetention: 100,
+    });
     const back = await run("begin", { activeSlot: "blue", slots: { blue: release, green: next } });
-    await run("record", { deploymentId: back.result.deploymentId, activeSlot: "blue", release, slots: { blue: release, green: next }, logRetention: 100 });
+    await run("record", {
+      deploymentId: back.result.deploymentId,
+      activeSlot: "blue",
+      release,
+      slots: { blue: release, green: next },
+      logRetention: 100,
+    });
   });
 
   it("have the operator's command run once for each failure, with what it needs to know and no secret", async () => {
     const told = join(harness.directory, "told.txt");
     const script = `echo "$TOGATHER_STATUS $TOGATHER_NAME $TOGATHER_FAILED_PHASE $TOGATHER_VERSION: $TOGATHER_ERROR \${DATABASE_URL-none}" >> "$1"; echo said so; exit 3`;
     const slots = { blue: release, green: next };
-    const begun = await run("begin", { activeSlot: "green", slots, failureCommand: ["sh", "-c", script, "told", told] });
-    const failure = { phase: "build", slot: "green", version: next.version, error: "the image can't be built" } as const;
+    const begun = await run("begin", {
+      activeSlot: "green",
+      slots,
+      failureCommand: ["sh", "-c", script, "told", told],
+    });
+    const failure = {
+      phase: "build",
+      slot: "green",
+      version: next.version,
+      error: "the image can't be built",
+    } as const;
     const failed = await run("fail", failure, { DATABASE_URL: "postgres://canary" });
     expect(failed.stderr).toMatch(/said so[\s\S]*WARN: failure command: sh: it ended with exit code 3/);
     // The other slot's step fails of the same cause, a moment later.
@@ -118,20 +171,35 @@ describe("begin and record", () => {
     const missing = await run("fail", failure);
     expect(missing.stderr).toMatch(/WARN: failure command: \/no\/such\/program: .*ENOENT/);
     expect(missing.result).toEqual({ deploymentId: begun.result.deploymentId });
-    await run("record", { deploymentId: begun.result.deploymentId, activeSlot: "green", release: next, slots, logRetention: 100 });
+    await run("record", {
+      deploymentId: begun.result.deploymentId,
+      activeSlot: "green",
+      release: next,
+      slots,
+      logRetention: 100,
+    });
   });
 
   it("writes log lines that programs can read", async () => {
     const { result } = await run("begin", { activeSlot: "green", slots: { green: next } });
-    const lines = (await readFile(join(harness.directory, "logs", `${result.deploymentId}.log`), "utf8")).trim().split("\n");
-    expect(JSON.parse(lines[0] ?? "")).toMatchObject({ level: "INFO", deployment_id: result.deploymentId, phase: "begin", message: expect.stringContaining("begins") as unknown });
+    const lines = (await readFile(join(harness.directory, "logs", `${result.deploymentId}.log`), "utf8"))
+      .trim()
+      .split("\n");
+    expect(JSON.parse(lines[0] ?? "")).toMatchObject({
+      level: "INFO",
+      deployment_id: result.deploymentId,
+      phase: "begin",
+      message: expect.stringContaining("begins") as unknown,
+    });
   });
 });
 
 describe("prune", () => {
   it("removes the oldest images that nothing uses, and no others", async () => {
     const tag = (part: string): string => `togather-server:${harness.name}-${part}`;
-    const keep = (await docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", "--filter=reference=togather-*")).split("\n");
+    const keep = (
+      await docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", "--filter=reference=togather-*")
+    ).split("\n");
     const held = `togather-kept:other-${harness.name}-1`;
     try {
       for (const part of ["used", "held", "old", "kept", "new"]) {
@@ -146,24 +214,48 @@ describe("prune", () => {
       expect(exitCode).toBe(0);
       expect(result.removed).toEqual([tag("old")]);
       const left = (await docker("image", "ls", "--format={{.Tag}}", "--filter=reference=togather-server")).split("\n");
-      expect(left).toEqual(expect.arrayContaining([`${harness.name}-new`, `${harness.name}-used`, `${harness.name}-held`, `${harness.name}-kept`, ...keep.filter((name) => name.startsWith("togather-server:")).map((name) => name.slice(16))]));
+      expect(left).toEqual(
+        expect.arrayContaining([
+          `${harness.name}-new`,
+          `${harness.name}-used`,
+          `${harness.name}-held`,
+          `${harness.name}-kept`,
+          ...keep.filter((name) => name.startsWith("togather-server:")).map((name) => name.slice(16)),
+        ]),
+      );
       expect(left).not.toContain(`${harness.name}-old`);
       // Its own slots' images are held on to the same way, and what they hold no more is not.
-      const own = await docker("image", "ls", "--format={{.Tag}} {{.ID}}", `--filter=reference=togather-kept:${harness.name}-*`);
+      const own = await docker(
+        "image",
+        "ls",
+        "--format={{.Tag}} {{.ID}}",
+        `--filter=reference=togather-kept:${harness.name}-*`,
+      );
       expect(own).toContain(await docker("image", "ls", "--format={{.ID}}", tag("kept")));
       expect(own).not.toContain(await docker("image", "ls", "--format={{.ID}}", tag("used")));
       expect(own).not.toContain("-9999");
     } finally {
       await docker("rm", `togather-${harness.name}-uses`);
-      await execa("docker", ["image", "rm", ...["used", "held", "old", "kept", "new"].map(tag), held], { reject: false });
+      await execa("docker", ["image", "rm", ...["used", "held", "old", "kept", "new"].map(tag), held], {
+        reject: false,
+      });
       // This test says that it keeps all that was there, so that it holds on to all of it.
-      const own = await docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", `--filter=reference=togather-kept:${harness.name}-*`);
+      const own = await docker(
+        "image",
+        "ls",
+        "--format={{.Repository}}:{{.Tag}}",
+        `--filter=reference=togather-kept:${harness.name}-*`,
+      );
       await execa("docker", ["image", "rm", ...own.split("\n")], { reject: false });
     }
   });
 
   it("is no reason for a deployment to fail", async () => {
-    const { exitCode, stderr, result } = await run("prune", { keep: [], retention: 1 }, { DOCKER_HOST: "unix:///nowhere.sock" });
+    const { exitCode, stderr, result } = await run(
+      "prune",
+      { keep: [], retention: 1 },
+      { DOCKER_HOST: "unix:///nowhere.sock" },
+    );
     expect(exitCode).toBe(0);
     expect(result).toEqual({ removed: [] });
     expect(stderr).toContain("images of earlier releases stay: the Docker engine doesn't answer");
@@ -178,7 +270,12 @@ describe("snapshot", () => {
     const other = await harness.database("moved");
     const first = await run("snapshot", { ...request(), backupLocation }, { DATABASE_URL: url });
     // As Pulumi's command provider tells a step what it printed before.
-    const again = (over: Partial<ReturnType<typeof request>>, environment: Record<string, string> = {}) => run("snapshot", { ...request(), backupLocation, ...over }, { DATABASE_URL: url, PULUMI_COMMAND_STDOUT: first.stdout, ...environment });
+    const again = (over: Partial<ReturnType<typeof request>>, environment: Record<string, string> = {}) =>
+      run(
+        "snapshot",
+        { ...request(), backupLocation, ...over },
+        { DATABASE_URL: url, PULUMI_COMMAND_STDOUT: first.stdout, ...environment },
+      );
     await harness.sql("CREATE TABLE migrated (id int)", "settled");
     const kept = await again({ format: "sql.zst", retention: 3 });
     expect(kept.exitCode, kept.stderr).toBe(0);
@@ -190,7 +287,14 @@ describe("snapshot", () => {
     expect((await again({})).result.file).not.toBe(first.result.file);
   });
 
-  const request = (over: { retention?: number } = {}): Parameters<typeof run<"snapshot">>[1] => ({ backupLocation: harness.backups, retention: over.retention ?? 7, keepVerified: 2, format: "sql.gz", recipients: [], release });
+  const request = (over: { retention?: number } = {}): Parameters<typeof run<"snapshot">>[1] => ({
+    backupLocation: harness.backups,
+    retention: over.retention ?? 7,
+    keepVerified: 2,
+    format: "sql.gz",
+    recipients: [],
+    release,
+  });
   const files = async (): Promise<string[]> => (await readdir(harness.backups)).sort();
 
   it("can be restored into a fresh database, permissions too, with psql stopping at the first error", async () => {
@@ -210,16 +314,44 @@ describe("snapshot", () => {
 
     expect(result.file).toMatch(new RegExp(`/togather_${harness.name}_\\d{8}_\\d{6}\\.sql\\.gz$`));
     const content = await readFile(result.file);
-    expect(result).toMatchObject({ bytes: content.length, sha256: createHash("sha256").update(content).digest("hex"), migrationVersion: 7 });
+    expect(result).toMatchObject({
+      bytes: content.length,
+      sha256: createHash("sha256").update(content).digest("hex"),
+      migrationVersion: 7,
+    });
     expect(await stat(result.file)).toMatchObject({ uid: 12345, gid: 12345, mode: 0o100600 });
-    const manifest = JSON.parse(await readFile(result.file.replace(/\.sql\.gz$/, ".json"), "utf8")) as Record<string, unknown>;
-    expect(manifest).toMatchObject({ database: "filled", sha256: result.sha256, migration_version: 7, before_version: "v1.0.0", tables: { "public.events": 5000, "public.schema_migrations": 1 }, rows: 5001, extensions: { plpgsql: "1.0" }, tool_version: expect.stringContaining("17.") as unknown });
+    const manifest = JSON.parse(await readFile(result.file.replace(/\.sql\.gz$/, ".json"), "utf8")) as Record<
+      string,
+      unknown
+    >;
+    expect(manifest).toMatchObject({
+      database: "filled",
+      sha256: result.sha256,
+      migration_version: 7,
+      before_version: "v1.0.0",
+      tables: { "public.events": 5000, "public.schema_migrations": 1 },
+      rows: 5001,
+      extensions: { plpgsql: "1.0" },
+      tool_version: expect.stringContaining("17.") as unknown,
+    });
 
     await harness.sql("CREATE DATABASE restored");
-    const restore = await execa("sh", ["-c", `gunzip -c "$FILE" | docker exec -i ${harness.postgres} psql -q -U postgres -d restored -v ON_ERROR_STOP=1`], { env: { FILE: result.file }, reject: false });
+    const restore = await execa(
+      "sh",
+      [
+        "-c",
+        `gunzip -c "$FILE" | docker exec -i ${harness.postgres} psql -q -U postgres -d restored -v ON_ERROR_STOP=1`,
+      ],
+      { env: { FILE: result.file }, reject: false },
+    );
     expect(restore.stderr).toBe("");
     expect(restore.exitCode).toBe(0);
-    expect(await harness.sql("SELECT count(*), sum(id), max(name), has_table_privilege('app_role', 'events', 'SELECT') FROM events", "restored")).toBe("5000|12502500|e 999|t");
+    expect(
+      await harness.sql(
+        "SELECT count(*), sum(id), max(name), has_table_privilege('app_role', 'events', 'SELECT') FROM events",
+        "restored",
+      ),
+    ).toBe("5000|12502500|e 999|t");
     const text = (await execa("gunzip", ["-c", result.file])).stdout;
     expect(text).toContain("CREATE ROLE app_role");
     expect(text).not.toContain("role-canary-77");
@@ -230,19 +362,35 @@ describe("snapshot", () => {
     const url = await harness.database("nothing");
     const { result } = await run("snapshot", request({ retention: 1 }), { DATABASE_URL: url });
     expect(result.migrationVersion).toBeNull();
-    expect(await files()).toEqual([result.file, result.file.replace(/\.sql\.gz$/, ".json")].map((file) => file.slice(harness.backups.length + 1)).sort());
+    expect(await files()).toEqual(
+      [result.file, result.file.replace(/\.sql\.gz$/, ".json")]
+        .map((file) => file.slice(harness.backups.length + 1))
+        .sort(),
+    );
   });
 
   /** A lock that pg_dump has to wait for: it is in the middle of its work for as long as the test likes. */
-  async function whileDumping<T>(use: (snapshot: ReturnType<typeof harness.start<"snapshot">>, container: string) => Promise<T>): Promise<T> {
-    const holder = harness.sql("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(120)", "filled").catch(() => undefined);
+  async function whileDumping<T>(
+    use: (snapshot: ReturnType<typeof harness.start<"snapshot">>, container: string) => Promise<T>,
+  ): Promise<T> {
+    const holder = harness
+      .sql("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(120)", "filled")
+      .catch(() => undefined);
     try {
       const snapshot = harness.start("snapshot", request(), { DATABASE_URL: harness.url("filled") });
       const container = await harness.stepContainer("snapshot");
-      await eventually("pg_dump waits for the lock", async () => (await harness.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'")) !== "0");
+      await eventually(
+        "pg_dump waits for the lock",
+        async () =>
+          (await harness.sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'",
+          )) !== "0",
+      );
       return await use(snapshot, container);
     } finally {
-      await harness.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");
+      await harness.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()",
+      );
       await holder;
     }
   }
@@ -254,14 +402,24 @@ describe("snapshot", () => {
       expect(lines).toContain("pg_dump");
       expect(lines).not.toContain("c4n4ry");
       expect((await files()).filter((file) => file.endsWith(".partial"))).toHaveLength(1);
-      await docker("exec", container, "sh", "-c", 'for p in /proc/[0-9]*; do if [ "$(cat $p/comm)" = pg_dump ]; then kill -9 "${p#/proc/}"; fi; done');
+      await docker(
+        "exec",
+        container,
+        "sh",
+        "-c",
+        'for p in /proc/[0-9]*; do if [ "$(cat $p/comm)" = pg_dump ]; then kill -9 "${p#/proc/}"; fi; done',
+      );
       const { exitCode, stderr } = await snapshot;
       printed.push(stderr);
       expect(stderr).toContain("pg_dump failed (killed by SIGKILL)");
       expect(exitCode).toBe(1);
     });
     expect(await files()).toEqual(before);
-    expect(await harness.readState<Current>("current.json")).toMatchObject({ status: "failed", failed_phase: "snapshot", error: expect.stringContaining("SIGKILL") as unknown });
+    expect(await harness.readState<Current>("current.json")).toMatchObject({
+      status: "failed",
+      failed_phase: "snapshot",
+      error: expect.stringContaining("SIGKILL") as unknown,
+    });
   });
 
   it("ends when its client is killed with -9, and leaves nothing behind", async () => {
@@ -269,10 +427,17 @@ describe("snapshot", () => {
     await whileDumping(async (snapshot, container) => {
       snapshot.kill("SIGKILL");
       await snapshot;
-      await eventually("the container is gone", async () => (await docker("ps", "--all", "--quiet", `--filter=name=${container}`)) === "", 20);
+      await eventually(
+        "the container is gone",
+        async () => (await docker("ps", "--all", "--quiet", `--filter=name=${container}`)) === "",
+        20,
+      );
     });
     expect(await files()).toEqual(before);
-    expect(await harness.readState<Current>("current.json")).toMatchObject({ status: "failed", error: expect.stringContaining("client that started this step is gone") as unknown });
+    expect(await harness.readState<Current>("current.json")).toMatchObject({
+      status: "failed",
+      error: expect.stringContaining("client that started this step is gone") as unknown,
+    });
   });
 
   it("stops cleanly on SIGINT, with exit code 130", async () => {
@@ -288,14 +453,22 @@ describe("snapshot", () => {
   });
 
   it("tells what it couldn't connect to, without the password", async () => {
-    const { exitCode, stderr } = await run("snapshot", request(), { DATABASE_URL: harness.url("filled").replace("postgres:", "postgres:wrong") });
+    const { exitCode, stderr } = await run("snapshot", request(), {
+      DATABASE_URL: harness.url("filled").replace("postgres:", "postgres:wrong"),
+    });
     expect(exitCode).toBe(1);
-    expect(stderr).toMatch(/no connection to the database filled at 10\.214\.\d+\.20:5432 as postgres: password authentication failed/);
+    expect(stderr).toMatch(
+      /no connection to the database filled at 10\.214\.\d+\.20:5432 as postgres: password authentication failed/,
+    );
   });
 });
 
 describe("migrate", () => {
-  const good = { "1_a.up.sql": "CREATE TABLE a (id int);", "1_a.down.sql": "DROP TABLE a;", "2_b.up.sql": "CREATE TABLE b (id int); INSERT INTO b VALUES (1);" };
+  const good = {
+    "1_a.up.sql": "CREATE TABLE a (id int);",
+    "1_a.down.sql": "DROP TABLE a;",
+    "2_b.up.sql": "CREATE TABLE b (id int); INSERT INTO b VALUES (1);",
+  };
   let trees = 0;
   async function tree(files: Record<string, string>): Promise<string> {
     const directory = join(scratch, `tree-${trees++}`);
@@ -303,10 +476,35 @@ describe("migrate", () => {
     for (const [name, text] of Object.entries(files)) await writeFile(join(directory, "db", "migrations", name), text);
     return directory;
   }
-  async function migrate(files: Record<string, string>, url: string, over: { river?: boolean; riverVersion?: number; lint?: "error" | "warn"; lockTimeoutMs?: number; lockAttempts?: number; statementTimeoutMs?: number } = {}): ReturnType<typeof run<"migrate">> {
-    return run("migrate", { release, source: { kind: "tree", repository: await tree(files), digest: "tree-0123456789ab", path: "db/migrations" }, river: false, lint: "off", lockTimeoutMs: 2000, lockAttempts: 1, statementTimeoutMs: 30_000, ...over }, { DATABASE_URL: url });
+  async function migrate(
+    files: Record<string, string>,
+    url: string,
+    over: {
+      river?: boolean;
+      riverVersion?: number;
+      lint?: "error" | "warn";
+      lockTimeoutMs?: number;
+      lockAttempts?: number;
+      statementTimeoutMs?: number;
+    } = {},
+  ): ReturnType<typeof run<"migrate">> {
+    return run(
+      "migrate",
+      {
+        release,
+        source: { kind: "tree", repository: await tree(files), digest: "tree-0123456789ab", path: "db/migrations" },
+        river: false,
+        lint: "off",
+        lockTimeoutMs: 2000,
+        lockAttempts: 1,
+        statementTimeoutMs: 30_000,
+        ...over,
+      },
+      { DATABASE_URL: url },
+    );
   }
-  const version = (database: string): Promise<string> => harness.sql("SELECT version, dirty FROM schema_migrations", database);
+  const version = (database: string): Promise<string> =>
+    harness.sql("SELECT version, dirty FROM schema_migrations", database);
 
   it("applies what is new, then nothing, and leaves a schema alone that is ahead", async () => {
     const url = await harness.database("up");
@@ -318,48 +516,98 @@ describe("migrate", () => {
     expect(older.stderr).toContain("the schema is ahead of v1.0.0");
     expect(older.result).toMatchObject({ from: 2, to: 2, expected: 1, applied: [] });
     const none = await migrate({}, url);
-    expect([none.exitCode, none.stderr]).toEqual([1, expect.stringContaining("v1.0.0 has no migrations in db/migrations, but the database is at version 2. Nothing was changed")]);
-    const wrong = await migrate({ "V1__a.sql": "CREATE TABLE x ();", "notes.txt": "" }, await harness.database("wrong"));
-    expect([wrong.exitCode, wrong.stderr]).toEqual([1, expect.stringContaining("db/migrations has none of golang-migrate's files (such as 000001_name.up.sql), but V1__a.sql, notes.txt")]);
-    expect((await migrate({ "README.md": "" }, harness.url("wrong"))).result).toMatchObject({ from: null, to: null, expected: null });
+    expect([none.exitCode, none.stderr]).toEqual([
+      1,
+      expect.stringContaining(
+        "v1.0.0 has no migrations in db/migrations, but the database is at version 2. Nothing was changed",
+      ),
+    ]);
+    const wrong = await migrate(
+      { "V1__a.sql": "CREATE TABLE x ();", "notes.txt": "" },
+      await harness.database("wrong"),
+    );
+    expect([wrong.exitCode, wrong.stderr]).toEqual([
+      1,
+      expect.stringContaining(
+        "db/migrations has none of golang-migrate's files (such as 000001_name.up.sql), but V1__a.sql, notes.txt",
+      ),
+    ]);
+    expect((await migrate({ "README.md": "" }, harness.url("wrong"))).result).toMatchObject({
+      from: null,
+      to: null,
+      expected: null,
+    });
   });
 
   it("brings River's tables to the version that the release's River has, and never back", async () => {
     const url = await harness.database("jobs");
-    const tables = (): Promise<string> => harness.sql("SELECT max(version), to_regclass('river_client') IS NOT NULL, to_regclass('river_notification') IS NOT NULL FROM river_migration WHERE line = 'main'", "jobs");
+    const tables = (): Promise<string> =>
+      harness.sql(
+        "SELECT max(version), to_regclass('river_client') IS NOT NULL, to_regclass('river_notification') IS NOT NULL FROM river_migration WHERE line = 'main'",
+        "jobs",
+      );
     const older = await migrate(good, url, { river: true, riverVersion: 6 });
     expect(older.stderr).toContain("River's tables from version 0 to 6");
     expect(await tables()).toBe("6|t|f");
-    expect((await migrate(good, url, { river: true, riverVersion: 6 })).stderr).toContain("River's tables are at version 6");
+    expect((await migrate(good, url, { river: true, riverVersion: 6 })).stderr).toContain(
+      "River's tables are at version 6",
+    );
     const unknown = await migrate(good, url, { river: true, riverVersion: 99 });
-    expect([unknown.exitCode, unknown.stderr]).toEqual([1, expect.stringContaining("River's tables can't be brought to version 99, which this project's River doesn't have")]);
+    expect([unknown.exitCode, unknown.stderr]).toEqual([
+      1,
+      expect.stringContaining("River's tables can't be brought to version 99, which this project's River doesn't have"),
+    ]);
     expect((await migrate(good, url, { river: true })).stderr).toContain("River's tables from version 6 to 8");
     expect(await tables()).toBe("8|f|t");
-    expect((await migrate(good, url, { river: true, riverVersion: 6 })).stderr).toContain("River's tables are at version 8, which is newer than 6, and stay as they are");
+    expect((await migrate(good, url, { river: true, riverVersion: 6 })).stderr).toContain(
+      "River's tables are at version 8, which is newer than 6, and stay as they are",
+    );
     expect(await tables()).toBe("8|f|t");
   });
 
   it("never lets River's own migrations wait for a lock for long, and has it in the end", async () => {
     const url = await harness.database("busyjobs");
     await migrate(good, url, { river: true, riverVersion: 6 });
-    const holder = harness.sql("BEGIN; LOCK TABLE river_job IN ACCESS SHARE MODE; LOCK TABLE river_client IN ACCESS SHARE MODE; SELECT pg_sleep(60); COMMIT", "busyjobs").catch(() => undefined);
-    await eventually("the lock is held", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE relation = 'river_client'::regclass", "busyjobs")) !== "0");
+    const holder = harness
+      .sql(
+        "BEGIN; LOCK TABLE river_job IN ACCESS SHARE MODE; LOCK TABLE river_client IN ACCESS SHARE MODE; SELECT pg_sleep(60); COMMIT",
+        "busyjobs",
+      )
+      .catch(() => undefined);
+    await eventually(
+      "the lock is held",
+      async () =>
+        (await harness.sql("SELECT count(*) FROM pg_locks WHERE relation = 'river_client'::regclass", "busyjobs")) !==
+        "0",
+    );
     const refused = await migrate(good, url, { river: true, lockTimeoutMs: 500, lockAttempts: 2 });
     expect(refused.exitCode).toBe(1);
-    expect(refused.stderr).toContain("River's tables: a lock was not to be had within 0.5 s, and was given up so that nobody waits behind it; attempt 2 of 2 in 2 s");
+    expect(refused.stderr).toContain(
+      "River's tables: a lock was not to be had within 0.5 s, and was given up so that nobody waits behind it; attempt 2 of 2 in 2 s",
+    );
     expect(refused.stderr).toMatch(/River's tables were not migrated: .*canceling statement due to lock timeout/);
     expect(refused.stderr).toContain("→ a transaction holds the table: SELECT pid");
-    await harness.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");
+    await harness.sql(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()",
+    );
     await holder;
-    expect((await migrate(good, url, { river: true, lockTimeoutMs: 500 })).stderr).toContain("River's tables from version 6 to 8");
+    expect((await migrate(good, url, { river: true, lockTimeoutMs: 500 })).stderr).toContain(
+      "River's tables from version 6 to 8",
+    );
   });
 
   it("rolls a failing file back as a whole, keeps those before it, and goes on once it is corrected", async () => {
     const url = await harness.database("failing");
-    const bad = { ...good, "3_c.up.sql": "CREATE TABLE c (id int);\nINSERT INTO nowhere VALUES (1);", "4_d.up.sql": "CREATE TABLE d ();" };
+    const bad = {
+      ...good,
+      "3_c.up.sql": "CREATE TABLE c (id int);\nINSERT INTO nowhere VALUES (1);",
+      "4_d.up.sql": "CREATE TABLE d ();",
+    };
     const { exitCode, stderr } = await migrate(bad, url);
     expect(exitCode).toBe(1);
-    expect(stderr).toContain("migration 3_c.up.sql, line 2 (file 3 of 4) failed: ERROR: relation \"nowhere\" does not exist (SQLSTATE 42P01). It was rolled back as a whole; the schema is at version 2 and clean, with 2 new files applied.");
+    expect(stderr).toContain(
+      'migration 3_c.up.sql, line 2 (file 3 of 4) failed: ERROR: relation "nowhere" does not exist (SQLSTATE 42P01). It was rolled back as a whole; the schema is at version 2 and clean, with 2 new files applied.',
+    );
     expect(await version("failing")).toBe("2|f");
     expect(await harness.sql("SELECT to_regclass('c') IS NULL", "failing")).toBe("t");
     const corrected = await migrate({ ...bad, "3_c.up.sql": "CREATE TABLE c (id int);" }, url);
@@ -371,23 +619,38 @@ describe("migrate", () => {
     await harness.sql("CREATE DATABASE maps OWNER mapper");
     await harness.sql("CREATE EXTENSION postgis", "maps");
     const url = harness.url("maps", { name: "mapper", password: "mapper-password" });
-    const database = (extensions: string[]): ReturnType<typeof run<"database">> => run("database", { release, extensions, superuser: "warn" }, { DATABASE_URL: url, MIGRATION_DATABASE_URL: url });
+    const database = (extensions: string[]): ReturnType<typeof run<"database">> =>
+      run("database", { release, extensions, superuser: "warn" }, { DATABASE_URL: url, MIGRATION_DATABASE_URL: url });
     const grant = 'as a superuser of maps: GRANT SELECT, INSERT, UPDATE, DELETE ON public.spatial_ref_sys TO "mapper";';
     const looked = await database(["postgis"]);
-    expect([looked.exitCode, looked.stderr]).toEqual([1, expect.stringContaining("the role mapper may not write to public.spatial_ref_sys, of an extension. Nothing was changed")]);
+    expect([looked.exitCode, looked.stderr]).toEqual([
+      1,
+      expect.stringContaining(
+        "the role mapper may not write to public.spatial_ref_sys, of an extension. Nothing was changed",
+      ),
+    ]);
     expect(looked.stderr).toContain(`${grant} (or leave the extension out of togather:database.extensions)`);
     expect((await database([])).exitCode).toBe(0);
 
     const own = { "1_a.up.sql": "CREATE TABLE a (id int);" };
-    const more = { ...own, "2_place.up.sql": "INSERT INTO spatial_ref_sys (srid, auth_name, auth_srid, srtext, proj4text) VALUES (990001, 'own', 1, '', '') ON CONFLICT DO NOTHING;" };
+    const more = {
+      ...own,
+      "2_place.up.sql":
+        "INSERT INTO spatial_ref_sys (srid, auth_name, auth_srid, srtext, proj4text) VALUES (990001, 'own', 1, '', '') ON CONFLICT DO NOTHING;",
+    };
     expect((await migrate(own, url)).exitCode).toBe(0);
     const refused = await migrate(more, url);
     expect(refused.stderr).toMatch(/2_place\.up\.sql.* failed: ERROR: permission denied for table spatial_ref_sys/);
-    expect(refused.stderr).toContain('as a superuser of the database maps: GRANT SELECT, INSERT, UPDATE, DELETE ON public.spatial_ref_sys TO "mapper"; then the same again');
+    expect(refused.stderr).toContain(
+      'as a superuser of the database maps: GRANT SELECT, INSERT, UPDATE, DELETE ON public.spatial_ref_sys TO "mapper"; then the same again',
+    );
     expect(refused.stderr).not.toContain("correct the file");
     // What has migrated without goes on.
     const warned = await database(["postgis"]);
-    expect([warned.exitCode, warned.stderr]).toEqual([0, expect.stringMatching(/WARN .*may not write to public\.spatial_ref_sys/)]);
+    expect([warned.exitCode, warned.stderr]).toEqual([
+      0,
+      expect.stringMatching(/WARN .*may not write to public\.spatial_ref_sys/),
+    ]);
 
     await harness.sql(grant.slice(grant.indexOf("GRANT")), "maps");
     const opened = await database(["postgis"]);
@@ -406,10 +669,15 @@ describe("migrate", () => {
   it("says so when a failure may have left something behind, refuses to go on, and the command that it gives repairs it", async () => {
     const url = await harness.database("dirty");
     await migrate(good, url);
-    const halves = { ...good, "3_c.up.sql": "BEGIN;\nCREATE TABLE c (id int);\nEND;\nALTER TABLE nowhere ADD COLUMN d int;" };
+    const halves = {
+      ...good,
+      "3_c.up.sql": "BEGIN;\nCREATE TABLE c (id int);\nEND;\nALTER TABLE nowhere ADD COLUMN d int;",
+    };
     const failed = await migrate(halves, url);
     expect(failed.exitCode).toBe(1);
-    expect(failed.stderr).toContain("may not have been rolled back (it holds statements that are no part of a transaction)");
+    expect(failed.stderr).toContain(
+      "may not have been rolled back (it holds statements that are no part of a transaction)",
+    );
     expect(await version("dirty")).toBe("3|t");
 
     const refused = await migrate(halves, url);
@@ -420,31 +688,61 @@ describe("migrate", () => {
 
     // The release before it needs nothing of this: a rollback is not held up.
     const back = await migrate(good, url);
-    expect(back.stderr).toMatch(/WARN .*schema version 3 is dirty: a later release's migration failed half-way\. v1\.0\.0 needs version 2; the schema stays as it is/);
+    expect(back.stderr).toMatch(
+      /WARN .*schema version 3 is dirty: a later release's migration failed half-way\. v1\.0\.0 needs version 2; the schema stays as it is/,
+    );
     expect(back.result).toMatchObject({ from: 3, to: 3, expected: 2, applied: [] });
 
     await harness.sql(`DROP TABLE c`, "dirty");
     await harness.sql(repair ?? "", "dirty");
-    expect((await migrate({ ...halves, "3_c.up.sql": "CREATE TABLE c (id int);" }, url)).result).toMatchObject({ from: 2, to: 3 });
+    expect((await migrate({ ...halves, "3_c.up.sql": "CREATE TABLE c (id int);" }, url)).result).toMatchObject({
+      from: 2,
+      to: 3,
+    });
   });
 
   /** A transaction of somebody else on the table a, for so many seconds. */
   async function report(database: string, seconds: number): Promise<{ end: () => Promise<void> }> {
-    const holder = harness.sql(`BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM a; SELECT pg_sleep(${seconds}); COMMIT`, database).catch(() => undefined);
-    await eventually("the report runs", async () => (await harness.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()", database)) !== "0");
+    const holder = harness
+      .sql(
+        `BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM a; SELECT pg_sleep(${seconds}); COMMIT`,
+        database,
+      )
+      .catch(() => undefined);
+    await eventually(
+      "the report runs",
+      async () =>
+        (await harness.sql(
+          "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()",
+          database,
+        )) !== "0",
+    );
     return {
       end: async () => {
-        await harness.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()", database);
+        await harness.sql(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()",
+          database,
+        );
         await holder;
       },
     };
   }
-  const indexes = (database: string): Promise<string> => harness.sql("SELECT string_agg(indexrelid::regclass || ' ' || indisvalid, ',' ORDER BY 1) FROM pg_index WHERE indrelid = 'b'::regclass", database);
+  const indexes = (database: string): Promise<string> =>
+    harness.sql(
+      "SELECT string_agg(indexrelid::regclass || ' ' || indisvalid, ',' ORDER BY 1) FROM pg_index WHERE indrelid = 'b'::regclass",
+      database,
+    );
 
   it("lets a statement wait for other tables' transactions that holds up nobody while it waits", async () => {
     const url = await harness.database("patient");
     await migrate({ ...good, "3_c.up.sql": "ALTER TABLE b ADD CONSTRAINT positive CHECK (id > 0) NOT VALID;" }, url);
-    const more = { ...good, "3_c.up.sql": "", "4_d.up.sql": "CREATE INDEX CONCURRENTLY b_id ON b (id);", "5_e.up.sql": "ALTER TABLE b VALIDATE CONSTRAINT positive;", "6_f.up.sql": "DROP INDEX CONCURRENTLY b_id;" };
+    const more = {
+      ...good,
+      "3_c.up.sql": "",
+      "4_d.up.sql": "CREATE INDEX CONCURRENTLY b_id ON b (id);",
+      "5_e.up.sql": "ALTER TABLE b VALIDATE CONSTRAINT positive;",
+      "6_f.up.sql": "DROP INDEX CONCURRENTLY b_id;",
+    };
     const other = await report("patient", 4);
     const { exitCode, stderr, result } = await migrate(more, url, { lockTimeoutMs: 300 });
     await other.end();
@@ -456,13 +754,18 @@ describe("migrate", () => {
   it("cleans up what CREATE INDEX CONCURRENTLY leaves when it fails, and runs the file again", async () => {
     const url = await harness.database("leftover");
     await migrate(good, url);
-    await harness.sql("INSERT INTO b VALUES (1); CREATE TABLE old (id int); INSERT INTO old VALUES (1), (1)", "leftover");
+    await harness.sql(
+      "INSERT INTO b VALUES (1); CREATE TABLE old (id int); INSERT INTO old VALUES (1), (1)",
+      "leftover",
+    );
     // Somebody else's, from long ago: not this file's to drop.
     await harness.sql("CREATE UNIQUE INDEX CONCURRENTLY others ON old (id)", "leftover").catch(() => undefined);
     const unique = { ...good, "3_c.up.sql": "CREATE UNIQUE INDEX CONCURRENTLY b_once ON b (id);" };
     const twice = await migrate(unique, url);
     expect(twice.exitCode).toBe(1);
-    expect(twice.stderr).toMatch(/migration 3_c\.up\.sql.* failed: .*\(SQLSTATE 23505\)\. The invalid index that it left, "b_once", was dropped; the schema is at version 2 and clean/);
+    expect(twice.stderr).toMatch(
+      /migration 3_c\.up\.sql.* failed: .*\(SQLSTATE 23505\)\. The invalid index that it left, "b_once", was dropped; the schema is at version 2 and clean/,
+    );
     expect(await version("leftover")).toBe("2|f");
     expect(await indexes("leftover")).toBe("");
     expect(await harness.sql("SELECT count(*) FROM pg_class WHERE relname = 'others'", "leftover")).toBe("1");
@@ -485,10 +788,16 @@ describe("migrate", () => {
     await harness.sql("INSERT INTO b VALUES (1)", "trap");
     await harness.sql("CREATE UNIQUE INDEX CONCURRENTLY b_once ON b (id)", "trap").catch(() => undefined);
     await harness.sql("DELETE FROM b", "trap");
-    const repeated = { ...good, "3_c.up.sql": "SELECT 1", "4_d.up.sql": "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS b_once ON b (id);" };
+    const repeated = {
+      ...good,
+      "3_c.up.sql": "SELECT 1",
+      "4_d.up.sql": "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS b_once ON b (id);",
+    };
     const refused = await migrate(repeated, url);
     expect(refused.exitCode).toBe(1);
-    expect(refused.stderr).toContain('4_d.up.sql makes the index "b_once" IF NOT EXISTS, but an interrupted build has left an invalid one of that name: the file would pass over it. Nothing was changed');
+    expect(refused.stderr).toContain(
+      '4_d.up.sql makes the index "b_once" IF NOT EXISTS, but an interrupted build has left an invalid one of that name: the file would pass over it. Nothing was changed',
+    );
     const repair = /→ (DROP INDEX CONCURRENTLY .*?;) then the same again/.exec(refused.stderr)?.[1];
     expect(await version("trap")).toBe("2|f");
     await harness.sql(repair ?? "", "trap");
@@ -497,16 +806,29 @@ describe("migrate", () => {
   });
 
   it("opens a schema of the release's own to the role that serves", async () => {
-    await harness.sql("CREATE ROLE maker LOGIN PASSWORD 'maker-password'; CREATE ROLE server LOGIN PASSWORD 'server-password'");
+    await harness.sql(
+      "CREATE ROLE maker LOGIN PASSWORD 'maker-password'; CREATE ROLE server LOGIN PASSWORD 'server-password'",
+    );
     await harness.sql("CREATE DATABASE schemas OWNER maker");
-    await harness.sql("ALTER DEFAULT PRIVILEGES FOR ROLE maker IN SCHEMA public GRANT SELECT, INSERT ON TABLES TO server; ALTER DEFAULT PRIVILEGES FOR ROLE maker IN SCHEMA public GRANT USAGE ON SEQUENCES TO server", "schemas");
+    await harness.sql(
+      "ALTER DEFAULT PRIVILEGES FOR ROLE maker IN SCHEMA public GRANT SELECT, INSERT ON TABLES TO server; ALTER DEFAULT PRIVILEGES FOR ROLE maker IN SCHEMA public GRANT USAGE ON SEQUENCES TO server",
+      "schemas",
+    );
     const url = harness.url("schemas", { name: "maker", password: "maker-password" });
-    const own = { "1_a.up.sql": 'CREATE SCHEMA "own Schema"; CREATE TABLE "own Schema".a (id serial); CREATE SCHEMA closed; REVOKE ALL ON SCHEMA closed FROM PUBLIC; GRANT USAGE ON SCHEMA closed TO maker; CREATE TABLE closed.a (id int);' };
+    const own = {
+      "1_a.up.sql":
+        'CREATE SCHEMA "own Schema"; CREATE TABLE "own Schema".a (id serial); CREATE SCHEMA closed; REVOKE ALL ON SCHEMA closed FROM PUBLIC; GRANT USAGE ON SCHEMA closed TO maker; CREATE TABLE closed.a (id int);',
+    };
     const first = await migrate(own, url);
     expect(first.stderr).toContain("migrate: own Schema: server gets the rights there that it has in public");
     expect((await migrate({ ...own, "2_b.up.sql": 'CREATE TABLE "own Schema".b (id int);' }, url)).exitCode).toBe(0);
-    const as = async (statement: string): Promise<string> => harness.sql(`SET ROLE server; ${statement}`, "schemas").catch((error: unknown) => String((error as { stderr?: string }).stderr));
-    expect(await as('INSERT INTO "own Schema".a DEFAULT VALUES; INSERT INTO "own Schema".b VALUES (1); SELECT 1')).toContain("1");
+    const as = async (statement: string): Promise<string> =>
+      harness
+        .sql(`SET ROLE server; ${statement}`, "schemas")
+        .catch((error: unknown) => String((error as { stderr?: string }).stderr));
+    expect(
+      await as('INSERT INTO "own Schema".a DEFAULT VALUES; INSERT INTO "own Schema".b VALUES (1); SELECT 1'),
+    ).toContain("1");
     expect(await as('DELETE FROM "own Schema".b')).toContain("permission denied");
     // About this one the migration has said itself who may.
     expect(await as("SELECT * FROM closed.a")).toContain("permission denied for schema closed");
@@ -520,19 +842,41 @@ describe("migrate", () => {
     expect((await migrate(good, url)).result).toMatchObject({ from: 7, to: 7, expected: 2 });
     const hotfix = { ...good, "6_hotfix.up.sql": "CREATE TABLE hotfix ();" };
     const late = await migrate(hotfix, url);
-    expect([late.exitCode, late.stderr]).toEqual([1, expect.stringContaining("6_hotfix.up.sql was never applied, and has a number that the schema is past: it is at version 7, and golang-migrate would pass over it for good. Nothing was changed")]);
-    expect(late.stderr).toContain("→ give it a number above 7 (git mv 6_hotfix.up.sql 8_hotfix.up.sql, and its .down.sql)");
+    expect([late.exitCode, late.stderr]).toEqual([
+      1,
+      expect.stringContaining(
+        "6_hotfix.up.sql was never applied, and has a number that the schema is past: it is at version 7, and golang-migrate would pass over it for good. Nothing was changed",
+      ),
+    ]);
+    expect(late.stderr).toContain(
+      "→ give it a number above 7 (git mv 6_hotfix.up.sql 8_hotfix.up.sql, and its .down.sql)",
+    );
     const merged = await migrate({ ...feature, ...hotfix, "8_more.up.sql": "CREATE TABLE more ();" }, url);
     expect(merged.stderr).toContain("6_hotfix.up.sql was never applied");
     const lost = await migrate({ ...good, "8_hotfix.up.sql": "CREATE TABLE hotfix ();" }, url);
-    expect([lost.exitCode, lost.stderr]).toEqual([1, expect.stringContaining("the schema is at version 7, and v1.0.0 has no migration of that number (below it: 2_b.up.sql; above it: 8_hotfix.up.sql)")]);
+    expect([lost.exitCode, lost.stderr]).toEqual([
+      1,
+      expect.stringContaining(
+        "the schema is at version 7, and v1.0.0 has no migration of that number (below it: 2_b.up.sql; above it: 8_hotfix.up.sql)",
+      ),
+    ]);
     expect(await version("numbers")).toBe("7|f");
-    expect((await migrate({ ...feature, "8_hotfix.up.sql": "CREATE TABLE hotfix ();" }, url)).result).toMatchObject({ from: 7, to: 8, applied: ["8_hotfix.up.sql"] });
+    expect((await migrate({ ...feature, "8_hotfix.up.sql": "CREATE TABLE hotfix ();" }, url)).result).toMatchObject({
+      from: 7,
+      to: 8,
+      applied: ["8_hotfix.up.sql"],
+    });
   });
 
   it("runs each file in a session of its own: what one sets is not there for the next", async () => {
     const url = await harness.database("sessions");
-    const { exitCode, stderr } = await migrate({ "1_a.up.sql": "SELECT pg_catalog.set_config('search_path', '', false); CREATE TABLE public.a (id int);", "2_b.up.sql": "CREATE TABLE b (id int);" }, url);
+    const { exitCode, stderr } = await migrate(
+      {
+        "1_a.up.sql": "SELECT pg_catalog.set_config('search_path', '', false); CREATE TABLE public.a (id int);",
+        "2_b.up.sql": "CREATE TABLE b (id int);",
+      },
+      url,
+    );
     expect(exitCode, stderr).toBe(0);
     expect(await harness.sql("SELECT to_regclass('public.b') IS NOT NULL", "sessions")).toBe("t");
   });
@@ -540,10 +884,21 @@ describe("migrate", () => {
   it("gives up on a table that somebody holds, and has its password on no command line meanwhile", async () => {
     const url = await harness.database("locked");
     await migrate(good, url);
-    const holder = harness.sql("BEGIN; LOCK TABLE b IN ACCESS SHARE MODE; SELECT pg_sleep(60)", "locked").catch(() => undefined);
-    await eventually("the lock is held", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE relation = 'b'::regclass", "locked")) !== "0");
+    const holder = harness
+      .sql("BEGIN; LOCK TABLE b IN ACCESS SHARE MODE; SELECT pg_sleep(60)", "locked")
+      .catch(() => undefined);
+    await eventually(
+      "the lock is held",
+      async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE relation = 'b'::regclass", "locked")) !== "0",
+    );
     const running = migrate({ ...good, "3_c.up.sql": "ALTER TABLE b ADD COLUMN c int;" }, url);
-    await eventually("migrate waits", async () => (await harness.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'togather-migrate%'")) !== "0");
+    await eventually(
+      "migrate waits",
+      async () =>
+        (await harness.sql(
+          "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'togather-migrate%'",
+        )) !== "0",
+    );
     const lines = await harness.commandLines();
     expect(lines).toContain("pgx5:///locked");
     expect(lines).not.toContain("c4n4ry");
@@ -552,7 +907,9 @@ describe("migrate", () => {
     expect(stderr).toContain("rolled back as a whole");
     expect(stderr).toContain("→ a transaction holds the table: SELECT pid");
     expect(exitCode).toBe(1);
-    await harness.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");
+    await harness.sql(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()",
+    );
     await holder;
   });
 
@@ -561,7 +918,10 @@ describe("migrate", () => {
     await migrate(good, url);
     // A report that runs for six seconds, and the live server's short questions beside it.
     const holder = harness.sql("BEGIN; SELECT count(*) FROM b; SELECT pg_sleep(6); COMMIT", "busy");
-    await eventually("the lock is held", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE relation = 'b'::regclass", "busy")) !== "0");
+    await eventually(
+      "the lock is held",
+      async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE relation = 'b'::regclass", "busy")) !== "0",
+    );
     const client = new pg.Client(url);
     await client.connect();
     const live = { running: true, longestMs: 0, asked: 0 };
@@ -574,14 +934,20 @@ describe("migrate", () => {
         await sleep(10);
       }
     })();
-    const { exitCode, stderr, result } = await migrate({ ...good, "3_c.up.sql": "ALTER TABLE b ADD COLUMN c int;" }, url, { lockTimeoutMs: 500, lockAttempts: 20 });
+    const { exitCode, stderr, result } = await migrate(
+      { ...good, "3_c.up.sql": "ALTER TABLE b ADD COLUMN c int;" },
+      url,
+      { lockTimeoutMs: 500, lockAttempts: 20 },
+    );
     live.running = false;
     await asking;
     await client.end();
     await holder;
     expect(exitCode, stderr).toBe(0);
     expect(result).toMatchObject({ from: 2, to: 3, applied: ["3_c.up.sql"] });
-    expect(stderr).toMatch(/a lock was not to be had within 0\.5 s, and was given up so that nobody waits behind it; attempt 2 of 20 in 2 s/);
+    expect(stderr).toMatch(
+      /a lock was not to be had within 0\.5 s, and was given up so that nobody waits behind it; attempt 2 of 20 in 2 s/,
+    );
     expect(live.asked).toBeGreaterThan(50);
     expect(live.longestMs).toBeLessThan(2_000);
     expect(await version("busy")).toBe("3|f");
@@ -589,18 +955,58 @@ describe("migrate", () => {
 
   it("lets one migration after the other, and finishes the file at hand when it is interrupted", async () => {
     const url = await harness.database("serial");
-    const slow = { "1_a.up.sql": "CREATE TABLE a (id int); SELECT pg_advisory_lock(42); SELECT pg_advisory_unlock(42);", "2_b.up.sql": "CREATE TABLE b (id int);" };
-    const source = { kind: "tree", repository: await tree(slow), digest: "tree-0123456789ab", path: "db/migrations" } as const;
+    const slow = {
+      "1_a.up.sql": "CREATE TABLE a (id int); SELECT pg_advisory_lock(42); SELECT pg_advisory_unlock(42);",
+      "2_b.up.sql": "CREATE TABLE b (id int);",
+    };
+    const source = {
+      kind: "tree",
+      repository: await tree(slow),
+      digest: "tree-0123456789ab",
+      path: "db/migrations",
+    } as const;
     // The first file takes as long as this lock is held.
     const holder = harness.sql("SELECT pg_advisory_lock(42), pg_sleep(120)", "serial").catch(() => undefined);
-    await eventually("the lock is held", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42")) === "1");
-    const first = harness.start("migrate", { release, source, river: false, lint: "off", lockTimeoutMs: 60_000, lockAttempts: 1, statementTimeoutMs: 60_000 }, { DATABASE_URL: url });
-    await eventually("the first file is applied", async () => (await harness.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted")) === "1");
+    await eventually(
+      "the lock is held",
+      async () =>
+        (await harness.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42")) === "1",
+    );
+    const first = harness.start(
+      "migrate",
+      {
+        release,
+        source,
+        river: false,
+        lint: "off",
+        lockTimeoutMs: 60_000,
+        lockAttempts: 1,
+        statementTimeoutMs: 60_000,
+      },
+      { DATABASE_URL: url },
+    );
+    await eventually(
+      "the first file is applied",
+      async () =>
+        (await harness.sql(
+          "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted",
+        )) === "1",
+    );
     const second = migrate(slow, url);
-    await eventually("the second one waits", async () => (await harness.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'togather-migrate%' AND datname = 'serial'")) >= "3");
+    await eventually(
+      "the second one waits",
+      async () =>
+        (await harness.sql(
+          "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'togather-migrate%' AND datname = 'serial'",
+        )) >= "3",
+    );
     first.kill("SIGTERM");
-    await eventually("the first one has heard of it", async () => (await harness.written()).includes("stopping after the file"));
-    await harness.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");
+    await eventually("the first one has heard of it", async () =>
+      (await harness.written()).includes("stopping after the file"),
+    );
+    await harness.sql(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()",
+    );
     await holder;
     const interrupted = await first;
     expect(interrupted.exitCode).toBe(130);
@@ -613,46 +1019,108 @@ describe("migrate", () => {
   it("stops at what the lint finds in new files, and applies what is allowed, or only warned of", async () => {
     const url = await harness.database("lint");
     // Nothing can be harmed yet: an old file is not held against anybody.
-    await migrate({ ...good, "2_b.up.sql": "CREATE TABLE b (id int); DO 'BEGIN END'; LOCK TABLE pg_class;" }, url, { lint: "error" });
+    await migrate({ ...good, "2_b.up.sql": "CREATE TABLE b (id int); DO 'BEGIN END'; LOCK TABLE pg_class;" }, url, {
+      lint: "error",
+    });
     const drop = { ...good, "3_c.up.sql": "CREATE TABLE c (id int);", "4_d.up.sql": "-- gone\nDROP TABLE b;" };
     const refused = await migrate(drop, url, { lint: "error" });
     expect(refused.exitCode).toBe(1);
-    expect(refused.stderr).toContain("the lint of the migrations that were to be applied has found an error; none of them was applied:\n  4_d.up.sql:2: drop-table: table b: ");
+    expect(refused.stderr).toContain(
+      "the lint of the migrations that were to be applied has found an error; none of them was applied:\n  4_d.up.sql:2: drop-table: table b: ",
+    );
     expect(refused.stderr).not.toContain("2_b.up.sql");
     expect(await version("lint")).toBe("2|f");
     const warned = await migrate({ ...drop, "4_d.up.sql": "TRUNCATE b;" }, url, { lint: "warn" });
     expect(warned.stderr).toContain("4_d.up.sql:1: truncate: table b: ");
     expect(warned.result).toMatchObject({ from: 2, to: 4 });
-    const allowed = await migrate({ ...drop, "5_e.up.sql": "-- togather:allow drop-table nothing uses it any more\nDROP TABLE b;" }, url, { lint: "error" });
+    const allowed = await migrate(
+      { ...drop, "5_e.up.sql": "-- togather:allow drop-table nothing uses it any more\nDROP TABLE b;" },
+      url,
+      { lint: "error" },
+    );
     expect(allowed.result).toMatchObject({ from: 4, to: 5 });
   });
 
   it("reads files of a git commit and of an image", async () => {
     const url = await harness.database("sources");
     const repository = await tree(good);
-    const git = (...args: string[]): Promise<{ stdout: string }> => execa("git", ["-C", repository, "-c", "user.name=t", "-c", "user.email=t@example.org", ...args]);
+    const git = (...args: string[]): Promise<{ stdout: string }> =>
+      execa("git", ["-C", repository, "-c", "user.name=t", "-c", "user.email=t@example.org", ...args]);
     await git("init", "--quiet");
     await git("add", ".");
     await git("commit", "--quiet", "--message=one");
     const commit = (await git("rev-parse", "HEAD")).stdout;
     // The commit counts, not what lies in the working tree.
     await writeFile(join(repository, "db", "migrations", "1_a.up.sql"), "boom");
-    const limits = { river: false, lint: "warn", lockTimeoutMs: 2000, lockAttempts: 1, statementTimeoutMs: 30_000 } as const;
-    const fromCommit = await run("migrate", { release, source: { kind: "commit", repository, commit, path: "db/migrations" }, ...limits }, { DATABASE_URL: url });
+    const limits = {
+      river: false,
+      lint: "warn",
+      lockTimeoutMs: 2000,
+      lockAttempts: 1,
+      statementTimeoutMs: 30_000,
+    } as const;
+    const fromCommit = await run(
+      "migrate",
+      { release, source: { kind: "commit", repository, commit, path: "db/migrations" }, ...limits },
+      { DATABASE_URL: url },
+    );
     expect(fromCommit.result).toMatchObject({ to: 2 });
 
     const tag = `${harness.name}:migrations`;
-    const build = await run("build", { source: { kind: "tree", repository: await tree({ ...good, "3_c.up.sql": "CREATE TABLE c (id int);", "../Dockerfile": "FROM scratch\nCOPY migrations /srv/migrations\n" }), paths: ["db"], digest: "tree-1" }, dockerfile: "db/Dockerfile", tag });
+    const build = await run("build", {
+      source: {
+        kind: "tree",
+        repository: await tree({
+          ...good,
+          "3_c.up.sql": "CREATE TABLE c (id int);",
+          "../Dockerfile": "FROM scratch\nCOPY migrations /srv/migrations\n",
+        }),
+        paths: ["db"],
+        digest: "tree-1",
+      },
+      dockerfile: "db/Dockerfile",
+      tag,
+    });
     // A context of db/ alone: its COPY paths begin there.
     expect(build.exitCode).toBe(1);
     expect(build.stderr).toMatch(/building .* failed/);
-    const built = await run("build", { source: { kind: "tree", repository: await tree({ ...good, "3_c.up.sql": "CREATE TABLE c (id int);", "../Dockerfile": "FROM scratch\nCOPY db/migrations /srv/migrations\n" }), paths: ["db"], digest: "tree-1" }, dockerfile: "db/Dockerfile", tag });
+    const built = await run("build", {
+      source: {
+        kind: "tree",
+        repository: await tree({
+          ...good,
+          "3_c.up.sql": "CREATE TABLE c (id int);",
+          "../Dockerfile": "FROM scratch\nCOPY db/migrations /srv/migrations\n",
+        }),
+        paths: ["db"],
+        digest: "tree-1",
+      },
+      dockerfile: "db/Dockerfile",
+      tag,
+    });
     expect(built.exitCode).toBe(0);
-    const fromImage = await run("migrate", { release, source: { kind: "image", image: tag, path: "/srv/migrations" }, ...limits }, { DATABASE_URL: url });
+    const fromImage = await run(
+      "migrate",
+      { release, source: { kind: "image", image: tag, path: "/srv/migrations" }, ...limits },
+      { DATABASE_URL: url },
+    );
     expect(fromImage.result).toMatchObject({ from: 2, to: 3, applied: ["3_c.up.sql"] });
     await docker("rmi", "--force", tag);
 
-    const missing = await run("migrate", { release, source: { kind: "commit", repository, commit: "0123456789abcdef0123456789abcdef01234567", path: "db/migrations" }, ...limits }, { DATABASE_URL: url });
+    const missing = await run(
+      "migrate",
+      {
+        release,
+        source: {
+          kind: "commit",
+          repository,
+          commit: "0123456789abcdef0123456789abcdef01234567",
+          path: "db/migrations",
+        },
+        ...limits,
+      },
+      { DATABASE_URL: url },
+    );
     expect(missing.exitCode).toBe(1);
     expect(missing.stderr).toContain("commit 0123456789abcdef0123456789abcdef01234567 is not in");
   });
@@ -660,17 +1128,60 @@ describe("migrate", () => {
 
 describe("gate", () => {
   const slotName = `togather-${harness.name}-blue`;
-  const flat = { status: "healthy", version: "v1.0.0", database: "connected", migrations: "up-to-date", jobs: "operational", uptime: 1 };
-  const nested = { status: "degraded", version: "dev", git_commit: release.commit, slot: "blue", checks: { database: { status: "pass" }, migrations: { status: "pass" }, job_queue: { status: "warn", message: "no worker yet" } } };
+  const flat = {
+    status: "healthy",
+    version: "v1.0.0",
+    database: "connected",
+    migrations: "up-to-date",
+    jobs: "operational",
+    uptime: 1,
+  };
+  const nested = {
+    status: "degraded",
+    version: "dev",
+    git_commit: release.commit,
+    slot: "blue",
+    checks: {
+      database: { status: "pass" },
+      migrations: { status: "pass" },
+      job_queue: { status: "warn", message: "no worker yet" },
+    },
+  };
   const answer = (body: object, delayMs = 0): string =>
     `setTimeout(() => require("node:http").createServer((q, s) => s.end(${JSON.stringify(JSON.stringify(body))})).listen(8080), ${delayMs})`;
 
-  async function gate(script: string, over: Partial<Parameters<typeof run<"gate">>[1]> = {}): ReturnType<typeof run<"gate">> {
+  async function gate(
+    script: string,
+    over: Partial<Parameters<typeof run<"gate">>[1]> = {},
+  ): ReturnType<typeof run<"gate">> {
     await execa("docker", ["rm", "--force", slotName], { reject: false });
-    const containerId = await docker("run", "--detach", `--name=${slotName}`, `--network=${harness.network}`, `--ip=${harness.address(10)}`, "--entrypoint=node", bundledImageTag("ops"), "-e", script);
+    const containerId = await docker(
+      "run",
+      "--detach",
+      `--name=${slotName}`,
+      `--network=${harness.network}`,
+      `--ip=${harness.address(10)}`,
+      "--entrypoint=node",
+      bundledImageTag("ops"),
+      "-e",
+      script,
+    );
     return run(
       "gate",
-      { slot: "blue", release, containerName: slotName, containerId, url: `http://${harness.address(10)}:8080`, healthPath: "/health", retries: 2, intervalSeconds: 0.2, graceSeconds: 15, expectedMigration: 2, whenStopped: "start", ...over },
+      {
+        slot: "blue",
+        release,
+        containerName: slotName,
+        containerId,
+        url: `http://${harness.address(10)}:8080`,
+        healthPath: "/health",
+        retries: 2,
+        intervalSeconds: 0.2,
+        graceSeconds: 15,
+        expectedMigration: 2,
+        whenStopped: "start",
+        ...over,
+      },
       { DATABASE_URL: harness.url("up") },
     );
   }
@@ -679,7 +1190,12 @@ describe("gate", () => {
     const { exitCode, stderr, result } = await gate(answer(flat, 1500));
     expect(stderr).not.toContain("ERROR");
     expect(exitCode).toBe(0);
-    expect(result.checks).toEqual({ database: "SELECT 1", migrations: "schema version 2", http: "HTTP 200, v1.0.0", jobs: "River's tables answer" });
+    expect(result.checks).toEqual({
+      database: "SELECT 1",
+      migrations: "schema version 2",
+      http: "HTTP 200, v1.0.0",
+      jobs: "River's tables answer",
+    });
   });
 
   it("opens for the real server's shape, known by its commit, with a warning when degraded", async () => {
@@ -703,7 +1219,12 @@ describe("gate", () => {
       expect(refused.stderr).toContain("schema version 3 is dirty: its migration failed half-way");
       expect(Date.now() - started).toBeLessThan(60_000);
       const older = await gate(answer(flat), { expectedMigration: 2 });
-      expect([older.exitCode, older.stderr]).toEqual([0, expect.stringMatching(/WARN .*passes the gate with a warning: migrations: schema version 3 is dirty \(its migration failed half-way\), expected at least 2/)]);
+      expect([older.exitCode, older.stderr]).toEqual([
+        0,
+        expect.stringMatching(
+          /WARN .*passes the gate with a warning: migrations: schema version 3 is dirty \(its migration failed half-way\), expected at least 2/,
+        ),
+      ]);
     } finally {
       await harness.sql("UPDATE schema_migrations SET version = 2, dirty = false", "up");
     }
@@ -712,16 +1233,46 @@ describe("gate", () => {
   it("tells how each check stands when nothing comes", async () => {
     const { exitCode, stderr } = await gate("setTimeout(() => {}, 1e6)", { graceSeconds: 0.5, expectedMigration: 99 });
     expect(exitCode).toBe(1);
-    expect(stderr).toMatch(/database +passed {2}SELECT 1\n +migrations FAILED {2}schema version 2, expected at least 99\n +http +FAILED {2}nothing listens yet \(connection refused\)\n +jobs +passed/);
+    expect(stderr).toMatch(
+      /database +passed {2}SELECT 1\n +migrations FAILED {2}schema version 2, expected at least 99\n +http +FAILED {2}nothing listens yet \(connection refused\)\n +jobs +passed/,
+    );
   });
 
   it("tells how a server ended that the engine has started again", async () => {
     await execa("docker", ["rm", "--force", slotName], { reject: false });
-    const containerId = await docker("run", "--detach", "--restart=unless-stopped", `--name=${slotName}`, `--network=${harness.network}`, `--ip=${harness.address(10)}`, "--entrypoint=node", bundledImageTag("ops"), "-e", "setTimeout(() => process.exit(2), 4000)");
-    await eventually("it runs again", async () => (await docker("inspect", "--format={{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}", slotName)) === "1 running 0");
+    const containerId = await docker(
+      "run",
+      "--detach",
+      "--restart=unless-stopped",
+      `--name=${slotName}`,
+      `--network=${harness.network}`,
+      `--ip=${harness.address(10)}`,
+      "--entrypoint=node",
+      bundledImageTag("ops"),
+      "-e",
+      "setTimeout(() => process.exit(2), 4000)",
+    );
+    await eventually(
+      "it runs again",
+      async () =>
+        (await docker("inspect", "--format={{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}", slotName)) ===
+        "1 running 0",
+    );
     const { exitCode, stderr } = await run(
       "gate",
-      { slot: "blue", release, containerName: slotName, containerId, url: `http://${harness.address(10)}:8080`, healthPath: "/health", retries: 2, intervalSeconds: 0.2, graceSeconds: 15, expectedMigration: 2, whenStopped: "start" },
+      {
+        slot: "blue",
+        release,
+        containerName: slotName,
+        containerId,
+        url: `http://${harness.address(10)}:8080`,
+        healthPath: "/health",
+        retries: 2,
+        intervalSeconds: 0.2,
+        graceSeconds: 15,
+        expectedMigration: 2,
+        whenStopped: "start",
+      },
       { DATABASE_URL: harness.url("up") },
     );
     await docker("rm", "--force", slotName);
@@ -732,7 +1283,10 @@ describe("gate", () => {
   it("fails at once when the container exits, with its last words but not its secrets", async () => {
     await run("begin", { activeSlot: "blue", slots: { blue: release } });
     const started = Date.now();
-    const { exitCode, stderr } = await gate(`console.log("starting"); console.error("bad config: password=slot-canary-99 " + ${JSON.stringify(harness.url())}); setTimeout(() => process.exit(7), 1500)`, { graceSeconds: 300 });
+    const { exitCode, stderr } = await gate(
+      `console.log("starting"); console.error("bad config: password=slot-canary-99 " + ${JSON.stringify(harness.url())}); setTimeout(() => process.exit(7), 1500)`,
+      { graceSeconds: 300 },
+    );
     expect(exitCode).toBe(1);
     expect(Date.now() - started).toBeLessThan(60_000);
     expect(stderr).toContain(`${slotName} exited with code 7`);
@@ -740,7 +1294,11 @@ describe("gate", () => {
     expect(stderr).toContain(`docker logs ${slotName}`);
     expect(stderr).not.toContain("slot-canary-99");
     const current = await harness.readState<Current>("current.json");
-    expect(current).toMatchObject({ status: "failed", failed_phase: "gate", error: expect.stringContaining("exited with code 7") as unknown });
+    expect(current).toMatchObject({
+      status: "failed",
+      failed_phase: "gate",
+      error: expect.stringContaining("exited with code 7") as unknown,
+    });
   });
 });
 
@@ -750,12 +1308,24 @@ describe("task", () => {
   const container = `togather-${harness.name}-green`;
   const task = (script: string, timeoutMs = 60_000) => ({ name: "tidy-up", command: ["sh", "-c", script], timeoutMs });
   const request = { deploymentId: "20260101_000000_1a2b3c4", slot: "green", release, volume } as const;
-  const left = async (): Promise<string> => docker("ps", "--all", "--quiet", `--filter=name=^togather-${harness.name}-task$`);
+  const left = async (): Promise<string> =>
+    docker("ps", "--all", "--quiet", `--filter=name=^togather-${harness.name}-task$`);
 
   beforeAll(async () => {
     await docker("volume", "create", volume);
     // The slot's container need not run: with togather:standby stopped it may not.
-    await docker("create", `--name=${container}`, `--network=${harness.network}`, "--tmpfs=/scratch", "--env=DATABASE_URL=postgresql://app:role-canary-77@db/app", `--env=SMTP_PASSWORD=${canary.slice(0, 9)}`, `--env=JWT_SECRET=${canary}`, "--entrypoint=sleep", bundledImageTag("ops"), "600");
+    await docker(
+      "create",
+      `--name=${container}`,
+      `--network=${harness.network}`,
+      "--tmpfs=/scratch",
+      "--env=DATABASE_URL=postgresql://app:role-canary-77@db/app",
+      `--env=SMTP_PASSWORD=${canary.slice(0, 9)}`,
+      `--env=JWT_SECRET=${canary}`,
+      "--entrypoint=sleep",
+      bundledImageTag("ops"),
+      "600",
+    );
   });
   afterAll(async () => {
     await docker("rm", "--force", container);
@@ -764,7 +1334,12 @@ describe("task", () => {
 
   it("runs in a container like the slot's, whose secrets it has and does not tell, and leaves none", async () => {
     await run("begin", { activeSlot: "green", slots: { green: release } });
-    const done = await run("task", { ...request, task: task('echo "with $JWT_SECRET and $SMTP_PASSWORD"; echo to stderr >&2; touch /scratch/x && ! touch /x 2>/dev/null && echo hardened') });
+    const done = await run("task", {
+      ...request,
+      task: task(
+        'echo "with $JWT_SECRET and $SMTP_PASSWORD"; echo to stderr >&2; touch /scratch/x && ! touch /x 2>/dev/null && echo hardened',
+      ),
+    });
     expect(done.exitCode, done.stderr).toBe(0);
     expect(done.result.skipped).toBeNull();
     expect(done.stderr).toContain("task tidy-up: with ***REDACTED*** and ***REDACTED***");
@@ -774,17 +1349,24 @@ describe("task", () => {
     const log = await harness.written();
     expect(log).toContain("task tidy-up: with ***REDACTED***");
     expect(done.stdout + done.stderr + log).not.toContain(canary.slice(0, 9));
-    expect((await harness.readState<Current>("current.json")).phases).toMatchObject([{ phase: "task", slot: "green", status: "succeeded" }]);
+    expect((await harness.readState<Current>("current.json")).phases).toMatchObject([
+      { phase: "task", slot: "green", status: "succeeded" },
+    ]);
   });
 
   it("fails with what it printed last, when it takes too long, and where there is no such program", async () => {
     const failed = await run("task", { ...request, task: task("echo half way; exit 3") });
     expect(failed.exitCode).toBe(1);
-    expect(failed.stderr).toMatch(/the task tidy-up ended with exit code 3, after [\d.]+ s, before the switch; traffic stays where it is\. Its last lines:\n {2}half way/);
+    expect(failed.stderr).toMatch(
+      /the task tidy-up ended with exit code 3, after [\d.]+ s, before the switch; traffic stays where it is\. Its last lines:\n {2}half way/,
+    );
     expect(await harness.readState<Current>("current.json")).toMatchObject({ status: "failed", failed_phase: "task" });
     const late = await run("task", { ...request, task: task("echo begun; exec sleep 60", 2_000) });
     expect(late.stderr).toMatch(/the task tidy-up was stopped: it took longer than its timeout, 2\.0 s/);
-    const none = await run("task", { ...request, task: { name: "none", command: ["/no/such/program"], timeoutMs: 60_000 } });
+    const none = await run("task", {
+      ...request,
+      task: { name: "none", command: ["/no/such/program"], timeoutMs: 60_000 },
+    });
     expect(none.exitCode).toBe(1);
     expect(none.stderr).toMatch(/\/no\/such\/program/);
     expect(await left()).toBe("");
@@ -792,17 +1374,37 @@ describe("task", () => {
 
   it("is not run once its deployment is over, nor for a release that has served", async () => {
     const served = JSON.stringify({ slot: "blue", changedAt: "2026-01-01T00:00:00Z", served: { green: release } });
-    await docker("run", "--rm", `--volume=${volume}:/router`, "--entrypoint=sh", bundledImageTag("ops"), "-c", `mkdir -p /router/state && echo '${served}' > /router/state/slot.json`);
+    await docker(
+      "run",
+      "--rm",
+      `--volume=${volume}:/router`,
+      "--entrypoint=sh",
+      bundledImageTag("ops"),
+      "-c",
+      `mkdir -p /router/state && echo '${served}' > /router/state/slot.json`,
+    );
     const skipped = await run("task", { ...request, task: task("exit 3") });
     expect(skipped.result, skipped.stderr).toEqual({ skipped: "v1.0.0 in green has served before", durationMs: 0 });
-    await docker("run", "--rm", `--volume=${volume}:/router`, "--entrypoint=rm", bundledImageTag("ops"), "/router/state/slot.json");
+    await docker(
+      "run",
+      "--rm",
+      `--volume=${volume}:/router`,
+      "--entrypoint=rm",
+      bundledImageTag("ops"),
+      "/router/state/slot.json",
+    );
     const { deployment_id: deploymentId } = await harness.readState<Current>("current.json");
     await run("record", { deploymentId, activeSlot: "green", release, slots: { green: release }, logRetention: 100 });
-    expect((await run("task", { ...request, deploymentId, task: task("exit 3") })).result.skipped).toBe(`deployment ${deploymentId} is over: it is run with the next one`);
+    expect((await run("task", { ...request, deploymentId, task: task("exit 3") })).result.skipped).toBe(
+      `deployment ${deploymentId} is over: it is run with the next one`,
+    );
   });
 
   it("ends with the step that runs it, and what a killed client has left makes room for the next", async () => {
-    const running = harness.start("task", { ...request, task: task("trap 'exit 0' TERM; while :; do sleep 0.2; done") });
+    const running = harness.start("task", {
+      ...request,
+      task: task("trap 'exit 0' TERM; while :; do sleep 0.2; done"),
+    });
     await eventually("the task", async () => (await left()) !== "");
     running.kill("SIGINT");
     expect((await running).exitCode).toBe(130);
@@ -821,8 +1423,14 @@ describe("build", () => {
   it("makes an image of a commit, once, with its labels and without what isn't in the commit", async () => {
     const repository = join(scratch, "repository");
     await mkdir(join(repository, "app"), { recursive: true });
-    const git = (...args: string[]): Promise<{ stdout: string }> => execa("git", ["-C", repository, "-c", "user.name=t", "-c", "user.email=t@example.org", ...args], { env: { GIT_COMMITTER_DATE: "2026-01-28T15:30:22+01:00" } });
-    await writeFile(join(repository, "app", "Dockerfile"), "FROM scratch\nARG VERSION\nARG COMMIT\nARG CREATED\nARG TOLD\nCOPY app /app\nLABEL args=$VERSION/$COMMIT/$CREATED told=$TOLD\n");
+    const git = (...args: string[]): Promise<{ stdout: string }> =>
+      execa("git", ["-C", repository, "-c", "user.name=t", "-c", "user.email=t@example.org", ...args], {
+        env: { GIT_COMMITTER_DATE: "2026-01-28T15:30:22+01:00" },
+      });
+    await writeFile(
+      join(repository, "app", "Dockerfile"),
+      "FROM scratch\nARG VERSION\nARG COMMIT\nARG CREATED\nARG TOLD\nCOPY app /app\nLABEL args=$VERSION/$COMMIT/$CREATED told=$TOLD\n",
+    );
     await writeFile(join(repository, "app", "kept"), "committed");
     await git("init", "--quiet");
     await git("add", ".");
@@ -832,11 +1440,19 @@ describe("build", () => {
     await writeFile(join(repository, "app", ".env"), "JWT_SECRET=x");
 
     const tag = `${harness.name}:${commit}`;
-    const request = { source: { kind: "commit", repository, commit, paths: ["app"] }, dockerfile: "app/Dockerfile", tag, release: { version: "v1.0.0", commit } } as const;
+    const request = {
+      source: { kind: "commit", repository, commit, paths: ["app"] },
+      dockerfile: "app/Dockerfile",
+      tag,
+      release: { version: "v1.0.0", commit },
+    } as const;
     const first = await run("build", request);
     expect(first.stderr).toContain("Step 1/");
     expect(first.result).toMatchObject({ tag, built: true, imageId: expect.stringMatching(/^sha256:/) as unknown });
-    const labels = JSON.parse(await docker("image", "inspect", "--format", "{{json .Config.Labels}}", tag)) as Record<string, string>;
+    const labels = JSON.parse(await docker("image", "inspect", "--format", "{{json .Config.Labels}}", tag)) as Record<
+      string,
+      string
+    >;
     expect(labels).toMatchObject({
       args: `v1.0.0/${commit}/2026-01-28T14:30:22Z`,
       "org.opencontainers.image.version": "v1.0.0",
@@ -853,7 +1469,9 @@ describe("build", () => {
     // What is told otherwise is another image of the same commit.
     const told = { ...request, arguments: { TOLD: "{version}:\\{version}:{created}:events.example.org" } };
     expect((await run("build", told)).result).toMatchObject({ tag, built: true });
-    expect(await docker("image", "inspect", "--format", "{{.Config.Labels.told}}", tag)).toBe("v1.0.0:{version}:2026-01-28T14:30:22Z:events.example.org");
+    expect(await docker("image", "inspect", "--format", "{{.Config.Labels.told}}", tag)).toBe(
+      "v1.0.0:{version}:2026-01-28T14:30:22Z:events.example.org",
+    );
     expect((await run("build", told)).result.built).toBe(false);
 
     const container = await docker("create", tag, "none");
@@ -874,12 +1492,24 @@ describe("build", () => {
     const directory = join(scratch, "stages");
     const tag = `${harness.name}:stages`;
     const stage = `${harness.name}-build:stage-1-app-Dockerfile`;
-    const id = async (image: string): Promise<string> => (await docker("image", "inspect", "--format", "{{.Id}}", image)).trim();
+    const id = async (image: string): Promise<string> =>
+      (await docker("image", "inspect", "--format", "{{.Id}}", image)).trim();
     await mkdir(join(directory, "app"), { recursive: true });
-    await writeFile(join(directory, "app", "Dockerfile"), `FROM scratch AS build\nLABEL of=${harness.name}\nCOPY app/kept /kept\nFROM scratch\nCOPY --from=build /kept /kept\n`);
+    await writeFile(
+      join(directory, "app", "Dockerfile"),
+      `FROM scratch AS build\nLABEL of=${harness.name}\nCOPY app/kept /kept\nFROM scratch\nCOPY --from=build /kept /kept\n`,
+    );
     const buildOf = async (digest: string): Promise<string> => {
       await writeFile(join(directory, "app", "kept"), digest);
-      expect((await run("build", { source: { kind: "tree", repository: directory, paths: ["app"], digest }, dockerfile: "app/Dockerfile", tag })).result.built).toBe(true);
+      expect(
+        (
+          await run("build", {
+            source: { kind: "tree", repository: directory, paths: ["app"], digest },
+            dockerfile: "app/Dockerfile",
+            tag,
+          })
+        ).result.built,
+      ).toBe(true);
       return id(stage);
     };
     try {
@@ -890,7 +1520,13 @@ describe("build", () => {
       // The stage itself hasn't changed: it is what the cache gives again.
       await docker("rmi", tag);
       expect(await buildOf("two")).toBe(second);
-      const left = await docker("image", "ls", "--quiet", "--filter=dangling=true", `--filter=label=of=${harness.name}`);
+      const left = await docker(
+        "image",
+        "ls",
+        "--quiet",
+        "--filter=dangling=true",
+        `--filter=label=of=${harness.name}`,
+      );
       expect(left).toBe("");
     } finally {
       await execa("docker", ["rmi", tag, stage], { reject: false });
@@ -902,7 +1538,14 @@ describe("secrets", () => {
   it("are nowhere in what was printed and written", async () => {
     const everything = `${printed.join("\n")}\n${await harness.written()}`;
     expect(everything).toContain("deployment");
-    for (const canary of [harness.password, encodeURIComponent(harness.password), "c4n4ry", "slot-canary-99", "role-canary-77"]) expect(everything).not.toContain(canary);
+    for (const canary of [
+      harness.password,
+      encodeURIComponent(harness.password),
+      "c4n4ry",
+      "slot-canary-99",
+      "role-canary-77",
+    ])
+      expect(everything).not.toContain(canary);
   });
 });
 
@@ -913,7 +1556,17 @@ describe("requests", () => {
     expect(bad.stderr).toMatch(/slot: .*blue/);
     expect(bad.stderr).not.toContain("    at ");
     const network = await execa(process.execPath, ["ops/main.ts", "discard"], {
-      env: { TOGATHER_REQUEST: JSON.stringify({ contract: 1, name: harness.name, environment: "staging", stateLocation: `${harness.directory}/state`, logLocation: `${harness.directory}/logs`, network: "togather-no-such", database: null }) },
+      env: {
+        TOGATHER_REQUEST: JSON.stringify({
+          contract: 1,
+          name: harness.name,
+          environment: "staging",
+          stateLocation: `${harness.directory}/state`,
+          logLocation: `${harness.directory}/logs`,
+          network: "togather-no-such",
+          database: null,
+        }),
+      },
       reject: false,
     });
     expect(network.stderr).toContain("the Docker network togather-no-such doesn't exist");

@@ -17,7 +17,10 @@ describe("a Docker host that is reached by ssh", () => {
   /** What the other machine's router answers, and who answered. */
   async function health(): Promise<{ slot: string | null; version: string }> {
     const response = await fetch(`http://127.0.0.1:${host.forwardedPort}/health`, { headers: { connection: "close" } });
-    return { slot: response.headers.get("x-togather-slot"), version: ((await response.json()) as { version: string }).version };
+    return {
+      slot: response.headers.get("x-togather-slot"),
+      version: ((await response.json()) as { version: string }).version,
+    };
   }
 
   beforeAll(async () => {
@@ -51,14 +54,33 @@ describe("a Docker host that is reached by ssh", () => {
     expect(up.ok).toBe(true);
     expect(await health()).toEqual({ slot: "blue", version: "v1.0.0" });
     expect(await stack.output("url")).toBe(`http://events.test:${stack.ports.http}`);
-    expect((await host.docker("ps", "--format={{.Names}}")).split("\n").sort()).toEqual(["blue", "db", "router"].map((part) => `togather-${stack.name}-${part}`));
+    expect((await host.docker("ps", "--format={{.Names}}")).split("\n").sort()).toEqual(
+      ["blue", "db", "router"].map((part) => `togather-${stack.name}-${part}`),
+    );
     expect([...(await stack.containers()).keys()]).toEqual([]);
     expect(connectionsToOther).toBe(0);
-    expect(await host.run("find", "/var/lib/togather", "/var/backups/togather", "/var/log/togather", "-type", "f", "-name", "*[a-z]")).toMatch(/\/deployment-state\.json\n/);
+    expect(
+      await host.run(
+        "find",
+        "/var/lib/togather",
+        "/var/backups/togather",
+        "/var/log/togather",
+        "-type",
+        "f",
+        "-name",
+        "*[a-z]",
+      ),
+    ).toMatch(/\/deployment-state\.json\n/);
   });
 
   it("leaves no way into the database open here", async () => {
-    await eventually("the forwarded port closes", async () => (await execa("bash", ["-c", `exec 3<>/dev/tcp/127.0.0.1/${forwardedPort(stack.name)}`], { reject: false })).failed, 10);
+    await eventually(
+      "the forwarded port closes",
+      async () =>
+        (await execa("bash", ["-c", `exec 3<>/dev/tcp/127.0.0.1/${forwardedPort(stack.name)}`], { reject: false }))
+          .failed,
+      10,
+    );
   });
 
   it("has nothing to do when nothing changed", async () => {
@@ -74,7 +96,10 @@ describe("a Docker host that is reached by ssh", () => {
   it("takes a release and a rollback as an operator types them", async () => {
     await stack.commitTagged("v1.1.0");
     const release = await stack.togather("release", "v1.1.0");
-    expect({ code: release.code, stderr: release.stderr }).toEqual({ code: 0, stderr: expect.not.stringMatching(/error|FAILED/) as unknown });
+    expect({ code: release.code, stderr: release.stderr }).toEqual({
+      code: 0,
+      stderr: expect.not.stringMatching(/error|FAILED/) as unknown,
+    });
     expect(await health()).toEqual({ slot: "green", version: "v1.1.0" });
     const rollback = await stack.togather("rollback");
     expect(rollback.code).toBe(0);
@@ -88,7 +113,10 @@ describe("a Docker host that is reached by ssh", () => {
     const doctor = await stack.togather("doctor");
     expect(doctor.stdout).toMatch(/^ok +docker +ssh:\/\/root@events\.test: Docker \d/m);
     expect(doctor.stdout).toMatch(/, 0 failed/);
-    expect(await stack.togather("exec", "--stack", stack.name, "--", "/server", "version")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^v1\.0\.0 /) as unknown });
+    expect(await stack.togather("exec", "--stack", stack.name, "--", "/server", "version")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^v1\.0\.0 /) as unknown,
+    });
     expect((await stack.togather("logs", "--slot", "router", "--tail", "1")).code).toBe(0);
     const snapshots = await stack.togather("snapshots", "list");
     expect(snapshots.stdout.match(/ verified /g)).toHaveLength(2);

@@ -20,7 +20,9 @@ beforeAll(async () => {
   await harness.sql("CREATE ROLE owner LOGIN PASSWORD 'owner-password'");
   await harness.sql("CREATE ROLE app LOGIN PASSWORD 'app-password'");
   await harness.sql("CREATE DATABASE live OWNER owner");
-  await harness.sql("ALTER DATABASE live SET search_path TO public, extra; ALTER DATABASE live SET \"app.greeting\" TO 'it''s'; REVOKE TEMPORARY ON DATABASE live FROM PUBLIC; GRANT CREATE ON DATABASE live TO app");
+  await harness.sql(
+    "ALTER DATABASE live SET search_path TO public, extra; ALTER DATABASE live SET \"app.greeting\" TO 'it''s'; REVOKE TEMPORARY ON DATABASE live FROM PUBLIC; GRANT CREATE ON DATABASE live TO app",
+  );
   await harness.sql("CREATE EXTENSION postgis; CREATE EXTENSION vector; CREATE EXTENSION pg_trgm", "live");
   await harness.sql(
     `SET ROLE owner;
@@ -34,13 +36,21 @@ beforeAll(async () => {
 afterAll(() => harness.tearDown());
 
 async function snapshot(): Promise<string> {
-  const { exitCode, stderr, result } = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release }, live);
+  const { exitCode, stderr, result } = await harness.run(
+    "snapshot",
+    { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release },
+    live,
+  );
   expect(exitCode, stderr).toBe(0);
   return basename(result.file);
 }
 const choice = (file: string) => ({ backupLocation: harness.backups, file, foreign: false }) as const;
-const manifestOf = async (file: string): Promise<Manifest> => JSON.parse(await readFile(join(harness.backups, file.replace(/\.sql\.gz$/, ".json")), "utf8")) as Manifest;
-const databases = async (): Promise<string[]> => (await harness.sql("SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY 1")).split("\n");
+const manifestOf = async (file: string): Promise<Manifest> =>
+  JSON.parse(await readFile(join(harness.backups, file.replace(/\.sql\.gz$/, ".json")), "utf8")) as Manifest;
+const databases = async (): Promise<string[]> =>
+  (
+    await harness.sql("SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY 1")
+  ).split("\n");
 const count = (database = "live"): Promise<string> => harness.sql("SELECT count(*) FROM events", database);
 
 describe("verify", () => {
@@ -51,8 +61,16 @@ describe("verify", () => {
 
   it("restores into a scratch database, compares, drops it, and notes it in the manifest", async () => {
     const manifest = await manifestOf(file);
-    expect(manifest).toMatchObject({ tables: { "public.events": 3000, "public.schema_migrations": 1 }, migration_version: 7, extensions: { pg_trgm: "1.6" } });
-    const { exitCode, stderr, result } = await harness.run("verify", { ...choice(file), sha256: manifest.sha256, required: true }, live);
+    expect(manifest).toMatchObject({
+      tables: { "public.events": 3000, "public.schema_migrations": 1 },
+      migration_version: 7,
+      extensions: { pg_trgm: "1.6" },
+    });
+    const { exitCode, stderr, result } = await harness.run(
+      "verify",
+      { ...choice(file), sha256: manifest.sha256, required: true },
+      live,
+    );
     expect(stderr).toContain("3001 rows in 2 tables, schema version 7, as its manifest says");
     expect(exitCode).toBe(0);
     expect(result).toMatchObject({ verified: true, rows: 3001, tables: 2 });
@@ -62,10 +80,19 @@ describe("verify", () => {
 
   it("finds what is not in it", async () => {
     const manifest = await manifestOf(file);
-    await writeFile(join(harness.backups, file.replace(/\.sql\.gz$/, ".json")), JSON.stringify({ ...manifest, migration_version: 8, tables: { ...manifest.tables, "public.events": 3001, "public.gone": 2 } }));
+    await writeFile(
+      join(harness.backups, file.replace(/\.sql\.gz$/, ".json")),
+      JSON.stringify({
+        ...manifest,
+        migration_version: 8,
+        tables: { ...manifest.tables, "public.events": 3001, "public.gone": 2 },
+      }),
+    );
     const { exitCode, stderr } = await harness.run("verify", { ...choice(file), sha256: null, required: false }, live);
     await writeFile(join(harness.backups, file.replace(/\.sql\.gz$/, ".json")), JSON.stringify(manifest));
-    expect(stderr).toContain("table public.events has 3000 rows, expected 3001; table public.gone is missing (2 rows); schema version is 7, expected 8");
+    expect(stderr).toContain(
+      "table public.events has 3000 rows, expected 3001; table public.gone is missing (2 rows); schema version is 7, expected 8",
+    );
     expect(exitCode).toBe(1);
     expect(await databases()).toEqual(["live"]);
   });
@@ -89,16 +116,30 @@ describe("verify", () => {
 
   it("leaves subscriptions out, and drops the copy of a database that has one", async () => {
     await harness.sql("CREATE DATABASE subscribed OWNER owner");
-    await harness.sql("CREATE TABLE notes (t text); CREATE SUBSCRIPTION feed CONNECTION 'host=127.0.0.1 dbname=elsewhere' PUBLICATION p WITH (connect = false, slot_name = 'feed')", "subscribed");
+    await harness.sql(
+      "CREATE TABLE notes (t text); CREATE SUBSCRIPTION feed CONNECTION 'host=127.0.0.1 dbname=elsewhere' PUBLICATION p WITH (connect = false, slot_name = 'feed')",
+      "subscribed",
+    );
     const own = { DATABASE_URL: harness.url("subscribed"), DATABASE_ADMIN_URL: harness.url() };
     try {
-      const taken = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release }, own);
+      const taken = await harness.run(
+        "snapshot",
+        { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release },
+        own,
+      );
       expect(taken.stderr).toMatch(/WARN .*the subscription feed \(logical replication\) is in no snapshot/);
       // As a run of an older version has left one.
       const left = `togather_scratch_${harness.name}_0123abcd`;
       await harness.sql(`CREATE DATABASE "${left}"`);
-      await harness.sql("CREATE SUBSCRIPTION feed CONNECTION 'host=127.0.0.1 dbname=elsewhere' PUBLICATION p WITH (connect = false, slot_name = 'feed')", left);
-      const { exitCode, stderr } = await harness.run("verify", { ...choice(basename(taken.result.file)), sha256: taken.result.sha256, required: true }, own);
+      await harness.sql(
+        "CREATE SUBSCRIPTION feed CONNECTION 'host=127.0.0.1 dbname=elsewhere' PUBLICATION p WITH (connect = false, slot_name = 'feed')",
+        left,
+      );
+      const { exitCode, stderr } = await harness.run(
+        "verify",
+        { ...choice(basename(taken.result.file)), sha256: taken.result.sha256, required: true },
+        own,
+      );
       expect(exitCode, stderr).toBe(0);
       expect(stderr).toMatch(/_0123abcd was left by a run that was killed, dropped/);
       expect(await databases()).toEqual(["live", "subscribed"]);
@@ -111,21 +152,37 @@ describe("verify", () => {
 
   it("works as the owner where the extensions are allowed to it", async () => {
     await harness.sql("CREATE DATABASE plain OWNER owner; ");
-    await harness.sql("CREATE EXTENSION pg_trgm; SET ROLE owner; CREATE TABLE notes (t text); INSERT INTO notes VALUES ('x'); CREATE TABLE none (t text)", "plain");
+    await harness.sql(
+      "CREATE EXTENSION pg_trgm; SET ROLE owner; CREATE TABLE notes (t text); INSERT INTO notes VALUES ('x'); CREATE TABLE none (t text)",
+      "plain",
+    );
     await harness.sql("ALTER ROLE owner CREATEDB");
     const own = { DATABASE_URL: owner("plain") };
-    const taken = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release }, own);
-    const { exitCode, stderr } = await harness.run("verify", { ...choice(basename(taken.result.file)), sha256: taken.result.sha256, required: true }, own);
+    const taken = await harness.run(
+      "snapshot",
+      { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release },
+      own,
+    );
+    const { exitCode, stderr } = await harness.run(
+      "verify",
+      { ...choice(basename(taken.result.file)), sha256: taken.result.sha256, required: true },
+      own,
+    );
     expect(exitCode, stderr).toBe(0);
     await harness.sql("ALTER ROLE owner NOCREATEDB");
     await harness.sql("DROP DATABASE plain");
   });
 
   it("drops the scratch database when it is killed, at the latest at the next run", async () => {
-    await harness.sql("CREATE TABLE slow (t text); INSERT INTO slow SELECT repeat(md5(n::text), 20) FROM generate_series(1, 200000) n; ALTER TABLE slow OWNER TO owner", "live");
+    await harness.sql(
+      "CREATE TABLE slow (t text); INSERT INTO slow SELECT repeat(md5(n::text), 20) FROM generate_series(1, 200000) n; ALTER TABLE slow OWNER TO owner",
+      "live",
+    );
     const big = await snapshot();
     const verifying = harness.start("verify", { ...choice(big), sha256: null, required: true }, live);
-    await eventually("a scratch database", async () => (await databases()).some((name) => name.startsWith(`togather_scratch_${harness.name}_`)));
+    await eventually("a scratch database", async () =>
+      (await databases()).some((name) => name.startsWith(`togather_scratch_${harness.name}_`)),
+    );
     await docker("kill", await harness.stepContainer("verify"));
     expect((await verifying).exitCode).not.toBe(0);
     expect((await databases()).length).toBe(2);
@@ -144,25 +201,70 @@ describe("restore", () => {
   });
 
   /** A copy of the snapshot with its manifest, to be spoiled. */
-  async function spoiled(stamp: string, spoil: (path: string) => Promise<void>, change: Partial<Manifest> = {}): Promise<string> {
+  async function spoiled(
+    stamp: string,
+    spoil: (path: string) => Promise<void>,
+    change: Partial<Manifest> = {},
+  ): Promise<string> {
     const copy = `togather_${harness.name}_${stamp}.sql.gz`;
     await copyFile(join(harness.backups, file), join(harness.backups, copy));
-    await writeFile(join(harness.backups, copy.replace(/\.sql\.gz$/, ".json")), JSON.stringify({ ...(await manifestOf(file)), file: copy, ...change }));
+    await writeFile(
+      join(harness.backups, copy.replace(/\.sql\.gz$/, ".json")),
+      JSON.stringify({ ...(await manifestOf(file)), file: copy, ...change }),
+    );
     await spoil(join(harness.backups, copy));
     return copy;
   }
   const nothing = (): Promise<void> => Promise.resolve();
 
   it.each([
-    ["a flipped bit", "20200101_000000", async (path: string) => { const bytes = await readFile(path); bytes[5000] = (bytes[5000] ?? 0) ^ 1; await writeFile(path, bytes); }, {}, /is corrupt: its SHA-256 is/],
-    ["a cut file", "20200102_000000", (path: string) => truncate(path, 4000), {}, /is truncated: it has 4000 bytes, expected \d+/],
+    [
+      "a flipped bit",
+      "20200101_000000",
+      async (path: string) => {
+        const bytes = await readFile(path);
+        bytes[5000] = (bytes[5000] ?? 0) ^ 1;
+        await writeFile(path, bytes);
+      },
+      {},
+      /is corrupt: its SHA-256 is/,
+    ],
+    [
+      "a cut file",
+      "20200102_000000",
+      (path: string) => truncate(path, 4000),
+      {},
+      /is truncated: it has 4000 bytes, expected \d+/,
+    ],
     ["an empty file", "20200103_000000", (path: string) => truncate(path, 0), {}, /is truncated: it has 0 bytes/],
-    ["another deployment's", "20200104_000000", nothing, { deployment: "production" }, /is of production \(staging\), expected .* --foreign/s],
-    ["another environment's", "20200105_000000", nothing, { environment: "production" }, /expected t-ops-.* \(staging\)/],
-    ["another one's manifest", "20200106_000000", nothing, { file: "togather_x_20200106_000000.sql.gz" }, /has the manifest of togather_x/],
+    [
+      "another deployment's",
+      "20200104_000000",
+      nothing,
+      { deployment: "production" },
+      /is of production \(staging\), expected .* --foreign/s,
+    ],
+    [
+      "another environment's",
+      "20200105_000000",
+      nothing,
+      { environment: "production" },
+      /expected t-ops-.* \(staging\)/,
+    ],
+    [
+      "another one's manifest",
+      "20200106_000000",
+      nothing,
+      { file: "togather_x_20200106_000000.sql.gz" },
+      /has the manifest of togather_x/,
+    ],
   ] as const)("refuses %s before anything is touched", async (_what, stamp, spoil, change, message) => {
     const before = await harness.sql("SELECT oid FROM pg_database WHERE datname = 'live'");
-    const { exitCode, stderr } = await harness.run("restore", { ...choice(await spoiled(stamp, spoil, change)), mode: "restore" }, live);
+    const { exitCode, stderr } = await harness.run(
+      "restore",
+      { ...choice(await spoiled(stamp, spoil, change)), mode: "restore" },
+      live,
+    );
     expect(stderr).toMatch(message);
     expect(exitCode).toBe(1);
     expect(await databases()).toEqual(["live"]);
@@ -170,15 +272,30 @@ describe("restore", () => {
   });
 
   it("refuses what is not there, and what has no manifest", async () => {
-    expect((await harness.run("restore", { ...choice(`togather_${harness.name}_20300101_000000.sql.gz`), mode: "check" }, live)).stderr).toContain("is not in ");
-    expect((await harness.run("restore", { ...choice("../state/current.json"), mode: "check" }, live)).stderr).toContain("has no name of a snapshot");
+    expect(
+      (
+        await harness.run(
+          "restore",
+          { ...choice(`togather_${harness.name}_20300101_000000.sql.gz`), mode: "check" },
+          live,
+        )
+      ).stderr,
+    ).toContain("is not in ");
+    expect(
+      (await harness.run("restore", { ...choice("../state/current.json"), mode: "check" }, live)).stderr,
+    ).toContain("has no name of a snapshot");
     const copy = `togather_${harness.name}_20200107_000000.sql.gz`;
     await copyFile(join(harness.backups, file), join(harness.backups, copy));
-    expect((await harness.run("restore", { ...choice(copy), mode: "check" }, live)).stderr).toMatch(/has no manifest that can be read.*gunzip -c/s);
+    expect((await harness.run("restore", { ...choice(copy), mode: "check" }, live)).stderr).toMatch(
+      /has no manifest that can be read.*gunzip -c/s,
+    );
   });
 
   it("says what would be lost, row by row", async () => {
-    await harness.sql("INSERT INTO events SELECT n, 'new' FROM generate_series(3001, 3040) n; UPDATE events SET name = 'changed' WHERE id <= 5; DELETE FROM events WHERE id BETWEEN 11 AND 13; CREATE TABLE later (id int); INSERT INTO later VALUES (1); UPDATE schema_migrations SET version = 9; ALTER TABLE later OWNER TO owner", "live");
+    await harness.sql(
+      "INSERT INTO events SELECT n, 'new' FROM generate_series(3001, 3040) n; UPDATE events SET name = 'changed' WHERE id <= 5; DELETE FROM events WHERE id BETWEEN 11 AND 13; CREATE TABLE later (id int); INSERT INTO later VALUES (1); UPDATE schema_migrations SET version = 9; ALTER TABLE later OWNER TO owner",
+      "live",
+    );
     const { exitCode, stderr, result } = await harness.run("restore", { ...choice(file), mode: "check" }, live);
     expect(exitCode, stderr).toBe(0);
     expect(result.schema).toEqual({ now: 9, snapshot: 7 });
@@ -190,13 +307,16 @@ describe("restore", () => {
   });
 
   it("counts what transactions write that were open then, and what others hide that are open now", async () => {
-    const writers = await Promise.all(["plain", "savepoint", "late"].map(async () => {
-      const client = new pg.Client({ connectionString: owner("live") });
-      await client.connect();
-      return client;
-    }));
+    const writers = await Promise.all(
+      ["plain", "savepoint", "late"].map(async () => {
+        const client = new pg.Client({ connectionString: owner("live") });
+        await client.connect();
+        return client;
+      }),
+    );
     const [plain, savepoint, late] = writers as [pg.Client, pg.Client, pg.Client];
-    const change = (client: pg.Client, id: number) => client.query("UPDATE events SET name = 'changed' WHERE id = $1", [id]);
+    const change = (client: pg.Client, id: number) =>
+      client.query("UPDATE events SET name = 'changed' WHERE id = $1", [id]);
     try {
       await plain.query("BEGIN");
       await change(plain, 21);
@@ -245,7 +365,10 @@ describe("restore", () => {
     await harness.sql("GRANT SELECT, INSERT ON spatial_ref_sys TO owner", "live");
     const rights = `SELECT d.datacl::text, pg_get_userbyid(datdba), (SELECT array_agg(s.setconfig) FROM pg_db_role_setting s WHERE setdatabase = d.oid)::text FROM pg_database d WHERE datname = 'live'`;
     const before = await harness.sql(rights);
-    const pool = new pg.Pool({ connectionString: harness.url("live").replace(/\/\/postgres:[^@]*@/, "//app:app-password@"), max: 4 });
+    const pool = new pg.Pool({
+      connectionString: harness.url("live").replace(/\/\/postgres:[^@]*@/, "//app:app-password@"),
+      max: 4,
+    });
     pool.on("error", () => undefined);
     const writes = { done: 0, failed: [] as string[], stop: false };
     const writer = (async () => {
@@ -277,20 +400,36 @@ describe("restore", () => {
     expect(result.lost.find(({ table }) => table === "public.events")?.now).toBeGreaterThan(3037);
     expect(await harness.sql("SELECT version FROM schema_migrations", "live")).toBe("7");
     // Rights, settings and owners are those of before.
-    expect((await harness.sql(rights)).split("|").map((part) => part.replace(/[{}]/g, "").split(",").sort())).toEqual(before.split("|").map((part) => part.replace(/[{}]/g, "").split(",").sort()));
-    expect(await harness.sql("SELECT has_table_privilege('app', 'events', 'INSERT'), (SELECT tableowner FROM pg_tables WHERE tablename = 'events')", "live")).toBe("t|owner");
-    expect(await harness.sql("SELECT has_table_privilege('owner', 'spatial_ref_sys', 'INSERT'), has_table_privilege('owner', 'spatial_ref_sys', 'UPDATE'), has_table_privilege('app', 'spatial_ref_sys', 'SELECT')", "live")).toBe("t|f|t");
+    expect((await harness.sql(rights)).split("|").map((part) => part.replace(/[{}]/g, "").split(",").sort())).toEqual(
+      before.split("|").map((part) => part.replace(/[{}]/g, "").split(",").sort()),
+    );
+    expect(
+      await harness.sql(
+        "SELECT has_table_privilege('app', 'events', 'INSERT'), (SELECT tableowner FROM pg_tables WHERE tablename = 'events')",
+        "live",
+      ),
+    ).toBe("t|owner");
+    expect(
+      await harness.sql(
+        "SELECT has_table_privilege('owner', 'spatial_ref_sys', 'INSERT'), has_table_privilege('owner', 'spatial_ref_sys', 'UPDATE'), has_table_privilege('app', 'spatial_ref_sys', 'SELECT')",
+        "live",
+      ),
+    ).toBe("t|f|t");
     await harness.sql("SET ROLE owner; CREATE TABLE fresh (id int)", "live");
     expect(await harness.sql("SELECT has_table_privilege('app', 'fresh', 'DELETE')", "live")).toBe("t");
   });
 
   it("keeps what was replaced until it is told to drop it, and drops nothing else", async () => {
     const { result } = await harness.run("discard", { database: null }, live);
-    expect(result.kept).toEqual([{ database: expect.stringMatching(/^live_before_/) as unknown, bytes: expect.any(Number) as unknown }]);
+    expect(result.kept).toEqual([
+      { database: expect.stringMatching(/^live_before_/) as unknown, bytes: expect.any(Number) as unknown },
+    ]);
     const refused = await harness.run("discard", { database: "live" }, live);
     expect(refused.stderr).toContain("live is no database that a restore has replaced");
     expect(refused.exitCode).toBe(1);
-    expect((await harness.run("discard", { database: result.kept[0]?.database ?? "" }, live)).result.dropped).toBe(result.kept[0]?.database);
+    expect((await harness.run("discard", { database: result.kept[0]?.database ?? "" }, live)).result.dropped).toBe(
+      result.kept[0]?.database,
+    );
     expect(await databases()).toEqual(["live"]);
   });
 
@@ -299,7 +438,11 @@ describe("restore", () => {
     await harness.sql("ALTER DATABASE live CONNECTION LIMIT 77");
     const full = await snapshot();
     const before = await harness.sql(like);
-    expect((await manifestOf(full)).attributes).toMatchObject({ owner: "owner", connectionLimit: 77, rights: expect.arrayContaining([{ grantee: "app", privilege: "CREATE", grantable: false }]) as unknown });
+    expect((await manifestOf(full)).attributes).toMatchObject({
+      owner: "owner",
+      connectionLimit: 77,
+      rights: expect.arrayContaining([{ grantee: "app", privilege: "CREATE", grantable: false }]) as unknown,
+    });
     // An application's own settings may be secrets.
     expect(JSON.stringify(await manifestOf(full))).not.toContain("it's");
     await harness.sql("DROP DATABASE live WITH (FORCE)");
@@ -333,31 +476,63 @@ describe("restore", () => {
       "queued",
     );
     const own = { DATABASE_URL: owner("queued"), DATABASE_ADMIN_URL: harness.url() };
-    const taken = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release }, own);
-    await harness.sql("UPDATE river_job SET state = 'completed', finalized_at = now() + interval '1 second' WHERE state IN ('available', 'running')", "queued");
+    const taken = await harness.run(
+      "snapshot",
+      { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release },
+      own,
+    );
+    await harness.sql(
+      "UPDATE river_job SET state = 'completed', finalized_at = now() + interval '1 second' WHERE state IN ('available', 'running')",
+      "queued",
+    );
     const of = choice(basename(taken.result.file));
     const check = await harness.run("restore", { ...of, mode: "check" }, own);
     expect(check.result.jobs, check.stderr).toEqual({ queued: 4, doneSince: 2, held: 0 });
     const { result, stderr } = await harness.run("restore", { ...of, mode: "restore", holdJobs: true }, own);
     expect(result.jobs, stderr).toEqual({ queued: 4, doneSince: 2, held: 4 });
-    expect(await harness.sql("SELECT state, count(*) FROM river_job GROUP BY 1 ORDER BY 1", "queued")).toBe("completed|1\npending|4");
+    expect(await harness.sql("SELECT state, count(*) FROM river_job GROUP BY 1 ORDER BY 1", "queued")).toBe(
+      "completed|1\npending|4",
+    );
     await harness.sql("DROP DATABASE queued");
     await harness.sql(`DROP DATABASE ${result.replaced ?? ""}`);
   });
 
   it("leaves a database to its owner without a superuser, and says what it may not set", async () => {
     await harness.sql("CREATE ROLE steward LOGIN CREATEDB PASSWORD 'owner-password'");
-    await harness.sql("GRANT owner TO steward; GRANT pg_signal_backend TO steward; GRANT CONNECT ON DATABASE postgres TO steward");
+    await harness.sql(
+      "GRANT owner TO steward; GRANT pg_signal_backend TO steward; GRANT CONNECT ON DATABASE postgres TO steward",
+    );
     await harness.sql("CREATE DATABASE managed OWNER owner");
-    await harness.sql("ALTER ROLE app IN DATABASE managed SET work_mem = '5MB'; ALTER DATABASE managed SET statement_timeout = '5min'");
+    await harness.sql(
+      "ALTER ROLE app IN DATABASE managed SET work_mem = '5MB'; ALTER DATABASE managed SET statement_timeout = '5min'",
+    );
     await harness.sql("SET ROLE owner; CREATE TABLE notes (t text); INSERT INTO notes VALUES ('x')", "managed");
-    const own = { DATABASE_URL: owner("managed"), DATABASE_ADMIN_URL: harness.url("postgres", { name: "steward", password: "owner-password" }) };
-    const taken = await harness.run("snapshot", { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release }, own);
-    const { exitCode, stderr, result } = await harness.run("restore", { ...choice(basename(taken.result.file)), mode: "restore" }, own);
+    const own = {
+      DATABASE_URL: owner("managed"),
+      DATABASE_ADMIN_URL: harness.url("postgres", { name: "steward", password: "owner-password" }),
+    };
+    const taken = await harness.run(
+      "snapshot",
+      { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release },
+      own,
+    );
+    const { exitCode, stderr, result } = await harness.run(
+      "restore",
+      { ...choice(basename(taken.result.file)), mode: "restore" },
+      own,
+    );
     expect(exitCode, stderr).toBe(0);
-    expect(stderr).toMatch(/WARN .*role steward may not give the copy of managed all that managed has \(1 of its settings and rights\)/);
-    expect(stderr).toMatch(/→ as a superuser of the database: ALTER ROLE "app" IN DATABASE "managed" SET "work_mem" TO '5MB';/);
-    expect(await harness.sql("SELECT pg_get_userbyid(datdba), (SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = d.oid) FROM pg_database d WHERE datname = 'managed'")).toBe("owner|{statement_timeout=5min}");
+    expect(stderr).toMatch(
+      /WARN .*role steward may not give the copy of managed all that managed has \(1 of its settings and rights\)/,
+    );
+    expect(stderr).toMatch(
+      /→ as a superuser of the database: ALTER ROLE "app" IN DATABASE "managed" SET "work_mem" TO '5MB';/,
+    );
+    expect(
+      await harness.sql(
+        "SELECT pg_get_userbyid(datdba), (SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = d.oid) FROM pg_database d WHERE datname = 'managed'",
+      ),
+    ).toBe("owner|{statement_timeout=5min}");
     await harness.sql("SET ROLE owner; CREATE TABLE next_migration (id int)", "managed");
     await harness.sql("DROP DATABASE managed");
     await harness.sql(`DROP DATABASE ${result.replaced ?? ""}`);
@@ -374,17 +549,43 @@ describe("restore", () => {
 describe("a full disk", () => {
   const volume = `togather-${harness.name}-small`;
   it("ends the dump, leaves nothing behind and keeps what was there", async () => {
-    await docker("volume", "create", "--driver=local", "--opt=type=tmpfs", "--opt=device=tmpfs", "--opt=o=size=66m", volume);
+    await docker(
+      "volume",
+      "create",
+      "--driver=local",
+      "--opt=type=tmpfs",
+      "--opt=device=tmpfs",
+      "--opt=o=size=66m",
+      volume,
+    );
     // The volume is mounted for as long as a container uses it.
     const image = await harness.image("ops");
     const holder = `togather-${harness.name}-holder`;
-    await docker("run", "--detach", `--name=${holder}`, `--volume=${volume}:/small`, "--entrypoint=sleep", image, "600");
+    await docker(
+      "run",
+      "--detach",
+      `--name=${holder}`,
+      `--volume=${volume}:/small`,
+      "--entrypoint=sleep",
+      image,
+      "600",
+    );
     try {
       const small = await docker("volume", "inspect", "--format={{.Mountpoint}}", volume);
       await harness.sql("CREATE DATABASE noise");
       // Random bytes: as hexadecimal digits they take more than the disk has, however well they are packed.
-      await harness.sql("CREATE TABLE noise AS SELECT decode(string_agg(md5(random()::text || n || m), ''), 'hex') AS b FROM generate_series(1, 300) n, generate_series(1, 16000) m GROUP BY n", "noise");
-      const request = { backupLocation: small, retention: 7, keepVerified: 2, format: "sql.gz" as const, recipients: [], release };
+      await harness.sql(
+        "CREATE TABLE noise AS SELECT decode(string_agg(md5(random()::text || n || m), ''), 'hex') AS b FROM generate_series(1, 300) n, generate_series(1, 16000) m GROUP BY n",
+        "noise",
+      );
+      const request = {
+        backupLocation: small,
+        retention: 7,
+        keepVerified: 2,
+        format: "sql.gz" as const,
+        recipients: [],
+        release,
+      };
       const { exitCode, stderr } = await harness.run("snapshot", request, { DATABASE_URL: harness.url("noise") });
       expect(stderr).toMatch(/ENOSPC|no space left/i);
       expect(exitCode).toBe(1);

@@ -11,7 +11,11 @@ describe("a release by and by", () => {
   let stack: TestStack;
   beforeAll(async () => {
     stack = await TestStack.create("production");
-    stack.set({ rollout: { steps: [50, 100], interval: "4s", bake: "4s" }, slots: { blue: await stack.commit("v1.0.0") }, activeSlot: "blue" });
+    stack.set({
+      rollout: { steps: [50, 100], interval: "4s", bake: "4s" },
+      slots: { blue: await stack.commit("v1.0.0") },
+      activeSlot: "blue",
+    });
     const up = await stack.run("up");
     expect(up.ok, up.output).toBe(true);
   });
@@ -23,9 +27,11 @@ describe("a release by and by", () => {
     const { slot, body } = await stack.secureGet("/health");
     return { slot: slot ?? null, version: String(body["version"]) };
   };
-  const activeSlot = (): string | undefined => /activeSlot: (\w+)/.exec(readFileSync(join(stack.directory, `Pulumi.${stack.name}.yaml`), "utf8"))?.[1];
+  const activeSlot = (): string | undefined =>
+    /activeSlot: (\w+)/.exec(readFileSync(join(stack.directory, `Pulumi.${stack.name}.yaml`), "utf8"))?.[1];
   const handler = 'mux.HandleFunc("POST /api/v1/events", a.postEvent)';
-  const failing = 'mux.HandleFunc("POST /api/v1/events", func(w http.ResponseWriter, r *http.Request) { if time.Now().UnixNano()%5 == 0 { w.WriteHeader(500); return }; a.postEvent(w, r) })';
+  const failing =
+    'mux.HandleFunc("POST /api/v1/events", func(w http.ResponseWriter, r *http.Request) { if time.Now().UnixNano()%5 == 0 { w.WriteHeader(500); return }; a.postEvent(w, r) })';
 
   it("gets its share, then all, and loses nothing", async () => {
     const { commit } = await stack.commit("v2.0.0");
@@ -45,12 +51,18 @@ describe("a release by and by", () => {
     const { code, stdout, stderr } = await stack.togather("release", commit, "--version", "v3.0.0");
     const report = await load.stop();
     expect(code, `${stdout}\n${stderr}`).toBe(exitCodes.rolledBack.code);
-    expect(stdout + stderr).toMatch(/blue \(v3\.0\.0\) got up to 50 % of the requests for [\d.]+ s, and all traffic goes to green again/);
+    expect(stdout + stderr).toMatch(
+      /blue \(v3\.0\.0\) got up to 50 % of the requests for [\d.]+ s, and all traffic goes to green again/,
+    );
     // What failed, the release failed that was tried out.
     expect(report.lost.length).toBeGreaterThan(0);
     expect(report.lost.filter((line) => !line.endsWith(" blue 500"))).toEqual([]);
     expect(await serving()).toEqual({ slot: "green", version: "v2.0.0" });
-    expect([activeSlot(), await stack.output("activeSlot"), await stack.output("version")]).toEqual(["green", "green", "v2.0.0"]);
+    expect([activeSlot(), await stack.output("activeSlot"), await stack.output("version")]).toEqual([
+      "green",
+      "green",
+      "v2.0.0",
+    ]);
     expect((await stack.togather("history")).stdout).toMatch(/rolled back/);
     const stored = new Set((await stack.query("select id from events")).split("\n"));
     expect(report.acknowledged.filter((id) => !stored.has(id))).toEqual([]);

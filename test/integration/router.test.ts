@@ -28,7 +28,10 @@ const prefix = `togather-${name}`;
 const subnet = `10.214.${randomInt(1, 255)}`;
 const address = { router: `${subnet}.2`, blue: `${subnet}.10`, green: `${subnet}.11` };
 const directories = mkdtempSync(join(tmpdir(), `${prefix}-`));
-const releases = { blue: { version: "v1.0.0", commit: "a".repeat(40) }, green: { version: "v1.1.0", commit: "b".repeat(40) } };
+const releases = {
+  blue: { version: "v1.0.0", commit: "a".repeat(40) },
+  green: { version: "v1.1.0", commit: "b".repeat(40) },
+};
 let port = 0;
 let tlsPort = 0;
 
@@ -81,15 +84,34 @@ const upstreamProgram = `
 `;
 /** Both shapes that a server's health can have. */
 const health = {
-  blue: JSON.stringify({ status: "healthy", version: releases.blue.version, database: "connected", migrations: "up-to-date", jobs: "operational", uptime: 1 }),
-  green: JSON.stringify({ status: "degraded", version: "unknown", git_commit: releases.green.commit.slice(0, 8), checks: { database: { status: "pass" } }, timestamp: "2026-01-28T14:30:22Z" }),
+  blue: JSON.stringify({
+    status: "healthy",
+    version: releases.blue.version,
+    database: "connected",
+    migrations: "up-to-date",
+    jobs: "operational",
+    uptime: 1,
+  }),
+  green: JSON.stringify({
+    status: "degraded",
+    version: "unknown",
+    git_commit: releases.green.commit.slice(0, 8),
+    checks: { database: { status: "pass" } },
+    timestamp: "2026-01-28T14:30:22Z",
+  }),
 };
 
 const common = { contract: 1, name, environment: "staging" } as const;
 const warnings: string[] = [];
 const quiet = (): void => undefined;
 const context: StepContext = {
-  log: { debug: quiet, info: quiet, success: quiet, warn: (message) => warnings.push(message), error: (message) => warnings.push(message) },
+  log: {
+    debug: quiet,
+    info: quiet,
+    success: quiet,
+    warn: (message) => warnings.push(message),
+    error: (message) => warnings.push(message),
+  },
   signal: new AbortController().signal,
   env: process.env,
   payload: () => Promise.resolve(Buffer.alloc(0)),
@@ -105,7 +127,18 @@ function inRouter(...command: string[]): Promise<string> {
 }
 
 async function control(method: string, body?: string): Promise<{ status: number; body: unknown }> {
-  const output = await inRouter("curl", "--silent", "--unix-socket", "/router/run/control.sock", "--request", method, ...(body === undefined ? [] : ["--data", body]), "--write-out", "%{http_code}", "http://router/slot");
+  const output = await inRouter(
+    "curl",
+    "--silent",
+    "--unix-socket",
+    "/router/run/control.sock",
+    "--request",
+    method,
+    ...(body === undefined ? [] : ["--data", body]),
+    "--write-out",
+    "%{http_code}",
+    "http://router/slot",
+  );
   return { status: Number(output.slice(-3)), body: JSON.parse(output.slice(0, -3)) };
 }
 
@@ -113,10 +146,24 @@ async function stateFile(): Promise<unknown> {
   return JSON.parse(await inRouter("cat", "/router/state/slot.json"));
 }
 
-function configure(options: Partial<NginxOptions> = {}, env: NodeJS.ProcessEnv = {}, change = (text: string): string => text): Promise<StepResult<"router">> {
-  const files = renderNginxFiles({ slots: { blue: `${address.blue}:8080`, green: `${address.green}:8080` }, tls: false, ...options });
+function configure(
+  options: Partial<NginxOptions> = {},
+  env: NodeJS.ProcessEnv = {},
+  change = (text: string): string => text,
+): Promise<StepResult<"router">> {
+  const files = renderNginxFiles({
+    slots: { blue: `${address.blue}:8080`, green: `${address.green}:8080` },
+    tls: false,
+    ...options,
+  });
   files["nginx.conf"] = change(files["nginx.conf"] ?? "");
-  const request: StepRequest<"router"> = { ...common, image: bundledImageTag("nginx"), volume: `${prefix}-files`, containerName: `${prefix}-router`, files };
+  const request: StepRequest<"router"> = {
+    ...common,
+    image: bundledImageTag("nginx"),
+    volume: `${prefix}-files`,
+    containerName: `${prefix}-router`,
+    files,
+  };
   return runRouter(request, { ...context, env: { ...process.env, ...env } });
 }
 
@@ -142,9 +189,15 @@ function requestFor(activeSlot: SlotName, change: Partial<StepRequest<"switch">>
 }
 
 /** `ops switch` as the stack runs it. */
-async function switchTo(activeSlot: SlotName, change: Partial<StepRequest<"switch">> = {}): Promise<StepResult<"switch">> {
+async function switchTo(
+  activeSlot: SlotName,
+  change: Partial<StepRequest<"switch">> = {},
+): Promise<StepResult<"switch">> {
   const request = requestFor(activeSlot, change);
-  const { exitCode, stdout, stderr } = await execa(process.execPath, [join(project, "ops/main.ts"), "switch"], { env: { TOGATHER_REQUEST: JSON.stringify(request) }, reject: false });
+  const { exitCode, stdout, stderr } = await execa(process.execPath, [join(project, "ops/main.ts"), "switch"], {
+    env: { TOGATHER_REQUEST: JSON.stringify(request) },
+    reject: false,
+  });
   if (exitCode !== 0) throw new Error(`exit code ${exitCode}: ${stderr}`);
   return JSON.parse(stdout) as StepResult<"switch">;
 }
@@ -159,14 +212,24 @@ function ask(path: string, options: RequestOptions & { body?: string; secure?: b
   const { body, secure = false, ...rest } = options;
   return new Promise((resolve, reject) => {
     const send = secure ? httpsRequest : httpRequest;
-    const sent = send({ host: "127.0.0.1", port: secure ? tlsPort : port, path, signal: AbortSignal.timeout(10_000), ...rest, ...(secure ? { rejectUnauthorized: false } : {}) }, (response) => {
-      let text = "";
-      response.on("data", (chunk: Buffer) => (text += chunk.toString()));
-      response.on("error", reject);
-      response.on("end", () => {
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text });
-      });
-    });
+    const sent = send(
+      {
+        host: "127.0.0.1",
+        port: secure ? tlsPort : port,
+        path,
+        signal: AbortSignal.timeout(10_000),
+        ...rest,
+        ...(secure ? { rejectUnauthorized: false } : {}),
+      },
+      (response) => {
+        let text = "";
+        response.on("data", (chunk: Buffer) => (text += chunk.toString()));
+        response.on("error", reject);
+        response.on("end", () => {
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text });
+        });
+      },
+    );
     sent.on("error", reject);
     sent.end(body);
   });
@@ -199,7 +262,8 @@ function startPosting(clients: number): () => Promise<{ sent: string[]; lost: st
         const answer = await ask("/", { agent, method: "POST", body: id });
         if (answer.status !== 201) lost.push(`${answer.status} ${answer.body}`);
         // What the router says is what answered.
-        else if (answer.headers["x-togather-slot"] !== answer.body) lost.push(`${answer.body} answered as ${String(answer.headers["x-togather-slot"])}`);
+        else if (answer.headers["x-togather-slot"] !== answer.body)
+          lost.push(`${answer.body} answered as ${String(answer.headers["x-togather-slot"])}`);
         else slots.add(answer.body);
       } catch (error) {
         lost.push(String(error));
@@ -218,7 +282,26 @@ function startPosting(clients: number): () => Promise<{ sent: string[]; lost: st
 /** Puts a server into a slot, in the place of the one that is there. */
 async function startSlot(slot: SlotName, answer: string): Promise<void> {
   await execa("docker", ["rm", "--force", `${prefix}-${slot}`], { reject: false });
-  await docker("run", "--detach", "--init", "--name", `${prefix}-${slot}`, "--network", prefix, "--ip", address[slot], "--env", `SLOT=${slot}`, "--env", `HEALTH=${answer}`, "--entrypoint", "node", bundledImageTag("ops"), "-e", upstreamProgram);
+  await docker(
+    "run",
+    "--detach",
+    "--init",
+    "--name",
+    `${prefix}-${slot}`,
+    "--network",
+    prefix,
+    "--ip",
+    address[slot],
+    "--env",
+    `SLOT=${slot}`,
+    "--env",
+    `HEALTH=${answer}`,
+    "--entrypoint",
+    "node",
+    bundledImageTag("ops"),
+    "-e",
+    upstreamProgram,
+  );
 }
 
 /** Tells a slot's server, not through the router, how to misbehave. */
@@ -233,7 +316,10 @@ function startAsking(clients = 4): () => Promise<Record<string, { ok: number; fa
   let running = true;
   const loops = Array.from({ length: clients }, async () => {
     while (running) {
-      const { status, headers } = await ask("/page", { agent }).catch((): Pick<Answer, "status" | "headers"> => ({ status: 0, headers: {} }));
+      const { status, headers } = await ask("/page", { agent }).catch((): Pick<Answer, "status" | "headers"> => ({
+        status: 0,
+        headers: {},
+      }));
       const slot = (bySlot[String(headers["x-togather-slot"])] ??= { ok: 0, failed: 0 });
       slot[status === 200 ? "ok" : "failed"] += 1;
       await sleep(10);
@@ -250,7 +336,18 @@ function startAsking(clients = 4): () => Promise<Record<string, { ok: number; fa
 /** Ids that the upstreams got, each as often as it came. */
 async function seenIds(): Promise<string[]> {
   const lists = await Promise.all(
-    (["blue", "green"] as const).map(async (slot) => JSON.parse(await docker("exec", `${prefix}-${slot}`, "node", "-e", 'fetch("http://127.0.0.1:8080/seen").then(async (r) => console.log(await r.text()))')) as string[]),
+    (["blue", "green"] as const).map(
+      async (slot) =>
+        JSON.parse(
+          await docker(
+            "exec",
+            `${prefix}-${slot}`,
+            "node",
+            "-e",
+            'fetch("http://127.0.0.1:8080/seen").then(async (r) => console.log(await r.text()))',
+          ),
+        ) as string[],
+    ),
   );
   return lists.flat();
 }
@@ -258,7 +355,15 @@ async function seenIds(): Promise<string[]> {
 beforeAll(async () => {
   [port, tlsPort] = [await freePort(), await freePort()];
   for (const image of ["nginx", "ops"] as const) {
-    await build({ ...common, source: { kind: "bundled", image, digest: bundledImageDigest(image) }, dockerfile: "Dockerfile", tag: bundledImageTag(image) }, context);
+    await build(
+      {
+        ...common,
+        source: { kind: "bundled", image, digest: bundledImageDigest(image) },
+        dockerfile: "Dockerfile",
+        tag: bundledImageTag(image),
+      },
+      context,
+    );
   }
   await docker("network", "create", "--subnet", `${subnet}.0/24`, prefix);
   await docker("volume", "create", `${prefix}-files`);
@@ -266,7 +371,9 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await execa("docker", ["rm", "--force", "--volumes", `${prefix}-router`, `${prefix}-blue`, `${prefix}-green`], { reject: false });
+  await execa("docker", ["rm", "--force", "--volumes", `${prefix}-router`, `${prefix}-blue`, `${prefix}-green`], {
+    reject: false,
+  });
   await execa("docker", ["volume", "rm", `${prefix}-files`], { reject: false });
   await execa("docker", ["network", "rm", prefix], { reject: false });
   rmSync(directories, { recursive: true, force: true });
@@ -277,30 +384,58 @@ describe("router", () => {
   it("is configured before its container exists, and answers 503 until the first switch", async () => {
     expect(await configure()).toMatchObject({ reloaded: false });
     const id = await docker(
-      ...["run", "--detach", "--name", `${prefix}-router`, "--network", prefix, "--ip", address.router, "--volume", `${prefix}-files:/router`, "--security-opt", "no-new-privileges:true"],
+      ...[
+        "run",
+        "--detach",
+        "--name",
+        `${prefix}-router`,
+        "--network",
+        prefix,
+        "--ip",
+        address.router,
+        "--volume",
+        `${prefix}-files:/router`,
+        "--security-opt",
+        "no-new-privileges:true",
+      ],
       ...["--publish", `127.0.0.1:${port}:8080`, "--publish", `127.0.0.1:${tlsPort}:8443`, bundledImageTag("nginx")],
     );
     expect(id).toMatch(/^[0-9a-f]{64}$/);
     const answer = await untilRouterAnswers();
     expect(answer).toMatchObject({ status: 503, headers: { "content-type": "application/json" } });
-    expect(JSON.parse(answer.body)).toMatchObject({ error: "service_unavailable", request_id: answer.headers["x-request-id"] });
+    expect(JSON.parse(answer.body)).toMatchObject({
+      error: "service_unavailable",
+      request_id: answer.headers["x-request-id"],
+    });
     expect(answer.headers["server"]).toBe("nginx");
     expect(await control("GET")).toEqual({ status: 200, body: { slot: null } });
     expect((await execa("docker", ["logs", `${prefix}-router`])).stderr).toContain("togather: no slot is active");
   });
 
   it("leaves a slot alone that is another release, or does not answer", async () => {
-    await expect(switchTo("blue", { release: { version: "v9.9.9", commit: "c".repeat(40) } })).rejects.toThrow(/blue can't take over .* it is v1.0.0, not v9.9.9/);
-    await expect(switchTo("blue", { slotUrl: `http://${address.blue}:9` })).rejects.toThrow(/blue can't take over .*ECONNREFUSED/);
+    await expect(switchTo("blue", { release: { version: "v9.9.9", commit: "c".repeat(40) } })).rejects.toThrow(
+      /blue can't take over .* it is v1.0.0, not v9.9.9/,
+    );
+    await expect(switchTo("blue", { slotUrl: `http://${address.blue}:9` })).rejects.toThrow(
+      /blue can't take over .*ECONNREFUSED/,
+    );
     expect(await control("GET")).toEqual({ status: 200, body: { slot: null } });
   });
 
   it("takes the first slot, and confirms it again when asked twice", async () => {
     expect(await switchTo("blue")).toMatchObject({ from: null, to: "blue" });
-    expect(await ask("/health")).toMatchObject({ status: 200, body: health.blue, headers: { "x-togather-slot": "blue" } });
+    expect(await ask("/health")).toMatchObject({
+      status: 200,
+      body: health.blue,
+      headers: { "x-togather-slot": "blue" },
+    });
     const state = await stateFile();
     expect(state).toMatchObject({ slot: "blue" });
-    expect(await switchTo("blue")).toMatchObject({ from: "blue", to: "blue", switchedAt: (state as { changedAt: string }).changedAt });
+    expect(await switchTo("blue")).toMatchObject({
+      from: "blue",
+      to: "blue",
+      switchedAt: (state as { changedAt: string }).changedAt,
+    });
     expect(await stateFile()).toEqual(state);
   });
 
@@ -308,13 +443,16 @@ describe("router", () => {
     const stop = startPosting(8);
     const durations: number[] = [];
     try {
-      for (let index = 0; index < 20; index++) durations.push((await switchTo(index % 2 === 0 ? "green" : "blue")).durationMs);
+      for (let index = 0; index < 20; index++)
+        durations.push((await switchTo(index % 2 === 0 ? "green" : "blue")).durationMs);
     } finally {
       await stop();
     }
     const { sent, lost, slots } = await stop();
     const seen = await seenIds();
-    console.log(`20 switches under load: ${sent.length} requests, ${lost.length} lost, ${seen.length - new Set(seen).size} twice; a switch takes ${durations.sort((a, b) => a - b)[10]} ms (median)`);
+    console.log(
+      `20 switches under load: ${sent.length} requests, ${lost.length} lost, ${seen.length - new Set(seen).size} twice; a switch takes ${durations.sort((a, b) => a - b)[10]} ms (median)`,
+    );
     expect(lost).toEqual([]);
     expect([...slots].sort()).toEqual(["blue", "green"]);
     expect(seen).toHaveLength(sent.length);
@@ -326,7 +464,8 @@ describe("router", () => {
     expect((await ask("/headers", { agent })).headers["x-togather-slot"]).toBe("blue");
     expect(await control("PUT", '{"slot":"green"}')).toEqual({ status: 200, body: { from: "blue", to: "green" } });
     expect((await ask("/headers", { agent })).headers["x-togather-slot"]).toBe("green");
-    for (const body of ['{"slot":"red"}', '{"slot":null}', "blue", ""]) expect((await control("PUT", body)).status).toBe(400);
+    for (const body of ['{"slot":"red"}', '{"slot":null}', "blue", ""])
+      expect((await control("PUT", body)).status).toBe(400);
     expect((await control("POST", '{"slot":"blue"}')).status).toBe(405);
     expect(await control("PUT", '{"slot":"blue"}')).toMatchObject({ body: { from: "green" } });
     agent.destroy();
@@ -341,11 +480,20 @@ describe("router", () => {
   });
 
   it("passes on who asks, and an id for the request, but no claims", async () => {
-    const plain = JSON.parse((await ask("/headers", { headers: { host: "events.example:8443" } })).body) as Record<string, string>;
-    expect(plain).toMatchObject({ host: "events.example:8443", "x-forwarded-host": "events.example:8443", "x-forwarded-proto": "http" });
+    const plain = JSON.parse((await ask("/headers", { headers: { host: "events.example:8443" } })).body) as Record<
+      string,
+      string
+    >;
+    expect(plain).toMatchObject({
+      host: "events.example:8443",
+      "x-forwarded-host": "events.example:8443",
+      "x-forwarded-proto": "http",
+    });
     expect(plain["x-request-id"]).toMatch(/^[0-9a-f]{32}$/);
     expect(plain["connection"]).not.toBe("close");
-    const claimed = await ask("/headers", { headers: { "x-request-id": "caller-1", "x-forwarded-for": "1.2.3.4", upgrade: "h2c", connection: "upgrade" } });
+    const claimed = await ask("/headers", {
+      headers: { "x-request-id": "caller-1", "x-forwarded-for": "1.2.3.4", upgrade: "h2c", connection: "upgrade" },
+    });
     const claims = JSON.parse(claimed.body) as Record<string, string>;
     expect(claims["x-request-id"]).toBe("caller-1");
     expect(claimed.headers["x-request-id"]).toBe("caller-1");
@@ -354,26 +502,70 @@ describe("router", () => {
     expect(claims["upgrade"]).toBeUndefined();
     // Each is what some framework believes about the caller's address, scheme, host or path.
     const believed = [
-      ...["forwarded", "true-client-ip", "cf-connecting-ip", "x-client-ip", "x-cluster-client-ip", "fastly-client-ip", "fly-client-ip", "client-ip"],
-      ...["x-forwarded-port", "x-forwarded-ssl", "x-forwarded-scheme", "x-forwarded-protocol", "x-url-scheme", "front-end-https"],
-      ...["x-original-url", "x-original-uri", "x-rewrite-url", "x-forwarded-prefix", "x-forwarded-uri", "x-original-host", "x-host", "proxy"],
+      ...[
+        "forwarded",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "fastly-client-ip",
+        "fly-client-ip",
+        "client-ip",
+      ],
+      ...[
+        "x-forwarded-port",
+        "x-forwarded-ssl",
+        "x-forwarded-scheme",
+        "x-forwarded-protocol",
+        "x-url-scheme",
+        "front-end-https",
+      ],
+      ...[
+        "x-original-url",
+        "x-original-uri",
+        "x-rewrite-url",
+        "x-forwarded-prefix",
+        "x-forwarded-uri",
+        "x-original-host",
+        "x-host",
+        "proxy",
+      ],
     ];
-    const told = JSON.parse((await ask("/headers", { headers: { ...Object.fromEntries(believed.map((header) => [header, "claimed"])), "x-own": "claimed" } })).body) as Record<string, string>;
+    const told = JSON.parse(
+      (
+        await ask("/headers", {
+          headers: { ...Object.fromEntries(believed.map((header) => [header, "claimed"])), "x-own": "claimed" },
+        })
+      ).body,
+    ) as Record<string, string>;
     expect(Object.keys(told).filter((header) => told[header] === "claimed")).toEqual(["x-own"]);
   });
 
   it("streams events as they come, and carries WebSockets", async () => {
     const started = performance.now();
     const first = await new Promise<string>((resolve, reject) => {
-      const sent = httpRequest({ host: "127.0.0.1", port, path: "/events" }, (response) => response.once("data", (chunk: Buffer) => { resolve(chunk.toString()); sent.destroy(); }));
+      const sent = httpRequest({ host: "127.0.0.1", port, path: "/events" }, (response) =>
+        response.once("data", (chunk: Buffer) => {
+          resolve(chunk.toString());
+          sent.destroy();
+        }),
+      );
       sent.on("error", reject).end();
     });
     expect(first).toBe("data: first\n\n");
     expect(performance.now() - started).toBeLessThan(900);
     const echoed = await new Promise<string>((resolve, reject) => {
-      const sent = httpRequest({ host: "127.0.0.1", port, path: "/socket", headers: { connection: "Upgrade", upgrade: "websocket" } });
+      const sent = httpRequest({
+        host: "127.0.0.1",
+        port,
+        path: "/socket",
+        headers: { connection: "Upgrade", upgrade: "websocket" },
+      });
       sent.on("upgrade", (_, socket) => {
-        socket.once("data", (data: Buffer) => { resolve(data.toString()); socket.destroy(); });
+        socket.once("data", (data: Buffer) => {
+          resolve(data.toString());
+          socket.destroy();
+        });
         socket.write("hello");
       });
       sent.on("error", reject).end();
@@ -394,7 +586,9 @@ describe("router", () => {
   it("puts everything back when the router does not confirm", async () => {
     const before = await stateFile();
     // The slot itself instead of the router: it answers, but not as the router would.
-    await expect(switchTo("blue", { routerUrl: `http://${address.blue}:8080` })).rejects.toThrow(/the switch to blue was undone: a request went to claimed by the server\. Traffic is still on green/);
+    await expect(switchTo("blue", { routerUrl: `http://${address.blue}:8080` })).rejects.toThrow(
+      /the switch to blue was undone: a request went to claimed by the server\. Traffic is still on green/,
+    );
     expect(await stateFile()).toEqual(before);
     expect((await ask("/headers")).headers["x-togather-slot"]).toBe("green");
   });
@@ -403,27 +597,68 @@ describe("router", () => {
     const before = await stateFile();
     // A release that has not served yet: the way back to one that has is not checked.
     const release = { ...releases.blue, commit: "d".repeat(40) };
-    await expect(switchTo("blue", { release, checks: [{ path: "/health", status: 200 }, { path: "/missing", status: 200 }] })).rejects.toThrow(
+    await expect(
+      switchTo("blue", {
+        release,
+        checks: [
+          { path: "/health", status: 200 },
+          { path: "/missing", status: 200 },
+        ],
+      }),
+    ).rejects.toThrow(
       /^exit code 9: [\s\S]*blue \(v1\.0\.0\) served for \d+\.\d s, and all traffic was sent back: .*: \/missing answers 404, expected 200\. green serves again/,
     );
     // Beside the release that was sent back, and has nothing in its slot's name any more, all is as it was.
-    const remembered = { ...(before as object), sentBack: [{ ...release, why: expect.stringContaining("/missing answers 404") as unknown }], served: { green: releases.green }, proved: {} };
+    const remembered = {
+      ...(before as object),
+      sentBack: [{ ...release, why: expect.stringContaining("/missing answers 404") as unknown }],
+      served: { green: releases.green },
+      proved: {},
+    };
     expect(await stateFile()).toMatchObject(remembered);
     expect((await ask("/headers")).headers["x-togather-slot"]).toBe("green");
-    const log = readdirSync(join(directories, "logs")).map((file) => readFileSync(join(directories, "logs", file), "utf8")).join("");
-    expect(log.split("\n").filter((line) => line.includes("was sent back")).map((line) => (JSON.parse(line) as { level: string }).level)).toEqual(["ERROR"]);
+    const log = readdirSync(join(directories, "logs"))
+      .map((file) => readFileSync(join(directories, "logs", file), "utf8"))
+      .join("");
+    expect(
+      log
+        .split("\n")
+        .filter((line) => line.includes("was sent back"))
+        .map((line) => (JSON.parse(line) as { level: string }).level),
+    ).toEqual(["ERROR"]);
   });
 
   it("moves traffic there and back where the disk of the state and the logs is full", async () => {
     const volume = `${prefix}-full`;
     const holder = `${prefix}-holder`;
-    await docker("volume", "create", "--driver=local", "--opt=type=tmpfs", "--opt=device=tmpfs", "--opt=o=size=1m", volume);
-    await docker("run", "--detach", `--name=${holder}`, `--volume=${volume}:/full`, "--entrypoint=sh", bundledImageTag("ops"), "-c", "mkdir /full/state /full/logs; cat /dev/zero > /full/filled; touch /full/is-full; sleep 600");
+    await docker(
+      "volume",
+      "create",
+      "--driver=local",
+      "--opt=type=tmpfs",
+      "--opt=device=tmpfs",
+      "--opt=o=size=1m",
+      volume,
+    );
+    await docker(
+      "run",
+      "--detach",
+      `--name=${holder}`,
+      `--volume=${volume}:/full`,
+      "--entrypoint=sh",
+      bundledImageTag("ops"),
+      "-c",
+      "mkdir /full/state /full/logs; cat /dev/zero > /full/filled; touch /full/is-full; sleep 600",
+    );
     try {
       await eventually("the disk is full", () => docker("exec", holder, "ls", "/full/is-full"));
       const full = await docker("volume", "inspect", "--format={{.Mountpoint}}", volume);
       const where = { stateLocation: `${full}/state`, logLocation: `${full}/logs` };
-      const step = (step: string, own: object) => execa(process.execPath, [join(project, "ops/main.ts"), step], { env: { TOGATHER_REQUEST: JSON.stringify({ ...common, ...where, ...own }) }, reject: false });
+      const step = (step: string, own: object) =>
+        execa(process.execPath, [join(project, "ops/main.ts"), step], {
+          env: { TOGATHER_REQUEST: JSON.stringify({ ...common, ...where, ...own }) },
+          reject: false,
+        });
       for (const activeSlot of ["blue", "green"] as const) {
         const begun = await step("begin", { activeSlot, slots: releases });
         expect(begun.exitCode, begun.stderr).toBe(0);
@@ -432,7 +667,13 @@ describe("router", () => {
         expect(await switchTo(activeSlot, where)).toMatchObject({ to: activeSlot });
         expect((await ask("/headers")).headers["x-togather-slot"]).toBe(activeSlot);
         expect(await stateFile()).toMatchObject({ slot: activeSlot });
-        const recorded = await step("record", { activeSlot, slots: releases, release: releases[activeSlot], deploymentId, logRetention: 7 });
+        const recorded = await step("record", {
+          activeSlot,
+          slots: releases,
+          release: releases[activeSlot],
+          deploymentId,
+          logRetention: 7,
+        });
         expect(recorded.exitCode, recorded.stderr).toBe(0);
         expect(recorded.stderr).toMatch(new RegExp(`WARN +${activeSlot} serves, which is not written down: ENOSPC`));
       }
@@ -456,52 +697,98 @@ describe("router", () => {
     expect(await slow).toMatchObject({ status: 200, body: "blue" });
     expect(await configure({ readSeconds: 5 })).toEqual({ digest: changed.digest, reloaded: false });
     // Written, but the reload was lost (a client that was killed): the next run makes up for it.
-    await inRouter("bash", "-c", `cp -r /router/conf/${digest} /router/conf/aaaaaaaaaaaaaaaa && sed -i s/${digest}/aaaaaaaaaaaaaaaa/ /router/conf/aaaaaaaaaaaaaaaa/digest.conf && ln -sfn aaaaaaaaaaaaaaaa /router/conf/current && router-reload aaaaaaaaaaaaaaaa && ln -sfn ${changed.digest} /router/conf/current`);
+    await inRouter(
+      "bash",
+      "-c",
+      `cp -r /router/conf/${digest} /router/conf/aaaaaaaaaaaaaaaa && sed -i s/${digest}/aaaaaaaaaaaaaaaa/ /router/conf/aaaaaaaaaaaaaaaa/digest.conf && ln -sfn aaaaaaaaaaaaaaaa /router/conf/current && router-reload aaaaaaaaaaaaaaaa && ln -sfn ${changed.digest} /router/conf/current`,
+    );
     expect(await configure({ readSeconds: 5 })).toEqual({ digest: changed.digest, reloaded: true });
     expect(await control("PUT", '{"slot":"green"}')).toMatchObject({ status: 200 });
   });
 
   it("refuses a broken configuration, and goes on with the one before", async () => {
     const before = await inRouter("bash", "-c", "readlink /router/conf/current; ls /router/conf");
-    await expect(configure({}, {}, (text) => text.replace("server_tokens off;", "server_tokens perhaps;"))).rejects.toThrow(
+    await expect(
+      configure({}, {}, (text) => text.replace("server_tokens off;", "server_tokens perhaps;")),
+    ).rejects.toThrow(
       /nginx refuses the router's configuration: invalid value "perhaps".*\n {2}nginx\.conf:\d+: server_tokens perhaps;\nNothing was changed/,
     );
-    await expect(configure({ tls: true })).rejects.toMatchObject({ hint: expect.stringContaining("togather:tls.certificateFile") as unknown });
+    await expect(configure({ tls: true })).rejects.toMatchObject({
+      hint: expect.stringContaining("togather:tls.certificateFile") as unknown,
+    });
     expect(await inRouter("bash", "-c", "readlink /router/conf/current; ls /router/conf")).toBe(before);
     expect((await ask("/headers")).headers["x-togather-slot"]).toBe("green");
   });
 
   it("serves HTTPS with a key that only root can read, and can be switched when plain HTTP is redirected", async () => {
-    const [pair, other] = [await generate([{ name: "commonName", value: "localhost" }]), await generate([{ name: "commonName", value: "localhost" }])];
-    await expect(configure({ tls: true }, { TLS_CERTIFICATE: pair.cert, TLS_KEY: other.private })).rejects.toThrow("key values mismatch");
+    const [pair, other] = [
+      await generate([{ name: "commonName", value: "localhost" }]),
+      await generate([{ name: "commonName", value: "localhost" }]),
+    ];
+    await expect(configure({ tls: true }, { TLS_CERTIFICATE: pair.cert, TLS_KEY: other.private })).rejects.toThrow(
+      "key values mismatch",
+    );
     const env = { TLS_CERTIFICATE: pair.cert, TLS_KEY: pair.private };
     expect(await configure({ tls: true, redirectToHttpsPort: tlsPort }, env)).toMatchObject({ reloaded: true });
     const { digest } = await configure({ tls: true, redirectToHttpsPort: tlsPort }, env);
     expect(await inRouter("stat", "--format", "%a %U", `/router/conf/${digest}/tls/key.pem`)).toBe("600 root");
     const secure = await ask("/headers", { secure: true });
-    expect(secure).toMatchObject({ status: 200, headers: { "strict-transport-security": "max-age=31536000", "x-togather-slot": "green" } });
+    expect(secure).toMatchObject({
+      status: 200,
+      headers: { "strict-transport-security": "max-age=31536000", "x-togather-slot": "green" },
+    });
     expect(JSON.parse(secure.body)).toMatchObject({ "x-forwarded-proto": "https" });
     const plain = await ask("/path?query=1", { headers: { host: `localhost:${port}` } });
     expect(plain).toMatchObject({ status: 308, headers: { location: `https://localhost:${tlsPort}/path?query=1` } });
     expect(plain.headers["strict-transport-security"]).toBeUndefined();
     // The redirect is the router's own: no slot is named, and none is counted.
     expect(plain.headers["x-togather-slot"]).toBeUndefined();
-    const counted = await inRouter("curl", "--silent", "--unix-socket", "/router/run/control.sock", "http://router/counters");
+    const counted = await inRouter(
+      "curl",
+      "--silent",
+      "--unix-socket",
+      "/router/run/control.sock",
+      "http://router/counters",
+    );
     for (let i = 0; i < 5; i++) await ask("/path");
     await sleep(1_500);
-    expect(await inRouter("curl", "--silent", "--unix-socket", "/router/run/control.sock", "http://router/counters")).toBe(counted);
+    expect(
+      await inRouter("curl", "--silent", "--unix-socket", "/router/run/control.sock", "http://router/counters"),
+    ).toBe(counted);
     // What production does by default: the health endpoint is asked once more, after the switch, by HTTPS.
     const checks = [{ path: "/health", status: 200 }];
-    expect(await switchTo("blue", { release: { ...releases.blue, commit: `${releases.blue.commit.slice(0, -1)}0` }, checks })).toMatchObject({ from: "green", to: "blue" });
+    expect(
+      await switchTo("blue", {
+        release: { ...releases.blue, commit: `${releases.blue.commit.slice(0, -1)}0` },
+        checks,
+      }),
+    ).toMatchObject({ from: "green", to: "blue" });
     expect((await ask("/headers", { secure: true })).headers["x-togather-slot"]).toBe("blue");
-    expect((await inRouter("find", "/router/conf", "-mindepth", "1", "-maxdepth", "1", "-type", "d")).split("\n")).toHaveLength(3);
+    expect(
+      (await inRouter("find", "/router/conf", "-mindepth", "1", "-maxdepth", "1", "-type", "d")).split("\n"),
+    ).toHaveLength(3);
   });
 
   it("answers closed paths by itself, however they are written", async () => {
     await configure({ closedPaths: ["/metrics"] });
-    for (const path of ["/metrics", "/metrics/", "/metrics/x", "/metrics?x=1", "//metrics", "/%6detrics", "/x/../metrics", "/./metrics", "/metrics%2fx"]) {
+    for (const path of [
+      "/metrics",
+      "/metrics/",
+      "/metrics/x",
+      "/metrics?x=1",
+      "//metrics",
+      "/%6detrics",
+      "/x/../metrics",
+      "/./metrics",
+      "/metrics%2fx",
+    ]) {
       const closed = await ask(path);
-      expect([path, closed.status, closed.headers["x-togather-slot"], (JSON.parse(closed.body) as { error?: string }).error]).toEqual([path, 404, undefined, "not_found"]);
+      expect([
+        path,
+        closed.status,
+        closed.headers["x-togather-slot"],
+        (JSON.parse(closed.body) as { error?: string }).error,
+      ]).toEqual([path, 404, undefined, "not_found"]);
     }
     for (const path of ["/metricsx", "/x/metrics"]) expect((await ask(path)).headers["x-togather-slot"]).toBe("blue");
     expect((await ask("/health")).status).toBe(200);
@@ -522,12 +809,20 @@ describe("router", () => {
       await ask(`/${"x".repeat(20_000)}`),
       await ask("/", { headers: { "x-large": "x".repeat(20_000) } }),
     ];
-    expect(answers.map(({ status, headers, body }) => [status, headers["x-togather-slot"], headers["content-type"], (JSON.parse(body) as { error: string }).error])).toEqual([
+    expect(
+      answers.map(({ status, headers, body }) => [
+        status,
+        headers["x-togather-slot"],
+        headers["content-type"],
+        (JSON.parse(body) as { error: string }).error,
+      ]),
+    ).toEqual([
       [413, undefined, "application/json", "payload_too_large"],
       [414, undefined, "application/json", "uri_too_long"],
       [400, undefined, "application/json", "bad_request"],
     ]);
-    const refused = (text: string): string[] => text.split("\n").filter((line) => /requests_total.*(4xx|open)/.test(line));
+    const refused = (text: string): string[] =>
+      text.split("\n").filter((line) => /requests_total.*(4xx|open)/.test(line));
     expect(refused(await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics"))).toEqual(refused(before));
   });
 
@@ -536,7 +831,12 @@ describe("router", () => {
     const answer = await new Promise<string>((resolve, reject) => {
       let text = "";
       const socket = connect(port, "127.0.0.1", () => socket.write("GET /headers HTTP/1.0\r\n\r\n"));
-      socket.on("data", (data: Buffer) => (text += data.toString())).on("error", reject).on("end", () => { resolve(text); });
+      socket
+        .on("data", (data: Buffer) => (text += data.toString()))
+        .on("error", reject)
+        .on("end", () => {
+          resolve(text);
+        });
     });
     expect(answer).toMatch(/^HTTP\/1\.1 200 /);
     const large = await ask("/large-headers");
@@ -545,12 +845,18 @@ describe("router", () => {
 
   it("says in JSON that a slot does not answer", async () => {
     await configure({ readSeconds: 1 });
-    expect(await ask("/silent?access_token=not-for-logs")).toMatchObject({ status: 504, body: expect.stringContaining("slot blue did not answer in time") as unknown });
+    expect(await ask("/silent?access_token=not-for-logs")).toMatchObject({
+      status: 504,
+      body: expect.stringContaining("slot blue did not answer in time") as unknown,
+    });
     await docker("stop", `${prefix}-blue`);
     const answer = await ask("/health");
     expect(answer).toMatchObject({ headers: { "content-type": "application/json", "x-togather-slot": "blue" } });
     // Nobody has the address any more: the network says so (502), or connecting takes too long (504).
-    expect([[502, "slot blue does not answer"], [504, "slot blue did not answer in time"]]).toContainEqual([answer.status, (JSON.parse(answer.body) as { message: string }).message]);
+    expect([
+      [502, "slot blue does not answer"],
+      [504, "slot blue did not answer in time"],
+    ]).toContainEqual([answer.status, (JSON.parse(answer.body) as { message: string }).message]);
     // Back to what serves.
     expect(await switchTo("green")).toMatchObject({ from: "blue", to: "green" });
   });
@@ -560,7 +866,11 @@ describe("router", () => {
     const lines = stdout.split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(lines.length).toBeGreaterThan(100);
     expect(lines.find(({ path }) => path === "/path")).toMatchObject({ status: 308, method: "GET" });
-    expect(lines.find(({ path, status }) => path === "/headers" && status === 200)).toMatchObject({ slot: expect.stringMatching(/blue|green/) as unknown, upstream_addr: expect.stringContaining(subnet) as unknown, upstream_status: "200" });
+    expect(lines.find(({ path, status }) => path === "/headers" && status === 200)).toMatchObject({
+      slot: expect.stringMatching(/blue|green/) as unknown,
+      upstream_addr: expect.stringContaining(subnet) as unknown,
+      upstream_status: "200",
+    });
     expect(stdout).not.toContain("query=1");
     expect(`${stdout}${stderr}`).not.toContain("not-for-logs");
     expect(stderr).not.toContain("query=1");
@@ -575,19 +885,42 @@ describe("a new release on trial", () => {
 
   beforeAll(async () => {
     await startSlot("green", health.green);
-    await eventually("green is up", async () => (await docker("exec", `${prefix}-green`, "node", "-e", 'fetch("http://127.0.0.1:8080/health").then((r) => console.log(r.status))')) === "200");
+    await eventually(
+      "green is up",
+      async () =>
+        (await docker(
+          "exec",
+          `${prefix}-green`,
+          "node",
+          "-e",
+          'fetch("http://127.0.0.1:8080/health").then((r) => console.log(r.status))',
+        )) === "200",
+    );
     await switchTo("green");
   });
 
   beforeEach(async () => {
     release = { version: `v2.0.${++counter}`, commit: "c".repeat(40) };
     await startSlot("blue", JSON.stringify({ ...(JSON.parse(health.blue) as object), version: release.version }));
-    await eventually("blue is up", async () => (await docker("exec", `${prefix}-blue`, "node", "-e", 'fetch("http://127.0.0.1:8080/health").then((r) => console.log(r.status))')) === "200");
+    await eventually(
+      "blue is up",
+      async () =>
+        (await docker(
+          "exec",
+          `${prefix}-blue`,
+          "node",
+          "-e",
+          'fetch("http://127.0.0.1:8080/health").then((r) => console.log(r.status))',
+        )) === "200",
+    );
   });
 
-  const trial = (rollout: Partial<StepRequest<"switch">["rollout"]>): Promise<StepResult<"switch">> => switchTo("blue", { release, rollout: { ...atOnce, ...rollout } });
+  const trial = (rollout: Partial<StepRequest<"switch">["rollout"]>): Promise<StepResult<"switch">> =>
+    switchTo("blue", { release, rollout: { ...atOnce, ...rollout } });
   async function expectGreen(): Promise<void> {
-    const slots = await Promise.all(Array.from({ length: 40 }, async () => (await ask("/page")).headers["x-togather-slot"]));
+    const slots = await Promise.all(
+      Array.from({ length: 40 }, async () => (await ask("/page")).headers["x-togather-slot"]),
+    );
     expect(new Set(slots)).toEqual(new Set(["green"]));
     expect(await stateFile()).toMatchObject({ slot: "green" });
   }
@@ -597,7 +930,9 @@ describe("a new release on trial", () => {
     await trouble("blue", "failing=0.2");
     const stop = startAsking();
     const started = performance.now();
-    await expect(trial({ steps: [20, 50, 100], intervalMs: 20_000 })).rejects.toThrow(/blue \(v2\.0\.1\) got up to 20 % of the requests for [\d.]+ s, and all traffic goes to green again: \d+ of \d+ requests failed/);
+    await expect(trial({ steps: [20, 50, 100], intervalMs: 20_000 })).rejects.toThrow(
+      /blue \(v2\.0\.1\) got up to 20 % of the requests for [\d.]+ s, and all traffic goes to green again: \d+ of \d+ requests failed/,
+    );
     expect(performance.now() - started).toBeLessThan(20_000);
     const { blue, green } = await stop();
     expect(green?.failed).toBe(0);
@@ -608,27 +943,42 @@ describe("a new release on trial", () => {
 
   it("is sent back when it fails only once it has all traffic", async () => {
     const stop = startAsking();
-    const running = trial({ bakeMs: 30_000 }).then(() => "kept", (error: unknown) => String(error));
+    const running = trial({ bakeMs: 30_000 }).then(
+      () => "kept",
+      (error: unknown) => String(error),
+    );
     await eventually("blue serves", async () => (await slotNow()) === "blue");
     await trouble("blue", "failing=0.2");
-    expect(await running).toMatch(/exit code 9: [\s\S]*blue \(v2\.0\.2\) served for [\d.]+ s, and all traffic was sent back: \d+ of \d+ requests failed .*\. green serves again/);
+    expect(await running).toMatch(
+      /exit code 9: [\s\S]*blue \(v2\.0\.2\) served for [\d.]+ s, and all traffic was sent back: \d+ of \d+ requests failed .*\. green serves again/,
+    );
     await stop();
     await expectGreen();
   });
 
   it.each([1, 30])("is sent back when it crashes %d s after the switch, without any traffic", async (seconds) => {
-    const running = trial({ bakeMs: 60_000 }).then(() => "kept", (error: unknown) => String(error));
+    const running = trial({ bakeMs: 60_000 }).then(
+      () => "kept",
+      (error: unknown) => String(error),
+    );
     await eventually("blue serves", async () => (await slotNow()) === "blue");
     const switched = performance.now();
     await trouble("blue", `exit=${seconds * 1000}`);
-    expect(await running).toMatch(/exit code 9: [\s\S]*all traffic was sent back: .*(ECONNREFUSED|EHOSTUNREACH|no answer|socket hang up|ECONNRESET)/);
+    expect(await running).toMatch(
+      /exit code 9: [\s\S]*all traffic was sent back: .*(ECONNREFUSED|EHOSTUNREACH|no answer|socket hang up|ECONNRESET)/,
+    );
     expect(performance.now() - switched).toBeLessThan(seconds * 1000 + 20_000);
     await expectGreen();
   });
 
   it("is sent back when another version answers in its place", async () => {
-    const running = trial({ steps: [10, 100], intervalMs: 30_000 }).then(() => "kept", (error: unknown) => String(error));
-    await eventually("blue gets a share", async () => (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes('weight_percent{slot="blue"} 10'));
+    const running = trial({ steps: [10, 100], intervalMs: 30_000 }).then(
+      () => "kept",
+      (error: unknown) => String(error),
+    );
+    await eventually("blue gets a share", async () =>
+      (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes('weight_percent{slot="blue"} 10'),
+    );
     await trouble("blue", "version=v0.9.0");
     expect(await running).toMatch(/exit code 9: [\s\S]*all traffic goes to green again: it is v0\.9\.0, not v2\.0\.5/);
     await expectGreen();
@@ -637,23 +987,55 @@ describe("a new release on trial", () => {
   it("is taken back when its deployment is killed, by the step itself or by the router", async () => {
     const watched = { steps: [50, 100], intervalMs: 120_000 };
     for (const [what, kill] of [
-      ["the client", (pid: number) => { process.kill(pid, "SIGKILL"); }],
-      ["the step", () => execa("bash", ["-c", `docker kill $(docker ps --quiet --filter label=org.togather.name=${name} --filter label=org.togather.part=step)`])],
+      [
+        "the client",
+        (pid: number) => {
+          process.kill(pid, "SIGKILL");
+        },
+      ],
+      [
+        "the step",
+        () =>
+          execa("bash", [
+            "-c",
+            `docker kill $(docker ps --quiet --filter label=org.togather.name=${name} --filter label=org.togather.part=step)`,
+          ]),
+      ],
     ] as const) {
       const request = requestFor("blue", { release, rollout: { ...atOnce, ...watched } });
-      const client = execa(process.execPath, [join(project, "ops/main.ts"), "switch"], { env: { TOGATHER_REQUEST: JSON.stringify(request) }, reject: false });
-      await eventually("blue gets a share", async () => (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes('weight_percent{slot="blue"} 50'));
+      const client = execa(process.execPath, [join(project, "ops/main.ts"), "switch"], {
+        env: { TOGATHER_REQUEST: JSON.stringify(request) },
+        reject: false,
+      });
+      await eventually("blue gets a share", async () =>
+        (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes(
+          'weight_percent{slot="blue"} 50',
+        ),
+      );
       await kill(client.pid ?? 0);
       await client;
-      await eventually(`blue gets no share any more after ${what} was killed`, async () => (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes('weight_percent{slot="blue"} 0'), 40);
+      await eventually(
+        `blue gets no share any more after ${what} was killed`,
+        async () =>
+          (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes(
+            'weight_percent{slot="blue"} 0',
+          ),
+        40,
+      );
       await expectGreen();
     }
   });
 
   it("is taken back when the machine that deploys falls asleep, by the step itself", async () => {
     const request = requestFor("blue", { release, rollout: { ...atOnce, steps: [50, 100], intervalMs: 300_000 } });
-    const client = execa(process.execPath, [join(project, "ops/main.ts"), "switch"], { env: { TOGATHER_REQUEST: JSON.stringify(request) }, reject: false });
-    const share = async (percent: number): Promise<boolean> => (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes(`weight_percent{slot="blue"} ${percent}`);
+    const client = execa(process.execPath, [join(project, "ops/main.ts"), "switch"], {
+      env: { TOGATHER_REQUEST: JSON.stringify(request) },
+      reject: false,
+    });
+    const share = async (percent: number): Promise<boolean> =>
+      (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes(
+        `weight_percent{slot="blue"} ${percent}`,
+      );
     await eventually("blue gets a share", () => share(50));
     const { stdout } = await execa("pgrep", ["-P", String(client.pid ?? 0)]);
     const asleep = [client.pid ?? 0, ...stdout.split("\n").map(Number)];
@@ -662,19 +1044,31 @@ describe("a new release on trial", () => {
       // The lock of the deployment is given up after 120 s.
       await eventually("blue gets no share any more", () => share(0), 118);
       await expectGreen();
-      expect(await stateFile()).not.toMatchObject({ sentBack: [expect.objectContaining({ version: release.version })] });
+      expect(await stateFile()).not.toMatchObject({
+        sentBack: [expect.objectContaining({ version: release.version })],
+      });
     } finally {
       for (const pid of asleep) process.kill(pid, "SIGCONT");
     }
-    expect(await client).toMatchObject({ exitCode: 9, stderr: expect.stringContaining("nothing was heard of the client that started this step for 90 s") as unknown });
+    expect(await client).toMatchObject({
+      exitCode: 9,
+      stderr: expect.stringContaining("nothing was heard of the client that started this step for 90 s") as unknown,
+    });
   });
 
   it("stays when it does well, the same client with the same slot where that is asked for, also through a restart of nginx", async () => {
     const stop = startAsking();
-    const running = trial({ steps: [50, 100], intervalMs: 2_000, bakeMs: 8_000, sticky: true }).then((result) => result, (error: unknown) => String(error));
-    await eventually("blue gets a share", async () => (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes('weight_percent{slot="blue"} 50'));
+    const running = trial({ steps: [50, 100], intervalMs: 2_000, bakeMs: 8_000, sticky: true }).then(
+      (result) => result,
+      (error: unknown) => String(error),
+    );
+    await eventually("blue gets a share", async () =>
+      (await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).includes('weight_percent{slot="blue"} 50'),
+    );
     // One address: all of its requests, or none.
-    const slots = new Set(await Promise.all(Array.from({ length: 30 }, async () => (await ask("/page")).headers["x-togather-slot"])));
+    const slots = new Set(
+      await Promise.all(Array.from({ length: 30 }, async () => (await ask("/page")).headers["x-togather-slot"])),
+    );
     expect(slots.size).toBe(1);
     await eventually("blue serves", async () => (await slotNow()) === "blue");
     await stop();
@@ -682,23 +1076,37 @@ describe("a new release on trial", () => {
     await docker("start", `${prefix}-router`);
     expect(await running).toMatchObject({ from: "green", to: "blue" });
     expect((await ask("/page")).headers["x-togather-slot"]).toBe("blue");
-    expect(await stateFile()).toMatchObject({ slot: "blue", served: { blue: release }, versions: { blue: release.version } });
+    expect(await stateFile()).toMatchObject({
+      slot: "blue",
+      served: { blue: release },
+      versions: { blue: release.version },
+    });
   });
 
   it("is not needed to go back to what served", async () => {
     const started = performance.now();
-    expect(await switchTo("green", { rollout: { steps: [5, 100], intervalMs: 60_000, bakeMs: 60_000, sticky: false } })).toMatchObject({ to: "green" });
+    expect(
+      await switchTo("green", { rollout: { steps: [5, 100], intervalMs: 60_000, bakeMs: 60_000, sticky: false } }),
+    ).toMatchObject({ to: "green" });
     expect(performance.now() - started).toBeLessThan(30_000);
   });
 
   it.each([
     ["hangs", "hanging=0.3", /: \d+ of \d+ requests failed/, 30],
-    ["refuses clients that the one before lets in", "refusing=0.3", /: \d+ of \d+ requests were refused with 401, 403 or 429/, 4],
+    [
+      "refuses clients that the one before lets in",
+      "refusing=0.3",
+      /: \d+ of \d+ requests were refused with 401, 403 or 429/,
+      4,
+    ],
     ["says that it is unhealthy, with status 200", "status=unhealthy", /: it says that it is unhealthy/, 1],
   ])("is sent back when it %s", async (_, what, words, clients) => {
     await trouble("blue", what);
     const stop = startAsking(clients);
-    const verdict = await trial({ steps: [50, 100], intervalMs: 25_000 }).then(() => "kept", (error: unknown) => String(error));
+    const verdict = await trial({ steps: [50, 100], intervalMs: 25_000 }).then(
+      () => "kept",
+      (error: unknown) => String(error),
+    );
     await stop();
     expect(verdict).toMatch(words);
     await expectGreen();
@@ -708,7 +1116,10 @@ describe("a new release on trial", () => {
     await ask("/page");
     await ask("/missing");
     const text = await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics");
-    for (const line of text.trim().split("\n")) expect(line).toMatch(/^(# (HELP|TYPE) togather_router_\w+ .+|togather_router_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? \d+(\.\d+)?(e-?\d+)?)$/);
+    for (const line of text.trim().split("\n"))
+      expect(line).toMatch(
+        /^(# (HELP|TYPE) togather_router_\w+ .+|togather_router_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? \d+(\.\d+)?(e-?\d+)?)$/,
+      );
     expect(text).toMatch(/^togather_router_active_slot\{slot="green"\} 1$/m);
     expect(text).toMatch(/^togather_router_requests_total\{slot="green",code="4xx"\} [1-9]/m);
     expect(text).toMatch(/^togather_router_response_seconds_bucket\{slot="green",le="\+Inf"\} [1-9]/m);
@@ -717,8 +1128,15 @@ describe("a new release on trial", () => {
     // Not on the public port.
     expect((await ask("/metrics")).status).toBe(404);
     // Lines are written together, a second later at most.
-    const line = await eventually("the line of the last request", async () =>
-      (await docker("logs", "--tail", "20", `${prefix}-router`)).split("\n").map((text) => JSON.parse(text) as Record<string, unknown>).find(({ path }) => path === "/metrics"), 10);
+    const line = await eventually(
+      "the line of the last request",
+      async () =>
+        (await docker("logs", "--tail", "20", `${prefix}-router`))
+          .split("\n")
+          .map((text) => JSON.parse(text) as Record<string, unknown>)
+          .find(({ path }) => path === "/metrics"),
+      10,
+    );
     expect(line).toMatchObject({ slot: "green", version: "v1.1.0", status: 404 });
   });
 });
@@ -729,9 +1147,20 @@ describe("a preview of the slot that does not serve", () => {
     expires: number;
   }
   async function makeToken(slot: SlotName, seconds = 60): Promise<Token> {
-    return JSON.parse(await inRouter("curl", "--silent", "--unix-socket", "/router/run/control.sock", "--data", JSON.stringify({ slot, seconds }), "http://router/preview")) as Token;
+    return JSON.parse(
+      await inRouter(
+        "curl",
+        "--silent",
+        "--unix-socket",
+        "/router/run/control.sock",
+        "--data",
+        JSON.stringify({ slot, seconds }),
+        "http://router/preview",
+      ),
+    ) as Token;
   }
-  const counters = async (): Promise<string> => inRouter("curl", "--silent", "--unix-socket", "/router/run/control.sock", "http://router/counters");
+  const counters = async (): Promise<string> =>
+    inRouter("curl", "--silent", "--unix-socket", "/router/run/control.sock", "http://router/counters");
 
   let token: string;
   beforeAll(async () => {
@@ -743,7 +1172,10 @@ describe("a preview of the slot that does not serve", () => {
   });
 
   it("is reached by a header, through the public port, while everybody else gets the other slot; the server never sees the token", async () => {
-    const [through, public_] = await Promise.all([ask("/headers", { headers: { "x-togather-preview": token } }), ask("/headers")]);
+    const [through, public_] = await Promise.all([
+      ask("/headers", { headers: { "x-togather-preview": token } }),
+      ask("/headers"),
+    ]);
     expect(JSON.parse(through.body)).toMatchObject({ slot: "blue" });
     expect(JSON.parse(public_.body)).toMatchObject({ slot: "green" });
     expect(through.headers["x-togather-slot"]).toBe("blue");
@@ -774,15 +1206,25 @@ describe("a preview of the slot that does not serve", () => {
       expect([answer["slot"], answer["cookie"]], sent).toEqual(["blue", left]);
     }
     // Nobody else's cookies are touched.
-    expect(JSON.parse((await ask("/headers", { headers: { cookie: "a=1; xtogather_preview=2" } })).body)).toMatchObject({ slot: "green", cookie: "a=1; xtogather_preview=2" });
+    expect(JSON.parse((await ask("/headers", { headers: { cookie: "a=1; xtogather_preview=2" } })).body)).toMatchObject(
+      { slot: "green", cookie: "a=1; xtogather_preview=2" },
+    );
     const left = await ask("/_togather/preview");
-    expect([left.status, left.headers["set-cookie"]?.[0]]).toEqual([302, expect.stringMatching(/^togather_preview=; Path=\/; Max-Age=0;/)]);
+    expect([left.status, left.headers["set-cookie"]?.[0]]).toEqual([
+      302,
+      expect.stringMatching(/^togather_preview=; Path=\/; Max-Age=0;/),
+    ]);
   });
 
   it("takes WebSockets and streams too", async () => {
     const cookie = `togather_preview=${token}`;
     const answer = await new Promise<string>((resolve, reject) => {
-      const sent = httpRequest({ host: "127.0.0.1", port, path: "/socket", headers: { connection: "Upgrade", upgrade: "websocket", cookie } });
+      const sent = httpRequest({
+        host: "127.0.0.1",
+        port,
+        path: "/socket",
+        headers: { connection: "Upgrade", upgrade: "websocket", cookie },
+      });
       sent.on("error", reject);
       sent.on("upgrade", (_response, socket) => {
         socket.once("data", (data: Buffer) => {
@@ -804,16 +1246,26 @@ describe("a preview of the slot that does not serve", () => {
       const entered = await ask(`/_togather/preview?token=${token}`);
       expect(entered.headers["set-cookie"]?.[0]).toMatch(/^togather_preview_staging_2=v1\.blue\./);
       const cookie = `togather_preview_staging_2=${token}`;
-      expect(JSON.parse((await ask("/headers", { headers: { cookie: `${cookie}; a=1` } })).body)).toMatchObject({ slot: "blue", cookie: "a=1" });
+      expect(JSON.parse((await ask("/headers", { headers: { cookie: `${cookie}; a=1` } })).body)).toMatchObject({
+        slot: "blue",
+        cookie: "a=1",
+      });
       // Another deployment's, on another port of the same host name, is neither a reason to refuse nor the server's.
-      const other = await ask("/headers", { headers: { cookie: "togather_preview_production=v1.blue.9999999999.x; a=1" } });
+      const other = await ask("/headers", {
+        headers: { cookie: "togather_preview_production=v1.blue.9999999999.x; a=1" },
+      });
       expect([other.status, JSON.parse(other.body)]).toMatchObject([200, { slot: "green", cookie: "a=1" }]);
       expect((await ask("/cached")).headers["cache-control"]).toBe("public, max-age=60");
       expect((await ask("/cached", { headers: { cookie } })).headers["cache-control"]).toBe("private, no-store");
       // One that leads nowhere any more is taken away.
       const stale = await ask("/page", { headers: { cookie: "togather_preview_staging_2=v1.blue.1.x" } });
-      expect([stale.status, stale.headers["set-cookie"]]).toEqual([403, [expect.stringMatching(/^togather_preview_staging_2=; Path=\/; Max-Age=0/)]]);
-      expect((await ask("/page", { headers: { "x-togather-preview": "v1.blue.1.x" } })).headers["set-cookie"]).toBeUndefined();
+      expect([stale.status, stale.headers["set-cookie"]]).toEqual([
+        403,
+        [expect.stringMatching(/^togather_preview_staging_2=; Path=\/; Max-Age=0/)],
+      ]);
+      expect(
+        (await ask("/page", { headers: { "x-togather-preview": "v1.blue.1.x" } })).headers["set-cookie"],
+      ).toBeUndefined();
     } finally {
       await configure();
     }
@@ -828,7 +1280,12 @@ describe("a preview of the slot that does not serve", () => {
       [version, "green", expires, signature].join("."),
       [version, slot, String(Number(expires) + 1), signature].join("."),
       [version, slot, expires, signature.replace(/^./, (first) => (first === "A" ? "B" : "A"))].join("."),
-      [version, slot, expires, createHmac("sha256", "another deployment's key").update([version, slot, expires].join(".")).digest("base64url")].join("."),
+      [
+        version,
+        slot,
+        expires,
+        createHmac("sha256", "another deployment's key").update([version, slot, expires].join(".")).digest("base64url"),
+      ].join("."),
       [version, slot, expires].join("."),
       short,
     ];
@@ -855,7 +1312,9 @@ describe("a preview of the slot that does not serve", () => {
       expect((await ask("/_togather/preview?token=bad")).headers["x-togather-slot"]).toBeUndefined();
     }
     expect(await eventually("no request is open", idle, 5)).toEqual(before);
-    expect(await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).toMatch(/^togather_router_preview_requests_total\{slot="blue",code="4xx"\} [5-9]/m);
+    expect(await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics")).toMatch(
+      /^togather_router_preview_requests_total\{slot="blue",code="4xx"\} [5-9]/m,
+    );
     await sleep(1_500);
     const { all } = await execa("docker", ["logs", `${prefix}-router`], { all: true });
     const key = await inRouter("cat", "/router/state/preview.key");
@@ -870,7 +1329,11 @@ describe("a preview of the slot that does not serve", () => {
   it("keeps its slot when that serves, and after a restart", async () => {
     await switchTo("blue");
     const { token: green } = await makeToken("green");
-    for (const [one, slot] of [[token, "blue"], [green, "green"]] as const) expect((await ask("/page", { headers: { "x-togather-preview": one } })).body).toBe(slot);
+    for (const [one, slot] of [
+      [token, "blue"],
+      [green, "green"],
+    ] as const)
+      expect((await ask("/page", { headers: { "x-togather-preview": one } })).body).toBe(slot);
     await docker("restart", "--time", "1", `${prefix}-router`);
     await untilRouterAnswers();
     expect((await ask("/page", { headers: { "x-togather-preview": green } })).body).toBe("green");

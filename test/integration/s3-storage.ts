@@ -31,9 +31,22 @@ export class S3Storage {
   /** Builds the server where there is none, and starts it. */
   static async start(container: string, network: string, credentials: StorageCredentials): Promise<S3Storage> {
     const storage = new S3Storage(container, network, credentials);
-    const variables = Object.entries(networkVariables(process.env)).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]);
+    const variables = Object.entries(networkVariables(process.env)).flatMap(([name, value]) => [
+      "--build-arg",
+      `${name}=${value}`,
+    ]);
     await docker("build", "--quiet", "--tag", image, ...variables, join(import.meta.dirname, "../s3-server"));
-    await docker("run", "--detach", `--name=${container}`, `--network=${network}`, "--env", `ROOT_ACCESS_KEY=${credentials.SNAPSHOT_COPY_KEY_ID}`, "--env", `ROOT_SECRET_KEY=${credentials.SNAPSHOT_COPY_SECRET}`, image);
+    await docker(
+      "run",
+      "--detach",
+      `--name=${container}`,
+      `--network=${network}`,
+      "--env",
+      `ROOT_ACCESS_KEY=${credentials.SNAPSHOT_COPY_KEY_ID}`,
+      "--env",
+      `ROOT_SECRET_KEY=${credentials.SNAPSHOT_COPY_SECRET}`,
+      image,
+    );
     await storage.inside("mkdir", "/data/backups");
     return storage;
   }
@@ -46,8 +59,22 @@ export class S3Storage {
   /** An object of the bucket, asked for by another client than the one that wrote it: curl, with its own signing. */
   async read(key: string): Promise<Uint8Array> {
     const { SNAPSHOT_COPY_KEY_ID: id, SNAPSHOT_COPY_SECRET: secret } = this.credentials;
-    const curl = ["--silent", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", `${id}:${secret}`, `${this.endpoint}/backups/${key}`];
-    return (await execa("docker", ["run", "--rm", `--network=${this.network}`, "--entrypoint=curl", bundledImageTag("nginx"), ...curl], { encoding: "buffer", stripFinalNewline: false })).stdout;
+    const curl = [
+      "--silent",
+      "--fail",
+      "--aws-sigv4",
+      "aws:amz:us-east-1:s3",
+      "--user",
+      `${id}:${secret}`,
+      `${this.endpoint}/backups/${key}`,
+    ];
+    return (
+      await execa(
+        "docker",
+        ["run", "--rm", `--network=${this.network}`, "--entrypoint=curl", bundledImageTag("nginx"), ...curl],
+        { encoding: "buffer", stripFinalNewline: false },
+      )
+    ).stdout;
   }
 
   async stop(): Promise<void> {

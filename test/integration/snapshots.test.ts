@@ -19,13 +19,21 @@ describe("the recovery story", () => {
   beforeAll(async () => {
     stack = await TestStack.create("production");
     await stack.commitTagged("v1.0.0");
-    stack.addMigration("000005_extra", "CREATE TABLE extra (id int); INSERT INTO extra VALUES (1);", "DROP TABLE extra;");
+    stack.addMigration(
+      "000005_extra",
+      "CREATE TABLE extra (id int); INSERT INTO extra VALUES (1);",
+      "DROP TABLE extra;",
+    );
     await stack.commitTagged("v2.0.0");
   });
   afterAll(() => stack.remove());
 
   /** Runs the story's next command that begins so, with this deployment's own ids. */
-  async function told(beginning: string, ids: Record<string, string> = {}, ...more: string[]): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
+  async function told(
+    beginning: string,
+    ids: Record<string, string> = {},
+    ...more: string[]
+  ): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
     const index = commands.findIndex((command) => command.startsWith(`togather ${beginning}`));
     if (index === -1) throw new Error(`docs/operations.md does not say togather ${beginning}`);
     const [command = ""] = commands.splice(index, 1);
@@ -36,7 +44,10 @@ describe("the recovery story", () => {
     return { status, slot: slot ?? null, body: JSON.stringify(body) };
   };
   const places = (): Promise<string> => stack.query("SELECT count(*) FROM places");
-  const addPlaces = (count: number): Promise<string> => stack.query(`SET ROLE togather_owner; INSERT INTO places (name, location) SELECT 'p ' || n, 'POINT(1 2)' FROM generate_series(1, ${count}) n`);
+  const addPlaces = (count: number): Promise<string> =>
+    stack.query(
+      `SET ROLE togather_owner; INSERT INTO places (name, location) SELECT 'p ' || n, 'POINT(1 2)' FROM generate_series(1, ${count}) n`,
+    );
 
   it("begins with a release whose snapshot is verified", async () => {
     const first = await stack.togather("release", "v1.0.0");
@@ -47,7 +58,11 @@ describe("the recovery story", () => {
     expect(second.code, `${second.stdout}\n${second.stderr}`).toBe(0);
     expect(second.stdout).toMatch(/^migrations green .*schema version 4 to 5/m);
     const [newest, oldest] = await stack.snapshots();
-    expect(newest?.manifest).toMatchObject({ before_version: "v2.0.0", migration_version: 4, verified_at: expect.any(String) as unknown });
+    expect(newest?.manifest).toMatchObject({
+      before_version: "v2.0.0",
+      migration_version: 4,
+      verified_at: expect.any(String) as unknown,
+    });
     expect(newest?.manifest.tables["public.places"]).toBe(20);
     expect(oldest?.manifest).toMatchObject({ before_version: "v1.0.0", migration_version: null });
     await addPlaces(5);
@@ -70,7 +85,9 @@ describe("the recovery story", () => {
     expect(asked.stdout).toMatch(/public\.places +20 +25 +5/);
     expect(asked.stdout).toMatch(/public\.extra +no table +1 +1/);
 
-    const other = spawn("flock", [lockFile(stack.name), "sh", "-c", "echo held; cat"], { stdio: ["pipe", "pipe", "ignore"] });
+    const other = spawn("flock", [lockFile(stack.name), "sh", "-c", "echo held; cat"], {
+      stdio: ["pipe", "pipe", "ignore"],
+    });
     await once(other.stdout, "data");
     const locked = await stack.togather("snapshots", "restore", "latest", "--yes");
     other.stdin.end();
@@ -79,7 +96,9 @@ describe("the recovery story", () => {
 
     const tooOld = await stack.togather("snapshots", "restore", "latest", "--yes");
     expect(tooOld.code).toBe(exitCodes.config.code);
-    expect(tooOld.stderr).toMatch(/v2\.0\.0 .* serves and needs schema version 5, the snapshot has 4.*\n.*rollback --restore-database/);
+    expect(tooOld.stderr).toMatch(
+      /v2\.0\.0 .* serves and needs schema version 5, the snapshot has 4.*\n.*rollback --restore-database/,
+    );
     expect(await places()).toBe("25");
     expect((await health()).slot).toBe("green");
   });
@@ -87,7 +106,9 @@ describe("the recovery story", () => {
   it("goes back with the database", async () => {
     const running = told("rollback --restore-database", {}, "--yes");
     let over = false;
-    void running.finally(() => { over = true; });
+    void running.finally(() => {
+      over = true;
+    });
     // Who holds the lock of the deployment, from the first look until the end of all parts.
     const holders: (string | undefined)[] = [];
     while (!over) {
@@ -96,20 +117,29 @@ describe("the recovery story", () => {
     }
     const { code, stdout, stderr } = await running;
     expect(code, `${stdout}\n${stderr}`).toBe(0);
-    const held = holders.slice(holders.findIndex((id) => id !== undefined), holders.findLastIndex((id) => id !== undefined) + 1);
+    const held = holders.slice(
+      holders.findIndex((id) => id !== undefined),
+      holders.findLastIndex((id) => id !== undefined) + 1,
+    );
     expect(held.length).toBeGreaterThan(20);
     expect(new Set(held).size).toBe(1);
     expect(stdout).toMatch(/First traffic, then the database; then green is emptied/);
     const [snapshot] = await stack.snapshots();
     for (const [table, rows] of Object.entries(snapshot?.manifest.tables ?? {})) {
       // The job queue works again already.
-      if (!table.startsWith("public.river_")) expect(await stack.query(`SELECT count(*) FROM ${table}`), table).toBe(String(rows));
+      if (!table.startsWith("public.river_"))
+        expect(await stack.query(`SELECT count(*) FROM ${table}`), table).toBe(String(rows));
     }
-    expect(await stack.query("SELECT to_regclass('extra') IS NULL, (SELECT version FROM schema_migrations)")).toBe("t|4");
+    expect(await stack.query("SELECT to_regclass('extra') IS NULL, (SELECT version FROM schema_migrations)")).toBe(
+      "t|4",
+    );
     expect(await health()).toMatchObject({ status: 200, slot: "blue" });
     expect((await stack.containers()).has(`togather-${stack.name}-green`)).toBe(false);
     // The servers have lost their connections, and perhaps the leader of their job queue with the other slot: no reason to be degraded.
-    expect(JSON.parse((await stack.togather("status", "--json")).stdout)).toMatchObject({ serving: { slot: "blue", health: { status: "healthy", version: "v1.0.0" } }, drift: [] });
+    expect(JSON.parse((await stack.togather("status", "--json")).stdout)).toMatchObject({
+      serving: { slot: "blue", health: { status: "healthy", version: "v1.0.0" } },
+      drift: [],
+    });
     expect(JSON.parse((await health()).body)).toMatchObject({ jobs: "operational" });
   });
 
@@ -134,7 +164,9 @@ describe("the recovery story", () => {
     expect(restored.stdout).toMatch(/what serves is healthy/);
     expect(await places()).toBe("20");
     const [, replaced = ""] = /kept as (togather_before_\d{8}_\d{6})/.exec(restored.stdout) ?? [];
-    expect(await told("snapshots discard togather", { togather_before_20260128_150102: replaced }, "--yes")).toMatchObject({ code: 0, stdout: expect.stringContaining(`${replaced} is dropped`) as unknown });
+    expect(
+      await told("snapshots discard togather", { togather_before_20260128_150102: replaced }, "--yes"),
+    ).toMatchObject({ code: 0, stdout: expect.stringContaining(`${replaced} is dropped`) as unknown });
     expect((await told("snapshots discard")).stdout).toMatch(/togather_before_/);
     expect(await health()).toMatchObject({ status: 200, slot: "blue" });
   });
@@ -157,11 +189,18 @@ describe("the recovery story", () => {
     const again = await stack.togather("release", "v2.0.0");
     expect(again.code, `${again.stdout}\n${again.stderr}`).toBe(0);
     expect(again.stdout).toMatch(/^migrations green .*schema version 4 to 5/m);
-    expect(await stack.query("SELECT to_regclass('extra') IS NULL, (SELECT version FROM schema_migrations)")).toBe("f|5");
+    expect(await stack.query("SELECT to_regclass('extra') IS NULL, (SELECT version FROM schema_migrations)")).toBe(
+      "f|5",
+    );
   });
 
   it("tells no secret", async () => {
-    const texts = [await stack.state(), (await stack.togather("logs", "--json")).stdout, (await stack.togather("snapshots", "list", "--json")).stdout];
-    for (const canary of Object.values<string>({ ...stack.canaries })) expect(texts.some((text) => text.includes(canary))).toBe(false);
+    const texts = [
+      await stack.state(),
+      (await stack.togather("logs", "--json")).stdout,
+      (await stack.togather("snapshots", "list", "--json")).stdout,
+    ];
+    for (const canary of Object.values<string>({ ...stack.canaries }))
+      expect(texts.some((text) => text.includes(canary))).toBe(false);
   });
 });

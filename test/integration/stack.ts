@@ -81,7 +81,15 @@ export class TestStack {
       database: await freePort(),
     };
     const stack = new TestStack(name, directory, ports);
-    const { stdout } = await execa("git", ["-C", project, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    const { stdout } = await execa("git", [
+      "-C",
+      project,
+      "ls-files",
+      "-z",
+      "--cached",
+      "--others",
+      "--exclude-standard",
+    ]);
     for (const file of stdout.split("\0").filter((path) => path !== "" && !path.startsWith("test/"))) {
       mkdirSync(dirname(join(directory, file)), { recursive: true });
       cpSync(join(project, file), join(directory, file));
@@ -145,7 +153,8 @@ export class TestStack {
 
   /** Writes a migration beside the copy's own. @param name with its number, such as `000005_mood`. */
   addMigration(name: string, up: string, down: string): void {
-    for (const [direction, sql] of Object.entries({ up, down })) writeFileSync(join(this.directory, `migrations/${name}.${direction}.sql`), `${sql}\n`);
+    for (const [direction, sql] of Object.entries({ up, down }))
+      writeFileSync(join(this.directory, `migrations/${name}.${direction}.sql`), `${sql}\n`);
   }
 
   /** Changes a file of the copy. @throws when the text to replace is not in it. */
@@ -157,7 +166,10 @@ export class TestStack {
   }
 
   /** `togather:deployment` of a test, with values of its own beside those that all have. */
-  deployment({ deployment = {}, database = {} }: Partial<Record<"deployment" | "database", Record<string, unknown>>> = {}): Record<string, unknown> {
+  deployment({
+    deployment = {},
+    database = {},
+  }: Partial<Record<"deployment" | "database", Record<string, unknown>>> = {}): Record<string, unknown> {
     const at = (name: string): string => join(this.directory, ".togather", name);
     return {
       deployment: { health_check_retries: 4, health_check_interval: 0.5, grace_period: 8, ...deployment },
@@ -190,23 +202,36 @@ export class TestStack {
   /** Runs the Pulumi CLI in the copy; fails the test when it fails. */
   async pulumi(args: string[]): Promise<string> {
     mkdirSync(join(this.directory, ".togather/state"), { recursive: true });
-    return (await execa("pulumi", [...args, "--non-interactive"], { cwd: this.directory, env: this.environment() })).stdout;
+    return (await execa("pulumi", [...args, "--non-interactive"], { cwd: this.directory, env: this.environment() }))
+      .stdout;
   }
 
   /** One of package.json's scripts with its arguments, as it is written in a document. */
   async npmRun(command: string): Promise<string> {
-    return (await execa("npm", ["run", "--silent", ...command.split(" ")], { cwd: this.directory, env: this.environment() })).stdout;
+    return (
+      await execa("npm", ["run", "--silent", ...command.split(" ")], { cwd: this.directory, env: this.environment() })
+    ).stdout;
   }
 
   /** `togather` in the copy, as an operator calls it. */
   async togather(...args: string[]): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
-    const { exitCode, stdout, stderr } = await execa("node", ["cli/togather.ts", ...args, "--stack", this.name], { cwd: this.directory, env: this.environment(), reject: false });
+    const { exitCode, stdout, stderr } = await execa("node", ["cli/togather.ts", ...args, "--stack", this.name], {
+      cwd: this.directory,
+      env: this.environment(),
+      reject: false,
+    });
     return { code: exitCode, stdout, stderr };
   }
 
   /** The same, to be looked at, or killed, while it runs. */
   start(...args: string[]) {
-    return execa("node", ["cli/togather.ts", ...args, "--stack", this.name], { cwd: this.directory, env: this.environment(), reject: false, all: true, detached: true });
+    return execa("node", ["cli/togather.ts", ...args, "--stack", this.name], {
+      cwd: this.directory,
+      env: this.environment(),
+      reject: false,
+      all: true,
+      detached: true,
+    });
   }
 
   /** What `togather snapshots list` tells. */
@@ -218,12 +243,16 @@ export class TestStack {
   async run(operation: "up" | "preview" | "destroy", flags: string[] = []): Promise<Run> {
     const started = Date.now();
     const confirm = operation === "preview" ? [] : ["--yes", "--skip-preview"];
-    const result = await execa("pulumi", [operation, "--stack", this.name, "--non-interactive", "--color=never", ...confirm, ...flags], {
-      cwd: this.directory,
-      env: this.environment(),
-      reject: false,
-      all: true,
-    });
+    const result = await execa(
+      "pulumi",
+      [operation, "--stack", this.name, "--non-interactive", "--color=never", ...confirm, ...flags],
+      {
+        cwd: this.directory,
+        env: this.environment(),
+        reject: false,
+        all: true,
+      },
+    );
     const output = result.all;
     return { ok: result.exitCode === 0, output, changes: countChanges(output), durationMs: Date.now() - started };
   }
@@ -240,13 +269,38 @@ export class TestStack {
 
   /** Names of this deployment's containers that run, and the id of each. */
   async containers(): Promise<Map<string, string>> {
-    const { stdout } = await execa("docker", ["ps", "--no-trunc", "--filter", `label=org.togather.name=${this.name}`, "--format", "{{.Names}} {{.ID}}"]);
-    return new Map(stdout.split("\n").filter(Boolean).map((line) => line.split(" ") as [string, string]));
+    const { stdout } = await execa("docker", [
+      "ps",
+      "--no-trunc",
+      "--filter",
+      `label=org.togather.name=${this.name}`,
+      "--format",
+      "{{.Names}} {{.ID}}",
+    ]);
+    return new Map(
+      stdout
+        .split("\n")
+        .filter(Boolean)
+        .map((line) => line.split(" ") as [string, string]),
+    );
   }
 
   /** A SQL query in the deployment's database, as its superuser. */
   async query(sql: string): Promise<string> {
-    return (await execa("docker", ["exec", "-u", "postgres", `togather-${this.name}-db`, "psql", "-AtX", "-d", "togather", "-c", sql])).stdout;
+    return (
+      await execa("docker", [
+        "exec",
+        "-u",
+        "postgres",
+        `togather-${this.name}-db`,
+        "psql",
+        "-AtX",
+        "-d",
+        "togather",
+        "-c",
+        sql,
+      ])
+    ).stdout;
   }
 
   /** URL of the router. */
@@ -255,7 +309,10 @@ export class TestStack {
   }
 
   /** What the public gets over HTTPS. The certificate is the test's own: nobody has to know it. */
-  async secureGet(path: string, headers: Record<string, string> = {}): Promise<{ status: number; slot: string | undefined; body: Record<string, unknown> }> {
+  async secureGet(
+    path: string,
+    headers: Record<string, string> = {},
+  ): Promise<{ status: number; slot: string | undefined; body: Record<string, unknown> }> {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const where = { host: "127.0.0.1", port: this.ports.https, path, headers, rejectUnauthorized: false };
       get(where, resolve).once("error", reject);
@@ -269,13 +326,36 @@ export class TestStack {
   async remove(): Promise<void> {
     const parts = ["blue", "green", "router", "db", "dev"].map((part) => `togather-${this.name}-${part}`);
     await execa("docker", ["rm", "--force", "--volumes", ...parts], { reject: false });
-    await execa("docker", ["volume", "rm", "--force", `togather-${this.name}-db-data`, `togather-${this.name}-router-files`, `togather-${this.name}-dev-cache`], { reject: false });
+    await execa(
+      "docker",
+      [
+        "volume",
+        "rm",
+        "--force",
+        `togather-${this.name}-db-data`,
+        `togather-${this.name}-router-files`,
+        `togather-${this.name}-dev-cache`,
+      ],
+      { reject: false },
+    );
     await execa("docker", ["network", "rm", `togather-${this.name}`], { reject: false });
-    const { stdout: kept } = await execa("docker", ["image", "ls", "--format={{.Repository}}:{{.Tag}}", `--filter=reference=togather-kept:${this.name}-*`]);
+    const { stdout: kept } = await execa("docker", [
+      "image",
+      "ls",
+      "--format={{.Repository}}:{{.Tag}}",
+      `--filter=reference=togather-kept:${this.name}-*`,
+    ]);
     if (kept !== "") await execa("docker", ["image", "rm", ...kept.split("\n")], { reject: false });
-    await execa("docker", ["image", "rm", "--force", ...this.commits.map((commit) => `togather-server:${commit}`)], { reject: false });
+    await execa("docker", ["image", "rm", "--force", ...this.commits.map((commit) => `togather-server:${commit}`)], {
+      reject: false,
+    });
     // Those that lost their tag to another image of the same commit.
-    for (const commit of this.commits) await execa("docker", ["image", "prune", "--force", `--filter=label=org.opencontainers.image.revision=${commit}`], { reject: false });
+    for (const commit of this.commits)
+      await execa(
+        "docker",
+        ["image", "prune", "--force", `--filter=label=org.opencontainers.image.revision=${commit}`],
+        { reject: false },
+      );
     rmSync(`/tmp/togather-deploy-${this.name}.lock`, { force: true });
     rmSync(dirname(this.directory), { recursive: true, force: true });
   }
@@ -285,6 +365,7 @@ export class TestStack {
 function countChanges(output: string): Run["changes"] {
   const summary = output.slice(output.lastIndexOf("Resources:"));
   const changes: Run["changes"] = {};
-  for (const [, count, what] of summary.matchAll(/(\d+) (created|updated|replaced|deleted|unchanged)/g)) changes[String(what)] = Number(count);
+  for (const [, count, what] of summary.matchAll(/(\d+) (created|updated|replaced|deleted|unchanged)/g))
+    changes[String(what)] = Number(count);
   return changes;
 }

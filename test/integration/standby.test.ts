@@ -27,7 +27,11 @@ describe("the slot that has served", () => {
 
   /** Status, exit code and id of a slot's container. */
   async function state(slot: string): Promise<string> {
-    const { stdout, exitCode } = await execa("docker", ["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container(slot)], { reject: false });
+    const { stdout, exitCode } = await execa(
+      "docker",
+      ["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container(slot)],
+      { reject: false },
+    );
     return exitCode === 0 ? stdout : "none";
   }
 
@@ -48,13 +52,24 @@ describe("the slot that has served", () => {
   }
 
   /** A request that stays open on the slot that serves when it begins: its body comes slowly, until `end`. */
-  async function openRequest(): Promise<{ answer: Promise<{ status: number | undefined; slot: unknown }>; end: () => void }> {
-    const sent = request({ host: "127.0.0.1", port: stack.ports.http, method: "POST", path: "/api/v1/events", headers: { "content-type": "application/json" } });
+  async function openRequest(): Promise<{
+    answer: Promise<{ status: number | undefined; slot: unknown }>;
+    end: () => void;
+  }> {
+    const sent = request({
+      host: "127.0.0.1",
+      port: stack.ports.http,
+      method: "POST",
+      path: "/api/v1/events",
+      headers: { "content-type": "application/json" },
+    });
     const answer = new Promise<{ status: number | undefined; slot: unknown }>((resolve, reject) => {
       sent.on("error", reject);
       sent.on("response", (response) => {
         response.resume();
-        response.on("end", () => { resolve({ status: response.statusCode, slot: response.headers["x-togather-slot"] }); });
+        response.on("end", () => {
+          resolve({ status: response.statusCode, slot: response.headers["x-togather-slot"] });
+        });
       });
     });
     sent.write("{");
@@ -64,7 +79,9 @@ describe("the slot that has served", () => {
       answer,
       end() {
         clearInterval(drip);
-        sent.end(`"id": "${randomUUID()}", "name": "Long", "starts_at": "2030-01-01T10:00:00Z", "ends_at": "2030-01-01T12:00:00Z"}`);
+        sent.end(
+          `"id": "${randomUUID()}", "name": "Long", "starts_at": "2030-01-01T10:00:00Z", "ends_at": "2030-01-01T12:00:00Z"}`,
+        );
       },
     };
   }
@@ -76,7 +93,9 @@ describe("the slot that has served", () => {
     let count = 0;
     const loop = (async () => {
       while (!feeder.signal.aborted) {
-        await stack.query(`INSERT INTO river_job (args, kind, max_attempts, tags) SELECT '{}', 'expire_events', 25, '{fed}' FROM generate_series(1, 5)`);
+        await stack.query(
+          `INSERT INTO river_job (args, kind, max_attempts, tags) SELECT '{}', 'expire_events', 25, '{fed}' FROM generate_series(1, 5)`,
+        );
         count += 5;
         await sleep(200);
       }
@@ -107,7 +126,11 @@ describe("the slot that has served", () => {
     const running = stack.run("up");
     await until("green serves", async () => (await serving()) === "green");
     await until("only the long request is open on blue", async () => (await openOn("blue")) === 1, 20);
-    await until("the deployment is recorded", async () => ((await stack.togather("history")).stdout.match(/succeeded/g) ?? []).length === 2, 30);
+    await until(
+      "the deployment is recorded",
+      async () => ((await stack.togather("history")).stdout.match(/succeeded/g) ?? []).length === 2,
+      30,
+    );
     await sleep(2_000);
     expect(await state("blue")).toBe("running 0");
     end();
@@ -121,12 +144,24 @@ describe("the slot that has served", () => {
     expect(await state("green")).toBe("running 0");
     const left = `SELECT count(*) FROM river_job WHERE tags = '{fed}' AND state <> 'completed'`;
     await until("all jobs are worked", async () => (await stack.query(left)) === "0", 30);
-    expect(await stack.query("SELECT count(*), max(attempt), max(cardinality(attempted_by)), count(DISTINCT attempted_by) FROM river_job WHERE tags = '{fed}'")).toBe(`${fed}|1|1|2`);
+    expect(
+      await stack.query(
+        "SELECT count(*), max(attempt), max(cardinality(attempted_by)), count(DISTINCT attempted_by) FROM river_job WHERE tags = '{fed}'",
+      ),
+    ).toBe(`${fed}|1|1|2`);
   });
 
   /** Requests that the router counts as open on a slot. */
   async function openOn(slot: string): Promise<number> {
-    const { stdout } = await execa("docker", ["exec", container("router"), "curl", "--silent", "--unix-socket", "/router/run/control.sock", "http://router/counters"]);
+    const { stdout } = await execa("docker", [
+      "exec",
+      container("router"),
+      "curl",
+      "--silent",
+      "--unix-socket",
+      "/router/run/control.sock",
+      "http://router/counters",
+    ]);
     return (JSON.parse(stdout) as Record<string, { open: number }>)[slot]?.open ?? NaN;
   }
 
@@ -148,7 +183,11 @@ describe("the slot that has served", () => {
     stack.writeSecrets();
     const rotated = await stack.run("up");
     expect(rotated.ok, rotated.output).toBe(true);
-    expect([await state("blue"), await state("green"), await idOf("green")]).toEqual(["exited 0", "running 0", before.green]);
+    expect([await state("blue"), await state("green"), await idOf("green")]).toEqual([
+      "exited 0",
+      "running 0",
+      before.green,
+    ]);
     expect(await idOf("blue")).not.toBe(before.blue);
 
     const next = await stack.commit("v1.5.0");
@@ -203,7 +242,12 @@ describe("the slot that has served", () => {
     expect((await stack.togather("status")).stdout).toContain("No drift");
 
     // Somebody has tidied up: nothing held on to its image.
-    const { stdout: kept } = await execa("docker", ["image", "ls", "--format={{.Repository}}:{{.Tag}}", `--filter=reference=togather-kept:${stack.name}-*`]);
+    const { stdout: kept } = await execa("docker", [
+      "image",
+      "ls",
+      "--format={{.Repository}}:{{.Tag}}",
+      `--filter=reference=togather-kept:${stack.name}-*`,
+    ]);
     expect(kept.split("\n")).toHaveLength(2);
     await execa("docker", ["image", "rm", `togather-server:${v2.commit}`, ...kept.split("\n")]);
     stack.set({ activeSlot: "green" });
@@ -219,7 +263,7 @@ describe("the slot that has served", () => {
   });
 
   it("is not removed when the release after it fails its gate, whatever Pulumi is told to go on with", async () => {
-    stack.edit("server/main.go", "package main", "package main // third release\n\nfunc init() { panic(\"broken\") }\n");
+    stack.edit("server/main.go", "package main", 'package main // third release\n\nfunc init() { panic("broken") }\n');
     const broken = await stack.commit("v3.0.0");
     const before = await idOf("green");
     stack.set({ slots: { blue: broken, green: v2 }, activeSlot: "blue" });
@@ -250,7 +294,11 @@ describe("the slot that has served", () => {
   });
 
   it("can be filled and looked at through the public port before traffic moves", async () => {
-    stack.edit("server/main.go", 'package main // third release\n\nfunc init() { panic("broken") }\n', "package main // fourth release\n");
+    stack.edit(
+      "server/main.go",
+      'package main // third release\n\nfunc init() { panic("broken") }\n',
+      "package main // fourth release\n",
+    );
     const v4 = await stack.commit("v4.0.0");
     const filled = await stack.togather("release", v4.commit, "--version", "v4.0.0", "--no-switch");
     expect(filled.code, filled.stderr).toBe(0);
@@ -260,10 +308,18 @@ describe("the slot that has served", () => {
 
     const { code, stdout, stderr } = await stack.togather("preview-url", "--for", "5m", "--json");
     expect(code, stderr).toBe(0);
-    const { url, header, slot, release } = JSON.parse(stdout) as { url: string; header: { name: string; value: string }; slot: string; release: unknown };
+    const { url, header, slot, release } = JSON.parse(stdout) as {
+      url: string;
+      header: { name: string; value: string };
+      slot: string;
+      release: unknown;
+    };
     expect([slot, release]).toEqual(["blue", v4]);
     const looked = await fetch(stack.url("/health"), { headers: { [header.name]: header.value } });
-    expect([looked.headers.get("x-togather-slot"), ((await looked.json()) as { version: string }).version]).toEqual(["blue", "v4.0.0"]);
+    expect([looked.headers.get("x-togather-slot"), ((await looked.json()) as { version: string }).version]).toEqual([
+      "blue",
+      "v4.0.0",
+    ]);
     const entered = await fetch(url, { redirect: "manual" });
     expect([entered.status, entered.headers.get("set-cookie")]).toEqual([302, expect.stringContaining(header.value)]);
     expect(((await (await fetch(stack.url("/health"))).json()) as { version: string }).version).toBe("v2.0.0");
@@ -271,8 +327,14 @@ describe("the slot that has served", () => {
     // Nobody but the router has the key.
     const key = (await execa("docker", ["exec", container("router"), "cat", "/router/state/preview.key"])).stdout;
     expect(key.length).toBeGreaterThan(40);
-    const { stdout: inspected } = await execa("docker", ["inspect", container("router"), container("blue"), container("green")]);
-    for (const [what, text] of Object.entries({ state: await stack.state(), inspected, stdout, said: stderr })) expect(text, what).not.toContain(key);
+    const { stdout: inspected } = await execa("docker", [
+      "inspect",
+      container("router"),
+      container("blue"),
+      container("green"),
+    ]);
+    for (const [what, text] of Object.entries({ state: await stack.state(), inspected, stdout, said: stderr }))
+      expect(text, what).not.toContain(key);
 
     const back = await stack.togather("rollback");
     expect([back.code, back.stderr]).toEqual([2, expect.stringContaining("traffic was not moved to it")]);
@@ -287,7 +349,10 @@ describe("the slot that has served", () => {
   it("says what to do when there is nothing to look at", async () => {
     await execa("docker", ["stop", container("blue")]);
     const { code, stderr } = await stack.togather("preview-url");
-    expect([code, stderr]).toEqual([1, expect.stringMatching(/blue is exited: there is nothing to look at\n.*release REF --no-switch/)]);
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/blue is exited: there is nothing to look at\n.*release REF --no-switch/),
+    ]);
     const refused = await stack.togather("preview-url", "--for", "soon");
     expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("expected a time such as 30s")]);
   });

@@ -7,13 +7,18 @@ const text = readFileSync(join(import.meta.dirname, "../../docs/operations.md"),
 /** The command lines of a section, in order; those of its subsections are theirs. @throws when there are none. */
 export function toldCommands(heading: string): string[] {
   const section = text.split(`\n${heading}\n`)[1]?.split(/\n##+ /)[0] ?? "";
-  const commands = [...section.matchAll(/```bash\n([\s\S]*?)```/g)].flatMap(([, block = ""]) => block.trim().split("\n"));
+  const commands = [...section.matchAll(/```bash\n([\s\S]*?)```/g)].flatMap(([, block = ""]) =>
+    block.trim().split("\n"),
+  );
   if (commands.length === 0) throw new Error(`docs/operations.md has no commands under ${heading}`);
   return commands;
 }
 
 /** What follows the program's name on a command line, without the stack: a test has one of its own. @param names a test's own for those of the document. */
 export function argumentsOf(command: string, names: Record<string, string> = {}): string[] {
-  const words = command.split(" ").slice(1).filter((word, at, all) => word !== "--stack" && all[at - 1] !== "--stack");
+  const words = command
+    .split(" ")
+    .slice(1)
+    .filter((word, at, all) => word !== "--stack" && all[at - 1] !== "--stack");
   return words.map((word) => names[word] ?? word);
 }

@@ -7,7 +7,13 @@ import { isAtLeast } from "../../toolchain/is-at-least.mjs";
 import { project } from "../../toolchain/setup.ts";
 import { temporaryDirectory } from "./fake-machine.ts";
 
-const LOCK = { packages: { "": { version: "1.0.0" }, "node_modules/a": { version: "2.0.0" }, "node_modules/only-mac": { version: "1.0.0", optional: true } } };
+const LOCK = {
+  packages: {
+    "": { version: "1.0.0" },
+    "node_modules/a": { version: "2.0.0" },
+    "node_modules/only-mac": { version: "1.0.0", optional: true },
+  },
+};
 
 /** A project with bootstrap.mjs, installed packages as `installed` says, and an npm that says it was called. */
 function makeProject(installed: unknown): { directory: string; npm: string } {
@@ -19,7 +25,10 @@ function makeProject(installed: unknown): { directory: string; npm: string } {
   mkdirSync(join(directory, "node_modules", ".bin"), { recursive: true });
   writeFileSync(join(directory, "package-lock.json"), JSON.stringify(LOCK));
   writeFileSync(join(directory, "node_modules", ".package-lock.json"), JSON.stringify(installed));
-  writeFileSync(join(directory, "main.ts"), 'const text: string = process.argv.slice(2).join("|"); console.log(`ran ${process.argv0} ${text}`); process.exitCode = 7;');
+  writeFileSync(
+    join(directory, "main.ts"),
+    'const text: string = process.argv.slice(2).join("|"); console.log(`ran ${process.argv0} ${text}`); process.exitCode = 7;',
+  );
   const npm = join(dirname(directory), "npm-cli.js");
   writeFileSync(npm, 'console.log("npm", process.argv.slice(2).join(" "));');
   return { directory, npm };
@@ -28,9 +37,14 @@ function makeProject(installed: unknown): { directory: string; npm: string } {
 function bootstrap(directory: string, npm: string, ...args: string[]): Promise<{ code: unknown; output: string }> {
   return new Promise((resolve) => {
     const env = { ...process.env, npm_execpath: npm, npm_node_execpath: process.execPath };
-    execFile(process.execPath, [join(directory, "toolchain", "bootstrap.mjs"), ...args], { env }, (error, stdout, stderr) => {
-      resolve({ code: error?.code ?? 0, output: stdout + stderr });
-    });
+    execFile(
+      process.execPath,
+      [join(directory, "toolchain", "bootstrap.mjs"), ...args],
+      { env },
+      (error, stdout, stderr) => {
+        resolve({ code: error?.code ?? 0, output: stdout + stderr });
+      },
+    );
   });
 }
 
@@ -73,9 +87,13 @@ describe("bootstrap", () => {
   it("installs the packages once, without scripts", async () => {
     const { directory, npm } = makeProject({ packages: {} });
     const first = await bootstrap(directory, npm, "main.ts");
-    expect(first.output).toMatch(/^Installing the npm packages .*\nnpm ci --ignore-scripts .*\nInstalled them in [\d.]+ s\.\nran /);
+    expect(first.output).toMatch(
+      /^Installing the npm packages .*\nnpm ci --ignore-scripts .*\nInstalled them in [\d.]+ s\.\nran /,
+    );
     expect((await bootstrap(directory, npm, "main.ts")).output).toMatch(/^ran /);
-    expect(JSON.parse(readFileSync(join(directory, "node_modules", ".togather-stamp.json"), "utf8"))).toHaveProperty("packageLock");
+    expect(JSON.parse(readFileSync(join(directory, "node_modules", ".togather-stamp.json"), "utf8"))).toHaveProperty(
+      "packageLock",
+    );
   });
 
   it("says so when npm fails, and tries again the next time", async () => {

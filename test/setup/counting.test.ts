@@ -23,7 +23,10 @@ describe("counting Go tests", () => {
   });
 
   it("counts a package that does not compile", () => {
-    const result = count({ Action: "build-output", ImportPath: "p", Output: "p.go:1: undefined: x\n" }, { Action: "fail", Package: "p", FailedBuild: "p" });
+    const result = count(
+      { Action: "build-output", ImportPath: "p", Output: "p.go:1: undefined: x\n" },
+      { Action: "fail", Package: "p", FailedBuild: "p" },
+    );
     expect(result).toEqual({ passed: 0, failed: 1, skipped: 0, shown: "p.go:1: undefined: x\n" });
   });
 });

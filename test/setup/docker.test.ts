@@ -26,7 +26,9 @@ describe("the Docker engine", () => {
   });
 
   it("must not be too old", async () => {
-    await expect(dockerEngine(fakeMachine({ docker: "echo 19.03.15" })).check()).rejects.toThrow(/is 19\.03\.15; this project needs 20\.10/);
+    await expect(dockerEngine(fakeMachine({ docker: "echo 19.03.15" })).check()).rejects.toThrow(
+      /is 19\.03\.15; this project needs 20\.10/,
+    );
   });
 
   it("is not installed: says how", async () => {
@@ -36,18 +38,26 @@ describe("the Docker engine", () => {
   });
 
   it("is not running: says how to start it", async () => {
-    expect(await problem(fakeMachine({ docker: DOWN(), dockerd: "" }))).toMatch(/not running.*\n.*systemctl start docker/);
+    expect(await problem(fakeMachine({ docker: DOWN(), dockerd: "" }))).toMatch(
+      /not running.*\n.*systemctl start docker/,
+    );
   });
 
   it("is not for this user: says how to allow it", async () => {
-    expect(await problem(fakeMachine({ docker: DOWN("permission denied while trying to connect"), dockerd: "" }))).toMatch(/usermod -aG docker/);
+    expect(
+      await problem(fakeMachine({ docker: DOWN("permission denied while trying to connect"), dockerd: "" })),
+    ).toMatch(/usermod -aG docker/);
   });
 
   it("is never started or installed here when the user chose one elsewhere", async () => {
     const root = { isRoot: true, isDebian: true };
     const programs = { docker: DOWN("Cannot connect"), dockerd: "touch $HOME/started" };
-    expect(await problem(fakeMachine(programs, { ...root, env: { DOCKER_HOST: "tcp://build:2376" } }))).toMatch(/at DOCKER_HOST=tcp:\/\/build:2376/);
-    expect(await problem(fakeMachine({ ...programs, docker: DOWN("Cannot connect", "colima") }, root))).toMatch(/context "colima"/);
+    expect(await problem(fakeMachine(programs, { ...root, env: { DOCKER_HOST: "tcp://build:2376" } }))).toMatch(
+      /at DOCKER_HOST=tcp:\/\/build:2376/,
+    );
+    expect(await problem(fakeMachine({ ...programs, docker: DOWN("Cannot connect", "colima") }, root))).toMatch(
+      /context "colima"/,
+    );
   });
 });
 
@@ -67,7 +77,10 @@ esac`;
   });
 
   it("is made from packages where Docker Hub can't be reached", async () => {
-    const machine = fakeMachine({ docker: ENGINE("echo no route >&2; exit 1"), mmdebstrap: 'echo "$*" > "$HOME/mmdebstrap"' }, { isRoot: true });
+    const machine = fakeMachine(
+      { docker: ENGINE("echo no route >&2; exit 1"), mmdebstrap: 'echo "$*" > "$HOME/mmdebstrap"' },
+      { isRoot: true },
+    );
     const step = baseImage(machine);
     const { report, lines } = recorder();
     expect(await step.supply(report)).toMatch(/stand-in made from Debian packages/);
@@ -81,7 +94,9 @@ echo "$*" >> "$HOME/apt"
 case "$*" in *" install "*) printf '#!/bin/sh\\n' > "$HOME/bin/mmdebstrap"; /bin/chmod 755 "$HOME/bin/mmdebstrap";; esac`;
     const machine = fakeMachine({ docker: ENGINE("exit 1"), "apt-get": aptGet }, { isRoot: true });
     await baseImage(machine).supply(recorder().report);
-    const calls = readFileSync(join(machine.env.HOME ?? "", "apt"), "utf8").trim().split("\n");
+    const calls = readFileSync(join(machine.env.HOME ?? "", "apt"), "utf8")
+      .trim()
+      .split("\n");
     expect(calls).toEqual([
       expect.stringMatching(/ update$/),
       expect.stringMatching(/ install -y --no-install-recommends mmdebstrap debian-archive-keyring$/),
@@ -89,8 +104,13 @@ case "$*" in *" install "*) printf '#!/bin/sh\\n' > "$HOME/bin/mmdebstrap"; /bin
   });
 
   it("says so when apt-get fails", async () => {
-    const machine = fakeMachine({ docker: ENGINE("exit 1"), "apt-get": "echo E: no space left >&2; exit 100" }, { isRoot: true });
-    await expect(baseImage(machine).supply(recorder().report)).rejects.toThrow(/apt-get could not install mmdebstrap, .*\n {2}E: no space left/);
+    const machine = fakeMachine(
+      { docker: ENGINE("exit 1"), "apt-get": "echo E: no space left >&2; exit 100" },
+      { isRoot: true },
+    );
+    await expect(baseImage(machine).supply(recorder().report)).rejects.toThrow(
+      /apt-get could not install mmdebstrap, .*\n {2}E: no space left/,
+    );
   });
 
   it("says what to do when it can't be supplied", async () => {

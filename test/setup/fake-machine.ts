@@ -21,7 +21,8 @@ export function fakeMachine(programs: Record<string, string>, machine: Partial<M
   const home = temporaryDirectory();
   const bin = join(home, "bin");
   mkdirSync(bin);
-  for (const [name, script] of Object.entries(programs)) writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  for (const [name, script] of Object.entries(programs))
+    writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
   return {
     platform: "linux",
     arch: "x64",

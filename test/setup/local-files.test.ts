@@ -35,24 +35,44 @@ describe("local secrets", () => {
 });
 
 describe("development's secrets", () => {
-  const settings = { environment: "development", database: { mode: "bundled" }, secretsFile: "", source: { unreadSecrets: [] as string[] } } as Parameters<typeof ensureDevelopmentSecrets>[2];
+  const settings = {
+    environment: "development",
+    database: { mode: "bundled" },
+    secretsFile: "",
+    source: { unreadSecrets: [] as string[] },
+  } as Parameters<typeof ensureDevelopmentSecrets>[2];
   const none = { has: () => false };
 
   it("are made up where nobody gave them", () => {
     const project = temporaryDirectory();
     const file = { has: (key: string) => key === "adminApiKey" };
-    expect(ensureDevelopmentSecrets(project, file, settings, { JWT_SECRET: "given" })).toEqual({ names: ["DATABASE_PASSWORD"], file: ".env.development" });
-    expect(readFileSync(join(project, ".env.development"), "utf8")).toMatch(/^# Made by togather up .*\nDATABASE_PASSWORD=[\w-]{43,}\n$/);
+    expect(ensureDevelopmentSecrets(project, file, settings, { JWT_SECRET: "given" })).toEqual({
+      names: ["DATABASE_PASSWORD"],
+      file: ".env.development",
+    });
+    expect(readFileSync(join(project, ".env.development"), "utf8")).toMatch(
+      /^# Made by togather up .*\nDATABASE_PASSWORD=[\w-]{43,}\n$/,
+    );
     expect(mode(join(project, ".env.development"))).toBe(0o600);
     expect(ensureDevelopmentSecrets(project, file, settings, { JWT_SECRET: "given" })).toBeUndefined();
     const unread = { ...settings, source: { ...settings.source, unreadSecrets: ["ADMIN_API_KEY" as const] } };
-    expect(ensureDevelopmentSecrets(temporaryDirectory(), none, unread, {})?.names).toEqual(["JWT_SECRET", "DATABASE_PASSWORD"]);
+    expect(ensureDevelopmentSecrets(temporaryDirectory(), none, unread, {})?.names).toEqual([
+      "JWT_SECRET",
+      "DATABASE_PASSWORD",
+    ]);
   });
 
   it("are nobody else's: other environments and databases bring their own", () => {
     const project = temporaryDirectory();
     expect(ensureDevelopmentSecrets(project, none, { ...settings, environment: "staging" }, {})).toBeUndefined();
-    expect(ensureDevelopmentSecrets(project, none, { ...settings, database: { ...settings.database, mode: "external" } }, {})).toBeUndefined();
+    expect(
+      ensureDevelopmentSecrets(
+        project,
+        none,
+        { ...settings, database: { ...settings.database, mode: "external" } },
+        {},
+      ),
+    ).toBeUndefined();
     expect(ensureDevelopmentSecrets(project, { has: () => true }, settings, {})).toBeUndefined();
     expect(readdirSync(project)).toEqual([]);
   });
@@ -123,7 +143,10 @@ describe("the local stack file", () => {
     expect((await start(project, source(first), "blue")).slot).toBeUndefined();
     const { slot, config } = await start(project, source(second), "blue");
     expect(slot).toBe("green");
-    expect(config).toMatchObject({ "togather:activeSlot": "green", "togather:slots": { blue: { commit: first }, green: { commit: second } } });
+    expect(config).toMatchObject({
+      "togather:activeSlot": "green",
+      "togather:slots": { blue: { commit: first }, green: { commit: second } },
+    });
   });
 
   it("does not undo a rollback", async () => {
@@ -153,7 +176,9 @@ describe("the local stack file", () => {
       "# mine\nencryptionsalt: v1:abc\nconfig:\n  # why\n  togather:environment: development # here\n  togather:ports: { http: 9000, https: 9443 }\n",
     );
     const { text, config } = await start(project, source(first), undefined);
-    expect(text).toMatch(/^# mine\nencryptionsalt: v1:abc\nconfig:\n {2}# why\n {2}togather:environment: development # here\n/);
+    expect(text).toMatch(
+      /^# mine\nencryptionsalt: v1:abc\nconfig:\n {2}# why\n {2}togather:environment: development # here\n/,
+    );
     expect(config["togather:ports"]).toEqual({ http: 9000, https: 9443 });
     expect(config["togather:databasePort"]).toBeTypeOf("number");
   });

@@ -28,7 +28,9 @@ describe("withLock", () => {
     const file = join(temporaryDirectory(), "lock");
     const script = `import { withLock } from ${JSON.stringify(join(project, "toolchain", "lock.ts"))};
       await withLock(${JSON.stringify(file)}, () => {}, () => { console.log("held"); return new Promise((r) => setTimeout(r, 60000)); });`;
-    const holder = spawn(process.execPath, ["--input-type=module", "--eval", script], { stdio: ["ignore", "pipe", "inherit"] });
+    const holder = spawn(process.execPath, ["--input-type=module", "--eval", script], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     await once(holder.stdout, "data");
     const result = withLock(
       file,

@@ -12,15 +12,24 @@ import { fakeMachine, recorder, temporaryDirectory } from "./fake-machine.ts";
 const VERSIONS: Versions = { pulumi: "3.270.0", plugins: { docker: "5.2.0", command: "1.2.1", postgresql: "3.18.1" } };
 
 /** A `pulumi` that writes down how it is called, and installs plugins by making their files. */
-const PULUMI = (version: string, install = 'd="$HOME/.pulumi/plugins/resource-$4-v$5"; /bin/mkdir -p "$d"; : > "$d/pulumi-resource-$4"') => `
+const PULUMI = (
+  version: string,
+  install = 'd="$HOME/.pulumi/plugins/resource-$4-v$5"; /bin/mkdir -p "$d"; : > "$d/pulumi-resource-$4"',
+) => `
 echo "$*" >> "$HOME/calls"
 case "$1" in version) echo ${version};; plugin) ${install};; esac`;
 
-const calls = (machine: Machine) => readFileSync(join(machine.env.HOME ?? "", "calls"), "utf8").trim().split("\n");
+const calls = (machine: Machine) =>
+  readFileSync(join(machine.env.HOME ?? "", "calls"), "utf8")
+    .trim()
+    .split("\n");
 
 function makeProject(): string {
   const project = temporaryDirectory();
-  for (const [name, version] of [["pulumi", VERSIONS.pulumi], ...Object.entries(VERSIONS.plugins)] as [string, string][]) {
+  for (const [name, version] of [["pulumi", VERSIONS.pulumi], ...Object.entries(VERSIONS.plugins)] as [
+    string,
+    string,
+  ][]) {
     const directory = join(project, "node_modules", "@pulumi", name);
     mkdirSync(directory, { recursive: true });
     writeFileSync(join(directory, "package.json"), JSON.stringify({ version }));
@@ -32,7 +41,11 @@ describe("an official Pulumi on PATH", () => {
   it("is used as it is, with its plugins made sure of", async () => {
     const machine = fakeMachine({ pulumi: PULUMI("v3.251.0") });
     const installation = await usePulumiOnPath(machine, VERSIONS, recorder().report);
-    expect(installation).toMatchObject({ kind: "official", version: "3.251.0", command: join(machine.env.PATH ?? "", "pulumi") });
+    expect(installation).toMatchObject({
+      kind: "official",
+      version: "3.251.0",
+      command: join(machine.env.PATH ?? "", "pulumi"),
+    });
     expect(installation?.home).toBeUndefined();
     expect(calls(machine)).toEqual([
       "version",
@@ -53,7 +66,13 @@ describe("an official Pulumi on PATH", () => {
     const { report, lines } = recorder();
     expect(await usePulumiOnPath(fakeMachine({ pulumi: PULUMI("v3.100.0") }), VERSIONS, report)).toBeUndefined();
     expect(lines.join()).toMatch(/is 3\.100\.0, and the SDK needs/);
-    expect(await usePulumiOnPath(fakeMachine({ pulumi: PULUMI("v3.251.0", "echo no network >&2; exit 1") }), VERSIONS, report)).toBeUndefined();
+    expect(
+      await usePulumiOnPath(
+        fakeMachine({ pulumi: PULUMI("v3.251.0", "echo no network >&2; exit 1") }),
+        VERSIONS,
+        report,
+      ),
+    ).toBeUndefined();
     expect(lines.join()).toMatch(/docker plugin can't be downloaded: no network/);
   });
 
@@ -68,12 +87,20 @@ describe("an official Pulumi on PATH", () => {
 });
 
 describe("the choice of a Pulumi", () => {
-  const built = (machine: Machine): Installation => ({ kind: "downloaded", command: join(machine.env.PATH ?? "", "other"), version: "3.270.0" });
+  const built = (machine: Machine): Installation => ({
+    kind: "downloaded",
+    command: join(machine.env.PATH ?? "", "other"),
+    version: "3.270.0",
+  });
 
   it("takes the first way that works", async () => {
     const machine = fakeMachine({ other: "" });
     const nothing = () => Promise.resolve(undefined);
-    const found = await supplyPulumi(machine, makeProject(), recorder().report, [usePulumiOnPath, nothing, (m) => Promise.resolve(built(m))]);
+    const found = await supplyPulumi(machine, makeProject(), recorder().report, [
+      usePulumiOnPath,
+      nothing,
+      (m) => Promise.resolve(built(m)),
+    ]);
     expect(found).toEqual(built(machine));
   });
 
@@ -95,7 +122,11 @@ describe("the choice of a Pulumi", () => {
 });
 
 describe("the environment of Pulumi", () => {
-  const official = (machine: Machine): Installation => ({ kind: "official", command: join(machine.env.PATH ?? "", "pulumi"), version: "3.251.0" });
+  const official = (machine: Machine): Installation => ({
+    kind: "official",
+    command: join(machine.env.PATH ?? "", "pulumi"),
+    version: "3.251.0",
+  });
 
   it("keeps state and passphrase in the project, whatever its path", async () => {
     const machine = fakeMachine({});
@@ -129,12 +160,19 @@ describe("the environment of Pulumi", () => {
 
   it("leaves a passphrase alone that the user set, empty or not", async () => {
     const machine = fakeMachine({}, { env: { PULUMI_CONFIG_PASSPHRASE: "" } });
-    expect((await pulumiEnvironment(machine, temporaryDirectory(), official(machine))).PULUMI_CONFIG_PASSPHRASE_FILE).toBeUndefined();
+    expect(
+      (await pulumiEnvironment(machine, temporaryDirectory(), official(machine))).PULUMI_CONFIG_PASSPHRASE_FILE,
+    ).toBeUndefined();
   });
 
   it("gives a build a PULUMI_HOME of its own, but the user's login, and keeps it from downloading", async () => {
     const machine = fakeMachine({});
-    const installation: Installation = { kind: "built", command: "/cache/pulumi/1/bin/pulumi", version: "3.259.0", home: "/cache/pulumi/1" };
+    const installation: Installation = {
+      kind: "built",
+      command: "/cache/pulumi/1/bin/pulumi",
+      version: "3.259.0",
+      home: "/cache/pulumi/1",
+    };
     const env = await pulumiEnvironment(machine, temporaryDirectory(), installation);
     expect(env).toMatchObject({
       PULUMI_HOME: "/cache/pulumi/1",
@@ -146,6 +184,8 @@ describe("the environment of Pulumi", () => {
 
   it("tells the docker provider which engine the context means", async () => {
     const machine = fakeMachine({ docker: "echo unix:///home/me/.docker/run/docker.sock" });
-    expect((await pulumiEnvironment(machine, temporaryDirectory(), official(machine))).DOCKER_HOST).toBe("unix:///home/me/.docker/run/docker.sock");
+    expect((await pulumiEnvironment(machine, temporaryDirectory(), official(machine))).DOCKER_HOST).toBe(
+      "unix:///home/me/.docker/run/docker.sock",
+    );
   });
 });

@@ -59,13 +59,18 @@ export class GoTests {
   get counts(): Counts {
     const ids = [...this.#outcome.keys()];
     const count = (action: string) => ids.filter((id) => this.#outcome.get(id) === action).length;
-    const broken = [...this.#failedPackages].filter((name) => !ids.some((id) => id.startsWith(`${name} `) && this.#outcome.get(id) === "fail"));
+    const broken = [...this.#failedPackages].filter(
+      (name) => !ids.some((id) => id.startsWith(`${name} `) && this.#outcome.get(id) === "fail"),
+    );
     return { passed: count("pass"), failed: count("fail") + broken.length, skipped: count("skip") };
   }
 }
 
 /** How `go` is called for a module. */
-type Go = (module: Module, args: readonly string[]) => { command: string; args: readonly string[]; env: NodeJS.ProcessEnv; cwd?: string };
+type Go = (
+  module: Module,
+  args: readonly string[],
+) => { command: string; args: readonly string[]; env: NodeJS.ProcessEnv; cwd?: string };
 
 const goHere =
   (machine: Machine, postgres: ScratchPostgres): Go =>
@@ -81,7 +86,8 @@ async function goInContainer(machine: Machine, postgres: ScratchPostgres): Promi
   console.log("There is no Go that is new enough: testing in containers ...");
   const serverImage = "togather-test-go-server";
   const toolchainImage = "togather-test-go-toolchain";
-  const script = 'set -o pipefail; tar -c server migrations | docker build --target build --tag "$0" -f server/Dockerfile -';
+  const script =
+    'set -o pipefail; tar -c server migrations | docker build --target build --tag "$0" -f server/Dockerfile -';
   const built = await run("bash", ["-c", script, serverImage], { cwd: project, env: machine.env });
   if (!built.ok) throw new Problem(`The image with Go could not be built:\n${tail(built.output)}`);
   const report: Report = Object.assign(console.log, { detail: () => undefined });
@@ -89,7 +95,16 @@ async function goInContainer(machine: Machine, postgres: ScratchPostgres): Promi
   return ({ directory, databaseVariable, database }, args) => ({
     command: "docker",
     args: [
-      ...["run", "--rm", "--network", `container:${postgres.container}`, "--volume", `${project}:/project:ro`, "--workdir", `/project/${directory}`],
+      ...[
+        "run",
+        "--rm",
+        "--network",
+        `container:${postgres.container}`,
+        "--volume",
+        `${project}:/project:ro`,
+        "--workdir",
+        `/project/${directory}`,
+      ],
       ...["--env", databaseVariable, directory.startsWith("toolchain") ? toolchainImage : serverImage, "go", ...args],
     ],
     env: { ...machine.env, [databaseVariable]: postgres.urlInside(database) },
@@ -117,7 +132,9 @@ export function goStage(machine: Machine, needs: readonly Step[]): Stage {
       withScratchPostgres(
         MODULES.map(({ database }) => database),
         async (postgres) => {
-          const go = (await hasGo(machine, join(project, "server"))) ? goHere(machine, postgres) : await goInContainer(machine, postgres);
+          const go = (await hasGo(machine, join(project, "server")))
+            ? goHere(machine, postgres)
+            : await goInContainer(machine, postgres);
           const counts: Counts[] = [];
           for (const module of MODULES) counts.push(...(await testModule(go, module)));
           return sum(counts);

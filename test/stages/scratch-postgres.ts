@@ -24,22 +24,38 @@ async function docker(...args: string[]): Promise<string> {
 }
 
 /** Does `work` with a PostgreSQL that has these databases, empty; removes it afterwards, whatever happens. */
-export async function withScratchPostgres<T>(databases: readonly string[], work: (postgres: ScratchPostgres) => Promise<T>): Promise<T> {
+export async function withScratchPostgres<T>(
+  databases: readonly string[],
+  work: (postgres: ScratchPostgres) => Promise<T>,
+): Promise<T> {
   console.log("Building the PostgreSQL image and starting a scratch database ...");
   const image = await docker("build", "--quiet", join(project, "images", "postgres"));
   const container = `togather-test-go-${randomBytes(4).toString("hex")}`;
   const password = randomBytes(16).toString("hex");
   try {
-    await docker("run", "--detach", "--name", container, "--env", `POSTGRES_PASSWORD=${password}`, "--publish", "127.0.0.1::5432", image);
-    const psql = (sql: string) => run("docker", ["exec", "--user", "postgres", container, "psql", "-XAtc", sql], { env: process.env });
+    await docker(
+      "run",
+      "--detach",
+      "--name",
+      container,
+      "--env",
+      `POSTGRES_PASSWORD=${password}`,
+      "--publish",
+      "127.0.0.1::5432",
+      image,
+    );
+    const psql = (sql: string) =>
+      run("docker", ["exec", "--user", "postgres", container, "psql", "-XAtc", sql], { env: process.env });
     const deadline = Date.now() + START_LIMIT;
     while (!(await psql("select 1")).ok) {
-      if (Date.now() > deadline) throw new Problem(`The scratch database does not start:\n${tail(await docker("logs", container))}`);
+      if (Date.now() > deadline)
+        throw new Problem(`The scratch database does not start:\n${tail(await docker("logs", container))}`);
       await sleep(200);
     }
     for (const database of databases) await psql(`create database ${database}`);
     const address = (await docker("port", container, "5432/tcp")).split("\n")[0] ?? "";
-    const url = (host: string) => (database: string) => `postgres://postgres:${password}@${host}/${database}?sslmode=disable`;
+    const url = (host: string) => (database: string) =>
+      `postgres://postgres:${password}@${host}/${database}?sslmode=disable`;
     return await work({ container, url: url(address), urlInside: url("127.0.0.1:5432") });
   } finally {
     await run("docker", ["rm", "--force", "--volumes", container], { env: process.env });

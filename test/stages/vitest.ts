@@ -28,7 +28,11 @@ export function countVitest(report: VitestReport): Counts {
 }
 
 /** A project of vitest.config.ts. */
-export function vitestProject(name: string, needs: readonly Step[], environment: () => Promise<NodeJS.ProcessEnv>): Stage {
+export function vitestProject(
+  name: string,
+  needs: readonly Step[],
+  environment: () => Promise<NodeJS.ProcessEnv>,
+): Stage {
   return {
     name,
     needs,

@@ -16,7 +16,9 @@ interface Workflow {
 
 describe("the workflow in docs/automation.md", () => {
   const workflow = parse(text) as Workflow;
-  const commands = Object.values(workflow.jobs).flatMap(({ steps }) => steps.flatMap(({ run }) => run?.split("\n") ?? []));
+  const commands = Object.values(workflow.jobs).flatMap(({ steps }) =>
+    steps.flatMap(({ run }) => run?.split("\n") ?? []),
+  );
   const ours = commands.filter((line) => line.startsWith("npm run "));
 
   it("is the one that stands in the project", () => {
@@ -25,13 +27,18 @@ describe("the workflow in docs/automation.md", () => {
 
   it("calls commands that there are, with options that they have", async () => {
     expect(ours).toHaveLength(2);
-    const { scripts } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as { scripts: Record<string, string> };
+    const { scripts } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as {
+      scripts: Record<string, string>;
+    };
     for (const line of ours) {
       const [, script, rest] = /^npm run (\S+) -- (.*)$/.exec(line) ?? [];
       expect(Object.keys(scripts)).toContain(script);
       const program = togather(() => undefined);
       const called: string[] = [];
-      for (const command of program.commands) command.action(() => { called.push(command.name()); });
+      for (const command of program.commands)
+        command.action(() => {
+          called.push(command.name());
+        });
       await program.parseAsync((rest ?? "").split(" "), { from: "user" });
       expect(called).toEqual(["up"]);
     }
@@ -52,7 +59,10 @@ describe("the workflow in docs/automation.md", () => {
   });
 
   it("only looks on a pull request", () => {
-    const steps = Object.values(workflow.jobs).flatMap((job) => job.steps).filter(({ run }) => run?.includes("togather") === true);
-    for (const { run, if: when } of steps) expect(run?.includes("--dry-run")).toBe(when === "github.event_name == 'pull_request'");
+    const steps = Object.values(workflow.jobs)
+      .flatMap((job) => job.steps)
+      .filter(({ run }) => run?.includes("togather") === true);
+    for (const { run, if: when } of steps)
+      expect(run?.includes("--dry-run")).toBe(when === "github.event_name == 'pull_request'");
   });
 });

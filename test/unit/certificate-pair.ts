@@ -6,7 +6,12 @@ export interface Pair {
 }
 
 /** A certificate with its key, PEM texts: of its own, unless an issuer is named. Days are from now. */
-export async function certificatePair({ from = -1, until = 90, name = "events.example.org", issuer }: { from?: number; until?: number; name?: string; issuer?: Pair } = {}): Promise<Pair> {
+export async function certificatePair({
+  from = -1,
+  until = 90,
+  name = "events.example.org",
+  issuer,
+}: { from?: number; until?: number; name?: string; issuer?: Pair } = {}): Promise<Pair> {
   const day = 86_400_000;
   const { cert, private: key } = await generate([{ name: "commonName", value: name }], {
     ...(issuer === undefined ? {} : { ca: { cert: issuer.certificate, key: issuer.key } }),

@@ -8,12 +8,20 @@ describe("a certificate", () => {
     expect(certificateProblems(pair)).toEqual([]);
     expect(describeCertificate(pair.certificate)).toMatch(/events\.example\.org.*, until \d{4}-\d\d-\d\d$/);
     // A chain: the server's own comes first.
-    expect(certificateProblems({ ...pair, certificate: `${pair.certificate}\n${(await certificatePair()).certificate}` })).toEqual([]);
+    expect(
+      certificateProblems({ ...pair, certificate: `${pair.certificate}\n${(await certificatePair()).certificate}` }),
+    ).toEqual([]);
   });
 
   it("is that of a public URL's host, or of another one", async () => {
     const { certificate } = await certificatePair();
-    const hosts = ["https://events.example.org", "https://events.example.org:8443", "https://other.example.org", "https://127.0.0.1:8443", "https://[::1]"];
+    const hosts = [
+      "https://events.example.org",
+      "https://events.example.org:8443",
+      "https://other.example.org",
+      "https://127.0.0.1:8443",
+      "https://[::1]",
+    ];
     expect(hosts.map((url) => isCertificateOf(certificate, url))).toEqual([true, true, false, false, false]);
   });
 
@@ -21,17 +29,37 @@ describe("a certificate", () => {
     const root = await certificatePair({ name: "A Root" });
     const intermediate = await certificatePair({ name: "An Issuer", issuer: root });
     const leaf = await certificatePair({ issuer: intermediate });
-    expect(certificateProblems(leaf)).toEqual([expect.objectContaining({ severity: "soon", what: expect.stringMatching(/^the file holds the server's certificate alone, without that of its issuer \(An Issuer\)/) as string })]);
-    expect(certificateProblems({ ...leaf, certificate: `${leaf.certificate}\n${intermediate.certificate}` })).toEqual([]);
+    expect(certificateProblems(leaf)).toEqual([
+      expect.objectContaining({
+        severity: "soon",
+        what: expect.stringMatching(
+          /^the file holds the server's certificate alone, without that of its issuer \(An Issuer\)/,
+        ) as string,
+      }),
+    ]);
+    expect(certificateProblems({ ...leaf, certificate: `${leaf.certificate}\n${intermediate.certificate}` })).toEqual(
+      [],
+    );
     // What is worse is said first.
-    expect(certificateProblems(await certificatePair({ issuer: intermediate, until: 5 }))).toEqual([expect.objectContaining({ what: expect.stringContaining("expires in") as string })]);
+    expect(certificateProblems(await certificatePair({ issuer: intermediate, until: 5 }))).toEqual([
+      expect.objectContaining({ what: expect.stringContaining("expires in") as string }),
+    ]);
   });
 
   it("with another's key, or none that can be read, is broken", async () => {
     const [pair, other] = await Promise.all([certificatePair(), certificatePair()]);
-    expect(certificateProblems({ ...pair, key: other.key })).toEqual([expect.objectContaining({ severity: "broken", what: "certificate and key don't belong together" })]);
-    expect(certificateProblems({ ...pair, key: "-----BEGIN PRIVATE KEY-----\n" })).toEqual([expect.objectContaining({ severity: "broken", what: expect.stringContaining("the key can't be read") as string })]);
-    expect(certificateProblems({ ...pair, certificate: "-----BEGIN CERTIFICATE-----\n" })).toEqual([expect.objectContaining({ severity: "broken", what: expect.stringContaining("the certificate can't be read") as string })]);
+    expect(certificateProblems({ ...pair, key: other.key })).toEqual([
+      expect.objectContaining({ severity: "broken", what: "certificate and key don't belong together" }),
+    ]);
+    expect(certificateProblems({ ...pair, key: "-----BEGIN PRIVATE KEY-----\n" })).toEqual([
+      expect.objectContaining({ severity: "broken", what: expect.stringContaining("the key can't be read") as string }),
+    ]);
+    expect(certificateProblems({ ...pair, certificate: "-----BEGIN CERTIFICATE-----\n" })).toEqual([
+      expect.objectContaining({
+        severity: "broken",
+        what: expect.stringContaining("the certificate can't be read") as string,
+      }),
+    ]);
   });
 
   it.each([

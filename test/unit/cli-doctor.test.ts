@@ -20,13 +20,18 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-const statuses = (findings: { check: string; status: string }[]): string[] => findings.map(({ check, status }) => `${check}: ${status}`);
+const statuses = (findings: { check: string; status: string }[]): string[] =>
+  findings.map(({ check, status }) => `${check}: ${status}`);
 
 /** A repository with one commit. */
 async function repository(): Promise<string> {
-  const git = (...args: string[]) => execa("git", ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false", ...args], { cwd: directory });
+  const git = (...args: string[]) =>
+    execa("git", ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false", ...args], {
+      cwd: directory,
+    });
   await git("init", "--quiet");
-  for (const file of ["1_a.up.sql", "1_a.down.sql", "2_b.up.sql", "10_c.up.sql", "README"]) writeFileSync(join(directory, file), "");
+  for (const file of ["1_a.up.sql", "1_a.down.sql", "2_b.up.sql", "10_c.up.sql", "README"])
+    writeFileSync(join(directory, file), "");
   await git("add", ".");
   await git("commit", "--quiet", "--message=1");
   return (await git("rev-parse", "HEAD")).stdout;
@@ -34,27 +39,53 @@ async function repository(): Promise<string> {
 
 describe("the doctor", () => {
   it("says what was found, what was expected, and what to do", () => {
-    const findings = [ok("docker", "20.10"), warn("clock", "3 s ahead", "less than 2 s", "timedatectl"), fail("port 80", "taken", "free", "another port")];
+    const findings = [
+      ok("docker", "20.10"),
+      warn("clock", "3 s ahead", "less than 2 s", "timedatectl"),
+      fail("port 80", "taken", "free", "another port"),
+    ];
     expect(countFindings(findings)).toBe("1 ok, 1 warning, 1 failed");
     // eslint-disable-next-line no-control-regex
     expect(findingsText(findings).replace(/\u001b\[\d+m/g, "")).toBe(
-      ["ok    docker   20.10", "WARN  clock    3 s ahead", "        expected: less than 2 s", "        → timedatectl", "FAIL  port 80  taken", "        expected: free", "        → another port"].join("\n"),
+      [
+        "ok    docker   20.10",
+        "WARN  clock    3 s ahead",
+        "        expected: less than 2 s",
+        "        → timedatectl",
+        "FAIL  port 80  taken",
+        "        expected: free",
+        "        → another port",
+      ].join("\n"),
     );
   });
 
   it("compares clocks no finer than the answer took", () => {
     const at = 1_700_000_000_000;
     expect(clockFinding(at + 3_000, at, at + 4_000)).toMatchObject({ status: "ok" });
-    expect(clockFinding(at + 10_000, at, at + 4_000)).toMatchObject({ status: "warn", found: "8.0 s ahead of this machine (± 2.0 s)" });
-    expect(clockFinding(at - 100_000, at, at + 100)).toMatchObject({ status: "fail", found: expect.stringContaining("behind this machine") as string });
+    expect(clockFinding(at + 10_000, at, at + 4_000)).toMatchObject({
+      status: "warn",
+      found: "8.0 s ahead of this machine (± 2.0 s)",
+    });
+    expect(clockFinding(at - 100_000, at, at + 100)).toMatchObject({
+      status: "fail",
+      found: expect.stringContaining("behind this machine") as string,
+    });
   });
 
   it("finds what is wrong with settings and secrets, each on a line of its own", () => {
-    const values = { environment: "staging", activeSlot: "green", slots: JSON.stringify({ blue: { version: "v1", commit: "0123abc" } }), secretsFile: ".env.none" };
-    const { findings } = examineSettings({ values: { ...values, jwtSecret: "short" }, encrypted: new Set() }, directory);
+    const values = {
+      environment: "staging",
+      activeSlot: "green",
+      slots: JSON.stringify({ blue: { version: "v1", commit: "0123abc" } }),
+      secretsFile: ".env.none",
+    };
+    const { findings } = examineSettings(
+      { values: { ...values, jwtSecret: "short" }, encrypted: new Set() },
+      directory,
+    );
     expect(statuses(findings)).toEqual(expect.arrayContaining(["settings: fail", "secrets: fail"]));
     expect(findings.every(({ status, fix }) => status !== "fail" || fix !== undefined)).toBe(true);
-    expect(JSON.stringify(findings)).not.toContain("short\"");
+    expect(JSON.stringify(findings)).not.toContain('short"');
     expect(statuses(examineSettings("error: incorrect passphrase", directory).findings)).toEqual(["settings: fail"]);
   });
 
@@ -62,7 +93,9 @@ describe("the doctor", () => {
     const tls = { certificateFile: "c.pem", keyFile: "k.pem" };
     const stack = { environment: "staging", secretsFile: "" } as const;
     expect(tlsFindings({ ...stack, tls: undefined }, directory)).toEqual([]);
-    expect(tlsFindings({ ...stack, tls }, directory)).toMatchObject([{ status: "fail", found: expect.stringContaining("does not exist") as string }]);
+    expect(tlsFindings({ ...stack, tls }, directory)).toMatchObject([
+      { status: "fail", found: expect.stringContaining("does not exist") as string },
+    ]);
     const check = async (days: Parameters<typeof certificatePair>[0]): Promise<string[]> => {
       const { certificate, key } = await certificatePair(days);
       writeFileSync(join(directory, "c.pem"), certificate);
@@ -75,17 +108,32 @@ describe("the doctor", () => {
     // As a CI machine has it, which has no files: what the deployment takes is what is looked at.
     const { certificate, key } = await certificatePair({ until: 5 });
     const elsewhere = { ...stack, tls: { certificateFile: "none.pem", keyFile: "none.pem" } };
-    expect(statuses(tlsFindings(elsewhere, directory, { TLS_CERTIFICATE: certificate, TLS_KEY: key }))).toEqual(["tls: warn"]);
-    expect(statuses(tlsFindings({ ...stack, tls: undefined }, directory, { TLS_CERTIFICATE: certificate }))).toEqual(["tls: fail"]);
+    expect(statuses(tlsFindings(elsewhere, directory, { TLS_CERTIFICATE: certificate, TLS_KEY: key }))).toEqual([
+      "tls: warn",
+    ]);
+    expect(statuses(tlsFindings({ ...stack, tls: undefined }, directory, { TLS_CERTIFICATE: certificate }))).toEqual([
+      "tls: fail",
+    ]);
   });
 
   it("looks for the commits of the slots, and at what is not committed", async () => {
     const commit = await repository();
-    const settings = stackSettingsSchema.parse({ environment: "staging", source: { paths: ["."] }, slots: { blue: { version: "v1", commit }, green: { version: "v2", commit: "f".repeat(40) } } });
-    expect(statuses(await sourceFindings(settings, directory))).toEqual(["release of blue: ok", "release of green: fail", "source tree: ok"]);
+    const settings = stackSettingsSchema.parse({
+      environment: "staging",
+      source: { paths: ["."] },
+      slots: { blue: { version: "v1", commit }, green: { version: "v2", commit: "f".repeat(40) } },
+    });
+    expect(statuses(await sourceFindings(settings, directory))).toEqual([
+      "release of blue: ok",
+      "release of green: fail",
+      "source tree: ok",
+    ]);
     writeFileSync(join(directory, "new"), "");
     expect(statuses(await sourceFindings(settings, directory))).toContain("source tree: warn");
-    const image = stackSettingsSchema.parse({ environment: "staging", slots: { blue: { version: "v1", image: `registry.example.org/t@sha256:${"a".repeat(64)}` } } });
+    const image = stackSettingsSchema.parse({
+      environment: "staging",
+      slots: { blue: { version: "v1", image: `registry.example.org/t@sha256:${"a".repeat(64)}` } },
+    });
     expect(statuses(await sourceFindings(image, directory))).toEqual(["release of blue: ok"]);
   });
 });

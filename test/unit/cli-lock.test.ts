@@ -4,13 +4,28 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { homedir, hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { backendDirectory, heldText, holderOf, isLocked, locksIn, locksOf, removeLocks, type BackendLock } from "../../cli/deploy/backend-lock.ts";
+import {
+  backendDirectory,
+  heldText,
+  holderOf,
+  isLocked,
+  locksIn,
+  locksOf,
+  removeLocks,
+  type BackendLock,
+} from "../../cli/deploy/backend-lock.ts";
 
 /** As Pulumi 3.259 says it. */
 const said = `error: the stack is currently locked by 1 lock(s). Either wait for the other process(es) to end or delete the lock file with \`pulumi cancel\`.
   file:///tmp/a%20project/.togather/state/.pulumi/locks/organization/togather/production/2154ec0d-4fcf-42f2-ad56-452b9982fc90.json?no_tmp_dir=true: created by alice@laptop (pid 4711) at 2026-11-25T04:16:45Z
 `;
-const lock: BackendLock = { url: "file:///x.json", user: "alice", host: hostname(), pid: process.pid, since: "2026-11-25T04:16:45Z" };
+const lock: BackendLock = {
+  url: "file:///x.json",
+  user: "alice",
+  host: hostname(),
+  pid: process.pid,
+  since: "2026-11-25T04:16:45Z",
+};
 
 let directory: string;
 beforeEach(() => {
@@ -23,7 +38,15 @@ afterEach(() => {
 describe("the lock of Pulumi's backend", () => {
   it("is known by Pulumi's own refusal", () => {
     expect(isLocked(said)).toBe(true);
-    expect(locksIn(said)).toEqual([{ url: expect.stringMatching(/^file:.*no_tmp_dir=true$/) as string, user: "alice", host: "laptop", pid: 4711, since: "2026-11-25T04:16:45Z" }]);
+    expect(locksIn(said)).toEqual([
+      {
+        url: expect.stringMatching(/^file:.*no_tmp_dir=true$/) as string,
+        user: "alice",
+        host: "laptop",
+        pid: 4711,
+        since: "2026-11-25T04:16:45Z",
+      },
+    ]);
     expect(isLocked("error: The deployment production is locked: another one is running.")).toBe(false);
   });
 
@@ -39,20 +62,28 @@ describe("the lock of Pulumi's backend", () => {
   it("is found in a backend of files, and removed by its name alone", async () => {
     const locks = join(directory, ".pulumi/locks/organization/togather/production");
     mkdirSync(locks, { recursive: true });
-    const write = (name: string, text: string): void => { writeFileSync(join(locks, name), text); };
+    const write = (name: string, text: string): void => {
+      writeFileSync(join(locks, name), text);
+    };
     write("a.json", JSON.stringify({ pid: 1, username: "bob", hostname: "ci", timestamp: "2026-01-01T00:00:00Z" }));
     write("half.json", "{");
     const found = locksOf(directory, "togather", "production");
     expect(found).toMatchObject([{ user: "bob", host: "ci", pid: 1, since: "2026-01-01T00:00:00Z" }]);
     write("newer.json", "{}");
-    await removeLocks(found.map(({ url, ...rest }) => ({ ...rest, url: `${url}?no_tmp_dir=true` })), () => Promise.reject(new Error("not asked for")));
+    await removeLocks(
+      found.map(({ url, ...rest }) => ({ ...rest, url: `${url}?no_tmp_dir=true` })),
+      () => Promise.reject(new Error("not asked for")),
+    );
     expect(readdirSync(locks).sort()).toEqual(["half.json", "newer.json"]);
     expect(locksOf(directory, "togather", "other")).toEqual([]);
   });
 
   it("is removed by Pulumi where it is no file", async () => {
     let cancelled = 0;
-    const cancel = (): Promise<void> => { cancelled += 1; return Promise.resolve(); };
+    const cancel = (): Promise<void> => {
+      cancelled += 1;
+      return Promise.resolve();
+    };
     await removeLocks([{ ...lock, url: "s3://bucket/.pulumi/locks/x.json" }], cancel);
     await removeLocks([], cancel);
     expect(cancelled).toBe(2);

@@ -7,11 +7,26 @@ import { Progress } from "../../cli/deploy/progress.ts";
 function stream(isTTY: boolean): { written: string; as: NodeJS.WriteStream } {
   const kept = {
     written: "",
-    as: { isTTY, columns: 60, write: (text: string) => Boolean((kept.written += text)) } as unknown as NodeJS.WriteStream,
+    as: {
+      isTTY,
+      columns: 60,
+      write: (text: string) => Boolean((kept.written += text)),
+    } as unknown as NodeJS.WriteStream,
   };
   return kept;
 }
-const phase = (about: Partial<PhaseRun>): PhaseRun => ({ phase: "gate", subject: "green", startedAt: Date.now(), endedAt: undefined, status: "running", detail: "", doing: "", errors: [], active: 1, ...about });
+const phase = (about: Partial<PhaseRun>): PhaseRun => ({
+  phase: "gate",
+  subject: "green",
+  startedAt: Date.now(),
+  endedAt: undefined,
+  status: "running",
+  detail: "",
+  doing: "",
+  errors: [],
+  active: 1,
+  ...about,
+});
 const end = (one: PhaseRun): void => {
   Object.assign(one, { active: 0, status: "succeeded", endedAt: one.startedAt + 1500 });
 };

@@ -4,7 +4,12 @@ import type { HostReport, SlotReport } from "../../cli/host/look.ts";
 import type { PlainSettings } from "../../cli/stack-file.ts";
 
 const v1 = { version: "v1.0.0", commit: "1".repeat(40) };
-const slot = (name: "blue" | "green", release?: typeof v1): SlotReport => ({ slot: name, release, container: undefined, health: undefined });
+const slot = (name: "blue" | "green", release?: typeof v1): SlotReport => ({
+  slot: name,
+  release,
+  container: undefined,
+  health: undefined,
+});
 const report = (serving: "blue" | "green" | undefined): HostReport => ({
   slots: { blue: slot("blue", v1), green: slot("green") },
   router: { state: "running", slot: serving, persisted: undefined, health: undefined },
@@ -13,7 +18,13 @@ const report = (serving: "blue" | "green" | undefined): HostReport => ({
   current: undefined,
   history: [],
 });
-const settings = { name: "n", environment: "staging", stateLocation: "/s", logLocation: "/l", logRetention: 7 } as PlainSettings;
+const settings = {
+  name: "n",
+  environment: "staging",
+  stateLocation: "/s",
+  logLocation: "/l",
+  logRetention: 7,
+} as PlainSettings;
 
 describe("a state that was lost", () => {
   it("is one of a deployment that serves", () => {
@@ -29,7 +40,16 @@ describe("a state that was lost", () => {
 
   it("is written from what the router and the containers say", () => {
     expect(recordOf(settings, report("blue"), { deploymentId: "id" })).toEqual({
-      contract: 1, name: "n", environment: "staging", stateLocation: "/s", logLocation: "/l", logRetention: 7, deploymentId: "id", activeSlot: "blue", release: v1, slots: { blue: v1 },
+      contract: 1,
+      name: "n",
+      environment: "staging",
+      stateLocation: "/s",
+      logLocation: "/l",
+      logRetention: 7,
+      deploymentId: "id",
+      activeSlot: "blue",
+      release: v1,
+      slots: { blue: v1 },
     });
   });
 

@@ -48,7 +48,9 @@ describe("a stack file", () => {
     stack.setActiveSlot("green");
     stack.save();
     expect(readFileSync(file(), "utf8")).toBe(
-      handWritten.replace('green: { version: v1.2.0, commit: "0000111" }', `green: { version: v1.4.0, commit: "${v14.commit}" }`).replace("activeSlot: blue", "activeSlot: green"),
+      handWritten
+        .replace('green: { version: v1.2.0, commit: "0000111" }', `green: { version: v1.4.0, commit: "${v14.commit}" }`)
+        .replace("activeSlot: blue", "activeSlot: green"),
     );
   });
 
@@ -62,13 +64,17 @@ describe("a stack file", () => {
   it("gets its first release where there are only comments", () => {
     const stack = open("# the first release:\nconfig:\n  togather:environment: production\n  # togather:slots:\n");
     stack.setSlot("blue", v14);
-    expect(stack.text).toContain(`  togather:slots:\n    blue:\n      version: v1.4.0\n      commit: "${v14.commit}"\n`);
+    expect(stack.text).toContain(
+      `  togather:slots:\n    blue:\n      version: v1.4.0\n      commit: "${v14.commit}"\n`,
+    );
     expect(stack.text).toContain("# the first release:");
     for (const empty of ["config:\n  togather:slots: {}\n", "config:\n  togather:slots:\n", "config:\n", ""]) {
       const one = open(empty);
       one.setSlot("green", v14);
       one.setActiveSlot("green");
-      expect(one.text, JSON.stringify(empty)).toMatch(/togather:slots:\n {4}green:\n {6}version: v1.4.0\n {6}commit: "1a2b/);
+      expect(one.text, JSON.stringify(empty)).toMatch(
+        /togather:slots:\n {4}green:\n {6}version: v1.4.0\n {6}commit: "1a2b/,
+      );
       expect(one.text).toContain("togather:activeSlot: green");
     }
   });
@@ -84,7 +90,12 @@ describe("a stack file", () => {
 
   it("quotes what YAML would take for a number", () => {
     const stack = open(handWritten);
-    for (const [version, commit] of [["1.0", "1234567"], ["0o17", "12e4567"], ["1_000", "0000000"], ["yes", "1234e56"]] as const) {
+    for (const [version, commit] of [
+      ["1.0", "1234567"],
+      ["0o17", "12e4567"],
+      ["1_000", "0000000"],
+      ["yes", "1234e56"],
+    ] as const) {
       stack.setSlot("green", { version, commit });
       stack.save();
       expect(StackFile.open(project, "production").settings().slots.green).toEqual({ version, commit });
@@ -125,26 +136,40 @@ describe("a stack file", () => {
 
   it("knows where the host keeps things, without any secret", () => {
     const settings = open(`${handWritten}  togather:deployment: { state: { location: /srv/state } }\n`).settings();
-    expect(settings).toMatchObject({ name: "production", stateLocation: "/srv/state/production", logLocation: "/var/log/togather/deployments", jwtSecret: "" });
+    expect(settings).toMatchObject({
+      name: "production",
+      stateLocation: "/srv/state/production",
+      logLocation: "/var/log/togather/deployments",
+      jwtSecret: "",
+    });
   });
 
   it("takes numbers that `pulumi config set` wrote as texts", () => {
-    expect(open('config:\n  togather:environment: staging\n  togather:databasePort: "15999"\n').settings().databasePort).toBe(15_999);
+    expect(
+      open('config:\n  togather:environment: staging\n  togather:databasePort: "15999"\n').settings().databasePort,
+    ).toBe(15_999);
   });
 
   it("is told from one that is missing, no YAML, or wrong", () => {
     expect(() => StackFile.open(project, "production")).toThrow(/there is no Pulumi\.production\.yaml/);
     open(handWritten);
-    expect(() => StackFile.open(project, "prodction")).toThrow(expect.objectContaining({ fix: "--stack production", ending: "config" }));
+    expect(() => StackFile.open(project, "prodction")).toThrow(
+      expect.objectContaining({ fix: "--stack production", ending: "config" }),
+    );
     expect(() => StackFile.open(project, "prod")).toThrow(expect.objectContaining({ fix: "--stack production" }));
     expect(() => open("config: {\n")).toThrow(/Pulumi\.production\.yaml is not YAML/);
     expect(() => open("config:\n  togather:enviroment: production\n").settings()).toThrow(/did you mean environment\?/);
   });
 
   it("gives the values of a file that is not saved, without what Pulumi keeps encrypted", () => {
-    const file = open('config:\n  togather:environment: staging\n  togather:jwtSecret:\n    secure: v1:abc\n  togather:secrets: { CSRF_KEY: { secure: v1:def }, OTHER: plain }\n');
+    const file = open(
+      "config:\n  togather:environment: staging\n  togather:jwtSecret:\n    secure: v1:abc\n  togather:secrets: { CSRF_KEY: { secure: v1:def }, OTHER: plain }\n",
+    );
     file.setSlot("blue", { version: "v1.0.0", commit: "0123abc" });
-    expect(file.plainConfig).toEqual({ environment: "staging", slots: '{"blue":{"version":"v1.0.0","commit":"0123abc"}}' });
+    expect(file.plainConfig).toEqual({
+      environment: "staging",
+      slots: '{"blue":{"version":"v1.0.0","commit":"0123abc"}}',
+    });
   });
 
   it("says whether Pulumi has made a stack for it", () => {

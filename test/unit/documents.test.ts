@@ -61,7 +61,12 @@ describe("Pulumi.yaml", () => {
   });
 
   it("marks secrets as secret, and nothing else", () => {
-    expect(Object.entries(declared).filter(([, { secret }]) => secret === true).map(([key]) => key).sort()).toEqual([...secretKeys].sort());
+    expect(
+      Object.entries(declared)
+        .filter(([, { secret }]) => secret === true)
+        .map(([key]) => key)
+        .sort(),
+    ).toEqual([...secretKeys].sort());
   });
 });
 
@@ -73,7 +78,9 @@ describe("examples", () => {
   it.each(stackFiles)("of stack files in $file are valid settings", ({ text }) => {
     const parsed = parse(text) as Record<string, unknown>;
     const config = (parsed["config"] ?? parsed) as Record<string, unknown>;
-    const settings = Object.fromEntries(Object.entries(config).map(([key, value]) => [key.replace(/^togather:/, ""), value]));
+    const settings = Object.fromEntries(
+      Object.entries(config).map(([key, value]) => [key.replace(/^togather:/, ""), value]),
+    );
     const checked = stackSettingsSchema.safeParse({ environment: "production", ...settings });
     expect(checked.error?.issues ?? []).toEqual([]);
     expect(Object.keys(settings).length).toBeGreaterThan(0);
@@ -81,8 +88,10 @@ describe("examples", () => {
 });
 
 describe("the sample of the foundation's server", () => {
-  const section = read("docs/settings.md").split("### The server of the Togather foundation")[1]?.split("\n## ")[0] ?? "";
-  const block = (language: string): string => new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``).exec(section)?.[1] ?? "";
+  const section =
+    read("docs/settings.md").split("### The server of the Togather foundation")[1]?.split("\n## ")[0] ?? "";
+  const block = (language: string): string =>
+    new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``).exec(section)?.[1] ?? "";
 
   it("is all that a deployment of production takes, with the secrets that its commands make", async () => {
     const directory = mkdtempSync(join(tmpdir(), "togather-sample-"));
@@ -98,17 +107,36 @@ describe("the sample of the foundation's server", () => {
       writeFileSync(here.keyFile, pair.key, { mode: 0o600 });
       const release = { version: "v1.2.3", commit: "1".repeat(40) };
       const told = { ...config, "togather:tls": here, "togather:slots": { blue: release } };
-      const texts = Object.fromEntries(Object.entries(told).map(([key, value]) => [key.replace("togather:", ""), typeof value === "string" ? value : JSON.stringify(value)]));
+      const texts = Object.fromEntries(
+        Object.entries(told).map(([key, value]) => [
+          key.replace("togather:", ""),
+          typeof value === "string" ? value : JSON.stringify(value),
+        ]),
+      );
       const settings = loadSettings({ config: texts, environment: {}, projectDirectory: directory });
       expect(settings.warnings).toEqual([]);
       const known = deploymentValues(settings);
       const environment = fillInAll(settings.source.environment, { ...known, ...release, slot: "blue" });
-      expect(environment).toMatchObject({ PUBLIC_URL: "events.example.org", SERVER_BASE_URL: "https://events.example.org", CORS_ALLOWED_ORIGINS: "https://events.example.org", TRUSTED_PROXY_CIDRS: `${settings.addresses.router}/32` });
-      expect(fillInAll(settings.source.buildArguments, known, ["commit", "created"])).toMatchObject({ DOMAIN: "events.example.org" });
+      expect(environment).toMatchObject({
+        PUBLIC_URL: "events.example.org",
+        SERVER_BASE_URL: "https://events.example.org",
+        CORS_ALLOWED_ORIGINS: "https://events.example.org",
+        TRUSTED_PROXY_CIDRS: `${settings.addresses.router}/32`,
+      });
+      expect(fillInAll(settings.source.buildArguments, known, ["commit", "created"])).toMatchObject({
+        DOMAIN: "events.example.org",
+      });
       const { jwtSecret, adminApiKey, server } = settings.secrets;
-      expect([jwtSecret?.length, adminApiKey, Object.keys(server)]).toEqual([64, undefined, ["CSRF_KEY", "ADMIN_PASSWORD"]]);
+      expect([jwtSecret?.length, adminApiKey, Object.keys(server)]).toEqual([
+        64,
+        undefined,
+        ["CSRF_KEY", "ADMIN_PASSWORD"],
+      ]);
       // Two slots and a release that is rehearsed, and others beside them.
-      expect(settings.database).toMatchObject({ mode: "bundled", maxConnections: 3 * Number(environment["DATABASE_MAX_CONNECTIONS"]) + 50 });
+      expect(settings.database).toMatchObject({
+        mode: "bundled",
+        maxConnections: 3 * Number(environment["DATABASE_MAX_CONNECTIONS"]) + 50,
+      });
     } finally {
       rmSync(directory, { recursive: true });
     }
@@ -117,7 +145,14 @@ describe("the sample of the foundation's server", () => {
 
 describe("docs/migrations.md", () => {
   it("has the table of the lint's rules that the code has", () => {
-    expect(table(read("docs/migrations.md"), "Rules")).toEqual(Object.entries(lintRules).map(([name, rule]) => [`\`${name}\``, "lock" in rule ? `${rule.level}, by lock` : rule.level, rule.why, rule.safe]));
+    expect(table(read("docs/migrations.md"), "Rules")).toEqual(
+      Object.entries(lintRules).map(([name, rule]) => [
+        `\`${name}\``,
+        "lock" in rule ? `${rule.level}, by lock` : rule.level,
+        rule.why,
+        rule.safe,
+      ]),
+    );
   });
 });
 
@@ -131,24 +166,43 @@ describe("docs/settings.md", () => {
 
   it("lists every key of the source with its default", () => {
     const defaults = Object.entries(stackSettingsSchema.parse({ environment: "staging" }).source);
-    const shown = (value: unknown): string => (Array.isArray(value) && value.length > 0 ? `[${value.join(", ")}]` : typeof value === "object" ? "none" : JSON.stringify(value).replaceAll('"', ""));
-    expect(table(settings, "Another server").map(([key, value]) => [key, value].map((cell) => cell?.replaceAll("`", "")))).toEqual(defaults.map(([key, value]) => [key, shown(value)]));
+    const shown = (value: unknown): string =>
+      Array.isArray(value) && value.length > 0
+        ? `[${value.join(", ")}]`
+        : typeof value === "object"
+          ? "none"
+          : JSON.stringify(value).replaceAll('"', "");
+    expect(
+      table(settings, "Another server").map(([key, value]) => [key, value].map((cell) => cell?.replaceAll("`", ""))),
+    ).toEqual(defaults.map(([key, value]) => [key, shown(value)]));
   });
 
   it("lists every key of deployment.yml with its default", () => {
     const defaults = deploymentFileSchema.parse({});
     const plain = (cell?: string): string => (cell ?? "").replaceAll("`", "");
-    const listed = Object.fromEntries(table(settings, "How deployments behave").map(([key, value]) => [plain(key), plain(value)]));
+    const listed = Object.fromEntries(
+      table(settings, "How deployments behave").map(([key, value]) => [plain(key), plain(value)]),
+    );
     const flat = Object.fromEntries(
-      Object.entries(defaults).flatMap(([group, values]) => Object.entries(values).map(([key, value]) => [`${group}.${key}`, Array.isArray(value) ? JSON.stringify(value) : String(value)])),
+      Object.entries(defaults).flatMap(([group, values]) =>
+        Object.entries(values).map(([key, value]) => [
+          `${group}.${key}`,
+          Array.isArray(value) ? JSON.stringify(value) : String(value),
+        ]),
+      ),
     );
     expect(listed).toEqual(flat);
   });
 
   it("has the table of the environments that the code has", () => {
-    const rows = table(settings, "Environments").map(([rule, ...values]): unknown[] => [/`(\w+)`/.exec(rule ?? "")?.[1], ...values]);
+    const rows = table(settings, "Environments").map(([rule, ...values]): unknown[] => [
+      /`(\w+)`/.exec(rule ?? "")?.[1],
+      ...values,
+    ]);
     const shown = (value: unknown): string => (value === true ? "yes" : value === false ? "no" : String(value));
     const rules = Object.keys(environmentRules.production) as (keyof typeof environmentRules.production)[];
-    expect(rows).toEqual(rules.map((rule) => [rule, ...environmentNames.map((environment) => shown(environmentRules[environment][rule]))]));
+    expect(rows).toEqual(
+      rules.map((rule) => [rule, ...environmentNames.map((environment) => shown(environmentRules[environment][rule]))]),
+    );
   });
 });

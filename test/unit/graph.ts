@@ -9,7 +9,13 @@ export interface Registered {
   inputs: Record<string, unknown>;
   /** The inputs in the engine's own encoding, in which secrets carry a signature. */
   wire: unknown;
-  options: { protect?: boolean; retainOnDelete?: boolean; ignoreChanges: readonly string[]; deleteBeforeReplace?: boolean; dependsOn: readonly string[] };
+  options: {
+    protect?: boolean;
+    retainOnDelete?: boolean;
+    ignoreChanges: readonly string[];
+    deleteBeforeReplace?: boolean;
+    dependsOn: readonly string[];
+  };
 }
 
 /** What one run of the program registered. */
@@ -30,10 +36,19 @@ const releases = {
 export { releases };
 
 /** Secret values that must show up nowhere in plain text. */
-export const canaries = { jwtSecret: "canary-jwt-Xq4vT9mZk2RbW7nLd5HsJc8Y", adminApiKey: "canary-admin-f3K8wPz6QyVt1NgBh7UeMx2D", databasePassword: "canary-database-r5TcG9aJv4Lk" };
+export const canaries = {
+  jwtSecret: "canary-jwt-Xq4vT9mZk2RbW7nLd5HsJc8Y",
+  adminApiKey: "canary-admin-f3K8wPz6QyVt1NgBh7UeMx2D",
+  databasePassword: "canary-database-r5TcG9aJv4Lk",
+};
 
 /** Config of a stack in which blue serves v1. */
-export const firstDeployment: Record<string, unknown> = { environment: "staging", name: "unit", slots: { blue: releases.v1 }, ...canaries };
+export const firstDeployment: Record<string, unknown> = {
+  environment: "staging",
+  name: "unit",
+  slots: { blue: releases.v1 },
+  ...canaries,
+};
 
 /** Results of the steps, as the real program would print them. */
 const results: Record<string, unknown> = {
@@ -77,18 +92,43 @@ interface Monitor {
  * @param states how its containers are; all of them run, where something serves, unless given.
  * @param databaseUrls what the slots' servers were given.
  */
-export async function runProgram(config: Record<string, unknown>, last?: Serving, router?: Omit<RouterNow, "sentBack"> & Partial<Pick<RouterNow, "sentBack">>, states: HostNow["states"] = last === undefined ? {} : { database: "running", router: "running", blue: "running", green: "running" }, databaseUrls: HostNow["databaseUrls"] = {}): Promise<Graph> {
-  const asWanted = last && { slot: last.slot, agrees: true, mark: `${last.slot} in nginx, ${last.slot} on disk since now` };
+export async function runProgram(
+  config: Record<string, unknown>,
+  last?: Serving,
+  router?: Omit<RouterNow, "sentBack"> & Partial<Pick<RouterNow, "sentBack">>,
+  states: HostNow["states"] = last === undefined
+    ? {}
+    : { database: "running", router: "running", blue: "running", green: "running" },
+  databaseUrls: HostNow["databaseUrls"] = {},
+): Promise<Graph> {
+  const asWanted = last && {
+    slot: last.slot,
+    agrees: true,
+    mark: `${last.slot} in nginx, ${last.slot} on disk since now`,
+  };
   const found = router ?? asWanted;
   const now: HostNow = { serving: last, router: found && { sentBack: [], ...found }, states, databaseUrls };
   vi.resetModules();
-  vi.doMock(import("../../ops/client/serving-slot.ts"), async (original) => ({ ...(await original()), lookAtHost: () => Promise.resolve(now) }));
-  vi.doMock(import("../../ops/client/start-stopped.ts"), async (original) => ({ ...(await original()), startStopped: () => Promise.resolve() }));
-  vi.doMock(import("../../ops/client/superuser-password.ts"), () => ({ setSuperuserPassword: () => Promise.resolve() }));
+  vi.doMock(import("../../ops/client/serving-slot.ts"), async (original) => ({
+    ...(await original()),
+    lookAtHost: () => Promise.resolve(now),
+  }));
+  vi.doMock(import("../../ops/client/start-stopped.ts"), async (original) => ({
+    ...(await original()),
+    startStopped: () => Promise.resolve(),
+  }));
+  vi.doMock(import("../../ops/client/superuser-password.ts"), () => ({
+    setSuperuserPassword: () => Promise.resolve(),
+  }));
   vi.doMock(import("../../config/secret-memory.ts"), async (original) => {
     const { SecretMemory } = await original();
     // One that forgets, since the canaries are in use in all environments, and that measures nothing.
-    return { SecretMemory: class extends SecretMemory { override remember = (): void => undefined; override bits = (): number => 256; } };
+    return {
+      SecretMemory: class extends SecretMemory {
+        override remember = (): void => undefined;
+        override bits = (): number => 256;
+      },
+    };
   });
   const resources: Registered[] = [];
   const inputsOf = new Map<string, Record<string, unknown>>();
@@ -100,7 +140,8 @@ export async function runProgram(config: Record<string, unknown>, last?: Serving
           case "command:local:Command": {
             const { create } = args.inputs as { create: string };
             const step = create.split(" ").at(-1) ?? "";
-            const result = step === "switch" ? { ...(results[step] as object), to: config["activeSlot"] ?? "blue" } : results[step];
+            const result =
+              step === "switch" ? { ...(results[step] as object), to: config["activeSlot"] ?? "blue" } : results[step];
             if (result === undefined) throw new Error(`the program runs an unknown command: ${create}`);
             return { id: args.name, state: { ...(args.inputs as object), stdout: JSON.stringify(result) } };
           }
@@ -148,19 +189,25 @@ export async function runProgram(config: Record<string, unknown>, last?: Serving
       },
     });
   };
-  const encoded = Object.entries(config).map(([key, value]) => [`togather:${key}`, typeof value === "string" ? value : JSON.stringify(value)]);
+  const encoded = Object.entries(config).map(([key, value]) => [
+    `togather:${key}`,
+    typeof value === "string" ? value : JSON.stringify(value),
+  ]);
   pulumi.runtime.setAllConfig(Object.fromEntries(encoded) as Record<string, string>);
   const program = (await import("../../index.ts")).default as unknown as Record<string, unknown>;
   const outputs = Object.fromEntries(
     await Promise.all(
-      Object.entries(program).map(async ([key, value]) => [key, pulumi.Output.isInstance(value) ? await promiseOf(value) : value] as const),
+      Object.entries(program).map(
+        async ([key, value]) => [key, pulumi.Output.isInstance(value) ? await promiseOf(value) : value] as const,
+      ),
     ),
   );
   // What outputs alone don't wait for, such as the outputs of components.
   await pulumi.runtime.disconnect();
   const get = (name: string): Registered => {
     const found = resources.find((resource) => resource.name === name);
-    if (found === undefined) throw new Error(`no resource ${name}; there are ${resources.map((resource) => resource.name).join(", ")}`);
+    if (found === undefined)
+      throw new Error(`no resource ${name}; there are ${resources.map((resource) => resource.name).join(", ")}`);
     return found;
   };
   const request = (name: string): Record<string, unknown> => {

@@ -14,13 +14,27 @@ describe("the first command for a stack", () => {
 
   it("takes the stack from the environment, unless one is named", () => {
     expect(firstCommandFor(["up"], { PULUMI_STACK: "staging" })).toEqual({ stack: "staging", preview: false });
-    expect(firstCommandFor(["preview", "--stack", "production"], { PULUMI_STACK: "staging" })).toEqual({ stack: "production", preview: true });
+    expect(firstCommandFor(["preview", "--stack", "production"], { PULUMI_STACK: "staging" })).toEqual({
+      stack: "production",
+      preview: true,
+    });
   });
 
-  it.each(["up", "stack init production", "stack output serving --stack production", "destroy --stack production", "refresh --stack production", "up --help --stack production", "--version", ""])(
-    "is not: %s",
-    (line) => {
-      expect(firstCommandFor(line.split(" ").filter((word) => word !== ""), {})).toBeUndefined();
-    },
-  );
+  it.each([
+    "up",
+    "stack init production",
+    "stack output serving --stack production",
+    "destroy --stack production",
+    "refresh --stack production",
+    "up --help --stack production",
+    "--version",
+    "",
+  ])("is not: %s", (line) => {
+    expect(
+      firstCommandFor(
+        line.split(" ").filter((word) => word !== ""),
+        {},
+      ),
+    ).toBeUndefined();
+  });
 });

@@ -17,12 +17,18 @@ describe("the public URL", () => {
   });
 
   it("has the port where it is not the scheme's own", () => {
-    expect(publicUrl({ host: "", listenAddress: "0.0.0.0", ports, publicUrl: "" }, "https")).toBe("https://localhost:8443");
+    expect(publicUrl({ host: "", listenAddress: "0.0.0.0", ports, publicUrl: "" }, "https")).toBe(
+      "https://localhost:8443",
+    );
   });
 
   it("is what it is set to, whatever is in front of the router", () => {
     const told = { host: "", listenAddress: "127.0.0.1", ports, publicUrl: "https://Events.example.org/" };
-    expect([publicUrl(told, "https"), publicUrl(told, "http"), primaryUrl(told)]).toEqual(["https://events.example.org", "http://events.example.org", "https://events.example.org"]);
+    expect([publicUrl(told, "https"), publicUrl(told, "http"), primaryUrl(told)]).toEqual([
+      "https://events.example.org",
+      "http://events.example.org",
+      "https://events.example.org",
+    ]);
     expect(primaryUrl({ ...told, publicUrl: "" })).toBe("http://localhost");
     expect(primaryUrl({ ...told, publicUrl: "", tls: {} })).toBe("https://localhost:8443");
   });

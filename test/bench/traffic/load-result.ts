@@ -40,7 +40,11 @@ export function percentile(moments: readonly Moment[], growth: number, share: nu
 }
 
 /** The moments within so many ms of any of these times, and all others. */
-export function around({ moments, start, bucketMs }: LoadResult, times: readonly number[], reachMs: number): { near: Moment[]; far: Moment[] } {
+export function around(
+  { moments, start, bucketMs }: LoadResult,
+  times: readonly number[],
+  reachMs: number,
+): { near: Moment[]; far: Moment[] } {
   const near: Moment[] = [];
   const far: Moment[] = [];
   moments.forEach((moment, i) => {

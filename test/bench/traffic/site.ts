@@ -48,7 +48,17 @@ export class Site {
 
   async create(): Promise<void> {
     for (const kind of ["nginx", "ops"] satisfies BundledImage[]) {
-      await build({ contract: 1, name: this.name, environment: "staging", source: { kind: "bundled", image: kind, digest: bundledImageDigest(kind) }, dockerfile: "Dockerfile", tag: bundledImageTag(kind) }, this.context);
+      await build(
+        {
+          contract: 1,
+          name: this.name,
+          environment: "staging",
+          source: { kind: "bundled", image: kind, digest: bundledImageDigest(kind) },
+          dockerfile: "Dockerfile",
+          tag: bundledImageTag(kind),
+        },
+        this.context,
+      );
     }
     await docker("build", "--quiet", "--tag", image, join(import.meta.dirname, "client"));
     mkdirSync(join(this.directory, "data"));
@@ -59,10 +69,31 @@ export class Site {
   /** Starts a slot's server, and returns once it answers. */
   async startSlot(slot: SlotName, version = "v1.0.0"): Promise<void> {
     await docker(
-      ...["run", "--detach", "--init", `--name=${this.prefix}-${slot}`, `--network=${this.prefix}`, `--ip=${this.address[slot]}`, "--stop-timeout=30"],
-      ...[`--volume=${join(this.directory, "data")}:/data`, image, "serve", "-slot", slot, "-version", version, "-ledger", `/data/ledger-${slot}`],
+      ...[
+        "run",
+        "--detach",
+        "--init",
+        `--name=${this.prefix}-${slot}`,
+        `--network=${this.prefix}`,
+        `--ip=${this.address[slot]}`,
+        "--stop-timeout=30",
+      ],
+      ...[
+        `--volume=${join(this.directory, "data")}:/data`,
+        image,
+        "serve",
+        "-slot",
+        slot,
+        "-version",
+        version,
+        "-ledger",
+        `/data/ledger-${slot}`,
+      ],
     );
-    await eventually(`${slot} answers`, async () => (await fetch(`http://${this.address[slot]}:8080/health`, { headers: { connection: "close" } })).ok);
+    await eventually(
+      `${slot} answers`,
+      async () => (await fetch(`http://${this.address[slot]}:8080/health`, { headers: { connection: "close" } })).ok,
+    );
   }
 
   /** SIGTERM, which drains, then gone. */
@@ -80,12 +111,35 @@ export class Site {
     const client = execa(
       "docker",
       [
-        ...["run", "--rm", "--interactive", `--name=${this.prefix}-load`, `--network=container:${this.prefix}-router`, `--volume=${join(this.directory, "data")}:/data`],
-        ...[image, "load", "-address", "127.0.0.1:8080", "-busy", String(busy), "-pause", `${pauseMs}ms`, "-thinking", String(thinking), "-acknowledged", "/data/acknowledged"],
+        ...[
+          "run",
+          "--rm",
+          "--interactive",
+          `--name=${this.prefix}-load`,
+          `--network=container:${this.prefix}-router`,
+          `--volume=${join(this.directory, "data")}:/data`,
+        ],
+        ...[
+          image,
+          "load",
+          "-address",
+          "127.0.0.1:8080",
+          "-busy",
+          String(busy),
+          "-pause",
+          `${pauseMs}ms`,
+          "-thinking",
+          String(thinking),
+          "-acknowledged",
+          "/data/acknowledged",
+        ],
       ],
       { stdin: "pipe", maxBuffer: 1 << 30 },
     );
-    await eventually("the clients run", async () => (await docker("inspect", "--format={{.State.Running}}", `${this.prefix}-load`)) === "true");
+    await eventually(
+      "the clients run",
+      async () => (await docker("inspect", "--format={{.State.Running}}", `${this.prefix}-load`)) === "true",
+    );
     return {
       stop: async () => {
         client.stdin.end();
@@ -98,7 +152,9 @@ export class Site {
   ledger(): { acknowledged: number; missing: number; twice: number } {
     const lines = (file: string): string[] => {
       try {
-        return readFileSync(join(this.directory, "data", file), "utf8").split("\n").filter(Boolean);
+        return readFileSync(join(this.directory, "data", file), "utf8")
+          .split("\n")
+          .filter(Boolean);
       } catch {
         return [];
       }
@@ -115,11 +171,23 @@ export class Site {
 
   /** An empty ledger for the next way. */
   async forget(): Promise<void> {
-    await docker("run", "--rm", `--volume=${join(this.directory, "data")}:/data`, "debian:trixie-slim", "sh", "-c", "rm -f /data/*");
+    await docker(
+      "run",
+      "--rm",
+      `--volume=${join(this.directory, "data")}:/data`,
+      "debian:trixie-slim",
+      "sh",
+      "-c",
+      "rm -f /data/*",
+    );
   }
 
   async remove(): Promise<void> {
-    await execa("docker", ["rm", "--force", "--volumes", ...["load", "router", "blue", "green"].map((part) => `${this.prefix}-${part}`)], { reject: false });
+    await execa(
+      "docker",
+      ["rm", "--force", "--volumes", ...["load", "router", "blue", "green"].map((part) => `${this.prefix}-${part}`)],
+      { reject: false },
+    );
     await execa("docker", ["volume", "rm", "--force", `${this.prefix}-files`], { reject: false });
     await execa("docker", ["network", "rm", this.prefix], { reject: false });
     await this.forget().catch(() => undefined);

@@ -34,7 +34,13 @@ export interface WayResult {
 }
 
 /** Runs one way: load, releases in between, load ends. */
-export async function measure(site: Site, way: Way, releases: number, betweenMs: number, progress: (line: string) => void): Promise<WayResult> {
+export async function measure(
+  site: Site,
+  way: Way,
+  releases: number,
+  betweenMs: number,
+  progress: (line: string) => void,
+): Promise<WayResult> {
   await way.start();
   const load = await site.startLoad(paced);
   const times: number[] = [];
@@ -53,7 +59,11 @@ export async function measure(site: Site, way: Way, releases: number, betweenMs:
 }
 
 /** Answers a second of the router, and of a plain nginx in front of the same server, in turn. */
-async function compareThroughput(turns: number, seconds: number, progress: (line: string) => void): Promise<{ ours: number[]; plain: number[] }> {
+async function compareThroughput(
+  turns: number,
+  seconds: number,
+  progress: (line: string) => void,
+): Promise<{ ours: number[]; plain: number[] }> {
   const results = { ours: [] as number[], plain: [] as number[] };
   for (let turn = 1; turn <= turns; turn++) {
     for (const kind of ["plain", "ours"] as const) {
@@ -68,7 +78,9 @@ async function compareThroughput(turns: number, seconds: number, progress: (line
         await site.remove();
       }
     }
-    progress(`throughput, turn ${turn} of ${turns}: ours ${Math.round(results.ours.at(-1) ?? 0)}/s, plain nginx ${Math.round(results.plain.at(-1) ?? 0)}/s`);
+    progress(
+      `throughput, turn ${turn} of ${turns}: ours ${Math.round(results.ours.at(-1) ?? 0)}/s, plain nginx ${Math.round(results.plain.at(-1) ?? 0)}/s`,
+    );
   }
   return results;
 }
@@ -94,11 +106,19 @@ const ms = (value: number | undefined): string => (value === undefined ? "-" : `
 export function waysTable(results: readonly WayResult[]): string {
   const rows = results.map(({ name, what, releases, load, ledger }) => {
     const { near, far } = around(load, releases, 500);
-    const reasons = Object.entries(load.lost).sort(([, a], [, b]) => b - a).slice(0, 3).map(([reason, count]) => `${reason} ${count}`).join(", ");
+    const reasons = Object.entries(load.lost)
+      .sort(([, a], [, b]) => b - a)
+      .slice(0, 3)
+      .map(([reason, count]) => `${reason} ${count}`)
+      .join(", ");
     const rate = (lostOf(load) / load.requests) * 1_000_000;
     return `| ${name} | ${what} | ${releases.length} | ${load.requests.toLocaleString("en")} | ${lostOf(load)}${reasons === "" ? "" : ` (${reasons})`} | ${rate.toFixed(0)} | ${ms(percentile(far, load.growth, 0.99))} | ${ms(percentile(near, load.growth, 0.99))} | ${ledger.acknowledged.toLocaleString("en")}, ${ledger.missing} missing, ${ledger.twice} twice |`;
   });
-  return ["| way | what a release is | releases | requests | lost | lost per million | p99 steady | p99 within 0.5 s of a release | acknowledged writes |", "|---|---|---|---|---|---|---|---|---|", ...rows].join("\n");
+  return [
+    "| way | what a release is | releases | requests | lost | lost per million | p99 steady | p99 within 0.5 s of a release | acknowledged writes |",
+    "|---|---|---|---|---|---|---|---|---|",
+    ...rows,
+  ].join("\n");
 }
 
 /** Runs it all. @returns what has a target. */
@@ -109,12 +129,23 @@ export async function benchTraffic(progress: (line: string) => void, extent = fu
     const site = new Site();
     try {
       await site.create();
-      results.push(await measure(site, new kind(site), kind === Ours ? extent.releases : extent.othersReleases, extent.betweenMs, progress));
+      results.push(
+        await measure(
+          site,
+          new kind(site),
+          kind === Ours ? extent.releases : extent.othersReleases,
+          extent.betweenMs,
+          progress,
+        ),
+      );
     } finally {
       await site.remove();
     }
     const last = results.at(-1);
-    if (last) progress(`${last.name}: ${last.load.requests} requests, ${lostOf(last.load)} lost, ${last.ledger.missing} acknowledged writes missing`);
+    if (last)
+      progress(
+        `${last.name}: ${last.load.requests} requests, ${lostOf(last.load)} lost, ${last.ledger.missing} acknowledged writes missing`,
+      );
   }
   const { ours, plain } = await compareThroughput(extent.turns, extent.turnSeconds, progress);
   const directory = join(import.meta.dirname, "../../../bench-results");
@@ -129,11 +160,46 @@ export async function benchTraffic(progress: (line: string) => void, extent = fu
   const [p99, steady] = [percentile(near, mine.load.growth, 0.99), percentile(far, mine.load.growth, 0.99)];
   if (p99 === undefined || steady === undefined) throw new Error("no latencies were measured");
   return [
-    { name: "requests lost per million, against a reload", unit: "", ours: perMillion(mine), baseline: perMillion(reload), target: "0 lost", met: lostOf(mine.load) === 0 },
-    { name: "acknowledged writes missing or twice, against all", unit: "", ours: mine.ledger.missing + mine.ledger.twice, baseline: mine.ledger.acknowledged, target: "0", met: mine.ledger.missing + mine.ledger.twice === 0 },
-    { name: "p99 within 0.5 s of a switch, against the rest", unit: "ms", ours: p99, baseline: steady, target: "<= 1.2", met: p99 / steady <= 1.2 },
-    { name: "requests a second, against plain nginx with one upstream", unit: "/s", ours: median(ours), baseline: median(plain), target: ">= 0.95", met: median(ours) / median(plain) >= 0.95 },
-    { name: "from the switch to the last answer of the old slot, against 200 ms", unit: "ms", ours: median(lastOfOld(mine)), baseline: 200, target: "<= 1", met: median(lastOfOld(mine)) <= 200 },
+    {
+      name: "requests lost per million, against a reload",
+      unit: "",
+      ours: perMillion(mine),
+      baseline: perMillion(reload),
+      target: "0 lost",
+      met: lostOf(mine.load) === 0,
+    },
+    {
+      name: "acknowledged writes missing or twice, against all",
+      unit: "",
+      ours: mine.ledger.missing + mine.ledger.twice,
+      baseline: mine.ledger.acknowledged,
+      target: "0",
+      met: mine.ledger.missing + mine.ledger.twice === 0,
+    },
+    {
+      name: "p99 within 0.5 s of a switch, against the rest",
+      unit: "ms",
+      ours: p99,
+      baseline: steady,
+      target: "<= 1.2",
+      met: p99 / steady <= 1.2,
+    },
+    {
+      name: "requests a second, against plain nginx with one upstream",
+      unit: "/s",
+      ours: median(ours),
+      baseline: median(plain),
+      target: ">= 0.95",
+      met: median(ours) / median(plain) >= 0.95,
+    },
+    {
+      name: "from the switch to the last answer of the old slot, against 200 ms",
+      unit: "ms",
+      ours: median(lastOfOld(mine)),
+      baseline: 200,
+      target: "<= 1",
+      met: median(lastOfOld(mine)) <= 200,
+    },
   ];
 }
 

@@ -49,8 +49,24 @@ http {
   async start(servers: readonly SlotName[]): Promise<void> {
     this.write(servers);
     const { prefix, address, directory } = this.site;
-    await docker("run", "--detach", `--name=${prefix}-router`, `--network=${prefix}`, `--ip=${address.router}`, `--volume=${join(directory, "nginx")}:/bench:ro`, "--entrypoint=nginx", bundledImageTag("nginx"), "-c", "/bench/nginx.conf", "-g", "daemon off;");
-    await eventually("nginx answers", async () => (await fetch(`http://${address.router}:8080/health`, { headers: { connection: "close" } })).ok);
+    await docker(
+      "run",
+      "--detach",
+      `--name=${prefix}-router`,
+      `--network=${prefix}`,
+      `--ip=${address.router}`,
+      `--volume=${join(directory, "nginx")}:/bench:ro`,
+      "--entrypoint=nginx",
+      bundledImageTag("nginx"),
+      "-c",
+      "/bench/nginx.conf",
+      "-g",
+      "daemon off;",
+    );
+    await eventually(
+      "nginx answers",
+      async () => (await fetch(`http://${address.router}:8080/health`, { headers: { connection: "close" } })).ok,
+    );
   }
 
   async reload(servers: readonly SlotName[]): Promise<number> {
@@ -75,9 +91,34 @@ export class Ours implements Way {
     const { name, prefix, address } = this.site;
     await this.site.startSlot("blue");
     await this.site.startSlot("green");
-    const files = renderNginxFiles({ slots: { blue: `${address.blue}:8080`, green: `${address.green}:8080` }, tls: false });
-    await runRouter({ contract: 1, name, environment: "staging", image: bundledImageTag("nginx"), volume: `${prefix}-files`, containerName: `${prefix}-router`, files }, this.site.context);
-    await docker("run", "--detach", `--name=${prefix}-router`, `--network=${prefix}`, `--ip=${address.router}`, `--volume=${prefix}-files:/router`, "--log-driver=json-file", "--log-opt=max-size=10m", "--log-opt=max-file=3", bundledImageTag("nginx"));
+    const files = renderNginxFiles({
+      slots: { blue: `${address.blue}:8080`, green: `${address.green}:8080` },
+      tls: false,
+    });
+    await runRouter(
+      {
+        contract: 1,
+        name,
+        environment: "staging",
+        image: bundledImageTag("nginx"),
+        volume: `${prefix}-files`,
+        containerName: `${prefix}-router`,
+        files,
+      },
+      this.site.context,
+    );
+    await docker(
+      "run",
+      "--detach",
+      `--name=${prefix}-router`,
+      `--network=${prefix}`,
+      `--ip=${address.router}`,
+      `--volume=${prefix}-files:/router`,
+      "--log-driver=json-file",
+      "--log-opt=max-size=10m",
+      "--log-opt=max-file=3",
+      bundledImageTag("nginx"),
+    );
     await this.to("blue");
   }
 
@@ -105,7 +146,9 @@ export class Ours implements Way {
       checks: [],
       rollout: { steps: [], intervalMs: 0, bakeMs: 0, sticky: false },
     };
-    const { stdout } = await execa(process.execPath, [join(projectDirectory, "ops/main.ts"), "switch"], { env: { TOGATHER_REQUEST: JSON.stringify(request) } });
+    const { stdout } = await execa(process.execPath, [join(projectDirectory, "ops/main.ts"), "switch"], {
+      env: { TOGATHER_REQUEST: JSON.stringify(request) },
+    });
     return JSON.parse(stdout) as StepResult<"switch">;
   }
 }
@@ -164,7 +207,8 @@ export class Recreate implements Way {
  */
 export class Rollout implements Way {
   readonly name = "start, then stop";
-  readonly what = "the new container starts and joins the upstream, the old one stops and leaves it; nginx is reloaded at both";
+  readonly what =
+    "the new container starts and joins the upstream, the old one stops and leaves it; nginx is reloaded at both";
   private readonly site: Site;
   private readonly nginx: PlainNginx;
   private active: SlotName = "blue";
