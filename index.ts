@@ -1,10 +1,10 @@
 import "./config/node.ts";
-import { holdHostLock } from "./components/host-lock.ts";
-import { askInterrupted } from "./components/interrupted.ts";
-import { askServing } from "./components/serving.ts";
+import { holdHostLock } from "./stack/host-lock.ts";
+import { askInterrupted } from "./stack/interrupted.ts";
+import { askServing } from "./stack/serving.ts";
 import { readSettings } from "./config/pulumi-config.ts";
 import { orRunError } from "./config/run-error.ts";
-import { contextAddress } from "./ops/client/docker-context.ts";
+import { contextAddress } from "./ops/host/docker-context.ts";
 
 const settings = readSettings();
 // Before the lock is taken on an engine on which the containers would not be.
@@ -22,8 +22,8 @@ asked.catch(() => undefined);
 // What the stack is made of is loaded while the Docker host answers.
 const [declare] = await Promise.all([
   settings.rules.blueGreen
-    ? import("./components/blue-green.ts").then(({ blueGreen }) => blueGreen)
-    : import("./components/development.ts").then(({ development }) => development),
+    ? import("./stack/blue-green.ts").then(({ blueGreen }) => blueGreen)
+    : import("./stack/development.ts").then(({ development }) => development),
   locked,
 ]);
 

@@ -1,6 +1,6 @@
 import { Option, type Command } from "commander";
 import { project } from "../toolchain/setup.ts";
-import { servingSlot } from "../ops/client/serving-slot.ts";
+import { servingSlot } from "../ops/host/serving-slot.ts";
 import { madeStack, PulumiStack, selectedStack } from "./deploy/pulumi-stack.ts";
 import type { Before } from "../config/plan.ts";
 import { isDevelopment } from "./development/refuse.ts";

@@ -1,5 +1,5 @@
 import { SettingsError } from "../config/problems.ts";
-import { StepError } from "../ops/errors.ts";
+import { StepError } from "../ops/contract/errors.ts";
 import { Problem } from "../toolchain/problem.ts";
 import type { Ending } from "./exit-codes.ts";
 

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { styleText } from "node:util";
 import { Command, CommanderError } from "commander";
-import { createRedactor } from "../ops/redact.ts";
+import { createRedactor } from "../ops/contract/redact.ts";
 import { project } from "../toolchain/setup.ts";
 import { adoptCommand } from "./commands/adopt.ts";
 import { doctorCommand } from "./commands/doctor.ts";

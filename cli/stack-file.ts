@@ -11,14 +11,14 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Document, isMap, isSeq, parseDocument, Scalar, type YAMLMap } from "yaml";
-import type { DeploymentFile } from "../config/deployment-file.ts";
-import { snapshotRules, type SnapshotRules } from "../config/snapshot-rules.ts";
-import { environmentRules } from "../config/environments.ts";
+import type { DeploymentFile } from "../config/schema/deployment-file.ts";
+import { snapshotRules, type SnapshotRules } from "../config/schema/snapshot-rules.ts";
+import { environmentRules } from "../config/schema/environments.ts";
 import { hostDirectories, type HostDirectories } from "../config/host-directories.ts";
-import { parseConfig, readDeploymentFile } from "../config/load.ts";
+import { parseConfig, readDeploymentFile } from "../config/settings.ts";
 import { nearest, SettingsError } from "../config/problems.ts";
-import type { ReleaseSetting, StackSettings } from "../config/stack-settings.ts";
-import type { SlotName } from "../ops/contract.ts";
+import type { ReleaseSetting, StackSettings } from "../config/schema/stack-settings.ts";
+import type { SlotName } from "../ops/contract/steps.ts";
 import { Failure } from "./failure.ts";
 
 const prefix = "togather:";

@@ -1,19 +1,19 @@
 // `npm start`: the bundled server, deployed blue-green to this machine's Docker engine.
 import { join } from "node:path";
 import { Command } from "commander";
-import type { SlotName } from "../ops/contract.ts";
-import { seconds } from "../ops/units.ts";
+import type { SlotName } from "../ops/contract/steps.ts";
+import { seconds } from "../ops/contract/units.ts";
 import { thisMachine, type Machine } from "../toolchain/machine.ts";
 import { fail } from "../toolchain/problem.ts";
 import { localSteps, project, setUp } from "../toolchain/setup.ts";
-import { freeName } from "./free-name.ts";
-import { askHealth } from "./health.ts";
-import { ensureCertificate } from "./local-certificate.ts";
-import { LocalPulumi } from "./local-pulumi.ts";
-import { ensureSecrets } from "./local-secrets.ts";
-import { LocalStackFile, STACK } from "./local-stack.ts";
-import { findReleaseSource } from "./release-source.ts";
-import { summary, type Checked } from "./summary.ts";
+import { freeName } from "./start/free-name.ts";
+import { askHealth } from "./start/health.ts";
+import { ensureCertificate } from "./start/local-certificate.ts";
+import { LocalPulumi } from "./start/local-pulumi.ts";
+import { ensureSecrets } from "./start/local-secrets.ts";
+import { LocalStackFile, STACK } from "./start/local-stack.ts";
+import { findReleaseSource } from "./start/release-source.ts";
+import { summary, type Checked } from "./start/summary.ts";
 
 const SECRETS_FILE = ".env.local";
 const tlsDirectory = join(project, ".togather", "tls");

@@ -1,8 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/load.ts";
-import type { SlotName } from "../ops/contract.ts";
+import type { SlotRelease } from "../config/settings.ts";
+import type { SlotName } from "../ops/contract/steps.ts";
 import type { HostContext } from "./host.ts";
-import { plainReleases } from "./releases.ts";
+import { plainReleases } from "../config/releases.ts";
 import { declareStep } from "./step.ts";
 
 export interface BeginArgs {

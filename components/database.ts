@@ -1,10 +1,10 @@
 import * as docker from "@pulumi/docker";
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
-import { formatDatabaseUrl } from "../ops/connection.ts";
-import { databaseCommand } from "../ops/client/database-container.ts";
-import { extensionTableRights } from "../ops/extension-table-rights.ts";
-import { appRoles, type AppRole, type AppRolePlan } from "./app-role.ts";
+import { formatDatabaseUrl } from "../ops/contract/connection.ts";
+import { databaseCommand } from "../ops/host/database-container.ts";
+import { extensionTableRights } from "../ops/contract/extension-table-rights.ts";
+import { appRoles, type AppRole, type AppRolePlan } from "../config/app-role.ts";
 import { containerLabels, containerLogging } from "./host.ts";
 
 export interface DatabaseArgs {

@@ -1,8 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import type { StackSettings } from "../config/stack-settings.ts";
+import type { StackSettings } from "../config/schema/stack-settings.ts";
 import { sourceMounts, sourceRoot } from "../config/working-tree.ts";
-import { networkVariables } from "../ops/network-variables.ts";
 import { containerLabels, containerLogging, type HostContext } from "./host.ts";
 import { declareStep } from "./step.ts";
 
@@ -23,6 +22,8 @@ export interface DevelopmentServerArgs {
   secrets: Record<string, pulumi.Output<string>>;
   /** Network in which an external database is; undefined where the private network leads to it. */
   databaseNetwork: string | undefined;
+  /** What a build needs to reach the network, by variable. */
+  networkVariables: Record<string, string>;
   /** Whether the server is told where the Docker host is, as host.docker.internal. */
   knowsHost: boolean;
   /** The schema that is there; null where it is not known. */
@@ -52,7 +53,7 @@ export class DevelopmentServer extends pulumi.ComponentResource {
       { parent: this },
     );
     const plain = Object.entries({
-      ...networkVariables(process.env),
+      ...args.networkVariables,
       ...args.environment,
       [source.portVariable]: String(source.port),
     });

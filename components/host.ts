@@ -1,8 +1,8 @@
 import * as docker from "@pulumi/docker";
 import { hostDirectories, type HostDirectories } from "../config/host-directories.ts";
-import type { Settings } from "../config/load.ts";
+import type { Settings } from "../config/settings.ts";
 import { orRunError } from "../config/run-error.ts";
-import { contextAddress } from "../ops/client/docker-context.ts";
+import { contextAddress } from "../ops/host/docker-context.ts";
 import type { StepEnvironment } from "./step.ts";
 
 /** What every component of a deployment is told about where it runs. */
@@ -25,9 +25,10 @@ export function hostContext(settings: Settings): HostContext {
 /**
  * The Docker provider of the deployment's host. Explicit, so that `docker:host` of the machine's own config can't
  * send a deployment elsewhere; where no host is set, DOCKER_HOST, or else the engine of the Docker client's context, which the plugin does not know.
+ * @param env the environment that the Docker client would have.
  */
-export function dockerProvider(settings: Settings): docker.Provider {
-  const host = settings.host === "" ? orRunError(() => contextAddress(process.env)) : settings.host;
+export function dockerProvider(settings: Settings, env: NodeJS.ProcessEnv): docker.Provider {
+  const host = settings.host === "" ? orRunError(() => contextAddress(env)) : settings.host;
   return new docker.Provider("docker", host === undefined ? {} : { host });
 }
 

@@ -1,7 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/load.ts";
-import type { StackSettings } from "../config/stack-settings.ts";
+import type { SlotRelease } from "../config/settings.ts";
+import type { StackSettings } from "../config/schema/stack-settings.ts";
 import { bundledImageDigest, bundledImageTag, type BundledImage as BundledImageName } from "../ops/image.ts";
 import type { HostContext } from "./host.ts";
 import { declareStep } from "./step.ts";

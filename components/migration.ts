@@ -1,10 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/load.ts";
+import type { SlotRelease } from "../config/settings.ts";
 import { migrationSource } from "../config/migration-source.ts";
-import type { StackSettings } from "../config/stack-settings.ts";
-import type { StepRequest, StepResult } from "../ops/contract.ts";
+import type { StackSettings } from "../config/schema/stack-settings.ts";
+import type { StepRequest, StepResult } from "../ops/contract/steps.ts";
 import type { HostContext } from "./host.ts";
-import { plainRelease } from "./releases.ts";
+import { plainRelease } from "../config/releases.ts";
 import { declareStep } from "./step.ts";
 
 export interface MigrationArgs {

@@ -1,8 +1,8 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotName } from "../ops/contract.ts";
+import type { SlotName } from "../ops/contract/steps.ts";
 import { containerLabels, containerLogging, type HostContext } from "./host.ts";
-import { renderNginxFiles } from "./nginx-config.ts";
+import { renderNginxFiles } from "./nginx/config.ts";
 import { declareStep } from "./step.ts";
 
 export interface RouterArgs {

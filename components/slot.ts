@@ -1,12 +1,12 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/load.ts";
-import { megabytes } from "../config/memory-size.ts";
-import type { StackSettings } from "../config/stack-settings.ts";
-import type { SlotName, StepRequest, StepResult } from "../ops/contract.ts";
+import type { SlotRelease } from "../config/settings.ts";
+import { megabytes } from "../config/schema/memory-size.ts";
+import type { StackSettings } from "../config/schema/stack-settings.ts";
+import type { SlotName, StepRequest, StepResult } from "../ops/contract/steps.ts";
 import { containerLabels, containerLogging, type HostContext } from "./host.ts";
-import { releaseLabels } from "../ops/client/serving-slot.ts";
-import { plainRelease } from "./releases.ts";
+import { releaseLabels } from "../ops/host/serving-slot.ts";
+import { plainRelease } from "../config/releases.ts";
 import { declareStep, type StepEnvironment, type StepInputs } from "./step.ts";
 
 export interface SlotArgs {

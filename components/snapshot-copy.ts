@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { DeploymentFile } from "../config/deployment-file.ts";
-import type { StepResult } from "../ops/contract.ts";
+import type { DeploymentFile } from "../config/schema/deployment-file.ts";
+import type { StepResult } from "../ops/contract/steps.ts";
 import type { HostContext } from "./host.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { declareStep } from "./step.ts";

@@ -1,6 +1,6 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import type { StepName, StepRequest, StepResult } from "../ops/contract.ts";
+import type { StepName, StepRequest, StepResult } from "../ops/contract/steps.ts";
 
 /** A request whose values may be outputs of other resources. */
 export type StepInputs<S extends StepName> = { [K in keyof StepRequest<S>]: pulumi.Input<StepRequest<S>[K]> };

@@ -1,8 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/load.ts";
-import type { SlotName, StepResult, Task as Command } from "../ops/contract.ts";
+import type { SlotRelease } from "../config/settings.ts";
+import type { SlotName, StepResult, Task as Command } from "../ops/contract/steps.ts";
 import type { HostContext } from "./host.ts";
-import { plainRelease } from "./releases.ts";
+import { plainRelease } from "../config/releases.ts";
 import type { Router } from "./router.ts";
 import { declareStep } from "./step.ts";
 

@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { StepResult } from "../ops/contract.ts";
+import type { StepResult } from "../ops/contract/steps.ts";
 import type { HostContext } from "./host.ts";
 import { restoreSecrets, type RestoreArgs, type Snapshot } from "./snapshot.ts";
 import { declareStep } from "./step.ts";

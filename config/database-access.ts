@@ -1,7 +1,7 @@
-import { normalizeDatabaseUrl, parseDatabaseUrl, type Connection } from "../ops/connection.ts";
-import { StepError } from "../ops/errors.ts";
+import { normalizeDatabaseUrl, parseDatabaseUrl, type Connection } from "../ops/contract/connection.ts";
+import { StepError } from "../ops/contract/errors.ts";
 import type { Problem } from "./problems.ts";
-import type { FoundSecret } from "./secrets.ts";
+import type { FoundSecret } from "./secrets/secrets.ts";
 
 /** What is wrong with a database URL by itself. */
 export interface UrlCheck {

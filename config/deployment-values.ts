@@ -1,4 +1,4 @@
-import type { Settings } from "./load.ts";
+import type { Settings } from "./settings.ts";
 import type { Placeholder } from "./placeholders.ts";
 import { primaryUrl } from "./public-url.ts";
 

@@ -1,4 +1,4 @@
-import type { DeploymentFile } from "./deployment-file.ts";
+import type { DeploymentFile } from "./schema/deployment-file.ts";
 
 /** Directories on the Docker host that hold a deployment's state and logs. */
 export interface HostDirectories {

@@ -1,5 +1,5 @@
-import type { StepRequest } from "../ops/contract.ts";
-import type { StackSettings } from "./stack-settings.ts";
+import type { StepRequest } from "../ops/contract/steps.ts";
+import type { StackSettings } from "./schema/stack-settings.ts";
 
 /** Where a release's migrations are: in its image, in a commit, or in a directory as it is. */
 export function migrationSource(

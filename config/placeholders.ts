@@ -1,6 +1,6 @@
 /** `{publicUrl}` and the like in `source.environment` and `source.buildArguments`: what only the deployment knows. */
 import { nearest, type Problem } from "./problems.ts";
-import type { StackSettings } from "./stack-settings.ts";
+import type { StackSettings } from "./schema/stack-settings.ts";
 
 /** What can stand in braces, and why it is not known somewhere; undefined where it is. */
 const names = {

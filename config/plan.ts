@@ -1,7 +1,7 @@
-import { shortCommit } from "../ops/deployment-id.ts";
-import { slotNames, type Release, type SlotName } from "../ops/contract.ts";
-import { rolloutWords } from "./rollout.ts";
-import type { ReleaseSetting, StackSettings } from "./stack-settings.ts";
+import { shortCommit } from "../ops/contract/deployment-id.ts";
+import { slotNames, type Release, type SlotName } from "../ops/contract/steps.ts";
+import { rolloutWords } from "./schema/rollout.ts";
+import type { ReleaseSetting, StackSettings } from "./schema/stack-settings.ts";
 
 /** What takes requests, as the stack's own last outputs have it. */
 export interface Serving {

@@ -1,5 +1,5 @@
-import type { EndpointCheck } from "../ops/contract.ts";
-import type { Settings } from "./load.ts";
+import type { EndpointCheck } from "../ops/contract/steps.ts";
+import type { Settings } from "./settings.ts";
 
 /** What is asked through the router after a switch: the stack's own checks, or the health endpoint where the environment wants any. */
 export function postSwitchChecks({

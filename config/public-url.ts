@@ -1,4 +1,4 @@
-import type { Settings } from "./load.ts";
+import type { Settings } from "./settings.ts";
 
 /** The machine of a Docker host that is reached by network; localhost for this machine's own engine. */
 function machineOf(host: string): string {

@@ -1,4 +1,4 @@
-import { loadSettings, type Settings, type SettingsSources } from "./load.ts";
+import { loadSettings, type Settings, type SettingsSources } from "./settings.ts";
 import { forStack } from "./problems.ts";
 import { allConfig, getStack, log } from "./pulumi-runtime.ts";
 import { orRunError } from "./run-error.ts";

@@ -1,4 +1,4 @@
-import { StepError } from "../ops/errors.ts";
+import { StepError } from "../ops/contract/errors.ts";
 import { forStack, SettingsError } from "./problems.ts";
 import { getStack, RunError } from "./pulumi-runtime.ts";
 

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { environmentRules } from "./environments.ts";
+import { environmentRules } from "./schema/environments.ts";
 import type { Problem } from "./problems.ts";
-import { findSecret, type SecretSources } from "./secrets.ts";
-import type { StackSettings } from "./stack-settings.ts";
+import { findSecret, type SecretSources } from "./secrets/secrets.ts";
+import type { StackSettings } from "./schema/stack-settings.ts";
 
 /** A certificate, with its chain, and its key: PEM texts. */
 export interface TlsPair {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { StackSettings } from "./stack-settings.ts";
+import type { StackSettings } from "./schema/stack-settings.ts";
 
 type Source = Pick<StackSettings["source"], "repository" | "paths" | "migrations">;
 

@@ -20,19 +20,11 @@ function filesBelow(directory: string): string[] {
     .sort();
 }
 
-/** Sources of the program in the container: the client's own files and tests don't change it. */
+/** Sources of the program in the container: what both sides read, and its own. Tests don't change it. */
 function stepSources(): string[] {
-  const ops = join(projectDirectory, "ops");
-  return filesBelow(ops).filter((file) => {
-    const path = relative(ops, file);
-    return (
-      path.endsWith(".ts") &&
-      !path.endsWith(".test.ts") &&
-      !path.startsWith(`client${sep}`) &&
-      !path.startsWith(`testing${sep}`) &&
-      !["main.ts", "image.ts", "network-variables.ts"].includes(path)
-    );
-  });
+  return ["contract", "container"]
+    .flatMap((room) => filesBelow(join(projectDirectory, "ops", room)))
+    .filter((file) => !file.endsWith(".test.ts"));
 }
 
 interface LockFile {

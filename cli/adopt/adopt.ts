@@ -2,9 +2,9 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { secretsFileOf } from "../../config/secrets.ts";
-import { slotNames } from "../../ops/contract.ts";
-import { formatBytes, seconds } from "../../ops/units.ts";
+import { secretsFileOf } from "../../config/secrets/secrets.ts";
+import { slotNames } from "../../ops/contract/steps.ts";
+import { formatBytes, seconds } from "../../ops/contract/units.ts";
 import { confirm } from "../confirm.ts";
 import { ready, type DeployContext } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";

@@ -1,8 +1,8 @@
 import { parse } from "dotenv";
-import { cutValues } from "../../config/dotenv.ts";
-import { reservedVariables } from "../../config/load.ts";
-import { isPlaceholder } from "../../config/secret-strength.ts";
-import type { StackSettings } from "../../config/stack-settings.ts";
+import { cutValues } from "../../config/secrets/dotenv.ts";
+import { reservedVariables } from "../../config/settings.ts";
+import { isPlaceholder } from "../../config/secrets/secret-strength.ts";
+import type { StackSettings } from "../../config/schema/stack-settings.ts";
 
 /** An environment file against its server's template. Names only: no value leaves this. */
 export interface EnvironmentAudit {

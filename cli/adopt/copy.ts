@@ -1,6 +1,6 @@
 /** The old node's data: a snapshot of its database, proved, or put in the place of this stack's. */
 import { basename } from "node:path/posix";
-import type { StepResult } from "../../ops/contract.ts";
+import type { StepResult } from "../../ops/contract/steps.ts";
 import type { DeployContext } from "../context.ts";
 import { databaseSecrets, runHostStep } from "../snapshots/host-step.ts";
 import { withHostLock } from "../snapshots/host-lock.ts";

@@ -2,13 +2,13 @@
 import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "dotenv";
-import { dotenvLine } from "../../config/dotenv.ts";
+import { dotenvLine } from "../../config/secrets/dotenv.ts";
 import { literally } from "../../config/placeholders.ts";
-import { secretNames, secretsFileOf } from "../../config/secrets.ts";
-import { isPlaceholder } from "../../config/secret-strength.ts";
-import { serverSecretNames } from "../../config/stack-settings.ts";
+import { secretNames, secretsFileOf } from "../../config/secrets/secrets.ts";
+import { isPlaceholder } from "../../config/secrets/secret-strength.ts";
+import { serverSecretNames } from "../../config/schema/stack-settings.ts";
 import { Failure } from "../failure.ts";
-import { ensureSecrets } from "../local-secrets.ts";
+import { ensureSecrets } from "../start/local-secrets.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import { placeOf } from "./audit.ts";
 

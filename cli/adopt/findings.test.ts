@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { stackSettingsSchema } from "../../config/stack-settings.ts";
+import { stackSettingsSchema } from "../../config/schema/stack-settings.ts";
 import { nodeFindings } from "./findings.ts";
 import { choose, publicNames } from "./certificate.ts";
 import { listenerIn, portsIn } from "./host.ts";

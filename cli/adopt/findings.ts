@@ -1,5 +1,5 @@
-import { slotNames } from "../../ops/contract.ts";
-import { formatBytes } from "../../ops/units.ts";
+import { slotNames } from "../../ops/contract/steps.ts";
+import { formatBytes } from "../../ops/contract/units.ts";
 import { fail, ok, warn, type Finding } from "../doctor/finding.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import type { EnvironmentAudit } from "./audit.ts";

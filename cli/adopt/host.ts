@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { dockerProblem, tryDocker, withoutSecrets } from "../../ops/client/docker.ts";
+import { dockerProblem, tryDocker, withoutSecrets } from "../../ops/host/docker.ts";
 import { Failure } from "../failure.ts";
 
 const containerSchema = z.object({

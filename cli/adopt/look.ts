@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { slotNames, type SlotName } from "../../ops/contract.ts";
+import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
 import { Failure } from "../failure.ts";
 import type { ForeignHost } from "./host.ts";
 import type { NodeNames } from "./node.ts";

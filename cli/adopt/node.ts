@@ -1,5 +1,5 @@
-import type { EnvironmentName } from "../../config/environments.ts";
-import type { SlotName } from "../../ops/contract.ts";
+import type { EnvironmentName } from "../../config/schema/environments.ts";
+import type { SlotName } from "../../ops/contract/steps.ts";
 
 /** What a node that deploy.sh made calls its parts. */
 export interface NodeNames {

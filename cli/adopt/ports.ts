@@ -1,5 +1,5 @@
 /** Ports for this stack while the old node serves on those that it is to have. */
-import { slotNames } from "../../ops/contract.ts";
+import { slotNames } from "../../ops/contract/steps.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import type { Node } from "./look.ts";
 

@@ -1,18 +1,18 @@
 /** Before anything changes: what an adoption would do, and why it can't be done. */
 import { join, resolve } from "node:path";
-import { environmentRules } from "../../config/environments.ts";
-import { readSecretsFile, secretsFileOf } from "../../config/secrets.ts";
+import { environmentRules } from "../../config/schema/environments.ts";
+import { readSecretsFile, secretsFileOf } from "../../config/secrets/secrets.ts";
 import { readTls } from "../../config/tls.ts";
-import { formatDatabaseUrl } from "../../ops/connection.ts";
-import { slotNames, type SlotName } from "../../ops/contract.ts";
+import { formatDatabaseUrl } from "../../ops/contract/connection.ts";
+import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
 import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
-import { formatBytes } from "../../ops/units.ts";
+import { formatBytes } from "../../ops/contract/units.ts";
 import { resolveRelease } from "../deploy/resolve-release.ts";
 import { fail, ok, warn, type Finding } from "../doctor/finding.ts";
 import { Failure } from "../failure.ts";
 import { invocation } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
-import type { ReleaseSetting } from "../../config/stack-settings.ts";
+import type { ReleaseSetting } from "../../config/schema/stack-settings.ts";
 import { findCertificate, type FoundCertificate } from "./certificate.ts";
 import { planEnvironment, type EnvironmentPlan } from "./environment.ts";
 import type { ForeignHost } from "./host.ts";

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import * as z from "zod";
-import { slotNameSchema } from "../../ops/contract.ts";
+import { slotNameSchema } from "../../ops/contract/steps.ts";
 import { Failure } from "../failure.ts";
 
 const names = z.array(z.string());

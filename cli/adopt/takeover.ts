@@ -1,6 +1,6 @@
 /** The last step: from the old node to this stack, and back when something fails. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { seconds } from "../../ops/units.ts";
+import { seconds } from "../../ops/contract/units.ts";
 import type { DeployContext } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
 import type { Ending } from "../exit-codes.ts";

@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
 import { Option, type Command } from "commander";
 import { execa } from "execa";
-import { dockerProblem } from "../../ops/client/docker.ts";
-import { dockerEnvironment } from "../../ops/client/host-lock.ts";
-import { slotNames, type SlotName } from "../../ops/contract.ts";
+import { dockerProblem } from "../../ops/host/docker.ts";
+import { dockerEnvironment } from "../../ops/host/host-lock.ts";
+import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
 import { Failure } from "../failure.ts";
 import { containerOf } from "../host/container.ts";

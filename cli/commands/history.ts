@@ -2,7 +2,7 @@ import { styleText } from "node:util";
 import { InvalidArgumentError, type Command } from "commander";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
 import { describeRelease } from "../../config/plan.ts";
-import { seconds } from "../../ops/units.ts";
+import { seconds } from "../../ops/contract/units.ts";
 import { entriesOf, type Entry } from "../host/entries.ts";
 import { look } from "../host/look.ts";
 import { at, columns } from "../output.ts";

@@ -1,13 +1,13 @@
 import { resolve } from "node:path";
 import { styleText } from "node:util";
 import { Option, type Command } from "commander";
-import { environmentRules } from "../../config/environments.ts";
+import { environmentRules } from "../../config/schema/environments.ts";
 import { migrationSource } from "../../config/migration-source.ts";
 import { migrationFiles } from "../../ops/client/migrate.ts";
 import { textsIn } from "../../ops/client/migration-tar.ts";
 import { lintMigrations, type LintResult } from "../../ops/lint/lint.ts";
-import { findingText, unusedText, withoutWaived, type Finding } from "../../ops/migration-findings.ts";
-import { upFiles } from "../../ops/migrations.ts";
+import { findingText, unusedText, withoutWaived, type Finding } from "../../ops/contract/migration-findings.ts";
+import { upFiles } from "../../ops/contract/migrations.ts";
 import { project } from "../../toolchain/setup.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
 import { PulumiStack } from "../deploy/pulumi-stack.ts";

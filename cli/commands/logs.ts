@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from "commander";
-import { slotNames, type SlotName } from "../../ops/contract.ts";
-import { createRedactor } from "../../ops/redact.ts";
+import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
+import { createRedactor } from "../../ops/contract/redact.ts";
 import { readContext, withCommonOptions, type CommonOptions, type ReadContext } from "../context.ts";
 import { Failure } from "../failure.ts";
 import { containerOf } from "../host/container.ts";

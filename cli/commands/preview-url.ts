@@ -1,11 +1,11 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import * as z from "zod";
-import { duration, milliseconds } from "../../config/duration.ts";
+import { duration, milliseconds } from "../../config/schema/duration.ts";
 import { otherSlot } from "../../config/plan.ts";
 import { primaryUrl } from "../../config/public-url.ts";
-import { tryDocker } from "../../ops/client/docker.ts";
-import { dockerEnvironment } from "../../ops/client/host-lock.ts";
-import { slotNames, type SlotName } from "../../ops/contract.ts";
+import { tryDocker } from "../../ops/host/docker.ts";
+import { dockerEnvironment } from "../../ops/host/host-lock.ts";
+import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
 import { refuseWithoutSlots } from "../development/refuse.ts";
 import { Failure } from "../failure.ts";

@@ -12,9 +12,9 @@ import { deploy } from "../deploy/deploy.ts";
 import { Failure } from "../failure.ts";
 import { at, invocation } from "../output.ts";
 import { describeRelease, otherSlot, plainRelease } from "../../config/plan.ts";
-import { lookAtHost } from "../../ops/client/serving-slot.ts";
-import type { Release } from "../../ops/contract.ts";
-import { isAgain, sentBackAs } from "../../ops/sent-back.ts";
+import { lookAtHost } from "../../ops/host/serving-slot.ts";
+import type { Release } from "../../ops/contract/steps.ts";
+import { isAgain, sentBackAs } from "../../ops/contract/sent-back.ts";
 import { resolveRelease } from "../deploy/resolve-release.ts";
 import { refuseWithoutSlots } from "../development/refuse.ts";
 

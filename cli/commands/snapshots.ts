@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 import type { Command } from "commander";
-import { formatBytes, seconds } from "../../ops/units.ts";
+import { formatBytes, seconds } from "../../ops/contract/units.ts";
 import { confirm } from "../confirm.ts";
 import { deployContext, readContext, withCommonOptions, type CommonOptions } from "../context.ts";
 import { at, columns, invocation } from "../output.ts";

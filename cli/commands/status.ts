@@ -1,7 +1,7 @@
 import { styleText } from "node:util";
 import type { Command } from "commander";
 import { primaryUrl } from "../../config/public-url.ts";
-import { slotNames, type SlotName } from "../../ops/contract.ts";
+import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
 import { readContext, withCommonOptions, type CommonOptions, type ReadContext } from "../context.ts";
 import { describeRelease } from "../../config/plan.ts";
 import { developmentText, lookAtDevelopment } from "../development/look.ts";

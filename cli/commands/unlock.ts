@@ -1,14 +1,14 @@
 import type { Command } from "commander";
-import { tryDocker } from "../../ops/client/docker.ts";
+import { tryDocker } from "../../ops/host/docker.ts";
 import {
   dockerEnvironment,
   hostLockHolder,
   lockContainers,
   lockFile,
   type LockHolder,
-} from "../../ops/client/host-lock.ts";
-import { findHalfMade, type HalfMade } from "../../ops/client/half-made.ts";
-import { resourceName, type PendingOperation } from "../../ops/client/pending-operations.ts";
+} from "../../ops/host/host-lock.ts";
+import { findHalfMade, type HalfMade } from "../../ops/host/half-made.ts";
+import { resourceName, type PendingOperation } from "../../ops/host/pending-operations.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
 import { areStale, describeLock, holderOf, type BackendLock, type HolderState } from "../deploy/backend-lock.ts";
 import { PulumiStack } from "../deploy/pulumi-stack.ts";

@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import * as z from "zod";
-import { hostLockHolder } from "../../ops/client/host-lock.ts";
+import { hostLockHolder } from "../../ops/host/host-lock.ts";
 
 /** One of the lock files that a backend of files or objects keeps for a stack. It has no lifetime: who is killed leaves it. */
 export interface BackendLock {

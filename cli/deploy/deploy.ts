@@ -1,11 +1,11 @@
 import { isStateLost, rebuildState, recordOf } from "./rebuild-state.ts";
 import { resolve } from "node:path";
 import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
-import { servingSlot } from "../../ops/client/serving-slot.ts";
-import { rolledBackExitCode } from "../../ops/errors.ts";
-import { createRedactor } from "../../ops/redact.ts";
-import type { SlotName } from "../../ops/contract.ts";
-import { seconds } from "../../ops/units.ts";
+import { servingSlot } from "../../ops/host/serving-slot.ts";
+import { rolledBackExitCode } from "../../ops/contract/errors.ts";
+import { createRedactor } from "../../ops/contract/redact.ts";
+import type { SlotName } from "../../ops/contract/steps.ts";
+import { seconds } from "../../ops/contract/units.ts";
 import { project } from "../../toolchain/setup.ts";
 import { isDevelopment } from "../development/refuse.ts";
 import { examine, findingsText } from "../doctor/doctor.ts";
@@ -18,7 +18,7 @@ import type { PlainSettings, StackFile } from "../stack-file.ts";
 import { areStale, describeLock, heldText, isLocked, locksIn } from "./backend-lock.ts";
 import { saysTooLong } from "./long-output.ts";
 import { endings, PhaseTracker, type Interruption } from "./phases.ts";
-import { rolloutWords } from "../../config/rollout.ts";
+import { rolloutWords } from "../../config/schema/rollout.ts";
 import {
   describeRelease,
   planSentences,

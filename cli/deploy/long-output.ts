@@ -3,7 +3,7 @@
  * next run as one environment variable, and Linux starts no program with one of 128 KiB or more. Nobody reads it there.
  */
 import * as z from "zod";
-import { resourceName } from "../../ops/client/pending-operations.ts";
+import { resourceName } from "../../ops/host/pending-operations.ts";
 
 /** Bytes as they stand in the state: encrypted text is longer, so that some is taken that would have fitted. */
 const most = 100_000;

@@ -1,5 +1,5 @@
 import { execa } from "execa";
-import { slotNames, type StepRequest } from "../../ops/contract.ts";
+import { slotNames, type StepRequest } from "../../ops/contract/steps.ts";
 import { project } from "../../toolchain/setup.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import type { PhaseName, PhaseRun } from "./phases.ts";

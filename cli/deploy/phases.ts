@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from "node:util";
 import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
-import { formatBytes } from "../../ops/units.ts";
+import { formatBytes } from "../../ops/contract/units.ts";
 import type { Ending } from "../exit-codes.ts";
 
 /** What a deployment consists of, in the words of the people who run it. */

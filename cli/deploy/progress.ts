@@ -1,6 +1,6 @@
 import { clearScreenDown, moveCursor } from "node:readline";
 import { stripVTControlCharacters, styleText } from "node:util";
-import { seconds } from "../../ops/units.ts";
+import { seconds } from "../../ops/contract/units.ts";
 import type { PhaseRun } from "./phases.ts";
 
 /** How often a log without a terminal hears that a long phase is still at it (ms). */

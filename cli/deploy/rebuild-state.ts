@@ -1,5 +1,5 @@
 import { execa } from "execa";
-import type { StepRequest } from "../../ops/contract.ts";
+import type { StepRequest } from "../../ops/contract/steps.ts";
 import { isSameRelease } from "../../config/plan.ts";
 import { project } from "../../toolchain/setup.ts";
 import type { HostReport } from "../host/look.ts";

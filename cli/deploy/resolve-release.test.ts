@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { stackSettingsSchema } from "../../config/stack-settings.ts";
+import { stackSettingsSchema } from "../../config/schema/stack-settings.ts";
 import { resolveCommit } from "./resolve-release.ts";
 
 let repository: string;

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import type { ReleaseSetting, StackSettings } from "../../config/stack-settings.ts";
+import type { ReleaseSetting, StackSettings } from "../../config/schema/stack-settings.ts";
 import { gitEnvironment, neutralGit } from "../../ops/client/git.ts";
 import { run } from "../../toolchain/run.ts";
 import { Failure } from "../failure.ts";

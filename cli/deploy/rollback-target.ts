@@ -1,5 +1,5 @@
-import type { ReleaseSetting, StackSettings } from "../../config/stack-settings.ts";
-import type { Release, SlotName } from "../../ops/contract.ts";
+import type { ReleaseSetting, StackSettings } from "../../config/schema/stack-settings.ts";
+import type { Release, SlotName } from "../../ops/contract/steps.ts";
 import { Failure } from "../failure.ts";
 import type { Entry } from "../host/entries.ts";
 import { invocation } from "../output.ts";

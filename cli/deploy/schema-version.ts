@@ -1,4 +1,4 @@
-import { askDatabase, NoDatabase } from "../../ops/client/database.ts";
+import { askDatabase, NoDatabase } from "../../ops/host/database.ts";
 import { project } from "../../toolchain/setup.ts";
 import { databaseQuestion } from "../doctor/database.ts";
 import { examineSettings } from "../doctor/settings.ts";

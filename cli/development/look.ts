@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 import { primaryUrl } from "../../config/public-url.ts";
-import { hostLockHolder, type LockHolder } from "../../ops/client/host-lock.ts";
+import { hostLockHolder, type LockHolder } from "../../ops/host/host-lock.ts";
 import { DockerHost, NotOnHost } from "../host/docker-host.ts";
 import { healthOf, type Health } from "../host/look.ts";
 import { ago, at, invocation } from "../output.ts";

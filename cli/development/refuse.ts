@@ -1,4 +1,4 @@
-import { environmentRules } from "../../config/environments.ts";
+import { environmentRules } from "../../config/schema/environments.ts";
 import { Failure } from "../failure.ts";
 import { invocation } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";

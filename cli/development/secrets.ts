@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import { environmentRules } from "../../config/environments.ts";
-import { secretNames, secretsFileOf, type bundledSecrets } from "../../config/secrets.ts";
-import { ensureSecrets } from "../local-secrets.ts";
+import { environmentRules } from "../../config/schema/environments.ts";
+import { secretNames, secretsFileOf, type bundledSecrets } from "../../config/secrets/secrets.ts";
+import { ensureSecrets } from "../start/local-secrets.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 
 /**

@@ -1,5 +1,5 @@
-import type { Settings } from "../../config/load.ts";
-import { askDatabase, NoDatabase, type DatabaseQuestion } from "../../ops/client/database.ts";
+import type { Settings } from "../../config/settings.ts";
+import { askDatabase, NoDatabase, type DatabaseQuestion } from "../../ops/host/database.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 

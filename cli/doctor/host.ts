@@ -1,9 +1,9 @@
 import semver from "semver";
 import * as z from "zod";
-import { environmentRules } from "../../config/environments.ts";
-import { tryDocker } from "../../ops/client/docker.ts";
-import { dockerEnvironment } from "../../ops/client/host-lock.ts";
-import { StepError } from "../../ops/errors.ts";
+import { environmentRules } from "../../config/schema/environments.ts";
+import { tryDocker } from "../../ops/host/docker.ts";
+import { dockerEnvironment } from "../../ops/host/host-lock.ts";
+import { StepError } from "../../ops/contract/errors.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 

@@ -1,7 +1,7 @@
 import semver from "semver";
-import { findHalfMade } from "../../ops/client/half-made.ts";
-import { hostLockHolder, lockFile } from "../../ops/client/host-lock.ts";
-import { readInterruptedState, resourceName } from "../../ops/client/pending-operations.ts";
+import { findHalfMade } from "../../ops/host/half-made.ts";
+import { hostLockHolder, lockFile } from "../../ops/host/host-lock.ts";
+import { readInterruptedState, resourceName } from "../../ops/host/pending-operations.ts";
 import { missingPlugins, userPulumiHome } from "../../toolchain/pulumi-official.ts";
 import { installedVersions } from "../../toolchain/versions.ts";
 import { describeLock, holderOf } from "../deploy/backend-lock.ts";

@@ -1,8 +1,8 @@
 import { resolve } from "node:path";
 import { certificateProblems, describeCertificate } from "../../config/certificate.ts";
-import { loadSettings, type Settings } from "../../config/load.ts";
+import { loadSettings, type Settings } from "../../config/settings.ts";
 import { SettingsError, type Problem } from "../../config/problems.ts";
-import { readSecretsFile, secretNames, secretsFileOf } from "../../config/secrets.ts";
+import { readSecretsFile, secretNames, secretsFileOf } from "../../config/secrets/secrets.ts";
 import { readTls, tlsNames } from "../../config/tls.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { gitEnvironment, neutralGit } from "../../ops/client/git.ts";
-import { slotNames } from "../../ops/contract.ts";
+import { slotNames } from "../../ops/contract/steps.ts";
 import { run } from "../../toolchain/run.ts";
 import { describeRelease, plainRelease } from "../../config/plan.ts";
 import type { PlainSettings } from "../stack-file.ts";

@@ -1,8 +1,8 @@
 /** What a container has printed, shown line by line. */
 import { spawn } from "node:child_process";
-import { dockerProblem } from "../../ops/client/docker.ts";
-import { dockerEnvironment } from "../../ops/client/host-lock.ts";
-import { onLines } from "../../ops/client/lines.ts";
+import { dockerProblem } from "../../ops/host/docker.ts";
+import { dockerEnvironment } from "../../ops/host/host-lock.ts";
+import { onLines } from "../../ops/host/lines.ts";
 
 export interface ContainerLog {
   /** Docker host; the local engine when empty. */

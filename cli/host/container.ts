@@ -1,6 +1,6 @@
 /** A container of a stack on its Docker host, for the commands that reach into one. */
-import { lookAtHost } from "../../ops/client/serving-slot.ts";
-import type { SlotName } from "../../ops/contract.ts";
+import { lookAtHost } from "../../ops/host/serving-slot.ts";
+import type { SlotName } from "../../ops/contract/steps.ts";
 import type { ReadContext } from "../context.ts";
 import { isDevelopment } from "../development/refuse.ts";
 import { Failure } from "../failure.ts";

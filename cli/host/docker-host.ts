@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import * as z from "zod";
-import { dockerProblem, isMissing, withoutSecrets } from "../../ops/client/docker.ts";
+import { dockerProblem, isMissing, withoutSecrets } from "../../ops/host/docker.ts";
 import { bundledImageTag } from "../../ops/image.ts";
 import { Failure } from "../failure.ts";
 
@@ -197,7 +197,7 @@ export class DockerHost {
       child.stdin.end();
     };
     signal.addEventListener("abort", stop);
-    const { onLines } = await import("../../ops/client/lines.ts");
+    const { onLines } = await import("../../ops/host/lines.ts");
     const enough = new AbortController();
     await onLines(child.stdout, (line) => {
       if (enough.signal.aborted || onLine(line) !== "enough") return;

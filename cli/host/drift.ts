@@ -1,4 +1,4 @@
-import { slotNames } from "../../ops/contract.ts";
+import { slotNames } from "../../ops/contract/steps.ts";
 import { describeRelease, isSameRelease, plainRelease } from "../../config/plan.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import type { HostReport } from "./look.ts";

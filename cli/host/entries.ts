@@ -1,5 +1,5 @@
-import type { SlotName } from "../../ops/contract.ts";
-import type { HistoryEvent } from "../../ops/state.ts";
+import type { SlotName } from "../../ops/contract/steps.ts";
+import type { HistoryEvent } from "../../ops/contract/deployment-state.ts";
 import type { HostReport } from "./look.ts";
 
 /** One deployment, from all that the history has about it. */

@@ -1,6 +1,6 @@
-import { hostLockHolder, type LockHolder } from "../../ops/client/host-lock.ts";
-import { releaseLabels } from "../../ops/client/serving-slot.ts";
-import { parseHealth } from "../../ops/health.ts";
+import { hostLockHolder, type LockHolder } from "../../ops/host/host-lock.ts";
+import { releaseLabels } from "../../ops/host/serving-slot.ts";
+import { parseHealth } from "../../ops/contract/health.ts";
 import {
   currentSchema,
   deploymentStateSchema,
@@ -8,8 +8,8 @@ import {
   type Current,
   type DeploymentState,
   type HistoryEvent,
-} from "../../ops/state.ts";
-import { slotNames, slotNameSchema, type Release, type SlotName } from "../../ops/contract.ts";
+} from "../../ops/contract/deployment-state.ts";
+import { slotNames, slotNameSchema, type Release, type SlotName } from "../../ops/contract/steps.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { DockerHost, NotOnHost, type Answer, type Container, type ProbeAnswer } from "./docker-host.ts";
 

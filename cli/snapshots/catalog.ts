@@ -2,10 +2,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
-import { extensionPattern } from "../../ops/snapshot-format.ts";
+import { extensionPattern } from "../../ops/contract/snapshot-format.ts";
 import { isSameRelease } from "../../config/plan.ts";
-import type { Release } from "../../ops/contract.ts";
-import { manifestSchema, type Manifest } from "../../ops/snapshots.ts";
+import type { Release } from "../../ops/contract/steps.ts";
+import { manifestSchema, type Manifest } from "../../ops/contract/manifest.ts";
 import { Failure } from "../failure.ts";
 import { DockerHost, NotOnHost } from "../host/docker-host.ts";
 import type { Entry } from "../host/entries.ts";

@@ -1,6 +1,6 @@
 /** The copies of snapshots in a storage, and the way back from there to the Docker host. */
-import { manifestSchema } from "../../ops/snapshots.ts";
-import type { StepResult } from "../../ops/contract.ts";
+import { manifestSchema } from "../../ops/contract/manifest.ts";
+import type { StepResult } from "../../ops/contract/steps.ts";
 import type { DeployContext } from "../context.ts";
 import { Failure } from "../failure.ts";
 import { invocation } from "../output.ts";

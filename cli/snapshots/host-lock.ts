@@ -1,6 +1,6 @@
 /** The lock of a deployment, held by a command for as long as it works on the database, and for the deployments that it runs meanwhile. */
 import { randomBytes } from "node:crypto";
-import { lockFile, takeHostLock, thisHolder } from "../../ops/client/host-lock.ts";
+import { lockFile, takeHostLock, thisHolder } from "../../ops/host/host-lock.ts";
 import type { Before } from "../../config/plan.ts";
 import { Failure } from "../failure.ts";
 import type { Output } from "../output.ts";

@@ -1,9 +1,9 @@
 /** A step of `ops`, run as Pulumi runs it, but by a command. */
 import { join } from "node:path";
 import { execa } from "execa";
-import { withoutSecrets } from "../../ops/client/docker.ts";
-import { onLines } from "../../ops/client/lines.ts";
-import { CONTRACT_VERSION, type StepName, type StepRequest, type StepResult } from "../../ops/contract.ts";
+import { withoutSecrets } from "../../ops/host/docker.ts";
+import { onLines } from "../../ops/host/lines.ts";
+import { CONTRACT_VERSION, type StepName, type StepRequest, type StepResult } from "../../ops/contract/steps.ts";
 import { project } from "../../toolchain/setup.ts";
 import { errorText } from "../deploy/deploy.ts";
 import type { PulumiStack } from "../deploy/pulumi-stack.ts";

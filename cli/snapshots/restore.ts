@@ -1,8 +1,8 @@
 /** A snapshot in the place of the live database: looked at, asked about, done, and the servers asked how they are. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
-import { slotNames, type SlotName, type StepResult } from "../../ops/contract.ts";
-import { releaseJobs } from "../../ops/job-queue.ts";
+import { slotNames, type SlotName, type StepResult } from "../../ops/contract/steps.ts";
+import { releaseJobs } from "../../ops/contract/job-queue.ts";
 import { project } from "../../toolchain/setup.ts";
 import { confirm } from "../confirm.ts";
 import { beforeNow, type DeployContext } from "../context.ts";

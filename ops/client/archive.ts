@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { create } from "tar";
-import { messageOf, StepError } from "../errors.ts";
-import { lastLines, withoutSecrets } from "./docker.ts";
+import { messageOf, StepError } from "../contract/errors.ts";
+import { lastLines, withoutSecrets } from "../host/docker.ts";
 import { gitEnvironment, neutralGit } from "./git.ts";
 
 /** A tar that is being made. */

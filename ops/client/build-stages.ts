@@ -2,8 +2,8 @@
  * The stages of the classic builder. BuildKit keeps them in a cache of limited size; the classic builder leaves each one as an
  * image without a name, so that every release would cost the Docker host's disk the whole output of a compiler, for good.
  */
-import type { StepLog } from "../context.ts";
-import { tryDocker } from "./docker.ts";
+import type { StepLog } from "../contract/context.ts";
+import { tryDocker } from "../host/docker.ts";
 import { repositoryOf } from "./repository.ts";
 
 /** Ids of the images in which the stages before the last one ended, from the classic builder's output; of BuildKit's, none. */

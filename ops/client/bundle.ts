@@ -1,11 +1,11 @@
-/** The program of the ops image: `ops/step.ts` and everything it needs, in one file. */
+/** The program of the ops image: `ops/container/main.ts` and everything it needs, in one file. */
 import { join } from "node:path";
 import { build } from "esbuild";
 import { projectDirectory } from "../image.ts";
 
 export async function bundleStepProgram(): Promise<Uint8Array> {
   const { outputFiles } = await build({
-    entryPoints: [join(projectDirectory, "ops", "step.ts")],
+    entryPoints: [join(projectDirectory, "ops", "container", "main.ts")],
     absWorkingDir: projectDirectory,
     bundle: true,
     write: false,

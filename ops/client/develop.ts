@@ -2,12 +2,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import * as z from "zod";
-import type { StepContext } from "../context.ts";
-import type { StepRequest, StepResult } from "../contract.ts";
-import { StepError } from "../errors.ts";
-import { createRedactor } from "../redact.ts";
-import { lastLines, tryDocker, withoutSecrets } from "./docker.ts";
-import { onLines } from "./lines.ts";
+import type { StepContext } from "../contract/context.ts";
+import type { StepRequest, StepResult } from "../contract/steps.ts";
+import { StepError } from "../contract/errors.ts";
+import { createRedactor } from "../contract/redact.ts";
+import { lastLines, tryDocker, withoutSecrets } from "../host/docker.ts";
+import { onLines } from "../host/lines.ts";
 
 type Request = StepRequest<"develop">;
 

@@ -1,12 +1,12 @@
 /** Runs the operator's own command for a deployment that has failed: on the machine that runs Pulumi, in the project's directory. */
 import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { messageOf } from "../errors.ts";
-import type { failureQuestionSchema } from "../failure-command.ts";
-import { endOf } from "../programs.ts";
+import { messageOf } from "../contract/errors.ts";
+import type { failureQuestionSchema } from "../contract/questions.ts";
+import { endOf } from "../contract/programs.ts";
 import type * as z from "zod";
-import { withoutSecrets } from "./docker.ts";
-import { onLines } from "./lines.ts";
+import { withoutSecrets } from "../host/docker.ts";
+import { onLines } from "../host/lines.ts";
 
 /** Longest time that the end of a failed deployment waits for it, in ms. */
 const longestMs = 60_000;

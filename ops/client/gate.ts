@@ -2,12 +2,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import * as z from "zod";
-import type { Stop } from "../channel.ts";
-import type { StepContext } from "../context.ts";
-import type { StepRequest } from "../contract.ts";
-import type { Redactor } from "../redact.ts";
-import { dockerProblem, tryDocker, withoutSecrets } from "./docker.ts";
-import { onLines } from "./lines.ts";
+import type { Stop } from "../contract/channel.ts";
+import type { StepContext } from "../contract/context.ts";
+import type { StepRequest } from "../contract/steps.ts";
+import type { Redactor } from "../contract/redact.ts";
+import { dockerProblem, tryDocker, withoutSecrets } from "../host/docker.ts";
+import { onLines } from "../host/lines.ts";
 
 const logLines = 20;
 /** Between two looks at the container, in case its end was not heard. */

@@ -1,10 +1,10 @@
 /** The client of all steps: reads the request, runs the step, most often in a container, prints its result. */
-import { knownQuestionSchema } from "../applied-migrations.ts";
-import { createLog } from "../log.ts";
-import { containerPaths, type StepContext } from "../context.ts";
-import { contract, type StepName, type StepRequest, type StepResult } from "../contract.ts";
-import { messageOf, StepError } from "../errors.ts";
-import { createRedactor } from "../redact.ts";
+import { knownQuestionSchema } from "../contract/questions.ts";
+import { createLog } from "../contract/log.ts";
+import { containerPaths, type StepContext } from "../contract/context.ts";
+import { contract, type StepName, type StepRequest, type StepResult } from "../contract/steps.ts";
+import { messageOf, StepError } from "../contract/errors.ts";
+import { createRedactor } from "../contract/redact.ts";
 import { runStep, StepFailed, type StepRun } from "./run-step.ts";
 import { createShown } from "./shown.ts";
 
@@ -23,7 +23,7 @@ function readRequest(step: StepName): StepRequest<StepName> {
   const text = process.env["TOGATHER_REQUEST"];
   if (text === undefined || text === "")
     throw new StepError("TOGATHER_REQUEST is not set", {
-      hint: `TOGATHER_REQUEST='{"contract":1,…}' node ops/main.ts ${step}; ops/contract.ts has the fields`,
+      hint: `TOGATHER_REQUEST='{"contract":1,…}' node ops/main.ts ${step}; ops/contract/steps.ts has the fields`,
     });
   let json: unknown;
   try {
@@ -34,7 +34,7 @@ function readRequest(step: StepName): StepRequest<StepName> {
   const parsed = contract[step].request.safeParse(json);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map((issue) => `  ${issue.path.join(".") || "(request)"}: ${issue.message}`);
-  throw new StepError(`the request for ${step} is not as ops/contract.ts has it:\n${problems.join("\n")}`);
+  throw new StepError(`the request for ${step} is not as ops/contract/steps.ts has it:\n${problems.join("\n")}`);
 }
 
 /** What a step printed when it ran last; undefined when it runs for the first time. Pulumi's command provider tells it so. */
@@ -146,8 +146,8 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
     case "switch":
     case "task": {
       const [{ containerPrints }, { printsVariable }] = await Promise.all([
-        import("./container-prints.ts"),
-        import("../slot-file.ts"),
+        import("../host/container-prints.ts"),
+        import("../contract/slot-file.ts"),
       ]);
       const withPrints = {
         ...run,
@@ -165,7 +165,7 @@ async function runInContainer(step: StepName, request: StepRequest<StepName>, co
       }
     }
     case "record": {
-      const { deployedBy } = await import("./deployed-by.ts");
+      const { deployedBy } = await import("../host/deployed-by.ts");
       return runStep({ ...run, environment: { TOGATHER_DEPLOYED_BY: deployedBy(context.env) } });
     }
     default:

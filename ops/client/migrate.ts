@@ -1,13 +1,13 @@
 /** The migrations of a release, as a tar for the step's stdin: the Docker host has no clone of the repository. */
 import { execa } from "execa";
 import { basename } from "node:path/posix";
-import type { StepRequest } from "../contract.ts";
-import { StepError } from "../errors.ts";
-import { factsFile } from "../file-facts.ts";
-import { findingsFile } from "../migration-findings.ts";
+import type { StepRequest } from "../contract/steps.ts";
+import { StepError } from "../contract/errors.ts";
+import { factsFile } from "../contract/file-facts.ts";
+import { findingsFile } from "../contract/migration-findings.ts";
 import { collect, commitArchive, findCommit, treeArchive } from "./archive.ts";
 import { lfsPointer, submoduleOf } from "./missing-content.ts";
-import { docker, dockerProblem, lastLines, withoutSecrets } from "./docker.ts";
+import { docker, dockerProblem, lastLines, withoutSecrets } from "../host/docker.ts";
 
 /** Files out of an image, which need not be able to run. */
 async function fromImage(image: string, path: string, signal: AbortSignal): Promise<Buffer> {

@@ -1,7 +1,7 @@
 /** The migrations' tar: read without unpacking it, and with a file put in front. */
 import { basename, dirname, normalize } from "node:path/posix";
 import { Header, Parser } from "tar";
-import type { StepRequest } from "../contract.ts";
+import type { StepRequest } from "../contract/steps.ts";
 
 /** Names and texts of the files in the directory of migrations. */
 export async function textsIn(tar: Buffer, source: StepRequest<"migrate">["source"]): Promise<Map<string, string>> {

@@ -1,8 +1,8 @@
 /** A failure of the client's own, such as an image that can't be built: no step in a container has written it down. */
-import type { StepContext } from "../context.ts";
-import type { StepName, StepRequest } from "../contract.ts";
-import type { Redactor } from "../redact.ts";
-import { hostLockHolder } from "./host-lock.ts";
+import type { StepContext } from "../contract/context.ts";
+import type { StepName, StepRequest } from "../contract/steps.ts";
+import type { Redactor } from "../contract/redact.ts";
+import { hostLockHolder } from "../host/host-lock.ts";
 import { runStep } from "./run-step.ts";
 
 /** Longest time that a failure is held up by its note, and by the operator's failure command, which has a minute. */

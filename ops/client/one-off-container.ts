@@ -1,7 +1,7 @@
 /** A container beside those of the stack, for as long as a step needs it: with a server's image and environment, hardened like its own, published nowhere. */
 import * as z from "zod";
-import { createRedactor, isSecretName, type Redactor } from "../redact.ts";
-import { docker, lastLines, tryDocker, withoutSecrets } from "./docker.ts";
+import { createRedactor, isSecretName, type Redactor } from "../contract/redact.ts";
+import { docker, lastLines, tryDocker, withoutSecrets } from "../host/docker.ts";
 
 /** Variables that the Docker client needs as they are on this machine: a server's own can't reach it by name, and are no secrets. */
 const clientsOwn = new Set(["PATH", "HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "SSH_AUTH_SOCK"]);

@@ -3,8 +3,8 @@ import { execFile } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { promisify } from "node:util";
-import { lateText, pendingOf } from "../applied-migrations.ts";
-import { upFiles } from "../migrations.ts";
+import { lateText, pendingOf } from "../contract/pending-migrations.ts";
+import { upFiles } from "../contract/migrations.ts";
 import { gitEnvironment, neutralGit } from "./git.ts";
 
 /** Where a release's migrations are. */

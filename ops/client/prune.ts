@@ -3,10 +3,10 @@
  * which is over by then: what can't be removed stays, and the log says why.
  */
 import * as z from "zod";
-import type { StepContext } from "../context.ts";
-import type { StepRequest, StepResult } from "../contract.ts";
-import { messageOf } from "../errors.ts";
-import { docker, lastLines, tryDocker } from "./docker.ts";
+import type { StepContext } from "../contract/context.ts";
+import type { StepRequest, StepResult } from "../contract/steps.ts";
+import { messageOf } from "../contract/errors.ts";
+import { docker, lastLines, tryDocker } from "../host/docker.ts";
 import { repositoryOf } from "./repository.ts";
 
 /** Repositories of the images that `build` makes. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { StepError } from "../errors.ts";
+import { StepError } from "../contract/errors.ts";
 import { collectFiles, digestOf, encode, refusal } from "./router.ts";
 
 const files = { "nginx.conf": "events {}\nhttp { bogus on; }\n", "router.js": "export default {};\n" };

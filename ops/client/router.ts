@@ -4,10 +4,10 @@
  */
 import { createHash } from "node:crypto";
 import { execa } from "execa";
-import type { StepContext } from "../context.ts";
-import type { StepRequest, StepResult } from "../contract.ts";
-import { StepError } from "../errors.ts";
-import { dockerProblem, withoutSecrets } from "./docker.ts";
+import type { StepContext } from "../contract/context.ts";
+import type { StepRequest, StepResult } from "../contract/steps.ts";
+import { StepError } from "../contract/errors.ts";
+import { dockerProblem, withoutSecrets } from "../host/docker.ts";
 
 /** Exit codes of images/nginx/bin/router-apply and router-reload. */
 const refusedByNginx = 3;

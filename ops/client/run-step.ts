@@ -1,17 +1,25 @@
 /** Runs a step in its container: `docker run` with the request and secrets by name, progress through, result back. */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { aliveEveryMs, encodeAlive, encodeAnswer, encodeStart, encodeStop, questionIn, type Stop } from "../channel.ts";
-import type { StepContext } from "../context.ts";
-import { SECRET_VARIABLES, type StepName } from "../contract.ts";
-import { messageOf, StepError } from "../errors.ts";
-import { failureQuestionSchema } from "../failure-command.ts";
+import {
+  aliveEveryMs,
+  encodeAlive,
+  encodeAnswer,
+  encodeStart,
+  encodeStop,
+  questionIn,
+  type Stop,
+} from "../contract/channel.ts";
+import type { StepContext } from "../contract/context.ts";
+import { SECRET_VARIABLES, type StepName } from "../contract/steps.ts";
+import { messageOf, StepError } from "../contract/errors.ts";
+import { failureQuestionSchema } from "../contract/questions.ts";
 import { bundledImageDigest, bundledImageTag } from "../image.ts";
-import { endOf } from "../programs.ts";
-import type { Redactor } from "../redact.ts";
-import { dockerProblem, tryDocker, withoutSecrets } from "./docker.ts";
+import { endOf } from "../contract/programs.ts";
+import type { Redactor } from "../contract/redact.ts";
+import { dockerProblem, tryDocker, withoutSecrets } from "../host/docker.ts";
 import { runFailureCommand } from "./failure-command.ts";
-import { onLines } from "./lines.ts";
+import { onLines } from "../host/lines.ts";
 
 /** The requests of steps that run in the container have these, and some have more. */
 export interface ContainerRequest {

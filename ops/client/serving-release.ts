@@ -2,15 +2,15 @@
  * The release that serves, started once more against another database, for as long as the step asks it: from the image and with
  * the environment of its own container, hardened like that, published nowhere.
  */
-import { withDatabaseName } from "../connection.ts";
-import type { StepContext } from "../context.ts";
-import type { StepRequest } from "../contract.ts";
-import { messageOf } from "../errors.ts";
-import { createRedactor, type Redactor } from "../redact.ts";
-import { servingQuestionSchema, type ServingRemoved, type ServingStarted } from "../serving-release.ts";
-import { containerState, docker, tryDocker } from "./docker.ts";
+import { withDatabaseName } from "../contract/connection.ts";
+import type { StepContext } from "../contract/context.ts";
+import type { StepRequest } from "../contract/steps.ts";
+import { messageOf } from "../contract/errors.ts";
+import { createRedactor, type Redactor } from "../contract/redact.ts";
+import { servingQuestionSchema, type ServingRemoved, type ServingStarted } from "../contract/questions.ts";
+import { containerState, docker, tryDocker } from "../host/docker.ts";
 import { createOneOff, partsOf, redactorOf } from "./one-off-container.ts";
-import { servingSlot } from "./serving-slot.ts";
+import { servingSlot } from "../host/serving-slot.ts";
 
 const shownLines = 15;
 

@@ -1,9 +1,9 @@
 /** Which migrations the releases in the slots have: what a database is known to have where nobody has written it down yet. */
-import { slotNames, type StepRequest } from "../contract.ts";
-import { upFiles } from "../migrations.ts";
-import { tryDocker } from "./docker.ts";
+import { slotNames, type StepRequest } from "../contract/steps.ts";
+import { upFiles } from "../contract/migrations.ts";
+import { tryDocker } from "../host/docker.ts";
 import { fileNames } from "./pending-migrations.ts";
-import { lookAtHost } from "./serving-slot.ts";
+import { lookAtHost } from "../host/serving-slot.ts";
 
 type Source = StepRequest<"migrate">["source"];
 

@@ -3,7 +3,7 @@
  * are counted by the router, who alone knows of all of them.
  */
 import * as z from "zod";
-import type { StepContext } from "../context.ts";
+import type { StepContext } from "../contract/context.ts";
 import {
   releaseSchema,
   slotNames,
@@ -11,11 +11,11 @@ import {
   type SlotName,
   type StepRequest,
   type StepResult,
-} from "../contract.ts";
-import { StepError } from "../errors.ts";
-import { isServed } from "../slot-file.ts";
-import { seconds } from "../units.ts";
-import { containerState, docker, lastLines, tryDocker } from "./docker.ts";
+} from "../contract/steps.ts";
+import { StepError } from "../contract/errors.ts";
+import { isServed } from "../contract/slot-file.ts";
+import { seconds } from "../contract/units.ts";
+import { containerState, docker, lastLines, tryDocker } from "../host/docker.ts";
 
 type Request = StepRequest<"standby">;
 

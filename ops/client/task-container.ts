@@ -2,15 +2,15 @@
 import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
-import type { StepContext } from "../context.ts";
-import { messageOf } from "../errors.ts";
-import { endOf } from "../programs.ts";
-import { createRedactor, type Redactor } from "../redact.ts";
-import { withDatabaseName } from "../connection.ts";
-import { SERVER_ENVIRONMENT, type StepRequest } from "../contract.ts";
-import { taskQuestionSchema, type TaskQuestion, type TaskAnswer } from "../tasks.ts";
-import { containerState, tryDocker, withoutSecrets } from "./docker.ts";
-import { onLines } from "./lines.ts";
+import type { StepContext } from "../contract/context.ts";
+import { messageOf } from "../contract/errors.ts";
+import { endOf } from "../contract/programs.ts";
+import { createRedactor, type Redactor } from "../contract/redact.ts";
+import { withDatabaseName } from "../contract/connection.ts";
+import { SERVER_ENVIRONMENT, type StepRequest } from "../contract/steps.ts";
+import { taskQuestionSchema, type TaskQuestion, type TaskAnswer } from "../contract/questions.ts";
+import { containerState, tryDocker, withoutSecrets } from "../host/docker.ts";
+import { onLines } from "../host/lines.ts";
 import { createOneOff, partsOf, redactorOf, type ContainerParts } from "./one-off-container.ts";
 
 /** Longest wait for something to tell. */

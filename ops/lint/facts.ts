@@ -1,7 +1,7 @@
 /** What the steps want to know of a migration before they run it, read by PostgreSQL's own parser. */
 import type { Node } from "libpg-query";
-import type { Facts, FileFacts } from "../file-facts.ts";
-import { upFiles } from "../migrations.ts";
+import type { Facts, FileFacts } from "../contract/file-facts.ts";
+import { upFiles } from "../contract/migrations.ts";
 import { beyondDatabase } from "./beyond.ts";
 import { doBody, hasOption, relationName } from "./nodes.ts";
 import { parseFile, SqlSyntaxError } from "./statements.ts";

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { projectDirectory } from "../image.ts";
-import { findingText } from "../migration-findings.ts";
+import { findingText } from "../contract/migration-findings.ts";
 import { lintMigrations } from "./lint.ts";
 import { rules, type RuleName } from "./rules.ts";
 import { squawkProgram } from "./squawk.ts";

@@ -1,6 +1,6 @@
 /** The lint of a release's migrations: our rules and squawk's, without what a comment allows. */
-import type { Finding } from "../migration-findings.ts";
-import { upFiles } from "../migrations.ts";
+import type { Finding } from "../contract/migration-findings.ts";
+import { upFiles } from "../contract/migrations.ts";
 import { Checker } from "./check.ts";
 import { rules, type RuleName } from "./rules.ts";
 import { squawk, type SquawkFinding } from "./squawk.ts";

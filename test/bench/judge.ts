@@ -1,6 +1,6 @@
-/** How often the rule of ops/judge.ts is wrong, by simulation: releases of known quality, looked at once a second as `ops switch` does. */
-import { judge } from "../../ops/judge.ts";
-import type { Sample } from "../../ops/sample.ts";
+/** How often the rule of ops/container/traffic/judge.ts is wrong, by simulation: releases of known quality, looked at once a second as `ops switch` does. */
+import { judge } from "../../ops/container/traffic/judge.ts";
+import type { Sample } from "../../ops/container/traffic/sample.ts";
 import type { Comparison } from "./report.ts";
 
 const bounds = [0.01, 0.1, 1];

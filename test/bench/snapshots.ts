@@ -1,9 +1,9 @@
 import { mkdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { bundledImageTag } from "../../ops/image.ts";
-import { snapshotFormats, type SnapshotFormat } from "../../ops/snapshot-format.ts";
-import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
-import { formatBytes, seconds } from "../../ops/units.ts";
+import { snapshotFormats, type SnapshotFormat } from "../../ops/contract/snapshot-format.ts";
+import { docker, eventually, Harness } from "../step-harness.ts";
+import { formatBytes, seconds } from "../../ops/contract/units.ts";
 import { median, type Comparison } from "./report.ts";
 
 /** Counted dumps of each kind, in turn. */

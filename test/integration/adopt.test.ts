@@ -18,8 +18,8 @@ import { auditFindings, nodeFindings } from "../../cli/adopt/findings.ts";
 import { ForeignHost } from "../../cli/adopt/host.ts";
 import { lookAtNode } from "../../cli/adopt/look.ts";
 import type { NodeNames } from "../../cli/adopt/node.ts";
-import { stackSettingsSchema } from "../../config/stack-settings.ts";
-import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
+import { stackSettingsSchema } from "../../config/schema/stack-settings.ts";
+import { docker, eventually, Harness } from "../step-harness.ts";
 import { OldNode } from "./old-node.ts";
 import { freePort, TestStack } from "./stack.ts";
 

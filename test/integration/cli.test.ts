@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitCodes } from "../../cli/exit-codes.ts";
-import { lockFile } from "../../ops/client/host-lock.ts";
+import { lockFile } from "../../ops/host/host-lock.ts";
 import { TestStack } from "./stack.ts";
 
 // One deployment lives through its life in order: each test starts from what the one before left.

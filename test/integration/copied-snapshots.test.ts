@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitCodes } from "../../cli/exit-codes.ts";
-import { manifestName } from "../../ops/snapshot-format.ts";
+import { manifestName } from "../../ops/contract/snapshot-format.ts";
 import { makeIdentity } from "./age-identity.ts";
 import { expectNothingToDo } from "./nothing-to-do.ts";
 import { S3Storage } from "./s3-storage.ts";

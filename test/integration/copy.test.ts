@@ -3,9 +3,9 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { StepRequest } from "../../ops/contract.ts";
-import { manifestName, snapshotFormats } from "../../ops/snapshot-format.ts";
-import { eventually, Harness, type Outcome } from "../../ops/testing/harness.ts";
+import type { StepRequest } from "../../ops/contract/steps.ts";
+import { manifestName, snapshotFormats } from "../../ops/contract/snapshot-format.ts";
+import { eventually, Harness, type Outcome } from "../step-harness.ts";
 import { S3Storage } from "./s3-storage.ts";
 
 const harness = new Harness();

@@ -8,9 +8,9 @@ import {
   normalizeDatabaseUrl,
   parseDatabaseUrl,
   withDatabaseName,
-} from "../../ops/connection.ts";
+} from "../../ops/contract/connection.ts";
 import { bundledImageTag } from "../../ops/image.ts";
-import { Harness } from "../../ops/testing/harness.ts";
+import { Harness } from "../step-harness.ts";
 
 const harness = new Harness();
 beforeAll(async () => {

@@ -5,9 +5,9 @@ import { delimiter, join } from "node:path";
 import { execa } from "execa";
 import { build } from "../../ops/client/build.ts";
 import { bundledImageDigest, bundledImageTag, type BundledImage } from "../../ops/image.ts";
-import { createLog } from "../../ops/log.ts";
-import { createRedactor } from "../../ops/redact.ts";
-import { eventually } from "../../ops/testing/harness.ts";
+import { createLog } from "../../ops/contract/log.ts";
+import { createRedactor } from "../../ops/contract/redact.ts";
+import { eventually } from "../step-harness.ts";
 import { freePort } from "./stack.ts";
 
 const image = "togather-test-docker-host";

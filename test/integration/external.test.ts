@@ -3,9 +3,9 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "nod
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { dotenvLine } from "../../config/dotenv.ts";
-import { formatDatabaseUrl } from "../../ops/connection.ts";
-import { docker, Harness } from "../../ops/testing/harness.ts";
+import { dotenvLine } from "../../config/secrets/dotenv.ts";
+import { formatDatabaseUrl } from "../../ops/contract/connection.ts";
+import { docker, Harness } from "../step-harness.ts";
 import { TestStack } from "./stack.ts";
 
 const project = join(import.meta.dirname, "../..");

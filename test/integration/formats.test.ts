@@ -4,9 +4,9 @@ import { basename, join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundledImageTag } from "../../ops/image.ts";
-import { formatOf, manifestName, restoreByHand, type SnapshotFormat } from "../../ops/snapshot-format.ts";
-import type { Manifest } from "../../ops/snapshots.ts";
-import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
+import { formatOf, manifestName, restoreByHand, type SnapshotFormat } from "../../ops/contract/snapshot-format.ts";
+import type { Manifest } from "../../ops/contract/manifest.ts";
+import { docker, eventually, Harness } from "../step-harness.ts";
 import { makeIdentity } from "./age-identity.ts";
 
 const harness = new Harness();

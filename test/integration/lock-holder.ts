@@ -1,6 +1,6 @@
 /** `node lock-holder.ts REQUEST`: a program that takes the lock of a deployment and lives until it is killed, or loses it. */
 import { setInterval } from "node:timers";
-import { takeHostLock, thisHolder, type HostLockRequest } from "../../ops/client/host-lock.ts";
+import { takeHostLock, thisHolder, type HostLockRequest } from "../../ops/host/host-lock.ts";
 
 const request = JSON.parse(process.argv[2] ?? "{}") as Pick<
   HostLockRequest,

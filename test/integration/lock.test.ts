@@ -13,7 +13,7 @@ import {
   type HostLockRequest,
   type HostLockResult,
   type LockHolder,
-} from "../../ops/client/host-lock.ts";
+} from "../../ops/host/host-lock.ts";
 import { TestStack } from "./stack.ts";
 
 /** Waits until something is so. @throws when it is not in time. */

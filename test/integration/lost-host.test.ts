@@ -2,7 +2,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { docker, eventually } from "../../ops/testing/harness.ts";
+import { docker, eventually } from "../step-harness.ts";
 import { expectNothingToDo } from "./nothing-to-do.ts";
 import { S3Storage } from "./s3-storage.ts";
 import { TestStack, type Listed } from "./stack.ts";

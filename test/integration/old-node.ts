@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import type { NodeNames } from "../../cli/adopt/node.ts";
 import { bundledImageTag } from "../../ops/image.ts";
-import { docker, eventually } from "../../ops/testing/harness.ts";
+import { docker, eventually } from "../step-harness.ts";
 import { serverPrograms } from "./postgres-programs.ts";
 import { freePort } from "./stack.ts";
 

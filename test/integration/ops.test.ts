@@ -8,8 +8,8 @@ import { execa } from "execa";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundledImageTag } from "../../ops/image.ts";
-import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
-import { parseHistory, type Current, type DeploymentState } from "../../ops/state.ts";
+import { docker, eventually, Harness } from "../step-harness.ts";
+import { parseHistory, type Current, type DeploymentState } from "../../ops/contract/deployment-state.ts";
 
 const harness = new Harness();
 const release = { version: "v1.0.0", commit: "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d" };

@@ -4,11 +4,11 @@ import { basename, join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitCodes } from "../../cli/exit-codes.ts";
-import { releaseLabels } from "../../ops/client/serving-slot.ts";
-import type { StepRequest } from "../../ops/contract.ts";
+import { releaseLabels } from "../../ops/host/serving-slot.ts";
+import type { StepRequest } from "../../ops/contract/steps.ts";
 import { bundledImageTag } from "../../ops/image.ts";
-import type { Manifest } from "../../ops/snapshots.ts";
-import { docker, Harness, type Outcome } from "../../ops/testing/harness.ts";
+import type { Manifest } from "../../ops/contract/manifest.ts";
+import { docker, Harness, type Outcome } from "../step-harness.ts";
 import { TestStack } from "./stack.ts";
 
 describe("rehearse", () => {

@@ -1,8 +1,8 @@
 import { createServer, type Server } from "node:net";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { forwardedPort } from "../../ops/client/forward-database.ts";
-import { eventually } from "../../ops/testing/harness.ts";
+import { forwardedPort } from "../../ops/host/forward-database.ts";
+import { eventually } from "../step-harness.ts";
 import { DockerHost } from "./docker-host.ts";
 import { TestStack } from "./stack.ts";
 

@@ -4,8 +4,8 @@ import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
-import type { Manifest } from "../../ops/snapshots.ts";
+import { docker, eventually, Harness } from "../step-harness.ts";
+import type { Manifest } from "../../ops/contract/manifest.ts";
 
 const harness = new Harness();
 const release = { version: "v2.0.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };

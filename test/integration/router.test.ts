@@ -13,13 +13,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { generate } from "selfsigned";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { renderNginxFiles, type NginxOptions } from "../../components/nginx-config.ts";
+import { renderNginxFiles, type NginxOptions } from "../../components/nginx/config.ts";
 import { build } from "../../ops/client/build.ts";
 import { run as runRouter } from "../../ops/client/router.ts";
-import { containerPaths, type StepContext } from "../../ops/context.ts";
-import type { SlotName, StepRequest, StepResult } from "../../ops/contract.ts";
+import { containerPaths, type StepContext } from "../../ops/contract/context.ts";
+import type { SlotName, StepRequest, StepResult } from "../../ops/contract/steps.ts";
 import { bundledImageDigest, bundledImageTag } from "../../ops/image.ts";
-import { eventually } from "../../ops/testing/harness.ts";
+import { eventually } from "../step-harness.ts";
 import { freePort } from "./stack.ts";
 
 const project = join(import.meta.dirname, "../..");

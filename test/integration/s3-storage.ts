@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import { execa } from "execa";
 import { bundledImageTag } from "../../ops/image.ts";
-import { networkVariables } from "../../ops/network-variables.ts";
-import { docker } from "../../ops/testing/harness.ts";
+import { networkVariables } from "../../ops/client/network-variables.ts";
+import { docker } from "../step-harness.ts";
 
 const image = "togather-test-s3-server";
 

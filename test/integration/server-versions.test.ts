@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { basename } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundledImageTag } from "../../ops/image.ts";
-import { docker, eventually, Harness } from "../../ops/testing/harness.ts";
+import { docker, eventually, Harness } from "../step-harness.ts";
 import { serverPrograms } from "./postgres-programs.ts";
 
 const harness = new Harness();

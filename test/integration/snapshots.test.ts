@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitCodes } from "../../cli/exit-codes.ts";
-import { hostLockHolder, lockFile } from "../../ops/client/host-lock.ts";
+import { hostLockHolder, lockFile } from "../../ops/host/host-lock.ts";
 import { expectNothingToDo } from "./nothing-to-do.ts";
 import { TestStack } from "./stack.ts";
 import { argumentsOf, toldCommands } from "./told-commands.ts";

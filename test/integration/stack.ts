@@ -7,10 +7,10 @@ import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { execa } from "execa";
 import { parseDocument } from "yaml";
-import { freePorts } from "../../cli/free-port.ts";
-import { certificatePair } from "../unit/certificate-pair.ts";
+import { freePorts } from "../../cli/start/free-port.ts";
+import { certificatePair } from "../certificate-pair.ts";
 import type { ListedSnapshot } from "../../cli/snapshots/catalog.ts";
-import type { Manifest } from "../../ops/snapshots.ts";
+import type { Manifest } from "../../ops/contract/manifest.ts";
 
 const project = join(import.meta.dirname, "../..");
 

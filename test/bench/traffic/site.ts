@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { build } from "../../../ops/client/build.ts";
-import type { StepContext } from "../../../ops/context.ts";
-import { containerPaths } from "../../../ops/context.ts";
-import type { SlotName } from "../../../ops/contract.ts";
+import type { StepContext } from "../../../ops/contract/context.ts";
+import { containerPaths } from "../../../ops/contract/context.ts";
+import type { SlotName } from "../../../ops/contract/steps.ts";
 import { bundledImageDigest, bundledImageTag, type BundledImage } from "../../../ops/image.ts";
-import { eventually } from "../../../ops/testing/harness.ts";
+import { eventually } from "../../step-harness.ts";
 import type { LoadResult } from "./load-result.ts";
 
 const image = "togather-bench-traffic";

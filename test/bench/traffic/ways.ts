@@ -2,11 +2,11 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { renderNginxFiles } from "../../../components/nginx-config.ts";
+import { renderNginxFiles } from "../../../components/nginx/config.ts";
 import { run as runRouter } from "../../../ops/client/router.ts";
-import type { SlotName, StepRequest, StepResult } from "../../../ops/contract.ts";
+import type { SlotName, StepRequest, StepResult } from "../../../ops/contract/steps.ts";
 import { bundledImageTag, projectDirectory } from "../../../ops/image.ts";
-import { eventually } from "../../../ops/testing/harness.ts";
+import { eventually } from "../../step-harness.ts";
 import { docker, type Site } from "./site.ts";
 
 export interface Way {

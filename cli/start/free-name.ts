@@ -1,0 +1,22 @@
+import { run } from "../../toolchain/run.ts";
+
+/**
+ * A name under which the engine has no deployment yet: what another clone made, or left behind with a password
+ * that only it knew, must not be mistaken for this one's.
+ */
+export async function freeName(wish: string, env: NodeJS.ProcessEnv): Promise<string> {
+  const isFree = async (name: string) => {
+    const filter = ["--quiet", "--filter", `label=org.togather.name=${name}`];
+    const found = await Promise.all(
+      [
+        ["ps", "--all"],
+        ["volume", "ls"],
+        ["network", "ls"],
+      ].map((list) => run("docker", [...list, ...filter], { env })),
+    );
+    return found.every(({ stdout }) => stdout === "");
+  };
+  let name = wish;
+  for (let n = 2; !(await isFree(name)); n++) name = `${wish}-${n}`;
+  return name;
+}

@@ -1,0 +1,113 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Document, isMap, parseDocument, Scalar } from "yaml";
+import { slotNameSchema, type Release, type SlotName } from "../../ops/contract/steps.ts";
+import { Problem } from "../../toolchain/problem.ts";
+import { freePorts } from "./free-port.ts";
+import type { ReleaseSource } from "./release-source.ts";
+
+export const STACK = "local";
+
+const INTRODUCTION = ` The deployment that npm start makes on this machine. Git ignores this file, and npm start keeps what you change:
+ it fills in what is missing, and puts a new commit into the idle slot. Keys: see config/schema/stack-settings.ts.`;
+
+/** Directories of the deployment, below the project: kept out of git, and owned by who runs npm start. */
+const directories = (project: string) => ({
+  backups: join(project, ".togather", "backups"),
+  logs: join(project, ".togather", "log", "deployments"),
+  state: join(project, ".togather", "deployment"),
+});
+
+/** YAML reads a commit of digits as a number unless it is quoted. */
+function quoted(text: string): Scalar {
+  const scalar = new Scalar(text);
+  scalar.type = Scalar.QUOTE_DOUBLE;
+  return scalar;
+}
+
+/** The stack file of `npm start`. Comments and what the user set stay as they are. */
+export class LocalStackFile {
+  readonly #file: string;
+  readonly #document: Document;
+
+  constructor(project: string) {
+    this.#file = join(project, `Pulumi.${STACK}.yaml`);
+    const document = parseDocument(existsSync(this.#file) ? readFileSync(this.#file, "utf8") : "");
+    if (document.errors.length > 0)
+      throw new Problem(`Pulumi.${STACK}.yaml is not YAML: ${document.errors[0]?.message ?? ""}`);
+    this.#document = document;
+  }
+
+  #get(key: string): unknown {
+    const value = this.#document.getIn(["config", `togather:${key}`]);
+    return isMap(value) ? value.toJS(this.#document) : value;
+  }
+
+  #setUnlessPresent(key: string, value: unknown): void {
+    const path = ["config", `togather:${key}`];
+    if (!this.#document.hasIn(path)) this.#document.setIn(path, this.#document.createNode(value));
+  }
+
+  get isNew(): boolean {
+    return this.#get("environment") === undefined;
+  }
+
+  get activeSlot(): SlotName {
+    return slotNameSchema.catch("blue").parse(this.#get("activeSlot"));
+  }
+
+  get slots(): Partial<Record<SlotName, Release>> {
+    return this.#get("slots") ?? {};
+  }
+
+  /** Sets what is missing: names, free ports, places. */
+  async fillIn(project: string, name: string): Promise<void> {
+    if (this.isNew && !this.#document.commentBefore) this.#document.commentBefore = INTRODUCTION;
+    this.#setUnlessPresent("environment", "staging");
+    this.#setUnlessPresent("name", name);
+    this.#setUnlessPresent("activeSlot", "blue");
+    this.#setUnlessPresent("slots", {});
+    this.#setUnlessPresent("listenAddress", "127.0.0.1");
+    if (["ports", "slotPorts", "databasePort"].some((key) => this.#get(key) === undefined)) {
+      // The second deployment on an engine leaves room for the first one's ports, some of which may rest just now.
+      const room = 10 * (Number(/-(\d+)$/.exec(String(this.#get("name")))?.[1] ?? 1) - 1);
+      const wished = { http: 8000, https: 8443, blue: 8080, green: 8081, database: 15432 };
+      const { http, https, blue, green, database } = await freePorts(wished, room);
+      this.#setUnlessPresent("ports", { http, https });
+      this.#setUnlessPresent("slotPorts", { blue, green });
+      this.#setUnlessPresent("databasePort", database);
+    }
+    this.#setUnlessPresent("tls", {
+      certificateFile: ".togather/tls/certificate.pem",
+      keyFile: ".togather/tls/key.pem",
+    });
+    this.#setUnlessPresent("secretsFile", ".env.local");
+    const { backups, logs, state } = directories(project);
+    this.#setUnlessPresent("deployment", {
+      database: { backup_location: backups },
+      logging: { location: logs },
+      state: { location: state },
+    });
+    // Docker would make them too, but as root.
+    for (const directory of Object.values(directories(project))) mkdirSync(directory, { recursive: true });
+  }
+
+  /**
+   * Puts a release into the idle slot and makes that slot the active one, unless a slot holds the same sources already.
+   * @param serving the slot that takes requests now, whatever this file says: a failed release may have flipped it.
+   * @returns the slot that the release went into; undefined when there was nothing to release.
+   */
+  async release(source: ReleaseSource, serving: SlotName | undefined): Promise<SlotName | undefined> {
+    for (const held of Object.values(this.slots)) if (await source.sameAs(held)) return undefined;
+    const slot = serving === undefined ? this.activeSlot : serving === "blue" ? "green" : "blue";
+    const { version, commit } = source.release;
+    const node = this.#document.createNode({ version: quoted(version), commit: quoted(commit) });
+    this.#document.setIn(["config", "togather:slots", slot], node);
+    this.#document.setIn(["config", "togather:activeSlot"], slot);
+    return slot;
+  }
+
+  save(file = this.#file): void {
+    writeFileSync(file, this.#document.toString({ lineWidth: 0 }));
+  }
+}

@@ -1,0 +1,135 @@
+import { readFileSync } from "node:fs";
+import { isIPv4 } from "node:net";
+import { join } from "node:path";
+import type { SlotName } from "../../ops/contract/steps.ts";
+
+export interface NginxOptions {
+  /** Both slots' addresses, IPv4:port, also of a slot that is still empty. */
+  slots: Record<SlotName, string>;
+  /** Listens on 8443 with tls/certificate.pem and tls/key.pem, besides 8080. */
+  tls: boolean;
+  /** Sends plain HTTP to HTTPS at this public port. Default: HTTP is served like HTTPS. */
+  redirectToHttpsPort?: number;
+  /** Requests a second for each client address, and how many may come at once beyond that. Default: no limit. */
+  rateLimit?: { requestsPerSecond: number; burst: number };
+  /** Seconds that workers replaced by a reload may take to end what they have in flight. Default: 30. */
+  drainSeconds?: number;
+  /** Seconds until a slot that accepts no connection is a 502. Default: 3. */
+  connectSeconds?: number;
+  /** Seconds of silence, of server or client, until a request is given up (504); a heartbeat keeps streams open. Default: 120. */
+  readSeconds?: number;
+  /** Largest request body, in MB. Default: 32. */
+  maxBodyMegabytes?: number;
+  /**
+   * Seconds that an idle connection to a slot is kept. Has to be less than the server keeps it: a request on a connection
+   * that is just being closed is a 502. Default: 4, less than Node's 5 and the 10 of a Go server with a ReadTimeout of that.
+   */
+  idleSeconds?: number;
+  /** The deployment: its preview cookies are its own. Default: none, where there is one deployment only. */
+  name?: string;
+  /** Paths that the router answers with 404 by itself, with all below them, such as /metrics. Default: none. */
+  closedPaths?: readonly string[];
+}
+
+/** What can be closed: a path of plain characters, without a slash at its end. */
+const closedPath = /^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$/;
+
+const directory = import.meta.dirname;
+/** False and undefined leave a section out, a record gives it values of its own. */
+type Values = Record<string, string | number | boolean | undefined | Record<string, string | number>>;
+
+/** The files of the router's configuration directory, by name. `ops router` adds digest.conf and tls/. */
+export function renderNginxFiles(options: NginxOptions): Record<string, string> {
+  const { slots, tls, redirectToHttpsPort, rateLimit } = options;
+  const {
+    drainSeconds = 30,
+    connectSeconds = 3,
+    readSeconds = 120,
+    maxBodyMegabytes = 32,
+    idleSeconds = 4,
+    closedPaths = [],
+  } = options;
+  if (redirectToHttpsPort !== undefined && !tls)
+    throw new Error("redirectToHttpsPort needs tls: there is nothing to redirect to");
+  const values: Values = {
+    blueAddress: checkAddress("blue", slots.blue),
+    greenAddress: checkAddress("green", slots.green),
+    tls,
+    // nginx reads a cookie by a variable, and its names have no dashes.
+    previewCookie: [
+      "togather_preview",
+      ...(options.name === undefined ? [] : [options.name.replaceAll(/[^A-Za-z0-9]/g, "_")]),
+    ].join("_"),
+    redirect:
+      redirectToHttpsPort === undefined
+        ? false
+        : {
+            httpsPort: redirectToHttpsPort === 443 ? "" : `:${checkNumber("redirectToHttpsPort", redirectToHttpsPort)}`,
+          },
+    // Where it is redirected, a server of its own answers it.
+    plainHttp: redirectToHttpsPort === undefined,
+    closed: closedPaths.length > 0 && { pattern: `"^(${closedPaths.map(checkPath).join("|")})(/|$)"` },
+    rateLimit: rateLimit && {
+      requestsPerSecond: checkNumber("rateLimit.requestsPerSecond", rateLimit.requestsPerSecond),
+      burst: checkNumber("rateLimit.burst", rateLimit.burst),
+    },
+    drainSeconds: checkNumber("drainSeconds", drainSeconds),
+    connectSeconds: checkNumber("connectSeconds", connectSeconds),
+    readSeconds: checkNumber("readSeconds", readSeconds),
+    maxBodyMegabytes: checkNumber("maxBodyMegabytes", maxBodyMegabytes),
+    idleSeconds: checkNumber("idleSeconds", idleSeconds),
+  };
+  return {
+    "nginx.conf": renderTemplate(readFileSync(join(directory, "nginx.conf.template"), "utf8"), values),
+    "router.js": readFileSync(join(directory, "router.js"), "utf8"),
+  };
+}
+
+/** Fills in `{{name}}`, and keeps or leaves out the lines between `{{#name}}` and `{{/name}}`. The first line is about the template itself. */
+function renderTemplate(template: string, values: Values): string {
+  const body = template.slice(template.indexOf("\n") + 1);
+  const withSections = body.replaceAll(
+    /^\{\{#(\w+)\}\}\n([\s\S]*?)^\{\{\/\1\}\}\n/gm,
+    (_, name: string, lines: string) => {
+      const value = lookUp(values, name);
+      if (value === undefined || value === false) return "";
+      return typeof value === "object" ? fillIn(lines, value) : lines;
+    },
+  );
+  return fillIn(withSections, values);
+}
+
+function fillIn(text: string, values: Values): string {
+  return text.replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => {
+    const value = lookUp(values, name);
+    if (typeof value !== "string" && typeof value !== "number")
+      throw new Error(`nginx.conf.template: ${name} is a section, not a value`);
+    return String(value);
+  });
+}
+
+function lookUp(values: Values, name: string): Values[string] {
+  if (!Object.hasOwn(values, name)) throw new Error(`nginx.conf.template: nothing is known as ${name}`);
+  return values[name];
+}
+
+/** An address, since a host name that does not resolve would keep nginx from starting. */
+function checkAddress(slot: SlotName, address: string): string {
+  const [host = "", port = "", ...rest] = address.split(":");
+  if (!isIPv4(host) || !/^\d{1,5}$/.test(port) || Number(port) < 1 || Number(port) > 65535 || rest.length > 0) {
+    throw new Error(`${slot} must be an IPv4 address and a port, such as 10.213.3.10:8080; got "${address}"`);
+  }
+  return address;
+}
+
+/** A path as a part of a regular expression that nginx reads. */
+function checkPath(path: string): string {
+  if (!closedPath.test(path)) throw new Error(`closedPaths must be paths such as /metrics; got "${path}"`);
+  return path.replaceAll(".", "\\.");
+}
+
+function checkNumber(name: string, value: number): number {
+  if (!Number.isInteger(value) || value < 1 || value > 65535)
+    throw new Error(`${name} must be a whole number from 1 to 65535; got ${value}`);
+  return value;
+}

@@ -1,0 +1,75 @@
+import { describe, expect, it } from "vitest";
+import { certificateProblems, describeCertificate, isCertificateOf } from "./certificate.ts";
+import { certificatePair } from "../test/certificate-pair.ts";
+
+describe("a certificate", () => {
+  it("that is valid and has its key is fine", async () => {
+    const pair = await certificatePair();
+    expect(certificateProblems(pair)).toEqual([]);
+    expect(describeCertificate(pair.certificate)).toMatch(/events\.example\.org.*, until \d{4}-\d\d-\d\d$/);
+    // A chain: the server's own comes first.
+    expect(
+      certificateProblems({ ...pair, certificate: `${pair.certificate}\n${(await certificatePair()).certificate}` }),
+    ).toEqual([]);
+  });
+
+  it("is that of a public URL's host, or of another one", async () => {
+    const { certificate } = await certificatePair();
+    const hosts = [
+      "https://events.example.org",
+      "https://events.example.org:8443",
+      "https://other.example.org",
+      "https://127.0.0.1:8443",
+      "https://[::1]",
+    ];
+    expect(hosts.map((url) => isCertificateOf(certificate, url))).toEqual([true, true, false, false, false]);
+  });
+
+  it("whose issuer is missing in its file is told", async () => {
+    const root = await certificatePair({ name: "A Root" });
+    const intermediate = await certificatePair({ name: "An Issuer", issuer: root });
+    const leaf = await certificatePair({ issuer: intermediate });
+    expect(certificateProblems(leaf)).toEqual([
+      expect.objectContaining({
+        severity: "soon",
+        what: expect.stringMatching(
+          /^the file holds the server's certificate alone, without that of its issuer \(An Issuer\)/,
+        ) as string,
+      }),
+    ]);
+    expect(certificateProblems({ ...leaf, certificate: `${leaf.certificate}\n${intermediate.certificate}` })).toEqual(
+      [],
+    );
+    // What is worse is said first.
+    expect(certificateProblems(await certificatePair({ issuer: intermediate, until: 5 }))).toEqual([
+      expect.objectContaining({ what: expect.stringContaining("expires in") as string }),
+    ]);
+  });
+
+  it("with another's key, or none that can be read, is broken", async () => {
+    const [pair, other] = await Promise.all([certificatePair(), certificatePair()]);
+    expect(certificateProblems({ ...pair, key: other.key })).toEqual([
+      expect.objectContaining({ severity: "broken", what: "certificate and key don't belong together" }),
+    ]);
+    expect(certificateProblems({ ...pair, key: "-----BEGIN PRIVATE KEY-----\n" })).toEqual([
+      expect.objectContaining({ severity: "broken", what: expect.stringContaining("the key can't be read") as string }),
+    ]);
+    expect(certificateProblems({ ...pair, certificate: "-----BEGIN CERTIFICATE-----\n" })).toEqual([
+      expect.objectContaining({
+        severity: "broken",
+        what: expect.stringContaining("the certificate can't be read") as string,
+      }),
+    ]);
+  });
+
+  it.each([
+    [{ until: 15 }, undefined],
+    [{ until: 13 }, /^the certificate expires in 1[23] days, on /],
+    [{ from: -9, until: -1 }, /^the certificate has expired on /],
+    [{ from: 2 }, /^the certificate is valid only from /],
+  ])("of %o: %s", async (days, what) => {
+    const problems = certificateProblems(await certificatePair(days));
+    expect(problems.map((problem) => problem.severity)).toEqual(what === undefined ? [] : ["soon"]);
+    if (what !== undefined) expect(problems[0]?.what).toMatch(what);
+  });
+});

@@ -1,0 +1,267 @@
+import * as z from "zod";
+import { standbyModes } from "../../ops/contract/steps.ts";
+import { rules } from "../../ops/lint/rules.ts";
+import { environmentNames } from "./environments.ts";
+import { duration } from "./duration.ts";
+import { rolloutSchema } from "./rollout.ts";
+import { tasksSchema } from "./tasks.ts";
+
+/** Name of an environment variable. */
+const variableName = z
+  .string()
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected the name of an environment variable, such as SERVER_PORT");
+/** So much memory: megabytes or gigabytes, as Docker writes them. */
+const memorySize = z.string().regex(/^[1-9]\d{0,5}[mg]$/, "expected a size such as 256m or 1g");
+
+/** What a server gets in secret beside its DATABASE_URL, unless it is told not to read it. */
+export const serverSecretNames = ["JWT_SECRET", "ADMIN_API_KEY"] as const;
+
+/** `https://host` or `http://host:port`, and nothing more; or empty. */
+function isOrigin(text: string): boolean {
+  if (text === "") return true;
+  return (
+    /^https?:\/\//i.test(text) && URL.canParse(text) && new URL(text).origin === text.toLowerCase().replace(/\/$/, "")
+  );
+}
+const port = z.int().min(1).max(65535);
+const slotName = z.enum(["blue", "green"]);
+
+/** A release in a slot: a git commit of the source repository, or an image by digest. */
+const release = z.union(
+  [
+    z.strictObject({
+      version: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$/),
+      commit: z.string().regex(/^([0-9a-f]{7,40}|tree-[0-9a-f]{12,64})$/),
+    }),
+    z.strictObject({
+      version: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$/),
+      image: z.string().regex(/^[^\s@]+@sha256:[0-9a-f]{64}$/),
+    }),
+  ],
+  {
+    error: (issue) =>
+      `expected { version: v1.2.3, commit: <7 to 40 hex digits> } or { version: v1.2.3, image: name@sha256:<digest> }, found ${JSON.stringify(issue.input)} (quote what YAML would take for a number)`,
+  },
+);
+export type ReleaseSetting = z.infer<typeof release>;
+
+/**
+ * The keys of a stack file under `togather:`. Pulumi.yaml declares the same keys with the same defaults for
+ * `pulumi config`; docs/documents.test.ts holds the two together.
+ */
+export const stackSettingsSchema = z.strictObject({
+  /** Which rules apply: see environments.ts. */
+  environment: z.enum(environmentNames, {
+    error: (issue) => `expected production, staging or development, found ${JSON.stringify(issue.input)}`,
+  }),
+  /** Prefix of containers, volumes and the network; the environment's name unless two deployments share a host. */
+  name: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,30}$/, "expected lower-case letters, digits and dashes, at most 31, a letter first")
+    .optional(),
+  /** The slot that serves. Flip it to release or to roll back. */
+  activeSlot: slotName.default("blue"),
+  /** Which release each slot holds. */
+  slots: z.strictObject({ blue: release.optional(), green: release.optional() }).prefault({}),
+  /** Docker host, e.g. ssh://deploy@example.org; the local engine (DOCKER_HOST) when empty. */
+  host: z
+    .string()
+    .regex(/^(|(ssh|tcp|unix):\/\/\S+)$/, "expected ssh://user@host, tcp://host:port or unix:///path")
+    .default(""),
+  /** Address on which the router (in development the server) listens; the environment's when empty: see environments.ts. */
+  listenAddress: z.union([z.literal(""), z.ipv4(), z.ipv6()]).default(""),
+  /** By which visitors reach the server, such as https://events.example.org; empty where nothing but its settings tells. */
+  publicUrl: z
+    .string()
+    .refine(isOrigin, "expected a URL without a path, such as https://events.example.org")
+    .default(""),
+  /** Public ports of the router. */
+  ports: z.strictObject({ http: port.default(80), https: port.default(443) }).prefault({}),
+  /** What the router does by itself. */
+  router: z
+    .strictObject({
+      /** Paths that are not for the public, with all below them: answered with 404. Not that of the health endpoint. */
+      closedPaths: z
+        .array(z.string().regex(/^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$/, "expected a path such as /metrics"))
+        .default(["/metrics"]),
+    })
+    .prefault({}),
+  /** Ports of the slots on the host's loopback, for people: the reference's 8080 and 8081. */
+  slotPorts: z.strictObject({ blue: port.default(8080), green: port.default(8081) }).prefault({}),
+  /** Port of the bundled database on the host's loopback. */
+  databasePort: port.default(15432),
+  /** The database that the server uses. */
+  database: z
+    .strictObject({
+      /** A container of this stack, or one that is there already: DATABASE_URL. */
+      mode: z
+        .enum(["bundled", "external"], {
+          error: (issue) => `expected bundled or external, found ${JSON.stringify(issue.input)}`,
+        })
+        .default("bundled"),
+      /** Docker network in which an external database is; slots and steps join it. Empty when it is reached without. */
+      network: z
+        .string()
+        .regex(/^(|[A-Za-z0-9][A-Za-z0-9_.-]*)$/, "expected the name of a Docker network")
+        .default(""),
+      /** Extensions that the server needs: made in the bundled database, expected in an external one. */
+      extensions: z
+        .array(z.string().regex(/^[a-z][a-z0-9_-]*$/, "expected names of extensions such as postgis"))
+        .default(["postgis", "vector", "pg_trgm"]),
+      /** max_connections of the bundled database; PostgreSQL's 100 where it is not set. A change makes its container anew. */
+      maxConnections: z.int().min(25).max(10_000).optional(),
+    })
+    .prefault({}),
+  /** Private network, an IPv4 /24; derived from the name when empty. */
+  subnet: z
+    .string()
+    .regex(/^(|(\d{1,3}\.){3}0\/24)$/, "expected an IPv4 network such as 10.213.7.0/24")
+    .default(""),
+  /** Certificate and key (PEM files on the operator's machine); no HTTPS without it. */
+  tls: z.strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) }).optional(),
+  /** Where the server comes from. */
+  source: z
+    .strictObject({
+      /** Directory of its git repository, relative to this project. */
+      repository: z.string().default("."),
+      /** Paths of a commit that go into the image's build context. */
+      paths: z.array(z.string().min(1)).min(1).default(["server", "migrations"]),
+      dockerfile: z.string().min(1).default("server/Dockerfile"),
+      /** Build arguments beside VERSION, COMMIT and CREATED, with placeholders (placeholders.ts). No secrets. */
+      buildArguments: z.record(variableName, z.string()).default({}),
+      /** golang-migrate files: path in the repository, or in the image of a release by digest. */
+      migrations: z.string().default("migrations"),
+      /** Port on which the server listens in its container. */
+      port: port.default(8080),
+      /** Variable by which the server is told its port. */
+      portVariable: variableName.default("PORT"),
+      /** Variable by which the server is told its log level. */
+      logLevelVariable: variableName.default("LOG_LEVEL"),
+      /** Variables of the server beside those that the deployment sets, with placeholders (placeholders.ts). */
+      environment: z.record(variableName, z.string()).default({}),
+      /** Names of the server's own secrets: looked up like the others, in the config under `secrets`. */
+      secrets: z.array(variableName).default([]),
+      /** How many characters the server wants of one of these at least. */
+      secretLengths: z.record(variableName, z.int().min(1).max(1024)).default({}),
+      /** Secrets of every server that this one doesn't read: it isn't given them, and nobody is asked for them. */
+      unreadSecrets: z
+        .array(
+          z.enum(serverSecretNames, {
+            error: (issue) => `expected JWT_SECRET or ADMIN_API_KEY, found ${JSON.stringify(issue.input)}`,
+          }),
+        )
+        .default([]),
+      /** Directory of the Go module in the repository: where development builds. */
+      module: z.string().default("server"),
+      /** The server's main package in it, for development. */
+      package: z.string().min(1).default("."),
+      /** The server's own arguments, for development. */
+      arguments: z.array(z.string()).default([]),
+      healthPath: z.string().startsWith("/").default("/health"),
+      /** River's own tables are migrated too. */
+      river: z.boolean().default(true),
+      /** To which version of River's schema; the newest that this project's River has where it is null. */
+      riverVersion: z.int().min(1).max(1000).nullable().default(null),
+      /** What its container has to write to, beside the private database: all of it is memory, and gone with the container. */
+      container: z
+        .strictObject({
+          /** Of /dev/shm; Docker's 64 MB where it is not set. A browser wants more. */
+          shmSize: memorySize.optional(),
+          /** Of /tmp, and of its home. */
+          tmpSize: memorySize.default("64m"),
+          /** Its user's home, which is made writable; the root file system is not. */
+          home: z
+            .string()
+            .regex(
+              /^\/(?!(tmp|dev|proc|sys|etc|usr|bin|lib|lib64|sbin|run|var)(\/|$))[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/,
+              "expected an absolute path such as /home/togather, no directory of the system",
+            )
+            .optional(),
+        })
+        .prefault({}),
+      /** Commands that are run with each release, in its image. */
+      tasks: tasksSchema.default([]),
+    })
+    .prefault({}),
+  /** What the migrations of a release may do. */
+  migrations: z
+    .strictObject({
+      /** Findings of the lint that are let through, each by file and rule: where the server's files are not this operator's to edit. */
+      allow: z
+        .array(
+          z.strictObject({
+            file: z
+              .string()
+              .regex(
+                /^\d+_[^/]*\.up\.[^/]+$/,
+                "expected the name of a migration without its directory, such as 000044_x.up.sql",
+              ),
+            rule: z.string().refine((rule) => Object.hasOwn(rules, rule) || rule.startsWith("squawk/"), {
+              error: (issue) => `${JSON.stringify(issue.input)} is no rule of the lint: docs/migrations.md lists them`,
+            }),
+            reason: z.string().trim().min(1, "expected why it does no harm"),
+          }),
+        )
+        .default([]),
+    })
+    .prefault({}),
+  /** File with secrets, `.env.<environment>` unless set. Relative to this project. */
+  secretsFile: z.string().default(""),
+  /** How traffic moves to a new release: at once, or by and by and watched. */
+  rollout: rolloutSchema,
+  /** What becomes of the slot that has served, once the other one does. */
+  standby: z
+    .enum(standbyModes, {
+      error: (issue) => `expected running, stopped or removed, found ${JSON.stringify(issue.input)}`,
+    })
+    .default("running"),
+  /** How long a slot that is to be stopped is waited for while requests are open on it. */
+  drainTimeout: duration("1h").default("60s"),
+  /** Values that differ from deployment.yml in this stack. */
+  deployment: z.record(z.string(), z.unknown()).prefault({}),
+  /** Leave out snapshot and migrations, e.g. for a hotfix without schema changes. */
+  skipMigrations: z.boolean().default(false),
+  /** Allow a change to the slot that serves, which interrupts traffic, and a deployment beside another that holds the lock. */
+  force: z.boolean().default(false),
+  /** Commit (or digest), at least its first seven digits, of a release that this host has sent back and that is to be released again all the same. */
+  releaseAgain: z
+    .string()
+    .regex(
+      /^(|(sha256:)?[0-9a-f]{7,64})$/,
+      "expected the commit of the release, or its first digits from seven up, in quotes",
+    )
+    .default(""),
+  /** Signs tokens; at least 32 characters. */
+  jwtSecret: z.string().default(""),
+  /** Admin API key. */
+  adminApiKey: z.string().default(""),
+  /** Superuser password of the bundled database; the roles' passwords are derived from it. */
+  databasePassword: z.string().default(""),
+  /** URL of an external database, with the role of the server. */
+  databaseUrl: z.string().default(""),
+  /** URL of the same database with the role that owns the schema, for migrations and snapshots; `databaseUrl` unless set. */
+  migrationDatabaseUrl: z.string().default(""),
+  /** URL of a role that may make databases on the same server, to prove snapshots and restore them; that of migrations unless set. */
+  databaseAdminUrl: z.string().default(""),
+  /** Secret key of age (AGE-SECRET-KEY-1…) that reads encrypted snapshots. */
+  snapshotIdentity: z.string().default(""),
+  /** Of the storage to which snapshots are copied. */
+  snapshotCopyKeyId: z.string().default(""),
+  snapshotCopySecret: z.string().default(""),
+  /** Values of `source.secrets`. */
+  secrets: z.record(variableName, z.string()).prefault({}),
+});
+export type StackSettings = z.infer<typeof stackSettingsSchema>;
+
+/** Keys whose values Pulumi keeps encrypted. */
+export const secretKeys = [
+  "jwtSecret",
+  "adminApiKey",
+  "databasePassword",
+  "databaseUrl",
+  "migrationDatabaseUrl",
+  "databaseAdminUrl",
+  "snapshotIdentity",
+  "snapshotCopyKeyId",
+  "snapshotCopySecret",
+] as const;

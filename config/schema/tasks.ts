@@ -1,0 +1,84 @@
+import * as z from "zod";
+import type { StepRequest, Task } from "../../ops/contract/steps.ts";
+import { duration, milliseconds } from "./duration.ts";
+import type { Problem } from "../problems.ts";
+
+const taskSchema = z.strictObject({
+  /** By which the log and the phases call it. */
+  name: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,39}$/, "expected lower-case letters, digits and dashes, at most 40, a letter first"),
+  /** Program and arguments: no shell. */
+  command: z
+    .array(z.string(), {
+      error: (issue) => `expected a list of words, such as [/server, warm-cache], found ${JSON.stringify(issue.input)}`,
+    })
+    .refine(([program = ""]) => program !== "", "expected a program and its arguments, such as [/server, warm-cache]"),
+  when: z.enum(["before-switch", "after-switch"], {
+    error: (issue) => `expected before-switch or after-switch, found ${JSON.stringify(issue.input)}`,
+  }),
+  /** After which it is stopped, and has failed. */
+  timeout: duration("6h")
+    .refine((text) => milliseconds(text) > 0, "expected more than no time")
+    .default("5m"),
+  /** It may be run on a copy of the data beforehand, with TOGATHER_REHEARSAL=true: it does nothing outside of the database then. */
+  rehearse: z.boolean().default(false),
+  /** After the switch: traffic goes back, or a warning. Before, a failure always stops the release. */
+  onFailure: z
+    .enum(["send-back", "warn"], {
+      error: (issue) => `expected send-back or warn, found ${JSON.stringify(issue.input)}`,
+    })
+    .optional(),
+});
+/** Commands that are run with each release, in this order. */
+export const tasksSchema = z.array(taskSchema);
+type TaskSettings = z.infer<typeof taskSchema>;
+
+/** What is wrong with tasks taken together. */
+export function taskProblems(tasks: readonly TaskSettings[]): Problem[] {
+  return tasks.flatMap(({ name, when, onFailure }, index): Problem[] => {
+    const where = `togather:source.tasks[${index}]`;
+    const first = tasks.findIndex((other) => other.name === name);
+    return [
+      ...(first === index
+        ? []
+        : [
+            {
+              where: `${where}.name`,
+              what: `${name} is the name of togather:source.tasks[${first}] too`,
+              fix: "give it a name of its own",
+            },
+          ]),
+      ...(when === "before-switch" && onFailure !== undefined
+        ? [
+            {
+              where: `${where}.onFailure`,
+              what: `is for a task with when: after-switch; ${name} is run before, and stops the release when it fails`,
+              fix: "leave it out",
+            },
+          ]
+        : []),
+    ];
+  });
+}
+
+const plain = ({ name, command, timeout }: TaskSettings): Task => ({ name, command, timeoutMs: milliseconds(timeout) });
+
+/** Those that may be run on a copy of the data, in the order in which they are run for good. */
+export const tasksToRehearse = (tasks: readonly TaskSettings[]): Task[] =>
+  [...tasks]
+    .sort((a, b) => Number(a.when === "after-switch") - Number(b.when === "after-switch"))
+    .filter(({ rehearse }) => rehearse)
+    .map(plain);
+
+/** Those before the switch, as their steps take them. */
+export const tasksBefore = (tasks: readonly TaskSettings[]): Task[] =>
+  tasks.filter(({ when }) => when === "before-switch").map(plain);
+
+/** Those after it, as the switch takes them; undefined where there are none, so that its request stays as it was. */
+export function tasksAfter(tasks: readonly TaskSettings[]): StepRequest<"switch">["tasks"] {
+  const after = tasks
+    .filter(({ when }) => when === "after-switch")
+    .map((task) => ({ ...plain(task), onFailure: task.onFailure ?? ("send-back" as const) }));
+  return after.length === 0 ? undefined : after;
+}

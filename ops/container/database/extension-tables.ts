@@ -1,0 +1,62 @@
+/**
+ * Tables in which an extension expects rows of its users, such as PostGIS's spatial_ref_sys. They belong to whoever made the extension,
+ * so that the role that migrates may only read them until it is told otherwise.
+ */
+import pg from "pg";
+import { extensionTableRights } from "../../contract/extension-table-rights.ts";
+
+/**
+ * Those into which a role may not write, as SQL has their names.
+ * @param extensions only these; all that there are unless given.
+ */
+export async function closedExtensionTables(
+  client: pg.Client,
+  role: string,
+  extensions?: readonly string[],
+): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT format('%I.%I', n.nspname, c.relname) AS name
+       FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_class c ON c.oid = ANY (e.extconfig) JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind = 'r' AND ($2::text[] IS NULL OR e.extname = ANY ($2)) AND NOT has_table_privilege($1::name, c.oid, 'INSERT')
+      ORDER BY 1`,
+    [role, extensions ?? null],
+  );
+  return rows.map(({ name }) => name);
+}
+
+/** The SQL with which a superuser opens them to a role. @param tables as SQL has their names. */
+export function grantOnTables(tables: readonly string[], role: string): string {
+  return `GRANT ${extensionTableRights.join(", ")} ON ${tables.join(", ")} TO ${pg.escapeIdentifier(role)};`;
+}
+
+/**
+ * What mends a migration that was refused because of one of them; undefined where it was refused for something else.
+ * @param message what the server said.
+ */
+export async function refusedExtensionTable(
+  client: pg.Client,
+  { role, database, message }: { role: string; database: string; message: string },
+): Promise<string | undefined> {
+  const named = (await closedExtensionTables(client, role)).filter((table) =>
+    message.includes(table.slice(table.indexOf(".") + 1)),
+  );
+  return named.length === 0
+    ? undefined
+    : `as a superuser of the database ${database}: ${grantOnTables(named, role)} then the same again`;
+}
+
+/** Gives to the same tables of another database the rights that somebody has on them in this one. A snapshot may be older than those. */
+export async function copyExtensionRights(from: pg.Client, to: pg.Client): Promise<void> {
+  const { rows } = await from.query<{ name: string; grantee: string | null; privilege: string; grantable: boolean }>(
+    `SELECT format('%I.%I', n.nspname, c.relname) AS name, CASE WHEN a.grantee = 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END AS grantee, a.privilege_type AS privilege, a.is_grantable AS grantable
+       FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_class c ON c.oid = ANY (e.extconfig) JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a
+      WHERE c.relkind = 'r' AND a.grantee <> c.relowner`,
+  );
+  for (const { name, grantee, privilege, grantable } of rows) {
+    const { rows: there } = await to.query<{ there: boolean }>("SELECT to_regclass($1) IS NOT NULL AS there", [name]);
+    if (there[0]?.there !== true) continue;
+    await to.query(
+      `GRANT ${privilege} ON ${name} TO ${grantee === null ? "PUBLIC" : pg.escapeIdentifier(grantee)}${grantable ? " WITH GRANT OPTION" : ""}`,
+    );
+  }
+}

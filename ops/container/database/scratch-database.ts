@@ -1,0 +1,219 @@
+/** A database on the same server for as long as it takes to restore a snapshot and look at it. */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import pg from "pg";
+import type { StepContext } from "../../contract/context.ts";
+import { differences, readContents, type Contents } from "./database-contents.ts";
+import {
+  connectAsOwnerLooks,
+  createDatabaseLike,
+  dropScratchDatabase,
+  freeSpace,
+  missingRight,
+  type DatabaseServer,
+} from "./database-server.ts";
+import { messageOf, StepError } from "../../contract/errors.ts";
+import { addExtensions, checkForeign, copyDefaultRights } from "./foreign-contents.ts";
+import { loadDump } from "../snapshots/load-dump.ts";
+import type { Manifest } from "../../contract/manifest.ts";
+import { formatBytes } from "../../contract/units.ts";
+import { canRead, identityHint } from "../snapshots/unpack.ts";
+
+const prefixOf = (deployment: string): string => `togather_scratch_${deployment}_`;
+/** A name for a scratch database, which the next run drops if this one can't. */
+export const scratchName = (deployment: string): string => `${prefixOf(deployment)}${randomBytes(4).toString("hex")}`;
+
+/** What a restored database is to be like, where the live one is gone: another server's roles and settings are not this one's. */
+export const attributesOf = ({ attributes, without_owners: foreign }: Manifest): Manifest["attributes"] =>
+  foreign === undefined ? attributes : undefined;
+
+/** A snapshot in a scratch database. */
+export interface Restored {
+  database: string;
+  contents: Contents;
+  /** It was loaded with the servers' search path, since it can't be without. */
+  needsSearchPath: boolean;
+}
+/** What a restore writes beside the data: WAL, sorting for indexes. */
+const smallestReserve = 256 * 1024 * 1024;
+
+/** The server doesn't allow it, whatever the snapshot is like. */
+export class NotAllowed extends StepError {}
+
+/** Drops what killed runs of a deployment have left; nobody else has one, since the snapshots' lock is held. */
+async function dropLeftovers(server: DatabaseServer, deployment: string, { log }: StepContext): Promise<void> {
+  const { rows } = await server.client.query<{ name: string }>(
+    "SELECT datname AS name FROM pg_database WHERE starts_with(datname, $1) AND datname ~ '_[0-9a-f]{8}$'",
+    [prefixOf(deployment)],
+  );
+  for (const { name } of rows) {
+    try {
+      await dropScratchDatabase(server, name);
+      log.info(`restore: ${name} was left by a run that was killed, dropped`);
+    } catch (error) {
+      // No reason to do without a proof of today's snapshot.
+      log.warn(`restore: ${name} was left by a run that was killed, and can't be dropped: ${messageOf(error)}`, {
+        hint: `as a superuser of the database: DROP DATABASE ${pg.escapeIdentifier(name)} WITH (FORCE);`,
+      });
+    }
+  }
+}
+
+/**
+ * What the server would not let a role do, in its words; undefined when something else was wrong. psql tells the SQLSTATE (42501: insufficient
+ * privilege), pg_restore the words alone.
+ */
+export function deniedBy(message: string, role: string): NotAllowed | undefined {
+  // The first error, in whatever language the server speaks.
+  const [, sqlState, said = ""] = /^(?:.*? )?\p{Lu}+: +(?:([0-9A-Z]{5}): )?(.*)/mu.exec(message) ?? [];
+  const denied =
+    sqlState === undefined
+      ? /^(permission denied|must be (superuser|owner|member|able to SET ROLE)|must have )/.test(said)
+      : sqlState === "42501";
+  if (!denied) return undefined;
+  const beside = "a snapshot can't be restored beside the live database";
+  const [, extension] = /^permission denied to create extension "(.*?)"/.exec(said) ?? [];
+  if (extension !== undefined)
+    return new NotAllowed(`${beside}: role ${role} may not create the extension ${extension}`, {
+      hint: "DATABASE_ADMIN_URL of a role that may; or make the extension trusted on the database server",
+    });
+  const [, other] = /^must be (?:a )?(?:member of role|able to SET ROLE) "(.*)"/.exec(said) ?? [];
+  const grant =
+    other === undefined
+      ? "DATABASE_ADMIN_URL of a role that may: a superuser, or the administrator that the managed database came with"
+      : `GRANT ${pg.escapeIdentifier(other)} TO ${pg.escapeIdentifier(role)}; on the database server, or DATABASE_ADMIN_URL of a role that has it`;
+  return new NotAllowed(`${beside}: role ${role} may not do what it takes: ${said}`, { hint: grant });
+}
+
+/** A database error that says that a name was not found: a function, a table, a type. */
+export function saysNotFound(message: string): boolean {
+  const [, sqlState, said = ""] = /^(?:.*? )?\p{Lu}+: +(?:([0-9A-Z]{5}): )?(.*)/mu.exec(message) ?? [];
+  return sqlState === undefined
+    ? /^(function|relation|type|operator|schema) .* does not exist/.test(said)
+    : /^(42883|42P01|42704|3F000)$/.test(sqlState);
+}
+
+/** What mends a database whose dumps load only with a search path. */
+export const searchPathHint =
+  "write the schema before each name in that function's body (public.NAME), or give it a path of its own: ALTER FUNCTION … SET search_path = public, pg_temp";
+
+/**
+ * Loads a snapshot into a database, empty but for what `createDatabaseLike` makes.
+ * @returns whether that took the search path of the servers: a dump looks names without a schema up nowhere.
+ */
+async function load(
+  server: DatabaseServer,
+  database: string,
+  manifest: Manifest,
+  context: StepContext,
+): Promise<{ needsSearchPath: boolean }> {
+  const connection = { ...server.connection, database };
+  const path = join(context.paths.backups, manifest.file);
+  const foreign = manifest.without_owners !== undefined;
+  // Where the role is no superuser, what it makes is its own.
+  const owner = foreign && server.superuser ? server.owner : undefined;
+  const target = { connection, superuser: server.superuser, serverVersion: server.version, owner };
+  const loadIt = async (over: { searchPath?: string }): Promise<void> => {
+    if (foreign) await copyDefaultRights(server, database, context);
+    await loadDump(path, manifest, { ...target, ...over }, context);
+    if (owner !== undefined) await addExtensions(server, database);
+  };
+  try {
+    await loadIt({});
+    return { needsSearchPath: false };
+  } catch (error) {
+    const denied = deniedBy(messageOf(error), connection.user);
+    if (denied !== undefined) throw denied;
+    if (!saysNotFound(messageOf(error))) throw error;
+    // Of a live database that is gone, nobody knows it.
+    const searchPath = server.searchPath ?? "public";
+    context.log.warn(
+      `restore: ${manifest.file} does not load by itself: ${messageOf(error)}. Loading it once more, with names looked up where servers do (${searchPath})`,
+      { hint: searchPathHint },
+    );
+    await dropScratchDatabase(server, database);
+    await createDatabaseLike(server, server.live, database, attributesOf(manifest));
+    await loadIt({ searchPath }).catch((again: unknown) => {
+      throw deniedBy(messageOf(again), connection.user) ?? again;
+    });
+    return { needsSearchPath: true };
+  }
+}
+
+async function checkFreeSpace(server: DatabaseServer, manifest: Manifest): Promise<void> {
+  const free = await freeSpace(server);
+  const needed = 1.3 * manifest.database_bytes + smallestReserve;
+  if (free === undefined || free >= needed) return;
+  throw new StepError(
+    `the database server has ${formatBytes(free)} left, expected at least ${formatBytes(needed)} to restore a database of ${formatBytes(manifest.database_bytes)} beside the live one`,
+    {
+      hint: "free space there; or togather:deployment database.snapshot_verify never, and restores by hand on another server",
+    },
+  );
+}
+
+/**
+ * Restores a snapshot into a new database, checks it against its manifest, and hands it over. It is dropped afterwards, unless
+ * `use` has given it another name.
+ * @throws {NotAllowed} when the role lacks a right; {StepError} when the snapshot is not what its manifest says.
+ */
+export async function withRestored<T>(
+  server: DatabaseServer,
+  { deployment, manifest }: { deployment: string; manifest: Manifest },
+  context: StepContext,
+  use: (restored: Restored) => Promise<T>,
+): Promise<T> {
+  const missing = missingRight(server);
+  if (missing !== undefined)
+    throw new NotAllowed(`a snapshot can't be restored beside the live database: ${missing.what}`, {
+      hint: missing.fix,
+    });
+  if (!canRead(manifest, context))
+    throw new NotAllowed(
+      `the snapshot ${manifest.file} is encrypted, and there is no identity that reads it: only its checksum is known to be right`,
+      { hint: identityHint },
+    );
+  if (manifest.without_owners !== undefined) await checkForeign(server, manifest);
+  await dropLeftovers(server, deployment, context);
+  await checkFreeSpace(server, manifest);
+  const database = scratchName(deployment);
+  await createDatabaseLike(server, server.live, database, attributesOf(manifest));
+  try {
+    const { needsSearchPath } = await load(server, database, manifest, context);
+    const client = await connectAsOwnerLooks(server, database, "togather-restore");
+    let contents: Contents;
+    try {
+      contents = await readContents(client);
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+    const problems = differences(
+      {
+        tables: manifest.tables,
+        extensions: manifest.extensions,
+        migration: { version: manifest.migration_version, dirty: manifest.migration_dirty },
+      },
+      contents,
+    );
+    if (problems.length > 0) {
+      throw new StepError(
+        `the snapshot ${manifest.file} is not what its manifest says: ${problems.slice(0, 5).join("; ")}${problems.length > 5 ? `; and ${problems.length - 5} more` : ""}`,
+        {
+          hint: "nothing else was touched; take another one: togather snapshots list",
+        },
+      );
+    }
+    for (const [extension, version] of Object.entries(manifest.extensions)) {
+      const has = contents.extensions[extension];
+      if (has !== version)
+        context.log.warn(
+          `restore: extension ${extension} has version ${has ?? "none"}, the snapshot was taken with ${version}`,
+        );
+    }
+    return await use({ database, contents, needsSearchPath });
+  } finally {
+    await dropScratchDatabase(server, database).catch((error: unknown) => {
+      context.log.warn(`restore: ${database} is left behind, the next run drops it: ${messageOf(error)}`);
+    });
+  }
+}

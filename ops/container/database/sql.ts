@@ -1,0 +1,119 @@
+/** Short questions to the database. */
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { clientConfig, parseDatabaseUrl, type Connection } from "../../contract/connection.ts";
+import { messageOf, StepError } from "../../contract/errors.ts";
+
+/** Connects; where sslmode prefers TLS, a server without it is fine too. */
+export async function connect(connection: Connection, applicationName: string): Promise<pg.Client> {
+  const config = clientConfig(connection, applicationName);
+  const open = async (over: pg.ClientConfig): Promise<pg.Client> => {
+    const client = new pg.Client(over);
+    // A connection that ends by itself fails the next query; without a listener it would end the process.
+    client.on("error", () => undefined);
+    try {
+      await client.connect();
+      // Nor may the server end it meanwhile. Asked for, since PostgreSQL before 14 has no such setting.
+      await client.query(
+        "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'idle_session_timeout'",
+      );
+    } catch (error) {
+      void client.end().catch(() => undefined);
+      throw error;
+    }
+    return client;
+  };
+  try {
+    return await open(config);
+  } catch (error) {
+    if (connection.sslMode === "prefer" && messageOf(error).includes("does not support SSL"))
+      return open({ ...config, ssl: false });
+    throw error;
+  }
+}
+
+/** SQLSTATE classes and socket errors that pass by themselves: a server that is starting, or a network that is. */
+function passes(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return /^(57P03|08...|ECONNREFUSED|ECONNRESET|EAI_AGAIN|ENOTFOUND|ETIMEDOUT|EHOSTUNREACH)$/.test(code);
+}
+
+export function describeDatabase({ user, host, port, database }: Connection): string {
+  return `database ${database} at ${host}:${port} as ${user}`;
+}
+
+/** What to look at when there is no connection. */
+function connectionHint({ host }: Connection, error: unknown, variable: string): string {
+  if (host.startsWith("togather-")) return `docker logs ${host}`;
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (/^(ENOTFOUND|EAI_AGAIN)$/.test(code))
+    return `check the host in ${variable}; where it is a container, set togather:database.network to its Docker network`;
+  if (/^(28...|3D000)$/.test(code)) return `check the role, its password and the database in ${variable}`;
+  return `check ${variable}, and that the database listens on an address that containers on the Docker host reach`;
+}
+
+/**
+ * Runs with a connection to DATABASE_URL, or to another database of its server, and closes it.
+ * A server that is still starting is given ten seconds.
+ */
+export async function withDatabase<T>(
+  options: {
+    url: string | undefined;
+    variable?: string;
+    applicationName: string;
+    signal: AbortSignal;
+    database?: string | undefined;
+  },
+  use: (client: pg.Client, connection: Connection) => Promise<T>,
+): Promise<T> {
+  const parsed = parseDatabaseUrl(options.url, options.variable);
+  const connection = { ...parsed, database: options.database ?? parsed.database };
+  const deadline = Date.now() + 10_000;
+  let client: pg.Client;
+  for (;;) {
+    try {
+      client = await connect(connection, options.applicationName);
+      break;
+    } catch (error) {
+      options.signal.throwIfAborted();
+      if (!passes(error) || Date.now() > deadline) {
+        throw new StepError(
+          `no connection to the ${describeDatabase(connection)}: ${messageOf(error) || String(error)}`,
+          {
+            hint: connectionHint(connection, error, options.variable ?? "DATABASE_URL"),
+            cause: error,
+          },
+        );
+      }
+      await sleep(250, undefined, { signal: options.signal });
+    }
+  }
+  try {
+    return await use(client, connection);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** Schemas that are not PostgreSQL's own, as a subquery for `relnamespace IN`. */
+export const ownSchemas =
+  "(SELECT oid FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema')";
+
+/** What golang-migrate's table says. Null: nothing was ever applied. */
+export interface SchemaVersion {
+  version: number | null;
+  dirty: boolean;
+}
+
+export async function readSchemaVersion(client: pg.Client): Promise<SchemaVersion> {
+  // Asked first: in a transaction, a query of a table that isn't there would end the transaction.
+  const { rows: tables } = await client.query<{ there: boolean }>(
+    "SELECT to_regclass('schema_migrations') IS NOT NULL AS there",
+  );
+  if (tables[0]?.there !== true) return { version: null, dirty: false };
+  const { rows } = await client.query<{ version: string; dirty: boolean }>(
+    "SELECT version, dirty FROM schema_migrations LIMIT 1",
+  );
+  const row = rows[0];
+  return row === undefined ? { version: null, dirty: false } : { version: Number(row.version), dirty: row.dirty };
+}

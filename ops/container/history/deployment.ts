@@ -1,0 +1,136 @@
+/** The deployment that a step belongs to: its phases in current.json, its failure in the history. */
+import type { SlotName } from "../../contract/steps.ts";
+import type { StateStore } from "./state-store.ts";
+import type { Current, HistoryEvent, Phase } from "../../contract/deployment-state.ts";
+
+/** Which deployment a step works for. */
+export interface StepOf {
+  deploymentId: string;
+  /** False when no deployment is open: the step was run by itself, or for a change that no deployment was begun for. */
+  open: boolean;
+}
+
+interface PhaseStart {
+  step: string;
+  slot?: SlotName;
+  /** The release that it is about. */
+  version?: string;
+  startedAt: Date;
+}
+
+/** A phase's end: what came out, or why nothing did. */
+export type PhaseEnd =
+  | { result: Record<string, unknown> }
+  | { error: string; /** Traffic had moved and was sent back. */ rolledBack?: boolean };
+
+/** The event of the history for a deployment as it stands. */
+export function historyEvent(event: HistoryEvent["event"], current: Current, time: Date): HistoryEvent {
+  const release = current.slots[current.active_slot];
+  return {
+    time: time.toISOString(),
+    event,
+    deployment_id: current.deployment_id,
+    environment: current.environment,
+    active_slot: current.active_slot,
+    ...(release === undefined ? {} : { version: release.version, git_commit: release.commit }),
+  };
+}
+
+/** Only the phase that is being run: the same step for the same slot, started at the same time. */
+function isSame(phase: Phase, start: PhaseStart): boolean {
+  return (
+    phase.phase === start.step &&
+    phase.slot === start.slot &&
+    phase.version === start.version &&
+    phase.started_at === start.startedAt.toISOString()
+  );
+}
+
+/** A deployment that goes on after a failure. */
+export function reopened(current: Current): Current {
+  return {
+    ...current,
+    status: "in_progress",
+    failed_phase: undefined,
+    error: undefined,
+    finished_at: undefined,
+    failure_told: undefined,
+  };
+}
+
+/**
+ * The last failure that nothing has made good since: both slots' steps run side by side, so that one that succeeds
+ * after another has failed doesn't mean that all is well.
+ */
+function standingFailure({ phases, resumed_at: since }: Current): Phase | undefined {
+  const latest = new Map<string, Phase>();
+  for (const phase of phases) {
+    if (since === undefined || phase.started_at >= since)
+      latest.set(`${phase.phase} ${phase.slot ?? ""} ${phase.version ?? ""}`, phase);
+  }
+  return [...latest.values()].findLast(({ status }) => status === "failed" || status === "rolled_back");
+}
+
+/** The deployment with the status that follows from its phases. */
+function judged(current: Current, now: Date): Current {
+  const failure = standingFailure(current);
+  if (failure === undefined) return reopened(current);
+  return {
+    ...current,
+    status: failure.status === "rolled_back" ? "rolled_back" : "failed",
+    failed_phase: failure.phase,
+    error: failure.error,
+    finished_at: now.toISOString(),
+  };
+}
+
+/** Writes down that a step of an open deployment runs. A failed deployment whose failed step runs again is in progress again. */
+export async function startPhase(store: StateStore, start: PhaseStart): Promise<void> {
+  const phase: Phase = {
+    phase: start.step,
+    slot: start.slot,
+    version: start.version,
+    started_at: start.startedAt.toISOString(),
+    status: "running",
+  };
+  await store.exclusively(async () => {
+    const current = await store.current();
+    if (current === undefined || current.status === "succeeded") return;
+    const next = judged({ ...current, phases: [...current.phases, phase] }, start.startedAt);
+    await store.writeCurrent(next);
+    if (current.status !== "in_progress" && next.status === "in_progress") {
+      await store.appendHistory({
+        ...historyEvent("resumed", current, start.startedAt),
+        phase: start.step,
+        slot: start.slot,
+      });
+    }
+  });
+}
+
+/** Writes down how a step of an open deployment ended. A failure ends the deployment, until somebody runs it again. */
+export async function endPhase(store: StateStore, start: PhaseStart, end: PhaseEnd): Promise<void> {
+  const now = new Date();
+  const duration_ms = now.getTime() - start.startedAt.getTime();
+  const failure = "error" in end && end.rolledBack === true ? "rolled_back" : "failed";
+  const outcome =
+    "error" in end
+      ? ({ status: failure, error: end.error } as const)
+      : { status: "succeeded" as const, result: end.result };
+  await store.exclusively(async () => {
+    const current = await store.current();
+    if (current === undefined || current.status === "succeeded") return;
+    const phases = current.phases.map((phase) =>
+      isSame(phase, start) ? { ...phase, duration_ms, ...outcome } : phase,
+    );
+    await store.writeCurrent(judged({ ...current, phases }, now));
+    if ("error" in end)
+      await store.appendHistory({
+        ...historyEvent(failure, current, now),
+        phase: start.step,
+        slot: start.slot,
+        error: end.error,
+        duration_ms,
+      });
+  });
+}

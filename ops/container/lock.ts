@@ -1,0 +1,54 @@
+/** A lock between steps on one host. The kernel drops it with the process that holds it: nothing stale stays behind. */
+import { spawn } from "node:child_process";
+import { StepError } from "../contract/errors.ts";
+import { endOf } from "../contract/programs.ts";
+
+export interface LockOptions {
+  file: string;
+  waitSeconds: number;
+  signal: AbortSignal;
+  /** Called once when somebody else holds the lock. */
+  onWait?: () => void;
+}
+
+/**
+ * Runs while holding an exclusive `flock` on a file.
+ * Node has no flock of its own: util-linux's holds it for as long as its stdin is open, so it ends with this process.
+ */
+export async function withFileLock<T>(options: LockOptions, use: () => Promise<T>): Promise<T> {
+  const { file, waitSeconds, signal, onWait } = options;
+  // Node's own: every step takes a lock, and would wait for execa to load.
+  const holder = spawn("flock", ["--exclusive", "--wait", String(waitSeconds), file, "sh", "-c", "echo held; cat"], {
+    stdio: ["pipe", "pipe", "inherit"],
+    env: { PATH: process.env["PATH"] },
+    signal,
+  });
+  const ended = endOf(holder);
+  holder.stdin.on("error", () => undefined);
+  const waiting = onWait === undefined ? undefined : setTimeout(onWait, 500);
+  const held = await new Promise<boolean>((resolve) => {
+    holder.stdout.once("data", () => {
+      resolve(true);
+    });
+    void ended.then(() => {
+      resolve(false);
+    });
+  });
+  clearTimeout(waiting);
+  if (!held) {
+    signal.throwIfAborted();
+    const { exitCode, error } = await ended;
+    // flock's own code for a lock that somebody else holds.
+    if (exitCode !== 1)
+      throw new StepError(`${file} can't be locked: ${error?.message ?? `flock ended with exit code ${exitCode}`}`);
+    throw new StepError(`${file} is locked by another step, still after ${waitSeconds} s`, {
+      hint: "docker ps --filter label=org.togather.part=step",
+    });
+  }
+  try {
+    return await use();
+  } finally {
+    holder.stdin.end();
+    await ended;
+  }
+}

@@ -1,0 +1,179 @@
+/** The program inside of the ops container: `node main.js STEP`, one step, one JSON result on stdout. */
+import { join } from "node:path";
+import { encodeQuestion, openChannel, type Stop } from "../contract/channel.ts";
+import { containerSteps, isContainerStep, runCommand, type ContainerStep } from "./steps/index.ts";
+import { containerPaths, type CommandContext, type StepLog } from "../contract/context.ts";
+import { contract, type StepRequest, type StepResult } from "../contract/steps.ts";
+import { endPhase, startPhase, type StepOf } from "./history/deployment.ts";
+import { timestampOf } from "../contract/deployment-id.ts";
+import { messageOf, RolledBackError, rolledBackExitCode, StepError } from "../contract/errors.ts";
+import { tellOfFailure } from "./history/failure-command.ts";
+import { createLog } from "../contract/log.ts";
+import { openLogFile } from "./history/log-file.ts";
+import { createRedactor } from "../contract/redact.ts";
+import { StateStore } from "./history/state-store.ts";
+
+const redactor = createRedactor(process.env);
+const show = (line: string): void => {
+  process.stderr.write(`${redactor.text(line)}\n`);
+};
+
+function readRequest<S extends ContainerStep>(step: S): StepRequest<S> {
+  const parsed = contract[step].request.safeParse(JSON.parse(process.env["TOGATHER_REQUEST"] ?? "{}"));
+  if (!parsed.success)
+    throw new StepError(`this ops image doesn't understand the request for ${step}: ${parsed.error.message}`);
+  return parsed.data as StepRequest<S>;
+}
+
+/** The signal that ends the step, and the reason that it carries. */
+function stopSignal(stopped: Promise<Stop | undefined>): AbortSignal {
+  const controller = new AbortController();
+  const stop = (error: StepError): void => {
+    if (!controller.signal.aborted) controller.abort(error);
+  };
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.on(name, () => {
+      stop(new Interrupted(`stopped by ${name}`));
+    });
+  }
+  void stopped.then((reason) => {
+    if (reason === undefined) stop(new Interrupted("stopped, because the client that started this step is gone"));
+    else if (reason.interrupted === true) stop(new Interrupted(reason.message));
+    else stop(new StepError(reason.message, reason.hint === undefined ? {} : { hint: reason.hint }));
+  });
+  return controller.signal;
+}
+
+/** A step that was stopped from outside: no fault of its own. */
+class Interrupted extends StepError {}
+
+/** The deployment that is open, or a name of its own for a step that belongs to none. */
+async function findDeployment(store: StateStore, step: ContainerStep, now: Date): Promise<StepOf> {
+  const current = await store.current();
+  return current === undefined || current.status === "succeeded"
+    ? { deploymentId: `${timestampOf(now)}_${step}`, open: false }
+    : { deploymentId: current.deployment_id, open: true };
+}
+
+/** `begin` opens a deployment, `record` and `fail` close it: they write their phase themselves. */
+function writesOwnPhase(step: ContainerStep): boolean {
+  return step === "begin" || step === "record" || step === "fail";
+}
+
+async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>> {
+  const startedAt = new Date();
+  const request = readRequest(step);
+  const channel = openChannel(process.stdin);
+  const signal = stopSignal(channel.stopped);
+  const store = new StateStore(containerPaths.state);
+
+  const verbose = request.environment === "development";
+  const plain = createLog({ redactor, show, verbose });
+  /** What is written down about a step is no reason for it to fail: where the state's disk is full, that is said, and traffic moves all the same. */
+  const noted = async <T>(what: Promise<T>, otherwise: T): Promise<T> =>
+    what.catch((error: unknown) => {
+      plain.warn(
+        `what is known about this deployment could not be read or written: ${messageOf(error)}`,
+        error instanceof StepError && error.hint !== undefined ? { hint: error.hint } : {},
+      );
+      return otherwise;
+    });
+  const deployment = writesOwnPhase(step)
+    ? undefined
+    : await noted(findDeployment(store, step, startedAt), {
+        deploymentId: `${timestampOf(startedAt)}_${step}`,
+        open: false,
+      });
+  const openLog = (deploymentId: string): StepLog & { close(): void } => {
+    try {
+      return createLog({
+        redactor,
+        show,
+        verbose,
+        sink: openLogFile(join(containerPaths.logs, `${deploymentId}.log`), deploymentId, step),
+      });
+    } catch (error) {
+      plain.warn(`the log file of ${deploymentId} can't be opened: ${messageOf(error)}`);
+      return plain;
+    }
+  };
+  const log = deployment === undefined ? undefined : openLog(deployment.deploymentId);
+  const start = {
+    step,
+    startedAt,
+    slot: "slot" in request ? request.slot : undefined,
+    version: "release" in request ? request.release.version : undefined,
+  };
+  const context: CommandContext = {
+    log: log ?? plain,
+    signal,
+    env: process.env,
+    payload: () => channel.payload,
+    paths: containerPaths,
+    openLog,
+    ask: (question) => {
+      process.stdout.write(encodeQuestion(question));
+      return channel.answer();
+    },
+  };
+  try {
+    if (deployment?.open === true) await noted(startPhase(store, start), undefined);
+    const result = contract[step].result.parse(
+      redactor.value(await runCommand(step, request, context)),
+    ) as StepResult<S>;
+    if (deployment?.open === true) await noted(endPhase(store, start, { result }), undefined);
+    return result;
+  } catch (caught) {
+    // What was aborted fails with errors of all kinds; why it was aborted is what matters, unless traffic moved because of it.
+    const error: unknown = signal.aborted && !(caught instanceof RolledBackError) ? signal.reason : caught;
+    const message = redactor.text(messageOf(error));
+    const hint = error instanceof StepError ? error.hint : undefined;
+    context.log.error(message, hint === undefined ? {} : { hint });
+    if (!(error instanceof StepError) && error instanceof Error) context.log.debug(error.stack ?? "no stack");
+    if (deployment?.open === true) {
+      await endPhase(store, start, { error: message, rolledBack: error instanceof RolledBackError }).catch(
+        (failure: unknown) => {
+          context.log.warn(`the failure could not be written to current.json: ${messageOf(failure)}`);
+        },
+      );
+      // A person who has stopped it knows.
+      if (!(error instanceof Interrupted)) await tellOfFailure(store, context);
+    }
+    throw new Reported(error instanceof Interrupted ? 130 : error instanceof RolledBackError ? rolledBackExitCode : 1);
+  } finally {
+    log?.close();
+  }
+}
+
+/** An error that has been shown already. */
+class Reported extends Error {
+  readonly exitCode: number;
+  constructor(exitCode: number) {
+    super();
+    this.exitCode = exitCode;
+  }
+}
+
+async function main(): Promise<number> {
+  const step = process.argv[2] ?? "";
+  try {
+    if (!isContainerStep(step))
+      throw new StepError(`unknown step "${step}", expected one of ${containerSteps.join(", ")}`);
+    const result = await runStep(step);
+    process.stdout.write(`${JSON.stringify(result)}\n`);
+    return 0;
+  } catch (error) {
+    if (error instanceof Reported) return error.exitCode;
+    show(
+      error instanceof StepError
+        ? error.message
+        : error instanceof Error
+          ? (error.stack ?? error.message)
+          : String(error),
+    );
+    return 1;
+  }
+}
+
+// The client keeps stdin open for as long as the step runs: without this the process would never end by itself.
+void main().then((exitCode) => process.exit(exitCode));

@@ -1,0 +1,165 @@
+/** Pending migrations, run on a copy of the data first: whether they work there, how long they take, and what they lock, rewrite and add. */
+import type pg from "pg";
+import { parseDatabaseUrl, type Connection } from "../../contract/connection.ts";
+import type { StepContext } from "../../contract/context.ts";
+import type { StepRequest, StepResult } from "../../contract/steps.ts";
+import { StepError } from "../../contract/errors.ts";
+import { refusedExtensionTable } from "../database/extension-tables.ts";
+import { migrateRiver, migrateUp, type MigrationFiles } from "./golang-migrate.ts";
+import { waiting, watchLocks } from "./lock-watch.ts";
+import { noticedMs, type Measured } from "../../contract/migration-findings.ts";
+import { describeFailure, failedLine, type MigrationFile } from "../../contract/migrations.ts";
+import { ownSchemas, readSchemaVersion } from "../database/sql.ts";
+import { formatBytes, seconds } from "../../contract/units.ts";
+
+export type RehearsedFile = StepResult<"rehearse">["files"][number];
+
+interface Rehearsal {
+  request: StepRequest<"rehearse">;
+  files: MigrationFiles;
+  todo: readonly MigrationFile[];
+  /** The scratch database, as the role that migrates. */
+  connection: Connection;
+  /** The same with which DATABASE_URL is told to River's program. */
+  url: string;
+  /** Connected to it, as a role that sees that session's locks. */
+  watcher: pg.Client;
+}
+
+/** The file of each table, by which a table that is written anew is known, and whether there is anything in it. */
+async function storage(client: pg.Client): Promise<Map<string, { table: string; file: string; bytes: number }>> {
+  const { rows } = await client.query<{ oid: string; table: string; file: string; bytes: string }>(
+    `SELECT oid::text, oid::regclass::text AS table, pg_relation_filenode(oid)::text AS file, pg_relation_size(oid)::text AS bytes FROM pg_class WHERE relkind IN ('r', 'm') AND relname <> 'schema_migrations' AND relnamespace IN ${ownSchemas}`,
+  );
+  return new Map(rows.map(({ oid, table, file, bytes }) => [oid, { table, file, bytes: Number(bytes) }]));
+}
+
+/** Unique indexes, whatever they are called: by table and by what is unique in it. */
+async function uniqueIndexes(client: pg.Client): Promise<Map<string, { table: string; name: string }>> {
+  const { rows } = await client.query<{ table: string; name: string; what: string }>(
+    `SELECT x.indrelid::regclass::text AS table, x.indexrelid::regclass::text AS name,
+            concat_ws('|', x.indrelid, (SELECT string_agg(k::text, ',') FROM unnest(x.indkey[0:x.indnkeyatts - 1]) k), pg_get_expr(x.indexprs, x.indrelid), pg_get_expr(x.indpred, x.indrelid)) AS what
+       FROM pg_index x JOIN pg_class t ON t.oid = x.indrelid WHERE (x.indisunique OR x.indisexclusion) AND x.indisvalid AND t.relnamespace IN ${ownSchemas}`,
+  );
+  return new Map(rows.map(({ table, name, what }) => [what, { table, name }]));
+}
+
+async function databaseSize(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ bytes: string }>("SELECT pg_database_size(current_database())::text AS bytes");
+  return Number(rows[0]?.bytes ?? 0);
+}
+
+/** One file in words: what an operator wants to know before it is run for good. */
+export function describeFile({ file, durationMs, locks, rewritten, bytes }: RehearsedFile): string {
+  const held = locks
+    .filter(({ heldMs }) => heldMs > 0)
+    .map(({ table, mode, heldMs }) => `${table} is locked for ${seconds(heldMs)}: ${waiting(mode)} (${mode})`);
+  const parts = [
+    ...held,
+    ...(rewritten.length === 0 ? [] : [`${rewritten.join(", ")} written anew`]),
+    ...(Math.abs(bytes) < 100_000
+      ? []
+      : [`the database ${bytes < 0 ? "shrinks" : "grows"} by ${formatBytes(Math.abs(bytes))}`]),
+  ];
+  return `${file} takes ${seconds(durationMs)} on a copy of the data${parts.length === 0 ? "" : `; ${parts.join("; ")}`}`;
+}
+
+async function rehearseFile(
+  rehearsal: Rehearsal,
+  file: MigrationFile,
+  context: StepContext,
+): Promise<{ one: RehearsedFile; lostUnique: string[] }> {
+  const { request, files, todo, connection, watcher } = rehearsal;
+  const { statementTimeoutMs } = request;
+  const lockTimeoutMs = files.facts[file.file]?.waits === true ? statementTimeoutMs : request.lockTimeoutMs;
+  const applicationName = `togather-rehearsal ${request.release.version}`.slice(0, 63);
+  const [tables, size, unique] = [await storage(watcher), await databaseSize(watcher), await uniqueIndexes(watcher)];
+  const started = performance.now();
+  const { value, locks } = await watchLocks(watcher, applicationName, () =>
+    migrateUp(
+      { directory: files.directory, connection, applicationName, lockTimeoutMs, statementTimeoutMs, count: 1 },
+      context,
+    ),
+  );
+  context.signal.throwIfAborted();
+  const durationMs = Math.round(performance.now() - started);
+  const schema = await readSchemaVersion(watcher);
+  // Not by the exit code alone: it is 0 when migrate was interrupted.
+  if (value.failed || schema.dirty || schema.version !== file.version) {
+    const { message } = describeFailure(value.stderr);
+    const line = failedLine(value.stderr, files.facts[file.file]?.lines);
+    const refused = await refusedExtensionTable(watcher, {
+      role: connection.user,
+      database: parseDatabaseUrl(context.env["DATABASE_URL"]).database,
+      message,
+    });
+    throw new StepError(
+      `migration ${file.file}${line === undefined ? "" : `, line ${line}`} (file ${todo.indexOf(file) + 1} of ${todo.length}) fails on a copy of the data: ${message}. The database itself was not touched; what serves goes on`,
+      { hint: refused ?? "correct the file, commit it and release that commit" },
+    );
+  }
+  const after = await storage(watcher);
+  const rewritten = [...tables].flatMap(([oid, { table, file: before, bytes }]) => {
+    const now = after.get(oid);
+    return now === undefined || now.file === before || bytes === 0 ? [] : [table];
+  });
+  const still = await uniqueIndexes(watcher);
+  const left = new Set([...after.values()].map(({ table }) => table));
+  const lostUnique = [...unique].flatMap(([what, { table, name }]) =>
+    still.has(what) || !left.has(table) ? [] : [name],
+  );
+  return {
+    one: { file: file.file, durationMs, locks, rewritten, bytes: (await databaseSize(watcher)) - size },
+    lostUnique,
+  };
+}
+
+/** Tables that a result names in all: Pulumi hands it to the step's next run as one environment variable. The log has each of them. */
+const namedTables = 200;
+
+/** Without the tables that matter least, where there are many: partitions, most often. */
+export function inResult(files: readonly RehearsedFile[]): RehearsedFile[] {
+  const each = Math.max(1, Math.floor(namedTables / Math.max(1, files.length)));
+  return files.map((file) => ({ ...file, locks: file.locks.slice(0, each), rewritten: file.rewritten.slice(0, each) }));
+}
+
+/**
+ * Runs the files one by one, then River's own. Up to a file with statements that a copy doesn't hold back: those would act on what serves.
+ * @returns what is told of them, and what the lint goes by.
+ * @throws {StepError} with file and line of the first that fails.
+ */
+export async function rehearse(
+  rehearsal: Rehearsal,
+  context: StepContext,
+): Promise<{ rehearsed: RehearsedFile[]; measured: Map<string, Measured> }> {
+  const { log } = context;
+  const done: RehearsedFile[] = [];
+  const measured = new Map<string, Measured>();
+  for (const file of rehearsal.todo) {
+    const [beyond] = rehearsal.files.facts[file.file]?.beyond ?? [];
+    if (beyond !== undefined) {
+      const rest = rehearsal.todo.slice(rehearsal.todo.indexOf(file) + 1);
+      log.warn(
+        `rehearsal: ${file.file}, line ${beyond.line}: ${beyond.what} acts beyond the database that it runs in, and a copy does not hold it back: ${rest.length === 0 ? "it is" : `it, and what comes after it (${rest.map((one) => one.file).join(", ")}), are`} not rehearsed`,
+      );
+      break;
+    }
+    const { one, lostUnique } = await rehearseFile(rehearsal, file, context);
+    done.push(one);
+    measured.set(file.file, {
+      heldMs: Math.max(0, ...one.locks.map(({ heldMs }) => heldMs)),
+      durationMs: one.durationMs,
+      lostUnique,
+    });
+    const text = `rehearsal: ${describeFile(one)}`;
+    if (one.locks.some(({ heldMs }) => heldMs > noticedMs)) log.warn(text, { ...one });
+    else log.info(text, { ...one });
+    if (lostUnique.length > 0)
+      log.warn(
+        `rehearsal: ${file.file} takes away what was unique (${lostUnique.join(", ")}): an ON CONFLICT of the release that serves fails without it`,
+      );
+  }
+  if (rehearsal.request.river && done.length === rehearsal.todo.length)
+    await migrateRiver(rehearsal.request, context, "rehearsal", rehearsal.url);
+  return { rehearsed: inResult(done), measured };
+}

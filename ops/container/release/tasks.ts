@@ -1,0 +1,79 @@
+/**
+ * Tasks of a release: commands of the operator's in a one-off container of its image. The step that runs one has no Docker client; its
+ * client has (ops/client/task-container.ts).
+ */
+import type { CommandContext } from "../../contract/context.ts";
+import { type SlotName, type Task } from "../../contract/steps.ts";
+import { StepError } from "../../contract/errors.ts";
+import { seconds } from "../../contract/units.ts";
+import { type TaskQuestion, type TaskAnswer, taskAnswerSchema } from "../../contract/questions.ts";
+
+/** Lines of one task that are written to the log; the last ones of what follows are shown when it fails. */
+const loggedLines = 2_000;
+const lastLines = 15;
+
+/** How a task ended. */
+export interface TaskEnd {
+  durationMs: number;
+  /** What went wrong, in a sentence without an end; undefined when nothing did. */
+  problem: string | undefined;
+  /** What it printed last. */
+  last: string[];
+}
+
+/**
+ * Runs one task to its end, and shows what it prints.
+ * @param where the slot that its container is made like, or the copy of the data on which it is rehearsed.
+ * @throws when the step is to stop.
+ */
+export async function runTask(
+  { name, command, timeoutMs }: Task,
+  where: { slot: SlotName } | { database: string },
+  { ask, log, signal }: Pick<CommandContext, "ask" | "log" | "signal">,
+): Promise<TaskEnd> {
+  const question = async (one: TaskQuestion): Promise<TaskAnswer> => taskAnswerSchema.parse(await ask(one));
+  const began = performance.now();
+  const last: string[] = [];
+  let count = 0;
+  const note = (lines: readonly string[]): void => {
+    for (const line of lines) {
+      count += 1;
+      last.push(line);
+      if (last.length > lastLines) last.shift();
+      if (count <= loggedLines) log.info(`task ${name}: ${line}`);
+    }
+  };
+  const ended = (problem: string | undefined): TaskEnd => ({
+    durationMs: Math.round(performance.now() - began),
+    problem,
+    last,
+  });
+  log.info(
+    `task ${name}: ${JSON.stringify(command)} ${"slot" in where ? `in a container like ${where.slot}'s` : "on a copy of the data"}`,
+  );
+  try {
+    let answer = await question({ do: "start a task", slot: null, ...where, command });
+    for (;;) {
+      signal.throwIfAborted();
+      if ("problem" in answer) return ended(`could not be run: ${answer.problem}`);
+      note(answer.lines);
+      if (answer.exitCode !== null) {
+        if (count > loggedLines) log.info(`task ${name}: ${count - loggedLines} more lines are not in this log`);
+        return ended(answer.exitCode === 0 ? undefined : `ended with exit code ${answer.exitCode}`);
+      }
+      if (performance.now() - began > timeoutMs)
+        return ended(`was stopped: it took longer than its timeout, ${seconds(timeoutMs)}`);
+      answer = await question({ do: "go on with the task" });
+    }
+  } finally {
+    // Whatever became of it. Where the client is gone there is nobody to ask: the next run removes it.
+    await question({ do: "end the task" }).catch(() => undefined);
+  }
+}
+
+/** A task that failed, in words: `what` says what became of the release. */
+export function taskError(name: string, { problem = "", durationMs, last }: TaskEnd, what: string): StepError {
+  const lines =
+    last.length === 0 ? " It printed nothing." : ` Its last lines:\n${last.map((line) => `  ${line}`).join("\n")}`;
+  return new StepError(`the task ${name} ${problem}, after ${seconds(durationMs)}${what}.${lines}`);
+}

@@ -1,0 +1,144 @@
+/** Whether a database can be backed up as it is now: a release whose migrations make every later snapshot worthless must stop before them. */
+import { pipeline } from "node:stream/promises";
+import { PassThrough } from "node:stream";
+import { execa } from "execa";
+import pg from "pg";
+import { connectionEnvironment, type Connection } from "../../contract/connection.ts";
+import type { StepContext } from "../../contract/context.ts";
+import { createDatabaseLike, dropScratchDatabase, type DatabaseServer } from "../database/database-server.ts";
+import { knowsSettings, withoutNewerSettings, withoutSuperuserStatements } from "./dump-filter.ts";
+import { messageOf, StepError } from "../../contract/errors.ts";
+import { loadingPsql } from "./load-directory.ts";
+import { failureOf, succeed } from "../../contract/programs.ts";
+import { deniedBy, saysNotFound, scratchName, searchPathHint } from "../database/scratch-database.ts";
+import { connect, ownSchemas } from "../database/sql.ts";
+
+/** Rows of each table on which expressions are tried, as a load would compute them. */
+const sampleRows = 1_000;
+/** Longest try of one expression, in ms. */
+const sampleMs = 10_000;
+
+const applicationName = "togather-backup-check";
+
+interface Subject {
+  server: DatabaseServer;
+  /** The database, as the role that takes snapshots. */
+  connection: Connection;
+  deployment: string;
+}
+
+/** Tables of which the role that takes snapshots would see some rows only, which pg_dump refuses. */
+async function hiddenTables(client: pg.Client): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT oid::regclass::text AS name FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p') AND relnamespace IN ${ownSchemas} AND row_security_active(oid) ORDER BY 1`,
+  );
+  return rows.map(({ name }) => name);
+}
+
+/** What a load computes row by row: generated columns, indexes, conditions. With an empty search path, all names in it have their schema. */
+const expressions = `
+  SELECT 'the generated column ' || attname AS what, adrelid AS oid, pg_get_expr(adbin, adrelid) AS expression FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum WHERE attgenerated <> ''
+  UNION ALL
+  SELECT 'the index ' || indexrelid::regclass, indrelid, pg_get_indexdef(indexrelid, n, false) FROM pg_index, generate_series(1, indnatts) n WHERE indkey[n - 1] = 0
+  UNION ALL
+  SELECT 'the index ' || indexrelid::regclass, indrelid, pg_get_expr(indpred, indrelid) FROM pg_index WHERE indpred IS NOT NULL
+  UNION ALL
+  SELECT 'the constraint ' || conname, conrelid, pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0`;
+
+/** What does not load. */
+interface Lost {
+  kind: "expression" | "schema";
+  said: string;
+}
+
+/** The first expression that does not find what it needs. */
+async function lostExpression(client: pg.Client): Promise<Lost | undefined> {
+  const { rows } = await client.query<{ what: string; name: string; expression: string }>(
+    `SELECT what, c.oid::regclass::text AS name, expression FROM (${expressions}) e JOIN pg_class c USING (oid) WHERE c.relkind = 'r' AND c.relnamespace IN ${ownSchemas}`,
+  );
+  for (const { what, name, expression } of rows) {
+    try {
+      await client.query(
+        `SELECT count(tried) FROM (SELECT (${expression}) AS tried FROM ONLY ${name} LIMIT ${sampleRows}) sample`,
+      );
+    } catch (error) {
+      const state = error instanceof pg.DatabaseError ? (error.code ?? "") : "";
+      // What else goes wrong with a row of today is no matter of backups.
+      if (/^(42883|42P01|42704|3F000)$/.test(state))
+        return { kind: "expression", said: `${what} of ${name}: ${messageOf(error)}` };
+    }
+  }
+  return undefined;
+}
+
+/** Dumps the schema and loads it into another database, which is dropped again. @returns what psql said where that fails. */
+async function lostSchema(
+  { server, connection, deployment }: Subject,
+  context: StepContext,
+): Promise<Lost | undefined> {
+  const { env, signal } = context;
+  const database = scratchName(deployment);
+  await createDatabaseLike(server, connection.database, database);
+  try {
+    const stop = new AbortController();
+    const cancelSignal = AbortSignal.any([signal, stop.signal]);
+    const dumping = execa("pg_dump", ["--format=plain", "--schema-only", "--no-password", "--lock-wait-timeout=60s"], {
+      ...{ extendEnv: false, cancelSignal, reject: false, stdin: "ignore", buffer: { stdout: false } },
+      env: { PATH: env["PATH"], LANG: "C.UTF-8", ...connectionEnvironment(connection, applicationName) },
+    });
+    const psql = loadingPsql({ ...server.connection, database }, { env, signal: cancelSignal });
+    const filters = [
+      knowsSettings(server.version) ? new PassThrough() : withoutNewerSettings(),
+      server.superuser ? new PassThrough() : withoutSuperuserStatements(),
+    ] as const;
+    const feeding = pipeline(dumping.stdout, ...filters, psql.stdin).catch(() => undefined);
+    const failure = await failureOf(psql, "loading");
+    if (failure !== undefined) stop.abort();
+    await feeding;
+    signal.throwIfAborted();
+    if (failure !== undefined) return { kind: "schema", said: failure.message };
+    await succeed(dumping, "pg_dump", signal);
+    return undefined;
+  } finally {
+    await dropScratchDatabase(server, database).catch((error: unknown) => {
+      context.log.warn(`rehearsal: ${database} is left behind, the next run drops it: ${messageOf(error)}`);
+    });
+  }
+}
+
+/**
+ * Looks whether a snapshot of a database can be taken and loaded.
+ * @returns what would keep it from that, and what mends it; undefined where nothing does.
+ */
+export async function backupProblem(subject: Subject, context: StepContext): Promise<StepError | undefined> {
+  const { connection } = subject;
+  const client = await connect(connection, applicationName);
+  try {
+    const [hidden] = await hiddenTables(client);
+    if (hidden !== undefined) {
+      const role = pg.escapeIdentifier(connection.user);
+      return new StepError(
+        `no snapshot could be taken any more: row-level security of ${hidden} holds for the role ${connection.user}, which takes them, and pg_dump refuses to leave rows out`,
+        {
+          hint: `leave out FORCE ROW LEVEL SECURITY: the server's own role, which does not own the tables, needs none; or, as a superuser of the database: ALTER ROLE ${role} BYPASSRLS;`,
+        },
+      );
+    }
+    await client.query(
+      "SELECT pg_catalog.set_config('search_path', '', false), pg_catalog.set_config('statement_timeout', $1, false)",
+      [String(sampleMs)],
+    );
+    const lost = (await lostExpression(client)) ?? (await lostSchema(subject, context));
+    if (lost === undefined) return undefined;
+    const isName = lost.kind === "expression" || saysNotFound(lost.said);
+    return (
+      deniedBy(lost.said, subject.server.connection.user) ??
+      new StepError(
+        `a snapshot of the database as it will be does not load by itself: ${lost.said}`,
+        isName ? { hint: searchPathHint } : {},
+      )
+    );
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}

@@ -1,0 +1,26 @@
+import type { StepContext } from "../../contract/context.ts";
+import type { StepRequest, StepResult } from "../../contract/steps.ts";
+import { dropDatabase, withDatabaseServer } from "../database/database-server.ts";
+import { StepError } from "../../contract/errors.ts";
+import { withSnapshotLock } from "../snapshots/snapshots.ts";
+import { replacedDatabases } from "../database/swap-database.ts";
+import { formatBytes } from "../../contract/units.ts";
+
+/** Lists the databases that restores have replaced, or drops one of them, and nothing else. */
+export async function run({ database }: StepRequest<"discard">, context: StepContext): Promise<StepResult<"discard">> {
+  return withSnapshotLock(context, () =>
+    withDatabaseServer(context, async (server) => {
+      const kept = await replacedDatabases(server);
+      if (database === null) return { kept, dropped: null };
+      const one = kept.find((entry) => entry.database === database);
+      if (one === undefined) {
+        throw new StepError(`${database} is no database that a restore has replaced`, {
+          hint: kept.length === 0 ? "there is none" : `there are: ${kept.map((entry) => entry.database).join(", ")}`,
+        });
+      }
+      await dropDatabase(server, database);
+      context.log.success(`discard: ${database} (${formatBytes(one.bytes)}) is dropped`);
+      return { kept: kept.filter((entry) => entry !== one), dropped: one.database };
+    }),
+  );
+}

@@ -1,0 +1,118 @@
+/** Brings a copy of a snapshot back from the storage. Like a new one, it has its name only once it is whole. */
+import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { join as joinOnHost } from "node:path/posix";
+import type { StepContext } from "../../contract/context.ts";
+import type { StepRequest, StepResult } from "../../contract/steps.ts";
+import { messageOf, StepError } from "../../contract/errors.ts";
+import { flushSnapshot } from "../snapshots/flush-snapshot.ts";
+import { freeBytes } from "../snapshots/free-space.ts";
+import { inStorage, rclone, storageProblem } from "../snapshots/object-storage.ts";
+import { checkName, checkWhole } from "../snapshots/snapshot-file.ts";
+import { manifestName } from "../../contract/snapshot-format.ts";
+import { publishSnapshot, readManifest, withSnapshotLock } from "../snapshots/snapshots.ts";
+import { type Manifest } from "../../contract/manifest.ts";
+import { formatBytes, seconds } from "../../contract/units.ts";
+
+type Request = StepRequest<"fetch">;
+
+/** rclone for this step; its failure in words that say what to check. */
+async function fetching(args: readonly string[], request: Request, context: StepContext): Promise<void> {
+  await rclone("fetch", args, request, context).catch((error: unknown) => {
+    context.signal.throwIfAborted();
+    // A storage has no directories: what rclone misses is the bucket.
+    const said = messageOf(error).includes("directory not found") ? "there is no such bucket" : messageOf(error);
+    throw storageProblem(
+      `nothing can be read from ${request.endpoint}/${request.bucket}: ${said}`,
+      "nothing was touched",
+    );
+  });
+}
+
+/** The manifests in the storage: a copy's is written last, so that each of these copies is whole. @param name of one, or a pattern. */
+async function copiedManifests(request: Request, context: StepContext, name: string): Promise<Manifest[]> {
+  const directory = await mkdtemp(join(tmpdir(), "manifests-"));
+  try {
+    await fetching(["copy", inStorage(request), directory, "--max-depth=1", `--include=/${name}`], request, context);
+    const read = await Promise.all((await readdir(directory)).map((file) => readManifest(join(directory, file))));
+    return read.filter((manifest) => manifest !== undefined);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function checkRoom(directory: string, { backupLocation }: Request, { file, bytes }: Manifest): Promise<void> {
+  const free = await freeBytes(directory);
+  if (free >= bytes) return;
+  throw new StepError(`${backupLocation} has ${formatBytes(free)} left, expected ${formatBytes(bytes)} for ${file}`, {
+    hint: `free space on the Docker host: df -h ${backupLocation}; ls -lhS ${backupLocation}`,
+  });
+}
+
+/** @returns false when it was there already. */
+async function fetchOne(manifest: Manifest, request: Request, context: StepContext): Promise<boolean> {
+  const { paths, log } = context;
+  const directory = paths.backups;
+  const { file, format } = manifest;
+  const path = join(directory, file);
+  if (
+    await stat(path).then(
+      () => true,
+      () => false,
+    )
+  ) {
+    const here = await readManifest(join(directory, manifestName(file)));
+    if (here?.sha256 === manifest.sha256) return false;
+    const where = joinOnHost(request.backupLocation, file);
+    throw new StepError(
+      `${where} is there already, and is not what the storage has: its SHA-256 is ${here?.sha256 ?? "not known"}, expected ${manifest.sha256}`,
+      {
+        hint: `nothing was touched; if the storage's is the one to have: mv ${where} ${where}.old, and the same again`,
+      },
+    );
+  }
+  await checkRoom(directory, request, manifest);
+  const partial = `${path}.partial`;
+  await rm(partial, { recursive: true, force: true });
+  try {
+    log.info(
+      `fetch: ${file}, ${formatBytes(manifest.bytes)}, from ${request.endpoint}/${request.bucket}/${request.prefix}`,
+    );
+    await fetching([format === "directory" ? "copy" : "copyto", inStorage(request, file), partial], request, context);
+    await checkWhole(partial, manifest, context);
+    await flushSnapshot(partial, format, directory);
+    context.signal.throwIfAborted();
+    await publishSnapshot(directory, partial, manifest);
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    throw error;
+  }
+  return true;
+}
+
+export async function run(request: Request, context: StepContext): Promise<StepResult<"fetch">> {
+  const started = performance.now();
+  const { file, endpoint, bucket, prefix } = request;
+  const ended = (copies: Manifest[], fetched: boolean): StepResult<"fetch"> => ({
+    copies,
+    fetched,
+    durationMs: Math.round(performance.now() - started),
+  });
+  if (file === null) return ended(await copiedManifests(request, context, "togather_*.json"), false);
+  checkName(file);
+  return withSnapshotLock(context, async () => {
+    const [manifest] = await copiedManifests(request, context, manifestName(file));
+    if (manifest?.file !== file)
+      throw new StepError(`there is no copy of ${file} in ${endpoint}/${bucket}/${prefix}`, {
+        hint: "togather snapshots list --copies shows what there is",
+      });
+    const fetched = await fetchOne(manifest, request, context);
+    context.log.info(
+      fetched
+        ? `fetch: ${joinOnHost(request.backupLocation, file)} in ${seconds(performance.now() - started)}`
+        : `fetch: ${file} is in ${request.backupLocation} already`,
+    );
+    return ended([manifest], fetched);
+  });
+}

@@ -1,0 +1,176 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type pg from "pg";
+import { parseDatabaseUrl, type Connection } from "../../contract/connection.ts";
+import type { StepContext } from "../../contract/context.ts";
+import { gateCheckNames, type StepRequest, type StepResult } from "../../contract/steps.ts";
+import { messageOf, StepError } from "../../contract/errors.ts";
+import { isMigrating } from "../migrations/migration-lock.ts";
+import { allPass, judge, type HttpObservation, type SqlObservation, type Verdicts } from "../release/gate-checks.ts";
+import { connect, describeDatabase, readSchemaVersion } from "../database/sql.ts";
+import { seconds } from "../../contract/units.ts";
+
+/** Between two polls of a server that is starting. */
+const pollMs = 250;
+/** Longest wait for one answer of the health endpoint, and for the database. */
+const answerMs = 5_000;
+const progressMs = 2_000;
+/** Answers in a row after which waiting is pointless: as another release (a container's image doesn't change), or with a schema that nobody changes any more. */
+const finalAnswers = 8;
+
+/** What the errors of a server that isn't there mean. */
+function describeFetchError(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : undefined;
+  if (code === "ECONNREFUSED") return "nothing listens yet (connection refused)";
+  if (code === "EHOSTUNREACH" || code === "ENETUNREACH") return "no container has this address yet (host unreachable)";
+  if (error instanceof Error && error.name === "TimeoutError") return `no answer within ${answerMs / 1000} s`;
+  return messageOf(cause);
+}
+
+async function observeHttp(url: string, signal: AbortSignal): Promise<HttpObservation> {
+  try {
+    const response = await fetch(url, {
+      signal: AbortSignal.any([signal, AbortSignal.timeout(answerMs)]),
+      redirect: "manual",
+      headers: { connection: "close" },
+    });
+    return { status: response.status, body: await response.text() };
+  } catch (error) {
+    return { error: describeFetchError(error) };
+  }
+}
+
+/** A table, column or right that is missing: nobody makes it while a gate waits. */
+const isLasting = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && /^42(P01|703|501)$/.test(String(error.code));
+
+/** Looks at the database with a connection of its own, which it keeps between attempts. */
+class DatabaseObserver {
+  private client: pg.Client | undefined;
+  private readonly connection: Connection;
+
+  constructor(url: string | undefined) {
+    this.connection = parseDatabaseUrl(url);
+  }
+
+  async observe(): Promise<SqlObservation> {
+    try {
+      this.client ??= await connect(this.connection, "togather-gate");
+      await this.client.query(`SET statement_timeout = ${answerMs}`);
+      const schema = await readSchemaVersion(this.client);
+      const migrating = schema.dirty && (await isMigrating(this.client));
+      return await this.observeJobs(this.client, schema, migrating);
+    } catch (error) {
+      await this.close();
+      return { error: `no answer from ${describeDatabase(this.connection)}: ${messageOf(error)}` };
+    }
+  }
+
+  /** River works when its tables are there and can be read; who leads or runs jobs may well be the other slot. */
+  private async observeJobs(
+    client: pg.Client,
+    schema: { version: number | null; dirty: boolean },
+    migrating: boolean,
+  ): Promise<SqlObservation> {
+    const { rows } = await client.query<{ there: boolean }>(
+      "SELECT to_regclass('river_job') IS NOT NULL AND to_regclass('river_leader') IS NOT NULL AS there",
+    );
+    if (rows[0]?.there !== true) return { schema, jobs: "no tables", migrating };
+    try {
+      await client.query("SELECT id FROM river_job LIMIT 1");
+      await client.query("SELECT leader_id FROM river_leader LIMIT 1");
+      return { schema, jobs: "works", migrating };
+    } catch (error) {
+      return { error: `River's tables can't be read: ${messageOf(error)}`, jobsError: true, lasting: isLasting(error) };
+    }
+  }
+
+  async close(): Promise<void> {
+    const client = this.client;
+    this.client = undefined;
+    await client?.end().catch(() => undefined);
+  }
+}
+
+function summary(verdicts: Verdicts, status: "fail" | "warn"): string {
+  return gateCheckNames
+    .filter((name) => verdicts[name].status === status)
+    .map((name) => `${name}: ${verdicts[name].detail}`)
+    .join("; ");
+}
+
+/** Lets a slot through when all four checks pass at once: database, migrations, HTTP, jobs. */
+export async function run(request: StepRequest<"gate">, context: StepContext): Promise<StepResult<"gate">> {
+  const { slot, release, containerName, retries, intervalSeconds, graceSeconds, expectedMigration } = request;
+  const { log, signal, env } = context;
+  const url = new URL(request.healthPath, request.url).href;
+  const database = new DatabaseObserver(env["DATABASE_URL"]);
+  const started = performance.now();
+  const elapsed = (): number => performance.now() - started;
+  log.info(`${slot}: waiting for ${release.version} at ${url}`);
+
+  let attempts = 0;
+  let counted = 0;
+  let final = 0;
+  let nextProgress = progressMs;
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const attemptStarted = elapsed();
+      const inGrace = attemptStarted < graceSeconds * 1000;
+      attempts += 1;
+      if (!inGrace) counted += 1;
+      const [http, sql] = await Promise.all([observeHttp(url, signal), database.observe()]);
+      signal.throwIfAborted();
+      const { verdicts, wrongRelease, final: lasts } = judge(http, sql, { release, migration: expectedMigration });
+      const durationMs = Math.round(elapsed());
+      if (allPass(verdicts)) {
+        const warnings = summary(verdicts, "warn");
+        if (warnings !== "") log.warn(`${slot} passes the gate with a warning: ${warnings}`);
+        log.info(
+          `${slot} may serve: ${gateCheckNames.map((name) => `${name} (${verdicts[name].detail})`).join(", ")}`,
+          { attempts, duration_ms: durationMs },
+        );
+        return {
+          attempts,
+          durationMs,
+          checks: Object.fromEntries(gateCheckNames.map((name) => [name, verdicts[name].detail])) as Record<
+            (typeof gateCheckNames)[number],
+            string
+          >,
+        };
+      }
+
+      final = lasts ? final + 1 : 0;
+      if (counted >= retries || final >= finalAnswers) {
+        const lines = gateCheckNames.map(
+          (name) =>
+            `  ${name.padEnd(10)} ${verdicts[name].status === "fail" ? "FAILED" : "passed"}  ${verdicts[name].detail}`,
+        );
+        throw new StepError(
+          `${slot} did not pass the gate after ${attempts} attempts in ${seconds(durationMs)}; traffic stays where it is:\n${lines.join("\n")}`,
+          {
+            hint:
+              wrongRelease && final >= finalAnswers
+                ? `docker inspect ${containerName}: the container doesn't run the image of ${release.version}`
+                : `docker logs ${containerName}`,
+          },
+        );
+      }
+      log.debug(`attempt ${attempts}: ${summary(verdicts, "fail")}`);
+      if (durationMs >= nextProgress) {
+        log.info(
+          `${slot} isn't ready after ${Math.round(durationMs / 1000)} s${inGrace ? "" : ` (attempt ${counted} of ${retries})`}: ${summary(verdicts, "fail")}`,
+        );
+        nextProgress = durationMs + progressMs;
+      }
+      // From the first moment, so that a fast server doesn't wait for a slow one's grace period.
+      const wait = inGrace
+        ? Math.min(pollMs, graceSeconds * 1000 - elapsed())
+        : intervalSeconds * 1000 - (elapsed() - attemptStarted);
+      await sleep(Math.max(0, wait), undefined, { signal });
+    }
+  } finally {
+    await database.close();
+  }
+}

@@ -1,0 +1,40 @@
+/** The steps that run in the ops container, by name. `build`, `router`, `standby`, `prune` and `develop` are the client's own. */
+import type { CommandContext } from "../../contract/context.ts";
+import type { StepName, StepRequest, StepResult } from "../../contract/steps.ts";
+
+export type ContainerStep = Exclude<StepName, "build" | "router" | "standby" | "prune" | "develop">;
+type Command<S extends ContainerStep> = (request: StepRequest<S>, context: CommandContext) => Promise<StepResult<S>>;
+
+// Each is loaded when it runs: PostgreSQL's client, for example, is nothing that a switch waits for.
+const modules: { readonly [S in ContainerStep]: () => Promise<{ run: Command<S> }> } = {
+  begin: () => import("./begin.ts"),
+  database: () => import("./database.ts"),
+  snapshot: () => import("./snapshot.ts"),
+  verify: () => import("./verify.ts"),
+  copy: () => import("./copy.ts"),
+  fetch: () => import("./fetch.ts"),
+  rehearse: () => import("./rehearse.ts"),
+  restore: () => import("./restore.ts"),
+  discard: () => import("./discard.ts"),
+  migrate: () => import("./migrate.ts"),
+  gate: () => import("./gate.ts"),
+  task: () => import("./task.ts"),
+  switch: () => import("./switch.ts"),
+  record: () => import("./record.ts"),
+  fail: () => import("./fail.ts"),
+};
+export const containerSteps: readonly string[] = Object.keys(modules);
+
+/** Runs a step; its request has been read by the contract. */
+export async function runCommand<S extends ContainerStep>(
+  step: S,
+  request: StepRequest<S>,
+  context: CommandContext,
+): Promise<StepResult<S>> {
+  const { run } = await modules[step]();
+  return run(request, context);
+}
+
+export function isContainerStep(name: string): name is ContainerStep {
+  return containerSteps.includes(name);
+}

@@ -1,0 +1,377 @@
+/**
+ * `switch`: which slot serves. The slot is persisted before nginx is told, so that a crash at any moment leaves a
+ * router that is on one slot or the other, and a restart that comes up on what was decided last. A share of the requests
+ * is never persisted. A release that does not hold up once it serves is no success: traffic goes back, and the step fails.
+ */
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import type { CommandContext, StepContext } from "../../contract/context.ts";
+import type { SlotName, StepRequest, StepResult } from "../../contract/steps.ts";
+import { messageOf, RolledBackError, StepError } from "../../contract/errors.ts";
+import { ask, type AskOptions } from "../traffic/http.ts";
+import { checkAfterSwitch } from "../traffic/post-switch.ts";
+import { RouterControl } from "../traffic/router-control.ts";
+import { addSentBack, withoutSentBack } from "../../contract/sent-back.ts";
+import { between, together, type Sample } from "../traffic/sample.ts";
+import { readSlotFile, restoreSlotFile, slotText, writeSlotFile } from "../traffic/slot-file.ts";
+import { isProved, printsIn, type Prints, type SlotState } from "../../contract/slot-file.ts";
+import { confirm, healthProblem, openWitness } from "../traffic/through-router.ts";
+import { runTask, taskError } from "../release/tasks.ts";
+import { seconds } from "../../contract/units.ts";
+import { watchRelease } from "../traffic/watch.ts";
+
+/** Connections that are open through the router before the switch, and as many new ones after it: each must have moved. */
+const connections = 4;
+
+/** Longest wait for an answer of a release that is watched: three in a row are missed before it is sent back. */
+const watchAnswerMs = 2_000;
+
+/** What to look at when the router is not as it should be. */
+function routerLogs({ name }: { name: string }): string {
+  return `docker logs --tail 20 togather-${name}-router`;
+}
+
+/** Moves traffic; a release from which it is sent back is remembered, and not released again by itself. */
+export async function run(request: StepRequest<"switch">, context: CommandContext): Promise<StepResult<"switch">> {
+  try {
+    return await move(request, context);
+  } catch (error) {
+    // One that was stopped by somebody is no fault of the release.
+    if (error instanceof RolledBackError && !context.signal.aborted) {
+      await noteSentBack(request, context, messageOf(error.cause ?? error)).catch((failure: unknown) => {
+        context.log.warn(
+          `it could not be written down that ${request.release.version} was sent back: ${messageOf(failure)}`,
+        );
+      });
+    }
+    throw error;
+  }
+}
+
+const slotFileIn = ({ paths }: StepContext): string => join(paths.router, "state", "slot.json");
+
+async function noteSentBack(
+  { release, activeSlot }: StepRequest<"switch">,
+  context: StepContext,
+  why: string,
+): Promise<void> {
+  const file = slotFileIn(context);
+  const known = await readSlotFile(file);
+  // Nothing has served yet: whatever comes next is a first attempt.
+  if (known === undefined) return;
+  const { state } = known;
+  // What its slot held before is gone.
+  const others = <T>(bySlot: Partial<Record<SlotName, T>>): Partial<Record<SlotName, T>> =>
+    Object.fromEntries(Object.entries(bySlot).filter(([slot]) => slot !== activeSlot));
+  await writeSlotFile(file, {
+    ...state,
+    served: others(state.served),
+    proved: others(state.proved),
+    sentBack: addSentBack(state.sentBack, release, why),
+  });
+}
+
+async function move(request: StepRequest<"switch">, context: CommandContext): Promise<StepResult<"switch">> {
+  const { activeSlot: to, release, rollout } = request;
+  const { log, signal, paths } = context;
+  const started = performance.now();
+  const stateFile = slotFileIn(context);
+  const control = new RouterControl(join(paths.router, "run", "control.sock"), routerLogs(request));
+
+  await checkTarget(request, signal);
+  const running = await control.slot(signal);
+  const { state: persisted, text } = (await readSlotFile(stateFile)) ?? {};
+  const from = running ?? persisted?.slot ?? null;
+  log.debug(`router: ${running ?? "no slot"} in nginx, ${persisted?.slot ?? "no slot"} on disk`);
+  const change: Change = { from, to, running, persisted: text, stateFile, control };
+  const { served, proved, sentBack } = persisted ?? { served: {}, proved: {}, sentBack: [] };
+  const prints = printsIn(context.env);
+  const isKnown = isProved({ served, proved }, to, release, prints);
+  // A release that had all traffic before, and kept it, is no news: a rollback is to be quick, and is never undone by a trial.
+  const isRollback = from !== null && from !== to && isKnown;
+  // It has all traffic, and the step that watched it was cut short: the rest of its trial is made up for.
+  const cutShort = from === to && !isKnown ? wayBackFrom(to, { served, proved }, prints) : undefined;
+  const back: Change =
+    cutShort === undefined || persisted === undefined
+      ? change
+      : {
+          ...change,
+          from: cutShort,
+          running: cutShort,
+          persisted: slotText({ ...persisted, slot: cutShort, changedAt: new Date().toISOString() }),
+        };
+  const isNew = from !== null && (from !== to || cutShort !== undefined) && !isRollback;
+
+  const trial = isNew && from !== to ? await tryOut(change, request, context) : undefined;
+  // Before anything is changed: who was connected before the switch must be moved by it, too.
+  const witnesses = await Promise.all(Array.from({ length: connections }, () => openWitness(request)));
+  const atSwitch = isNew && rollout.bakeMs > 0 ? await control.counters(signal) : undefined;
+
+  // From here until it is confirmed nothing is abandoned half-way: a stop waits for the few hundred milliseconds that it takes.
+  signal.throwIfAborted();
+  const switchedAt = new Date().toISOString();
+  const state = {
+    slot: to,
+    changedAt: from === to ? (persisted?.changedAt ?? switchedAt) : switchedAt,
+    versions: { ...persisted?.versions, [to]: release.version },
+    served,
+    proved,
+    sentBack,
+  };
+  try {
+    if (persisted?.slot !== to) await writeSlotFile(stateFile, state);
+    if (running !== to) await control.set(to, release.version);
+    await confirm(request, witnesses);
+  } catch (error) {
+    // First the way back, then words about it.
+    const undone = await undoUnconfirmed(change, error, routerLogs(request));
+    log.warn(`the switch to ${to} is not confirmed: ${messageOf(error)}`);
+    throw undone;
+  } finally {
+    for (const witness of witnesses) witness.destroy();
+  }
+
+  const durationMs = Math.round(performance.now() - started);
+  const what =
+    from === to
+      ? `${to} serves ${release.version} already`
+      : `traffic goes to ${to} (${release.version}) now, ${from === null ? "the first slot to serve" : `${from} before`}`;
+  log.info(`${what}; confirmed on ${connections} connections from before and ${connections} new ones`, {
+    from,
+    to,
+    duration_ms: durationMs,
+  });
+
+  const confirmedAt = performance.now();
+  try {
+    const checks = isRollback ? [] : request.checks;
+    await checkAfterSwitch({ ...request, checks }, signal);
+    if (checks.length > 0)
+      log.info(
+        `${to} passes the checks after the switch: ${checks.map(({ path, status }) => `${path} ${status}`).join(", ")}`,
+      );
+    if (!isKnown) await runTasks(request, context);
+    if (atSwitch !== undefined && back.from !== null) {
+      if (cutShort !== undefined)
+        log.info(`${to} has not been watched to the end since it took over: that is made up for now`);
+      const before = trial ?? between(undefined, atSwitch[back.from], atSwitch.bounds);
+      await watchRelease({
+        what: `${to} with all requests`,
+        durationMs: rollout.bakeMs,
+        slot: to,
+        other: back.from,
+        control,
+        before,
+        ask: () => askTarget(request, { limitMs: watchAnswerMs }),
+        log,
+        signal,
+      });
+    }
+  } catch (error) {
+    const lasted = seconds(performance.now() - confirmedAt);
+    throw await sendBack(
+      back,
+      signal.aborted ? signal.reason : error,
+      `${to} (${release.version}) served for ${lasted}`,
+      request,
+    );
+  }
+  // Only now has it proved itself.
+  const { [to]: print } = prints;
+  const kept: SlotState = {
+    ...state,
+    served: { ...served, [to]: release },
+    proved: { ...proved, ...(print === undefined ? {} : { [to]: print }) },
+    sentBack: withoutSentBack(sentBack, release),
+  };
+  if (!isDeepStrictEqual(persisted, kept)) {
+    await writeSlotFile(stateFile, kept).catch((error: unknown) => {
+      log.warn(
+        `${to} has proved itself, which could not be written down (${messageOf(error)}): a rollback to it is checked like a release`,
+      );
+    });
+  }
+  return { from, to, switchedAt: state.changedAt, durationMs };
+}
+
+/** Runs the tasks that come after the switch. @throws {StepError} for one that fails and is not only to warn. */
+async function runTasks(
+  { tasks = [], activeSlot, release }: StepRequest<"switch">,
+  context: CommandContext,
+): Promise<void> {
+  for (const task of tasks) {
+    const { onFailure, ...one } = task;
+    const end = await runTask(one, { slot: activeSlot }, context);
+    if (end.problem === undefined) {
+      context.log.info(`task ${task.name}: done in ${seconds(end.durationMs)}`);
+      continue;
+    }
+    const failure = taskError(task.name, end, ", after the switch");
+    if (onFailure === "send-back") throw failure;
+    context.log.warn(`${failure.message}\n${activeSlot} (${release.version}) goes on serving (onFailure: warn)`);
+  }
+}
+
+/** The slot to which traffic goes back from one that serves and has not proved itself: the other one, if it is what served before. */
+function wayBackFrom(
+  slot: SlotName,
+  { served, proved }: Pick<SlotState, "served" | "proved">,
+  prints: Prints,
+): SlotName | undefined {
+  const other = slot === "blue" ? "green" : "blue";
+  return proved[other] !== undefined && served[other] !== undefined && prints[other] === proved[other]
+    ? other
+    : undefined;
+}
+
+/**
+ * Gives the target a growing share of the requests, and watches each.
+ * @returns what the release before got in that time; undefined when there are no steps.
+ * @throws {RolledBackError} when it does worse: it gets no requests any more.
+ */
+async function tryOut(
+  change: Change,
+  request: StepRequest<"switch">,
+  { log, signal }: StepContext,
+): Promise<Sample | undefined> {
+  const { from, to, control } = change;
+  const { release, rollout, activeSlot } = request;
+  // All requests are the switch's own.
+  const steps = rollout.steps.filter((percent) => percent < 100);
+  if (from === null || steps.length === 0) return undefined;
+  let before: Sample | undefined;
+  const started = performance.now();
+  let percent = 0;
+  try {
+    for (percent of steps) {
+      const renew = (): Promise<void> =>
+        control.setCanary({ slot: activeSlot, percent, sticky: rollout.sticky, version: release.version });
+      await renew();
+      const { other } = await watchRelease({
+        what: `${to} with ${percent} % of the requests`,
+        durationMs: rollout.intervalMs,
+        slot: to,
+        other: from,
+        control,
+        ask: () => askTarget(request, { limitMs: watchAnswerMs }),
+        renew,
+        log,
+        signal,
+      });
+      before = together(before, other);
+    }
+    return before;
+  } catch (error) {
+    const cause: unknown = signal.aborted ? signal.reason : error;
+    const lasted = seconds(performance.now() - started);
+    const ended = await control.endCanary().then(
+      () => `all traffic goes to ${from} again`,
+      (failure: unknown) => `the router could not be told (${messageOf(failure)}): its share lapses within 30 s`,
+    );
+    throw new RolledBackError(
+      `${to} (${release.version}) got up to ${percent} % of the requests for ${lasted}, and ${ended}: ${messageOf(cause)}. ${from} serves`,
+      { hint: slotLogs(request), cause },
+    );
+  }
+}
+
+/** What is wrong with the target itself, not the router: is it healthy now, and the release that is meant? */
+async function askTarget(
+  { slotUrl, healthPath, release }: StepRequest<"switch">,
+  options: AskOptions = {},
+): Promise<string | undefined> {
+  return ask(new URL(healthPath, slotUrl), options).then(
+    (answer) => healthProblem(answer, release),
+    (error: unknown) => messageOf(error),
+  );
+}
+
+async function checkTarget(request: StepRequest<"switch">, signal: AbortSignal): Promise<void> {
+  const { activeSlot, slotUrl, healthPath } = request;
+  const problem = await askTarget(request, { signal });
+  signal.throwIfAborted();
+  if (problem !== undefined) {
+    // Somebody has stopped it, or it was to be stopped while it did not serve.
+    const gone = /EHOSTUNREACH|ENETUNREACH/.test(problem);
+    throw new StepError(
+      `${activeSlot} can't take over at ${new URL(healthPath, slotUrl).href}: ${problem}${gone ? ": its container does not run" : ""}. Nothing was changed`,
+      {
+        hint: gone ? `docker start togather-${request.name}-${activeSlot}, then the same again` : slotLogs(request),
+      },
+    );
+  }
+}
+
+function slotLogs({ name, activeSlot }: { name: string; activeSlot: SlotName }): string {
+  return `docker logs togather-${name}-${activeSlot}`;
+}
+
+/** What a switch changes, with all that it takes to put it back. */
+interface Change {
+  from: SlotName | null;
+  to: SlotName;
+  /** The slot in nginx's memory before. */
+  running: SlotName | null;
+  /** The file's text before. */
+  persisted: string | undefined;
+  stateFile: string;
+  control: RouterControl;
+}
+
+/** Puts the file and nginx back to what they were. Returns what could not be put back. */
+async function putBack({ running, persisted, stateFile, control }: Change): Promise<string[]> {
+  const failures: string[] = [];
+  // The same order as before: the file, then nginx.
+  await restoreSlotFile(stateFile, persisted).catch((failure: unknown) =>
+    failures.push(`${stateFile}: ${messageOf(failure)}`),
+  );
+  // nginx may never have been told, or be gone: then there is nothing to put back, and a restart reads the file.
+  await control.set(running).catch((failure: unknown) => failures.push(`control socket: ${messageOf(failure)}`));
+  return failures;
+}
+
+function notPutBack(what: string, failures: readonly string[], hint: string, cause: unknown): StepError {
+  return new StepError(`${what} and could not be undone: ${failures.join("; ")}. The router may be on either slot`, {
+    hint: `${hint}; the router's answers say which in X-Togather-Slot, and deploying again settles it`,
+    cause,
+  });
+}
+
+/** Undoes a switch that could not be confirmed, and says which slot traffic is on. */
+async function undoUnconfirmed(change: Change, cause: unknown, hint: string): Promise<StepError> {
+  const { from, to } = change;
+  const reason = messageOf(cause);
+  const failures = await putBack(change);
+  if (failures.length > 0) return notPutBack(`the switch to ${to} failed (${reason})`, failures, hint, cause);
+  if (from === to)
+    return new StepError(
+      `${to} serves, but that can't be confirmed through the router: ${reason}. Nothing was changed`,
+      { hint, cause },
+    );
+  return new StepError(
+    `the switch to ${to} was undone: ${reason}. ${from === null ? "No slot serves, as before" : `Traffic is still on ${from}`}`,
+    { hint, cause },
+  );
+}
+
+/** Undoes a switch after traffic had moved. */
+async function sendBack(
+  change: Change,
+  cause: unknown,
+  served: string,
+  request: StepRequest<"switch">,
+): Promise<StepError> {
+  const { from, to } = change;
+  const reason = messageOf(cause);
+  if (from === to)
+    return new StepError(`${to} serves, but not as it should: ${reason}. Nothing was changed`, {
+      hint: slotLogs(request),
+      cause,
+    });
+  const failures = await putBack(change);
+  if (failures.length > 0) return notPutBack(`${served} (${reason}),`, failures, routerLogs(request), cause);
+  return new RolledBackError(
+    `${served}, and all traffic was sent back: ${reason}. ${from === null ? "No slot serves, as before" : `${from} serves again`}`,
+    { hint: slotLogs(request), cause },
+  );
+}

@@ -1,0 +1,59 @@
+/** The checks after the switch: what the public gets at the paths that matter, asked through the router. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { EndpointCheck, SlotName } from "../../contract/steps.ts";
+import { messageOf } from "../../contract/errors.ts";
+import { askThroughRouter, wrongSlot } from "./through-router.ts";
+
+/** All checks pass this many times in a row, ... */
+const passesInARow = 3;
+const betweenRoundsMs = 250;
+/** ... within this time, which a lost answer or a cold cache does not use up. */
+const withinMs = 10_000;
+
+export interface PostSwitch {
+  routerUrl: string;
+  activeSlot: SlotName;
+  checks: readonly EndpointCheck[];
+}
+
+/** What one check found wrong; undefined when it passes. */
+async function problemOf(
+  { path, status }: EndpointCheck,
+  { routerUrl, activeSlot }: PostSwitch,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    const answer = await askThroughRouter(new URL(path, routerUrl), { signal });
+    const served = wrongSlot(answer, activeSlot);
+    if (served !== undefined) return `${path} was answered by ${served}`;
+    return answer.status === status ? undefined : `${path} answers ${answer.status}, expected ${status}`;
+  } catch (error) {
+    return `${path}: ${messageOf(error)}`;
+  }
+}
+
+/**
+ * Asks until all checks have passed three times in a row.
+ * @throws with what was wrong last when they have not within ten seconds; the signal's reason when it is aborted.
+ */
+export async function checkAfterSwitch(what: PostSwitch, signal: AbortSignal): Promise<void> {
+  if (what.checks.length === 0) return;
+  const deadline = performance.now() + withinMs;
+  let passed = 0;
+  let problems: string[] = [];
+  for (;;) {
+    const found = (await Promise.all(what.checks.map((check) => problemOf(check, what, signal)))).filter(
+      (problem) => problem !== undefined,
+    );
+    signal.throwIfAborted();
+    passed = found.length === 0 ? passed + 1 : 0;
+    if (passed === passesInARow) return;
+    if (found.length > 0) problems = found;
+    if (performance.now() > deadline) {
+      throw new Error(
+        `the checks after the switch did not pass ${passesInARow} times in a row within ${withinMs / 1000} s: ${problems.join("; ")}`,
+      );
+    }
+    await sleep(betweenRoundsMs, undefined, { signal });
+  }
+}

@@ -1,0 +1,103 @@
+/** What clients of the router's public port get, asked from within the private network. */
+import { Agent as HttpAgent } from "node:http";
+import { Agent as HttpsAgent } from "node:https";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Release, SlotName } from "../../contract/steps.ts";
+import { messageOf } from "../../contract/errors.ts";
+import { failingChecks, isRelease, parseHealth } from "../../contract/health.ts";
+import { ask, type Answer, type AskOptions } from "./http.ts";
+
+/** Rounds of confirming: a single lost answer does not undo a release. */
+const rounds = 3;
+const betweenRoundsMs = 300;
+/** The router's HTTPS port in the private network, for a router that sends plain HTTP there. */
+const routerHttpsPort = "8443";
+/** The certificate is for the public name; here, in the private network, it is the address that counts. */
+const unnamed = { rejectUnauthorized: false };
+
+/** Where to ask, and who is meant to answer. */
+export interface Expected {
+  routerUrl: string;
+  healthPath: string;
+  activeSlot: SlotName;
+  release: Release;
+}
+
+/** A connection to the router that was there before the switch. */
+export type Witness = HttpAgent | HttpsAgent;
+
+/** An agent that keeps one connection to the router open, used once. Before the first switch the router answers 503: that counts. */
+export async function openWitness({
+  routerUrl,
+  healthPath,
+}: Pick<Expected, "routerUrl" | "healthPath">): Promise<Witness> {
+  const url = new URL(healthPath, routerUrl);
+  const plain = new HttpAgent({ keepAlive: true, maxSockets: 1 });
+  const answer = await ask(url, { agent: plain }).catch(() => undefined);
+  if (answer?.status !== 308) return plain;
+  plain.destroy();
+  const encrypted = new HttpsAgent({ keepAlive: true, maxSockets: 1, ...unnamed });
+  await ask(encryptedUrl(url), { agent: encrypted }).catch(() => undefined);
+  return encrypted;
+}
+
+function encryptedUrl(url: URL): URL {
+  const encrypted = new URL(url);
+  encrypted.protocol = "https:";
+  encrypted.port = routerHttpsPort;
+  return encrypted;
+}
+
+/** A request over a connection of its own, by HTTPS where the router sends plain HTTP there. */
+export async function askThroughRouter(url: URL, options: AskOptions = {}): Promise<Answer> {
+  const answer = await ask(url, options);
+  const moved =
+    answer.status === 308 &&
+    (answer.headers["x-togather-slot"] ?? "") === "" &&
+    answer.headers.location?.startsWith("https:") === true;
+  return moved ? ask(encryptedUrl(url), { ...options, ...unnamed }) : answer;
+}
+
+/** What is wrong with an answer of the health endpoint; undefined when nothing is. */
+export function healthProblem({ status, body }: Answer, release: Release): string | undefined {
+  const health = parseHealth(body);
+  const failing = health === undefined ? [] : failingChecks(health);
+  const why = failing.length === 0 ? "" : ` (${failing.join("; ")})`;
+  if (status < 200 || status > 299) return `its health endpoint answers ${status}${why}`;
+  if (health?.status === "unhealthy") return `it says that it is unhealthy${why}`;
+  if (health === undefined) return `its health endpoint answers ${status}, but not with a known health document`;
+  if (isRelease(health, release)) return undefined;
+  return `it is ${health.version}${health.gitCommit === undefined ? "" : ` (${health.gitCommit})`}, not ${release.version} (${release.commit})`;
+}
+
+/** Which slot the router says an answer is from, where that is not the expected one. */
+export function wrongSlot({ headers }: Answer, expected: SlotName): string | undefined {
+  const served = headers["x-togather-slot"];
+  return served === expected ? undefined : typeof served === "string" && served !== "" ? served : "no slot";
+}
+
+/** Throws unless every connection, those from before the switch and new ones, reaches the target and its release. */
+export async function confirm(
+  { routerUrl, healthPath, activeSlot, release }: Expected,
+  witnesses: readonly Witness[],
+): Promise<void> {
+  const url = new URL(healthPath, routerUrl);
+  let problems: string[] = [];
+  for (let round = 0; round < rounds; round++) {
+    if (round > 0) await sleep(betweenRoundsMs);
+    const secure = witnesses.some((witness) => witness instanceof HttpsAgent);
+    const requests = [
+      ...witnesses.map((agent) => ask(agent instanceof HttpsAgent ? encryptedUrl(url) : url, { agent })),
+      ...witnesses.map(() => ask(secure ? encryptedUrl(url) : url, secure ? unnamed : {})),
+    ];
+    const outcomes = await Promise.allSettled(requests);
+    problems = outcomes.flatMap((outcome) => {
+      if (outcome.status === "rejected") return [messageOf(outcome.reason)];
+      const served = wrongSlot(outcome.value, activeSlot);
+      if (served !== undefined) return [`a request went to ${served}`];
+      return healthProblem(outcome.value, release) ?? [];
+    });
+    if (problems.length === 0) return;
+  }
+  throw new Error([...new Set(problems)].join("; "));
+}

@@ -1,0 +1,65 @@
+/** What a step in the container asks its client, which has a Docker client and the sources, and what it is answered. */
+import * as z from "zod";
+import { releaseSchema, slotNameSchema } from "./steps.ts";
+
+/** To run a task: one question after the other. `go on` is answered once there is something to tell, after a second at most. */
+export const taskQuestionSchema = z.discriminatedUnion("do", [
+  z.strictObject({
+    do: z.literal("start a task"),
+    slot: slotNameSchema.nullable(),
+    database: z.string().optional(),
+    command: z.array(z.string()),
+  }),
+  z.strictObject({ do: z.literal("go on with the task") }),
+  z.strictObject({ do: z.literal("end the task") }),
+]);
+export type TaskQuestion = z.infer<typeof taskQuestionSchema>;
+
+/** What the client answers: lines that the task has printed since, and how it ended. */
+export const taskAnswerSchema = z.union([
+  z.strictObject({ lines: z.array(z.string()), exitCode: z.number().nullable() }),
+  z.strictObject({ problem: z.string() }),
+]);
+export type TaskAnswer = z.infer<typeof taskAnswerSchema>;
+
+/** To start the release that serves against a copy of the database. */
+export const servingQuestionSchema = z.discriminatedUnion("do", [
+  z.strictObject({ do: z.literal("start the serving release"), database: z.string() }),
+  z.strictObject({ do: z.literal("remove it") }),
+]);
+export type ServingQuestion = z.infer<typeof servingQuestionSchema>;
+
+/** Where it answers, or why it does not. */
+export const servingStartedSchema = z.union([
+  z.strictObject({ host: z.string(), release: releaseSchema }),
+  z.strictObject({ nothing: z.string() }),
+  z.strictObject({ problem: z.string() }),
+]);
+export type ServingStarted = z.infer<typeof servingStartedSchema>;
+/** How its server had ended when it was removed. */
+export const servingRemovedSchema = z.strictObject({ exitCode: z.number().nullable(), lines: z.array(z.string()) });
+export type ServingRemoved = z.infer<typeof servingRemovedSchema>;
+
+/** For the migrations of the releases in the slots. */
+export const knownQuestionSchema = z.strictObject({ do: z.literal("list the slots' migrations") });
+export type KnownQuestion = z.infer<typeof knownQuestionSchema>;
+/** Names of the `up` files of all releases in the slots; null where there are none, or they can't be listed. */
+export const knownAnswerSchema = z.union([
+  z.strictObject({ files: z.array(z.string()).nullable() }),
+  z.strictObject({ problem: z.string() }),
+]);
+
+/** To run the operator's own command for a deployment that has failed. */
+export const failureQuestionSchema = z.strictObject({
+  do: z.literal("run the failure command"),
+  /** Program and arguments. */
+  command: z.array(z.string()).min(1),
+  deploymentId: z.string(),
+  /** "sent-back": traffic had moved, and is where it was. */
+  status: z.enum(["failed", "sent-back"]),
+  phase: z.string(),
+  error: z.string(),
+  slot: z.string().optional(),
+  version: z.string().optional(),
+  commit: z.string().optional(),
+});

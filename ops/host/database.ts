@@ -1,0 +1,109 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { bundledImageTag } from "../image.ts";
+import { dockerEnvironment } from "./host-lock.ts";
+
+/** The deployment's database as it is. */
+export interface DatabaseReport {
+  /** `17.6` */
+  version: string;
+  /** Of the extensions that a deployment needs, those that are neither there nor can be made. */
+  missingExtensions: string[];
+  /** golang-migrate's; null where nothing was ever applied. */
+  schema: { version: number; dirty: boolean } | null;
+}
+
+/** Which database, and what it must have. */
+export interface DatabaseQuestion {
+  /** The deployment's name. */
+  name: string;
+  /** Docker host; the local engine when empty. */
+  host: string;
+  extensions: readonly string[];
+  /** One that somebody else runs. Its URL is a secret, and reaches the client by environment. */
+  external?: { url: string; network: string } | undefined;
+}
+
+const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
+
+/** One line: version, extensions that can't be had, schema. query_to_xml asks a table that may not be there. */
+function question({ extensions, external }: DatabaseQuestion): string {
+  // In the bundled database a deployment makes them; in another one they have to be there.
+  const [catalogue, column] =
+    external === undefined ? ["pg_available_extensions", "name"] : ["pg_extension", "extname"];
+  return `
+SELECT json_build_object(
+  'version', current_setting('server_version'),
+  'missingExtensions', (SELECT coalesce(json_agg(wanted), '[]') FROM unnest(ARRAY[${extensions.map(text).join(", ")}]::text[]) wanted WHERE NOT EXISTS (SELECT FROM ${catalogue} WHERE ${column} = wanted)),
+  'schema', CASE WHEN to_regclass('schema_migrations') IS NULL THEN NULL ELSE
+    (xpath('//row/v/text()', query_to_xml('SELECT json_build_object(''version'', version, ''dirty'', dirty) AS v FROM schema_migrations LIMIT 1', false, false, '')))[1]::text::json END)`;
+}
+
+/** Why a database can't be asked: there is none yet, or it does not answer. */
+export class NoDatabase extends Error {
+  readonly exists: boolean;
+  constructor(message: string, exists: boolean) {
+    super(message);
+    this.exists = exists;
+  }
+}
+
+/** The bundled database is asked in its own container and as its own superuser: no password, no port. */
+function inside({ name }: DatabaseQuestion): { args: string[]; environment: Record<string, string> } {
+  return { args: ["exec", "--user=postgres", `togather-${name}-db`, "psql", "--dbname=togather"], environment: {} };
+}
+
+/** Another one by the client that makes its snapshots, from where the steps reach it. */
+async function outside({
+  url,
+  network,
+}: {
+  url: string;
+  network: string;
+}): Promise<{ args: string[]; environment: Record<string, string> }> {
+  const { connectionEnvironment, parseDatabaseUrl } = await import("../contract/connection.ts");
+  const environment = connectionEnvironment(parseDatabaseUrl(url), "togather-doctor");
+  return {
+    args: [
+      ...[
+        "run",
+        "--rm",
+        "--pull=never",
+        `--network=${network === "" ? "bridge" : network}`,
+        "--log-driver=none",
+        "--read-only",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+      ],
+      ...[
+        ...Object.keys(environment).map((variable) => `--env=${variable}`),
+        "--entrypoint=psql",
+        bundledImageTag("ops"),
+      ],
+    ],
+    environment,
+  };
+}
+
+/**
+ * Asks the database. Changes nothing.
+ * @throws {NoDatabase}
+ */
+export async function askDatabase(about: DatabaseQuestion): Promise<DatabaseReport> {
+  const { args, environment } = about.external === undefined ? inside(about) : await outside(about.external);
+  // Not by docker.ts: it loads what a preview, which asks too, does without.
+  const { stdout, stderr } = await promisify(execFile)("docker", [...args, "-AtX", "--command", question(about)], {
+    env: { ...dockerEnvironment(about.host), ...environment },
+  }).catch((error: unknown) => ({ stdout: "", stderr: (error as { stderr?: string }).stderr ?? String(error) }));
+  if (stdout !== "") return JSON.parse(stdout) as DatabaseReport;
+  const said = stderr.trim().split("\n").at(-1) ?? "";
+  const exists = !/no such (container|image)|unable to find image|database "togather" does not exist/i.test(stderr);
+  throw new NoDatabase(
+    exists
+      ? said
+      : about.external === undefined
+        ? "there is none yet"
+        : "can't be asked before the first deployment has made the image with the client",
+    exists,
+  );
+}

@@ -1,0 +1,233 @@
+/**
+ * Which slot takes requests, asked of the deployment itself: nginx's memory, the router's state file, and the labels of the
+ * slots' containers. Two short Docker calls at once; it works the same with an engine behind ssh, and whether or not the router runs.
+ */
+import { execFile } from "node:child_process";
+import type { Release, SlotName } from "../contract/steps.ts";
+import { slotNames } from "../contract/steps.ts";
+import { sentBackSchema, type SentBack } from "../contract/sent-back.ts";
+import { dockerEnvironment } from "./host-lock.ts";
+
+/** What takes requests. */
+export interface Serving {
+  slot: SlotName;
+  release: Release;
+  /** On which its server listens; undefined where its container doesn't tell. */
+  port?: number | undefined;
+  /** What the containers of both slots were made from. */
+  held?: Partial<Record<SlotName, Release>>;
+  /** The release of each slot that took over all traffic and kept it. */
+  served?: Partial<Record<SlotName, Release>> | undefined;
+}
+
+/** The router, as it is at this moment. */
+export interface RouterNow {
+  /** Where it sends requests: by nginx's memory, or, where nginx does not answer, by the file that it starts from. */
+  slot: SlotName | undefined;
+  /** Both say the same; where nginx does not answer, there is only one. */
+  agrees: boolean;
+  /** Memory, file and the time at which the file was written: another text after each switch. */
+  mark: string;
+  /** Releases from which traffic was sent back. */
+  sentBack: readonly SentBack[];
+}
+
+/** Containers of a blue-green deployment, by their label org.togather.part. */
+const parts = ["database", "router", ...slotNames] as const;
+export type Part = (typeof parts)[number];
+
+/** What the slots' containers were given. */
+export interface Containers {
+  /** DATABASE_URL of each slot's server: a secret. Empty unless it was asked for. */
+  databaseUrls: Partial<Record<SlotName, string>>;
+}
+
+/** What a deployment's Docker host tells. */
+export interface HostNow extends Containers {
+  /** What takes requests; undefined before the first switch, and where the serving slot's container is gone. */
+  serving: Serving | undefined;
+  /** Undefined where there is no router. */
+  router: RouterNow | undefined;
+  /** How each container is, in Docker's words; without those that are not there. */
+  states: Partial<Record<Part, string>>;
+}
+
+/** Labels of a slot's container: which release it runs, and on which port. */
+export const releaseLabels = {
+  version: "org.togather.version",
+  commit: "org.togather.commit",
+  port: "org.togather.port",
+} as const;
+
+/** Longest wait for the Docker host, in ms. */
+const answerMs = 30_000;
+
+interface Answer {
+  stdout: Buffer;
+  /** What Docker said when it failed. */
+  problem?: string;
+  cause?: Error;
+}
+
+function docker(args: readonly string[], host: string): Promise<Answer> {
+  return new Promise((resolve) => {
+    execFile(
+      "docker",
+      args,
+      { env: dockerEnvironment(host), encoding: "buffer", timeout: answerMs },
+      (error, stdout, stderr) => {
+        if (error === null) resolve({ stdout });
+        else
+          resolve({
+            stdout,
+            problem: error.killed === true ? `no answer within ${answerMs / 1000} s` : stderr.toString().trim(),
+            cause: error,
+          });
+      },
+    );
+  });
+}
+
+/** The failure in words that say what to do. Loaded only then: every preview would pay for it. */
+async function failure({ problem = "", cause }: Answer): Promise<Error> {
+  const { dockerProblem } = await import("./docker.ts");
+  return dockerProblem(problem, cause);
+}
+
+/** Prints nginx's own answer, when its state file was written, and the file: a line, a line, and the rest. */
+const askRouter = `curl --silent --max-time 2 --unix-socket /router/run/control.sock http://router/slot | tr -d '\\n'; echo
+stat -c %y /router/state/slot.json 2>/dev/null || echo; cat /router/state/slot.json 2>/dev/null || true`;
+
+/** The content of the one file in a tar, as `docker cp` writes it: a header of 512 bytes, the size in octal digits at 124. */
+export function fileInTar(tar: Buffer): string {
+  const size = parseInt(tar.subarray(124, 136).toString("latin1").replace(/\0.*$/, ""), 8);
+  return tar.subarray(512, 512 + size).toString("utf8");
+}
+
+type StateFile = Pick<Serving, "slot" | "served"> & Pick<RouterNow, "sentBack">;
+
+/** The slot that a state file names, the releases that have served and those that were sent back; undefined where it names none. */
+function readState(text: string): StateFile | undefined {
+  try {
+    const {
+      slot: named,
+      served,
+      sentBack,
+    } = JSON.parse(text) as { slot?: unknown; served?: Serving["served"]; sentBack?: unknown };
+    const slot = slotNames.find((name) => name === named);
+    return slot && { slot, served, sentBack: sentBackSchema.array().safeParse(sentBack).data ?? [] };
+  } catch {
+    return undefined;
+  }
+}
+
+interface RouterState {
+  /** nginx's memory; undefined where it does not answer, or has none. */
+  memory: SlotName | undefined;
+  file: StateFile | undefined;
+  written: string;
+}
+
+/** @throws {StepError} when the Docker host doesn't answer. */
+async function routerState(container: string, host: string): Promise<RouterState | undefined> {
+  const asked = await docker(["exec", container, "sh", "-c", askRouter], host);
+  if (asked.problem === undefined) {
+    const [answer = "", written = "", ...file] = asked.stdout.toString().split("\n");
+    return { memory: readState(answer)?.slot, file: readState(file.join("\n")), written };
+  }
+  // It does not run: the file is what it would start from.
+  const copied = await docker(["cp", `${container}:/router/state/slot.json`, "-"], host);
+  if (copied.problem === undefined)
+    return {
+      memory: undefined,
+      file: readState(fileInTar(copied.stdout)),
+      written: copied.stdout.subarray(136, 147).toString("latin1"),
+    };
+  if (/could not find the file/i.test(copied.problem)) return { memory: undefined, file: undefined, written: "" };
+  if (/no such container/i.test(copied.problem)) return undefined;
+  throw await failure(copied);
+}
+
+/** Of a container's environment, nothing but its DATABASE_URL leaves the engine's answer. */
+const databaseUrlFormat = `{{.Name}}{{range .Config.Env}}{{if eq (index (split . "=") 0) "DATABASE_URL"}} {{.}}{{end}}{{end}}`;
+
+/** The DATABASE_URL of each slot's server. A slot without a container has none. */
+async function databaseUrlsOf(name: string, host: string): Promise<HostNow["databaseUrls"]> {
+  const { stdout } = await docker(
+    ["container", "inspect", `--format=${databaseUrlFormat}`, ...slotNames.map((slot) => `togather-${name}-${slot}`)],
+    host,
+  );
+  return Object.fromEntries(
+    stdout
+      .toString()
+      .split("\n")
+      .flatMap((line) => {
+        const [, slot, url] = /^\/?togather-\S+-(blue|green) DATABASE_URL=(.*)$/.exec(line) ?? [];
+        return slot === undefined ? [] : [[slot, url]];
+      }),
+  );
+}
+
+/**
+ * What the Docker host tells at this moment.
+ * @param ask `databaseUrls`: also what the servers were given to reach their database.
+ * @throws {StepError} when it doesn't answer.
+ */
+export async function lookAtHost(
+  name: string,
+  host: string,
+  ask: { databaseUrls: boolean } = { databaseUrls: false },
+): Promise<HostNow> {
+  const [databaseUrls, state, containers] = await Promise.all([
+    ask.databaseUrls ? databaseUrlsOf(name, host) : {},
+    routerState(`togather-${name}-router`, host),
+    docker(
+      [
+        "ps",
+        "--all",
+        `--filter=label=org.togather.name=${name}`,
+        `--format={{.State}} {{.Label "org.togather.part"}} {{.Label "${releaseLabels.version}"}} {{.Label "${releaseLabels.commit}"}} {{.Label "${releaseLabels.port}"}}`,
+      ],
+      host,
+    ),
+  ]);
+  if (containers.problem !== undefined) throw await failure(containers);
+  const lines = containers.stdout
+    .toString()
+    .split("\n")
+    .map((line) => line.split(" "));
+  const states: HostNow["states"] = {};
+  for (const [status = "", label] of lines) {
+    const part = parts.find((one) => one === label);
+    if (part !== undefined) states[part] = status;
+  }
+  if (state === undefined) return { serving: undefined, router: undefined, states, databaseUrls };
+  const { memory, file, written } = state;
+  const slot = memory ?? file?.slot;
+  const router = {
+    slot,
+    agrees: memory === undefined || memory === file?.slot,
+    mark: `${memory ?? "no slot"} in nginx, ${file?.slot ?? "no slot"} on disk since ${written}`,
+    sentBack: file?.sentBack ?? [],
+  };
+  if (slot === undefined) return { serving: undefined, router, states, databaseUrls };
+  const held: Partial<Record<SlotName, Release>> = {};
+  let port: number | undefined;
+  for (const [, part, version, commit, listens = ""] of lines) {
+    const name = slotNames.find((one) => one === part);
+    if (name === undefined || version === undefined || commit === undefined || commit === "") continue;
+    held[name] = { version, commit };
+    if (name === slot && listens !== "") port = Number(listens);
+  }
+  const release = held[slot];
+  return { serving: release && { slot, release, port, held, served: file?.served }, router, states, databaseUrls };
+}
+
+/**
+ * What takes requests on the Docker host at this moment. Undefined before the first switch, and where the router or the
+ * serving slot's container is gone: then nothing is served that a change could interrupt.
+ * @throws {StepError} when the Docker host doesn't answer.
+ */
+export async function servingSlot(name: string, host: string): Promise<Serving | undefined> {
+  return (await lookAtHost(name, host)).serving;
+}

@@ -1,0 +1,53 @@
+/** The password of the bundled database's superuser, set from inside of its container, where no password is asked for. */
+import { execa } from "execa";
+import { StepError } from "../contract/errors.ts";
+import { lastLines, withoutSecrets } from "./docker.ts";
+import { dockerEnvironment } from "./host-lock.ts";
+
+/**
+ * Sets it, whatever it was.
+ * @throws {StepError} with what PostgreSQL or Docker said.
+ */
+export async function setSuperuserPassword({
+  container,
+  host,
+  password,
+}: {
+  container: string;
+  host: string;
+  password: string;
+}): Promise<void> {
+  const literal = `'${password.replaceAll("'", "''")}'`;
+  const sql = [
+    "SET log_statement = 'none'",
+    "SET log_min_error_statement = 'panic'",
+    "SET standard_conforming_strings = on",
+    `ALTER ROLE CURRENT_USER PASSWORD ${literal}`,
+  ];
+  const { failed, stderr } = await execa(
+    "docker",
+    [
+      "exec",
+      "--interactive",
+      "--user=postgres",
+      container,
+      "psql",
+      "-qAtX",
+      "--set=ON_ERROR_STOP=1",
+      "--dbname=postgres",
+    ],
+    {
+      env: withoutSecrets(dockerEnvironment(host)),
+      extendEnv: false,
+      reject: false,
+      input: `${sql.join(";\n")};\n`,
+    },
+  );
+  if (!failed) return;
+  throw new StepError(
+    `togather:databasePassword has changed, and the superuser of ${container} can't be given the new one: ${lastLines(stderr.replaceAll(literal, "'…'"), 2)}`,
+    {
+      hint: `docker logs --tail 20 ${container}`,
+    },
+  );
+}

@@ -1,0 +1,57 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { Settings } from "../config/settings.ts";
+import { toRunError } from "../config/run-error.ts";
+import { forwardDatabase, forwardedPort, isElsewhere } from "../ops/host/forward-database.ts";
+import { derivedPassword, type AppRolePlan } from "../config/app-role.ts";
+import { Database, databaseContainer, type DatabaseUrls } from "../components/database.ts";
+import { externalDatabase } from "../components/external-database.ts";
+import type { HostContext } from "../components/host.ts";
+import { engineAddress } from "./host-lock.ts";
+import { BundledImage } from "../components/image.ts";
+
+/**
+ * The port of this machine's loopback where roles and extensions are declared: the engine's own, or one that leads to
+ * another machine's. In a preview too: that of `pulumi refresh --run-program` reads what is there.
+ */
+async function reachableAt({ name, host, databasePort }: Settings): Promise<number> {
+  if (!isElsewhere(host, process.env)) return databasePort;
+  const engine = engineAddress();
+  const port = forwardedPort(name);
+  if (engine === undefined) return port;
+  return forwardDatabase({ container: databaseContainer(name), host, engine, port }).catch((error: unknown) => {
+    throw toRunError(error);
+  });
+}
+
+/**
+ * The database that the settings ask for: PostgreSQL in a container of this stack, or one that is there already.
+ * @param plan the role of the bundled database as which servers log in.
+ */
+export async function declareDatabase(
+  settings: Settings,
+  { context, networkName, plan }: { context: HostContext; networkName: pulumi.Input<string>; plan: AppRolePlan },
+  onHost: pulumi.ComponentResourceOptions,
+): Promise<DatabaseUrls> {
+  const { name, addresses, database, databasePort, rules } = settings;
+  if (database.mode === "external") return externalDatabase(database);
+  const port = await reachableAt(settings);
+  const { imageId } = new BundledImage("postgres-image", { image: "postgres", context });
+  return new Database(
+    "database",
+    {
+      name,
+      networkName,
+      imageId,
+      address: addresses.database,
+      loopbackPort: databasePort,
+      reachableAt: port,
+      extensions: database.extensions,
+      maxConnections: database.maxConnections,
+      password: pulumi.secret(database.password),
+      passwordOf: (role) => pulumi.secret(derivedPassword(database.password, role)),
+      appRole: plan,
+      protectData: rules.protectData,
+    },
+    onHost,
+  );
+}

@@ -1,0 +1,89 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { Settings, SlotRelease } from "../config/settings.ts";
+import { networkVariables } from "../ops/client/network-variables.ts";
+import { deploymentValues } from "../config/deployment-values.ts";
+import { fillInAll } from "../config/placeholders.ts";
+import { primaryUrl } from "../config/public-url.ts";
+import { migrationsRevision } from "../config/working-tree.ts";
+import { firstRole } from "../config/app-role.ts";
+import { declareDatabase } from "./database.ts";
+import { DevelopmentServer } from "../components/development-server.ts";
+import { dockerProvider, hostContext } from "../components/host.ts";
+import { BundledImage } from "../components/image.ts";
+import { removeInterrupted, type Interrupted } from "./interrupted.ts";
+import { Migration } from "../components/migration.ts";
+import { Network } from "../components/network.ts";
+import { serverSecrets } from "./server-secrets.ts";
+
+/** What a development stack tells: `pulumi stack output`. */
+export interface DevelopmentOutputs {
+  /** Where the server answers. */
+  url: string;
+  /** The schema's version; null where it is not known. */
+  schemaVersion: pulumi.Output<number | null>;
+  /** Secret. */
+  databaseUrl: pulumi.Output<string>;
+  databaseAdminUrl?: pulumi.Output<string>;
+}
+
+/** Declares one server that is built from the working tree, again at every change. No slots, no router, no snapshots, no history. */
+export async function development(settings: Settings, interrupted: Interrupted): Promise<DevelopmentOutputs> {
+  const { name, addresses, source, rules } = settings;
+  if (!pulumi.runtime.isDryRun()) await removeInterrupted(settings, undefined, interrupted);
+
+  const context = hostContext(settings);
+  const onHost = { providers: [dockerProvider(settings, process.env)] };
+  const { networkName } = new Network("network", { name, ...settings.network }, onHost);
+  const ops = new BundledImage("ops-image", { image: "ops", context });
+  const image = new BundledImage("dev-image", { image: "dev", context });
+  const database = await declareDatabase(settings, { context, networkName, plan: firstRole }, onHost);
+  const databaseNetwork = settings.database.network === "" ? undefined : settings.database.network;
+
+  // Not a commit's migrations but those of the working tree: a new file is applied by the next run.
+  const tree: SlotRelease = { version: "dev", commit: migrationsRevision(source) };
+  const migration = settings.skipMigrations
+    ? undefined
+    : new Migration(
+        "dev-migration",
+        {
+          context,
+          networkName: databaseNetwork ?? networkName,
+          databaseUrl: database.ownerUrl,
+          release: tree,
+          source,
+          lint: rules.migrationLint,
+          allow: settings.migrations.allow,
+        },
+        { dependsOn: [ops] },
+      );
+  const schemaVersion = migration?.result.apply(({ to }) => to) ?? pulumi.output(null);
+  new DevelopmentServer(
+    "dev-server",
+    {
+      context,
+      imageId: image.imageId,
+      networkName,
+      address: addresses.blue,
+      source,
+      listenAddress: settings.listenAddress,
+      publicPort: settings.ports.http,
+      networkVariables: networkVariables(process.env),
+      environment: {
+        ENVIRONMENT: settings.environment,
+        [source.logLevelVariable]: rules.logLevel,
+        ...fillInAll(source.environment, deploymentValues(settings)),
+      },
+      secrets: { ...serverSecrets(settings), DATABASE_URL: database.appUrl },
+      databaseNetwork,
+      knowsHost: settings.database.mode === "external",
+      schemaVersion,
+    },
+    { ...onHost, dependsOn: migration === undefined ? [ops] : [migration] },
+  );
+  return {
+    url: primaryUrl(settings),
+    schemaVersion,
+    databaseUrl: database.ownerUrl,
+    ...(database.adminUrl === undefined ? {} : { databaseAdminUrl: database.adminUrl }),
+  };
+}

@@ -1,0 +1,62 @@
+import { execFile } from "node:child_process";
+import type { Settings } from "../config/settings.ts";
+import { getOrganization, getProject, getStack, isDryRun, log } from "../config/pulumi-runtime.ts";
+import { toRunError } from "../config/run-error.ts";
+import { mayBeHalfMade, removeHalfMade } from "../ops/host/half-made.ts";
+import { readInterruptedState, type InterruptedState } from "../ops/host/pending-operations.ts";
+import type { Serving } from "../ops/host/serving-slot.ts";
+import { hasEngine } from "./host-lock.ts";
+
+/** Longest wait for the backend, in ms. */
+const exportMs = 60_000;
+
+/** What a killed run has left, once it is known. */
+export type Interrupted = Promise<InterruptedState | undefined>;
+
+/**
+ * What the state says of a run before this one that was killed. This run holds the backend's lock: the state stays as it
+ * is until something is registered, so that asking may go on beside other things.
+ * Undefined in a preview, and where there is no CLI to ask: then a name that is taken is Pulumi's error.
+ */
+export function askInterrupted(): Interrupted {
+  if (!hasEngine() || isDryRun()) return Promise.resolve(undefined);
+  const stack = `${getOrganization()}/${getProject()}/${getStack()}`;
+  return new Promise((resolve) => {
+    execFile(
+      "pulumi",
+      ["stack", "export", "--stack", stack, "--non-interactive"],
+      { timeout: exportMs, maxBuffer: 1 << 30 },
+      (error, stdout, stderr) => {
+        try {
+          if (error) throw new Error(stderr.trim() === "" ? error.message : stderr.trim());
+          resolve(readInterruptedState(stdout));
+        } catch (problem) {
+          void log.debug(`what an interrupted run has left is not known: ${String(problem)}`);
+          resolve(undefined);
+        }
+      },
+    );
+  });
+}
+
+/**
+ * Removes what a killed run has made on the Docker host and not written down, so that this one can make it again. Only
+ * with the lock in hand; never the slot that serves.
+ * @throws {RunError} when it can't be removed.
+ */
+export async function removeInterrupted(
+  { name, host }: Pick<Settings, "name" | "host">,
+  serving: Serving | undefined,
+  asked: Interrupted,
+): Promise<void> {
+  const state = await asked;
+  if (state === undefined || mayBeHalfMade(state).length === 0) return;
+  const removed = await removeHalfMade({ name, host, serving: serving?.slot }, state).catch((error: unknown) => {
+    throw toRunError(error);
+  });
+  for (const { kind, name: what } of removed) {
+    await log.warn(
+      `Removed the ${kind} ${what}: a run of Pulumi was killed while it made it, so that the state does not know it. It is made again.`,
+    );
+  }
+}

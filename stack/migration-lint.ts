@@ -1,0 +1,62 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { Settings } from "../config/settings.ts";
+import { migrationSource } from "../config/migration-source.ts";
+import { snapshotRules } from "../config/schema/snapshot-rules.ts";
+import { newMigrations } from "../ops/client/pending-migrations.ts";
+import type { Serving } from "../ops/host/serving-slot.ts";
+import type { SlotName } from "../ops/contract/steps.ts";
+import { upFiles } from "../ops/contract/migrations.ts";
+
+/**
+ * Warns, in a preview, of what the lint finds in migrations that a deployment would run. Loads the parser only when there are any.
+ * @param pending their files. Undefined where the database was not asked: then those are meant that the release to serve has
+ * beside the one that serves, where both are commits.
+ */
+export async function warnOfMigrations(
+  { slots, source, rules, migrations, deployment }: Settings,
+  slot: SlotName,
+  serving: Serving | undefined,
+  pending: readonly string[] | undefined,
+): Promise<void> {
+  const release = slots[slot];
+  // Before anything serves, there is nothing yet that a migration could harm.
+  if (rules.migrationLint === "off" || serving === undefined || release === undefined || release.image !== undefined)
+    return;
+  const of = (commit: string): Parameters<typeof newMigrations>[0] => ({
+    repository: source.repository,
+    commit,
+    path: source.migrations,
+  });
+  const files =
+    pending ?? (serving.slot === slot ? [] : await newMigrations(of(release.commit), of(serving.release.commit)));
+  if (files === undefined || files.length === 0) return;
+  const [{ lintMigrations }, { migrationFiles }, { textsIn }, { findingLines, unusedText, withoutWaived }] =
+    await Promise.all([
+      import("../ops/lint/lint.ts"),
+      import("../ops/client/migrate.ts"),
+      import("../ops/client/migration-tar.ts"),
+      import("../ops/contract/migration-findings.ts"),
+    ]);
+  const from = migrationSource(release, source);
+  const texts = await textsIn(await migrationFiles(from, new AbortController().signal), from);
+  const { left, unused } = withoutWaived(
+    (await lintMigrations(texts)).findings,
+    migrations.allow,
+    upFiles([...texts.keys()]),
+  );
+  for (const waiver of unused) await pulumi.log.warn(unusedText(waiver, upFiles([...texts.keys()])));
+  const findings = left.filter(({ file }) => files.includes(file));
+  if (findings.length === 0) return;
+  const errors = rules.migrationLint === "error" ? findings.filter(({ level }) => level === "error") : [];
+  const stopping = errors.some(
+    ({ lock }) => lock !== true || snapshotRules(deployment.database, rules).rehearse === "never",
+  );
+  const ending = stopping
+    ? "; it will stop there"
+    : errors.length > 0
+      ? "; it will stop there where its rehearsal finds a lock held for longer than a second"
+      : "";
+  await pulumi.log.warn(
+    `migrations: the lint has found, in files that this deployment would apply${ending}:\n${findingLines(findings)}`,
+  );
+}

@@ -1,0 +1,98 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { Settings } from "../config/settings.ts";
+import { isSameRelease, otherSlot, planLine, releasedSlot } from "../config/plan.ts";
+import { askDatabase, NoDatabase } from "../ops/host/database.ts";
+import { lateMigrations, pendingMigrations } from "../ops/client/pending-migrations.ts";
+import type { SlotName } from "../ops/contract/steps.ts";
+import type { Serving } from "../ops/host/serving-slot.ts";
+import { hasEngine } from "./host-lock.ts";
+import { warnOfMigrations } from "./migration-lint.ts";
+
+/** The migrations that a slot's release would run, and what stops it; undefined where nobody can tell, such as for an image. */
+async function migrationsOf(
+  { name, host, slots, source, database }: Settings,
+  slot: SlotName,
+  serving: Serving | undefined,
+): Promise<{ files: string[]; late: string | undefined } | undefined> {
+  const release = slots[slot];
+  // An external database is asked by a container, which takes longer than the whole preview: togather --dry-run does.
+  if (release === undefined || release.image !== undefined || database.mode === "external") return undefined;
+  const version = await askDatabase({ name, host, extensions: [] }).then(
+    ({ schema }) => schema?.version ?? null,
+    (error: unknown) => (error instanceof NoDatabase && !error.exists ? null : undefined),
+  );
+  if (version === undefined) return undefined;
+  const of = (commit: string): Parameters<typeof pendingMigrations>[0] => ({
+    repository: source.repository,
+    commit,
+    path: source.migrations,
+  });
+  const idle = serving?.held?.[otherSlot(serving.slot)];
+  const held = serving === undefined ? [] : [serving.release, ...(idle === undefined ? [] : [idle])];
+  const [files, late] = await Promise.all([
+    pendingMigrations(of(release.commit), version),
+    version === null || held.length === 0
+      ? undefined
+      : lateMigrations(
+          of(release.commit),
+          version,
+          held.map(({ commit }) => of(commit)),
+        ),
+  ]);
+  return files && { files, late };
+}
+
+/**
+ * Says in a preview, in words, what a deployment would do, and which migrations it would run: Pulumi's own list only has
+ * resources. Beside everything else; the preview waits for it at its end only.
+ */
+export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>): void {
+  if (!pulumi.runtime.isDryRun() || !hasEngine()) return;
+  const { activeSlot, slots, skipMigrations, force, rollout, standby } = settings;
+  void asked
+    .then(async (serving) => {
+      // A slot that is not to serve has no container where it is to be removed.
+      const idle = otherSlot(activeSlot);
+      const held = {
+        ...serving?.held,
+        ...(standby === "removed" && serving?.slot !== idle ? { [idle]: slots[idle] } : {}),
+      };
+      // Only a release that is not there yet runs any.
+      const released = releasedSlot(held, { activeSlot, slots });
+      const runs = !skipMigrations && !isSameRelease(slots[released], held[released]);
+      const found = runs ? await migrationsOf(settings, released, serving) : undefined;
+      const migrations = found?.files;
+      const plan = planLine(
+        { serving, slots: held, served: serving?.served },
+        { activeSlot, slots, skipMigrations, force, rollout, standby, migrations },
+      );
+      await pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
+      if (found?.late !== undefined)
+        await pulumi.log.warn(`migrations: ${found.late}. This deployment will stop there.`);
+      if (runs) await warnOfMigrations(settings, released, serving, migrations);
+    })
+    // What can't be asked is an error of its own.
+    .catch(() => undefined);
+  void warnOfInterruption(settings).catch(() => undefined);
+}
+
+/** There is one router and one database: replacing their containers is what interrupts traffic, and Pulumi's own list doesn't say so. */
+async function warnOfInterruption({ name, host, listenAddress, ports, tls, database }: Settings): Promise<void> {
+  const [{ routerReplacement }, { databaseReplacement }] = await Promise.all([
+    import("../ops/host/router-container.ts"),
+    import("../ops/host/database-container.ts"),
+  ]);
+  const listens = [ports.http, ...(tls === undefined ? [] : [ports.https])].map((port) => `${listenAddress}:${port}`);
+  const [router, ofDatabase] = await Promise.all([
+    routerReplacement({ name, host, listens }),
+    database.mode === "external" ? [] : databaseReplacement({ name, host, maxConnections: database.maxConnections }),
+  ]);
+  if (router.length > 0)
+    await pulumi.log.warn(
+      `INTERRUPTS: the router's container is replaced (${router.join("; ")}). Requests fail until the new one answers, some seconds later.`,
+    );
+  if (ofDatabase.length > 0)
+    await pulumi.log.warn(
+      `INTERRUPTS: the database's container is replaced (${ofDatabase.join("; ")}). Requests that need it fail until it is back, some seconds later.`,
+    );
+}

@@ -1,0 +1,135 @@
+import { slotNames, type SlotName } from "../ops/contract/steps.ts";
+import { SettingsError } from "../config/problems.ts";
+import type { Settings } from "../config/settings.ts";
+import { toRunError } from "../config/run-error.ts";
+import { lookAtHost, type HostNow, type Serving } from "../ops/host/serving-slot.ts";
+import { isAgain, isSameCommit, sentBackAs } from "../ops/contract/sent-back.ts";
+import type { Stopped } from "../ops/host/start-stopped.ts";
+import { stoppedAmong } from "../ops/host/start-stopped.ts";
+import { plainRelease } from "../config/releases.ts";
+
+/** Whether the settings leave a slot as it serves now: its release, and the port on which the router finds it. */
+export function staysInPlace(
+  { slots, source }: Pick<Settings, "slots" | "source">,
+  { slot, release, port }: Serving,
+): boolean {
+  const wanted = slots[slot];
+  return (
+    wanted !== undefined &&
+    plainRelease(wanted).commit === release.commit &&
+    wanted.version === release.version &&
+    (port === undefined || port === source.port)
+  );
+}
+
+/**
+ * Refuses a change to the slot that serves: its container would be replaced under its requests.
+ * @throws {SettingsError} unless `togather:force` is set.
+ */
+export function refuseChangeInPlace(settings: Settings, serving: Serving | undefined): void {
+  if (serving === undefined || settings.force || staysInPlace(settings, serving)) return;
+  const wanted = settings.slots[serving.slot];
+  const idle = serving.slot === "blue" ? "green" : "blue";
+  const { version, commit } = serving.release;
+  const force = "accept an interruption with pulumi config set togather:force true";
+  if (wanted !== undefined && plainRelease(wanted).commit === commit && wanted.version === version) {
+    throw new SettingsError([
+      {
+        where: "togather:source.port",
+        what: `${serving.slot} serves on port ${serving.port}, where the router has to find it, and can't be changed to ${settings.source.port} in place`,
+        fix: `keep ${serving.port}: togather:source.portVariable is how a server is told its port; or ${force}`,
+      },
+    ]);
+  }
+  throw new SettingsError([
+    {
+      where: `togather:slots.${serving.slot}`,
+      what: `${serving.slot} serves ${version} (${commit.slice(0, 12)}) and can't be changed to ${wanted === undefined ? "nothing" : `${wanted.version} (${wanted.commit.slice(0, 12)})`} in place`,
+      fix: `leave ${serving.slot} as it was, put the release into togather:slots.${idle} and set togather:activeSlot ${idle}; or ${force}`,
+    },
+  ]);
+}
+
+/**
+ * Refuses to move traffic to a release from which this host has sent it back, until somebody asks for it again on purpose: a
+ * checkout that still names it (in CI the stack file that was put right is gone with the runner) is no such wish.
+ * @throws {SettingsError} unless `togather:releaseAgain` names it.
+ */
+export function refuseSentBack(
+  { slots, activeSlot, releaseAgain }: Pick<Settings, "slots" | "activeSlot" | "releaseAgain">,
+  { serving, router }: Pick<HostNow, "serving" | "router">,
+): void {
+  const wanted = slots[activeSlot];
+  if (wanted === undefined || router?.slot === undefined || router.slot === activeSlot) return;
+  const { version, commit } = plainRelease(wanted);
+  const sentBack = sentBackAs(router.sentBack, { version, commit });
+  // What has kept all traffic in its slot is gone back to, whatever became of the same release in the other one.
+  const kept = serving?.served?.[activeSlot];
+  if (sentBack === undefined || isAgain(releaseAgain, commit) || (kept !== undefined && isSameCommit(kept, { commit })))
+    return;
+  const short = commit.startsWith("sha256:") ? commit.slice(0, 19) : commit.slice(0, 12);
+  throw new SettingsError([
+    {
+      where: `togather:slots.${activeSlot}`,
+      what: `${version} (${short}) was released on this host before, and all traffic was sent back from it at ${sentBack.at}${sentBack.why === "" ? "" : `: ${sentBack.why}`}. It is not released again by itself; ${router.slot} serves`,
+      fix: `put a mended release into togather:slots.${activeSlot}; or set togather:activeSlot ${router.slot}; or, to release this one again on purpose, togather release ${short} --again, or pulumi config set togather:releaseAgain ${short}`,
+    },
+  ]);
+}
+
+/**
+ * What a step that moves traffic is to know beside its request: how the router is, where that is not as it is wanted.
+ * Undefined where it is: then there is nothing to do, whatever was found before.
+ */
+export function routerToMove({ activeSlot }: Pick<Settings, "activeSlot">, { router }: HostNow): string | undefined {
+  return router === undefined || (router.slot === activeSlot && router.agrees) ? undefined : router.mark;
+}
+
+/**
+ * The containers that are to run and were stopped. A slot that does not serve is one of them only where it is to be kept running;
+ * one that is to serve from now on is its gate's.
+ */
+export function whatIsDown(
+  { name, slots, standby, database }: Pick<Settings, "name" | "slots" | "standby" | "database">,
+  { router, states }: HostNow,
+): Stopped[] {
+  const slotsToRun = slotNames.filter(
+    (slot) => slots[slot] !== undefined && (slot === router?.slot || standby === "running"),
+  );
+  return stoppedAmong(name, states, [
+    ...(database.mode === "bundled" ? (["database"] as const) : []),
+    ...slotsToRun,
+    "router",
+  ]);
+}
+
+/**
+ * The slots that are to have a container and have none, in a deployment that has a router. Pulumi makes it, from an image that nothing has held on to:
+ * another deployment, or somebody who tidied up, may have removed that.
+ */
+export function whatIsMissing(
+  { activeSlot, slots, standby }: Pick<Settings, "activeSlot" | "slots" | "standby">,
+  { router, states }: HostNow,
+): SlotName[] {
+  if (router === undefined) return [];
+  return slotNames.filter(
+    (slot) => slots[slot] !== undefined && states[slot] === undefined && (slot === activeSlot || standby !== "removed"),
+  );
+}
+
+/**
+ * What takes requests now, as the Docker host tells. Not the stack's own outputs: they are what was true when a run last
+ * ended well.
+ * @throws {RunError} when the host doesn't answer.
+ */
+export async function askServing({
+  name,
+  host,
+  database,
+}: Pick<Settings, "name" | "host" | "database">): Promise<HostNow> {
+  try {
+    return await lookAtHost(name, host, { databaseUrls: database.mode === "bundled" });
+  } catch (error) {
+    throw toRunError(error);
+  }
+}
