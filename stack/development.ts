@@ -10,12 +10,12 @@ import { declareDatabase } from "./database.ts";
 import { DevelopmentServer } from "../components/development-server.ts";
 import { dockerProvider, hostContext } from "../components/host.ts";
 import { BundledImage } from "../components/image.ts";
-import { removeInterrupted, type Interrupted } from "./interrupted.ts";
+import { putInOrder, type Opening } from "./open.ts";
 import { Migration } from "../components/migration.ts";
 import { Network } from "../components/network.ts";
 import { serverSecrets } from "./server-secrets.ts";
 
-/** What a development stack tells: `pulumi stack output`. */
+/** A development stack's outputs: `pulumi stack output`. */
 export interface DevelopmentOutputs {
   /** Where the server answers. */
   url: string;
@@ -26,10 +26,10 @@ export interface DevelopmentOutputs {
   databaseAdminUrl?: pulumi.Output<string>;
 }
 
-/** Declares one server that is built from the working tree, again at every change. No slots, no router, no snapshots, no history. */
-export async function development(settings: Settings, interrupted: Interrupted): Promise<DevelopmentOutputs> {
+/** One server that is built from the working tree, again at every change. No slots, no router, no snapshots, no history. */
+export async function declare(settings: Settings, opening: Opening): Promise<DevelopmentOutputs> {
   const { name, addresses, source, rules } = settings;
-  if (!pulumi.runtime.isDryRun()) await removeInterrupted(settings, undefined, interrupted);
+  if (!pulumi.runtime.isDryRun()) await putInOrder(settings, opening);
 
   const context = hostContext(settings);
   const onHost = { providers: [dockerProvider(settings, process.env)] };

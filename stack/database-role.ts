@@ -1,0 +1,25 @@
+import * as pulumi from "@pulumi/pulumi";
+import { databaseContainer } from "../components/database.ts";
+import { firstRole, planAppRole, rotationSentence, type AppRolePlan } from "../config/app-role.ts";
+import { toRunError } from "../config/run-error.ts";
+import type { Settings } from "../config/settings.ts";
+import type { HostNow } from "../ops/host/serving-slot.ts";
+import { setSuperuserPassword } from "../ops/host/superuser-password.ts";
+
+/** As which role the servers log in to the bundled database; its superuser has today's password afterwards, unless this is a preview. */
+export async function planDatabaseRole(
+  { database, name, host }: Settings,
+  { serving, states, databaseUrls }: HostNow,
+): Promise<AppRolePlan> {
+  if (database.mode === "external") return firstRole;
+  const plan = planAppRole(database.password, serving?.slot, databaseUrls);
+  const sentence = rotationSentence(plan, serving?.slot, pulumi.getStack());
+  if (sentence !== undefined) void pulumi.log.warn(sentence);
+  if (!plan.rotated || states.database === undefined || pulumi.runtime.isDryRun()) return plan;
+  await setSuperuserPassword({ container: databaseContainer(name), host, password: database.password }).catch(
+    (error: unknown) => {
+      throw toRunError(error);
+    },
+  );
+  return plan;
+}

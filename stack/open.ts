@@ -1,0 +1,90 @@
+/** What happens before anything is declared: the lock, what serves, what a killed run has left, what was stopped. */
+import type { Settings } from "../config/settings.ts";
+import { isDryRun, log } from "../config/pulumi-runtime.ts";
+import { orRunError } from "../config/run-error.ts";
+import { contextAddress } from "../ops/host/docker-context.ts";
+import { pullMissing } from "../ops/host/pull-missing.ts";
+import type { SlotName } from "../ops/contract/steps.ts";
+import type { HostNow, Part, Serving } from "../ops/host/serving-slot.ts";
+import { startStopped } from "../ops/host/start-stopped.ts";
+import { holdHostLock } from "./host-lock.ts";
+import { askInterrupted, removeInterrupted, type Interrupted } from "./interrupted.ts";
+import { askServing, refuseChangeInPlace, refuseSentBack, routerToMove, whatIsDown, whatIsMissing } from "./serving.ts";
+
+/** A deployment that has been opened: whatever is asked is under way. */
+export interface Opening {
+  /** Resolves once this run holds the lock; at once in a preview. */
+  locked: Promise<void>;
+  /** The Docker host as it is once the lock is held; empty in an environment without slots. */
+  now: Promise<HostNow>;
+  interrupted: Interrupted;
+}
+
+const emptyHost: HostNow = { serving: undefined, router: undefined, states: {}, databaseUrls: {} };
+
+/**
+ * Takes the lock and asks the Docker host.
+ * @param env the environment of the program.
+ * @throws {RunError} when a Docker client's context leads to no engine.
+ */
+export function open(settings: Settings, env: NodeJS.ProcessEnv): Opening {
+  // Before the lock is taken on an engine on which the containers would not be.
+  if (settings.host === "") orRunError(() => contextAddress(env));
+  const interrupted = askInterrupted();
+  const locked = holdHostLock(settings, env["TOGATHER_LOCK"]);
+  // What serves is known only while nobody else deploys; a preview takes no lock and waits for none.
+  const now = locked.then(() => (settings.rules.blueGreen ? askServing(settings) : emptyHost));
+  // A failure is the stack's, which waits for it.
+  now.catch(() => undefined);
+  return { locked, now, interrupted };
+}
+
+/**
+ * What serves, once it is known that this run may change what it is asked to.
+ * @throws {RunError} when it would change the slot that serves, or release again what was sent back.
+ */
+export async function servingUnlessRefused(settings: Settings, { now }: Opening): Promise<Serving | undefined> {
+  const { serving, router } = await now;
+  orRunError(() => {
+    refuseChangeInPlace(settings, serving);
+    refuseSentBack(settings, { serving, router });
+  });
+  return serving;
+}
+
+/** Puts the host in order before the engine looks at it: removes what is half made, starts what was stopped, pulls images that are gone. */
+export async function putInOrder(settings: Settings, { now, interrupted }: Opening): Promise<void> {
+  const host = await now;
+  await removeInterrupted(settings, host.serving, interrupted);
+  const say = (sentence: string, failed: boolean): Promise<unknown> =>
+    failed ? log.error(sentence) : log.warn(sentence);
+  const down = whatIsDown(settings, host);
+  if (down.length > 0) await startStopped(settings.host, down, say);
+  const images = whatIsMissing(settings, host).flatMap((slot) => settings.slots[slot]?.image ?? []);
+  if (images.length > 0) await pullMissing(settings.host, images, say);
+}
+
+/** What was found on the host that is not as it is wanted, in the text with which a step runs again because of it. */
+export interface Found {
+  /** How a container was that was to run and did not. Another text each time: what was down once may be down again. */
+  down: (part: Part) => string | undefined;
+  /** A slot that is to have a container and has none. */
+  missing: (slot: SlotName) => string | undefined;
+  /** The router, where it is not on the slot that is to serve. */
+  router: string | undefined;
+}
+
+/** What a host that was asked has to be made right. In a preview it says what would be started. */
+export function whatWasFound(settings: Settings, host: HostNow): Found {
+  const [down, missing, at] = [whatIsDown(settings, host), whatIsMissing(settings, host), new Date().toISOString()];
+  if (isDryRun())
+    for (const { container, state } of down) void log.warn(`${container} is ${state}: pulumi up starts it again.`);
+  return {
+    down: (part) => {
+      const found = down.find((one) => one.part === part);
+      return found && `${found.state} at ${at}`;
+    },
+    missing: (slot) => (missing.includes(slot) ? `no container at ${at}` : undefined),
+    router: routerToMove(settings, host),
+  };
+}

@@ -1,0 +1,77 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { DatabaseUrls } from "../components/database.ts";
+import type { DeploymentRecord } from "../components/record.ts";
+import type { Switch } from "../components/switch.ts";
+import { primaryUrl, publicUrl } from "../config/public-url.ts";
+import { plainRelease, plainReleases } from "../config/releases.ts";
+import type { Settings, SlotRelease } from "../config/settings.ts";
+import type { Release, SlotName } from "../ops/contract/steps.ts";
+
+/** A blue-green stack's outputs: `pulumi stack output`. */
+export interface BlueGreenOutputs {
+  /** Where the router answers. */
+  url: string;
+  httpsUrl?: string;
+  /** What takes requests: true only after the switch. */
+  serving: pulumi.Output<{ slot: SlotName; release: Release }>;
+  activeSlot: pulumi.Output<SlotName>;
+  version: pulumi.Output<string>;
+  commit: pulumi.Output<string>;
+  slots: Partial<Record<SlotName, Release>>;
+  /** The schema version that each slot's release needs; a slot without migrations has none. */
+  schemaVersions: Partial<Record<SlotName, pulumi.Output<number | null>>>;
+  deploymentId: pulumi.Output<string>;
+  stateFile: pulumi.Output<string>;
+  logFile: pulumi.Output<string>;
+  /** With which `togather snapshots` reaches the database. Secret. */
+  databaseUrl: pulumi.Output<string>;
+  databaseAdminUrl?: pulumi.Output<string>;
+  /** With which `togather snapshots` reads encrypted ones. Secret. */
+  snapshotIdentity?: pulumi.Output<string>;
+  /** With which `togather snapshots` reads copies. Secret. */
+  snapshotCopyKeyId?: pulumi.Output<string>;
+  snapshotCopySecret?: pulumi.Output<string>;
+}
+
+/** What a deployment has made, as the outputs tell it. */
+interface Made {
+  traffic: Switch;
+  /** The release in the slot that is to serve. */
+  release: SlotRelease;
+  record: DeploymentRecord;
+  deploymentId: pulumi.Output<string>;
+  database: DatabaseUrls;
+  schemaVersions: BlueGreenOutputs["schemaVersions"];
+}
+
+/** The outputs of a stack, once all is declared. */
+export function blueGreenOutputs(
+  settings: Settings,
+  { traffic, release, record, deploymentId, database, schemaVersions }: Made,
+): BlueGreenOutputs {
+  const { tls, slots, snapshotIdentity, deployment } = settings;
+  const copyCredentials = deployment.database.snapshot_copy === null ? undefined : settings.snapshotCopyCredentials;
+  const serving = traffic.result.apply(({ to }) => ({ slot: to, release: plainRelease(release) }));
+  return {
+    url: tls === undefined ? primaryUrl(settings) : publicUrl(settings, "http"),
+    ...(tls === undefined ? {} : { httpsUrl: publicUrl(settings, "https") }),
+    serving,
+    activeSlot: serving.apply((now) => now.slot),
+    version: serving.apply((now) => now.release.version),
+    commit: serving.apply((now) => now.release.commit),
+    slots: plainReleases(slots),
+    schemaVersions,
+    deploymentId,
+    stateFile: record.result.apply(({ file }) => file),
+    logFile: record.result.apply(({ log }) => log),
+    databaseUrl: database.ownerUrl,
+    ...(database.adminUrl === undefined ? {} : { databaseAdminUrl: database.adminUrl }),
+    ...(snapshotIdentity === undefined ? {} : { snapshotIdentity: pulumi.secret(snapshotIdentity) }),
+    ...(copyCredentials === undefined
+      ? {}
+      : {
+          snapshotCopyKeyId: pulumi.secret(copyCredentials.keyId),
+          snapshotCopySecret: pulumi.secret(copyCredentials.secret),
+        }),
+  };
+}
