@@ -5,6 +5,7 @@ import {
   currentSchema,
   deploymentStateSchema,
   parseHistory,
+  withLastEvents,
   type Current,
   type DeploymentState,
   type HistoryEvent,
@@ -217,6 +218,6 @@ export async function look(
     lock,
     state,
     current,
-    history: parseHistory(answer.files["history"] ?? ""),
+    history: withLastEvents(parseHistory(answer.files["history"] ?? ""), current),
   };
 }

@@ -1,6 +1,6 @@
 /** Writing files so that a crash, of the program or of the machine, leaves the old content or the new. */
 import { randomBytes } from "node:crypto";
-import { open, rename, rm, stat, type FileHandle } from "node:fs/promises";
+import { open, readdir, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 /** Flushes a directory: a rename or a new file is on disk only then. */
@@ -22,9 +22,25 @@ export async function adoptOwner(handle: FileHandle, directory: string): Promise
   });
 }
 
+/** Nobody takes so long for a write, in ms. */
+const abandonedMs = 60_000;
+
+/** Removes what those who were killed have left of a file: on a disk that is filling up it takes room for good. */
+async function removeAbandoned(file: string): Promise<void> {
+  const directory = dirname(file);
+  const names = (await readdir(directory)).filter(
+    (name) => name.startsWith(`.${basename(file)}.`) && name.endsWith(".tmp"),
+  );
+  for (const path of names.map((name) => join(directory, name))) {
+    const { mtimeMs } = await stat(path);
+    if (Date.now() - mtimeMs > abandonedMs) await rm(path, { force: true });
+  }
+}
+
 /** Replaces a file as a whole. */
 export async function writeFileAtomically(file: string, content: string | Buffer, mode = 0o644): Promise<void> {
   const directory = dirname(file);
+  await removeAbandoned(file).catch(() => undefined);
   const temporary = join(directory, `.${basename(file)}.${randomBytes(6).toString("hex")}.tmp`);
   try {
     const handle = await open(temporary, "wx", mode);

@@ -3,6 +3,7 @@
  * last), `history.jsonl` (an event a line), `deployment-state.json` (what serves). People and other programs read
  * them, so keys are the reference's: snake_case.
  */
+import { isDeepStrictEqual } from "node:util";
 import * as z from "zod";
 import { releaseSchema, slotNameSchema } from "./steps.ts";
 
@@ -42,6 +43,8 @@ export const currentSchema = z.looseObject({
   failure_command: z.array(z.string()).min(1).optional(),
   failure_told: z.boolean().optional(),
   phases: z.array(phaseSchema),
+  /** What the last change adds to the history: one file can be written as a whole, two can't. See `withLastEvents`. */
+  last_events: z.lazy(() => z.array(historyEventSchema)).optional(),
 });
 export type Current = z.infer<typeof currentSchema>;
 
@@ -94,4 +97,14 @@ export function parseHistory(text: string): HistoryEvent[] {
       return [];
     }
   });
+}
+
+/** Events of the last change that the history lacks: whoever wrote it was killed, or had no room. */
+export function missingEvents(history: readonly HistoryEvent[], current: Current | undefined): HistoryEvent[] {
+  return (current?.last_events ?? []).filter((event) => !history.some((known) => isDeepStrictEqual(known, event)));
+}
+
+/** A history with all that is known to have happened. */
+export function withLastEvents(history: readonly HistoryEvent[], current: Current | undefined): HistoryEvent[] {
+  return [...history, ...missingEvents(history, current)];
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { endPhase, startPhase } from "./deployment.ts";
 import { StateStore } from "./state-store.ts";
-import { parseHistory, type Current } from "../../contract/deployment-state.ts";
+import { parseHistory, withLastEvents, type Current, type HistoryEvent } from "../../contract/deployment-state.ts";
 
 let directory: string;
 let store: StateStore;
@@ -104,5 +104,40 @@ describe("the state directory", () => {
     expect(
       parseHistory('{"time":"t","event":"failed","deployment_id":"x","environment":"staging"}\n{"time":'),
     ).toHaveLength(1);
+  });
+});
+
+describe("the history", () => {
+  const event: HistoryEvent = {
+    time: at(3).toISOString(),
+    event: "succeeded",
+    deployment_id: open.deployment_id,
+    environment: "staging",
+  };
+
+  it("has what a change added that was cut short, once, whoever looks first", async () => {
+    await store.writeCurrent({ ...open, status: "succeeded" }, [event]);
+    // As one leaves it that was killed between the two files.
+    await rm(join(directory, "history.jsonl"));
+    expect(withLastEvents([], await store.current())).toEqual([event]);
+    const later = new StateStore(directory);
+    await later.exclusively(() => Promise.resolve());
+    await later.exclusively(() => Promise.resolve());
+    expect(await history()).toEqual(["succeeded "]);
+    expect(withLastEvents(await later.history(), await later.current())).toEqual([event]);
+  });
+
+  it("gets what there was no room for once there is, and current.json keeps it until then", async () => {
+    const full = new StateStore(directory);
+    const append = full.appendHistory.bind(full);
+    full.appendHistory = () => Promise.reject(Object.assign(new Error("no space"), { code: "ENOSPC" }));
+    await full.writeCurrent(open, [event]);
+    await full.exclusively(() => full.writeCurrent({ ...open, status: "failed" }));
+    expect(await full.current()).toMatchObject({ status: "failed", last_events: [event] });
+    full.appendHistory = append;
+    await full.exclusively(() => full.writeCurrent(open));
+    expect(await history()).toEqual(["succeeded "]);
+    await full.exclusively(() => full.writeCurrent(open));
+    expect((await full.current())?.last_events).toBeUndefined();
   });
 });

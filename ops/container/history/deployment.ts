@@ -97,14 +97,9 @@ export async function startPhase(store: StateStore, start: PhaseStart): Promise<
     const current = await store.current();
     if (current === undefined || current.status === "succeeded") return;
     const next = judged({ ...current, phases: [...current.phases, phase] }, start.startedAt);
-    await store.writeCurrent(next);
-    if (current.status !== "in_progress" && next.status === "in_progress") {
-      await store.appendHistory({
-        ...historyEvent("resumed", current, start.startedAt),
-        phase: start.step,
-        slot: start.slot,
-      });
-    }
+    const resumes = current.status !== "in_progress" && next.status === "in_progress";
+    const resumed = { ...historyEvent("resumed", current, start.startedAt), phase: start.step, slot: start.slot };
+    await store.writeCurrent(next, resumes ? [resumed] : []);
   });
 }
 
@@ -123,14 +118,18 @@ export async function endPhase(store: StateStore, start: PhaseStart, end: PhaseE
     const phases = current.phases.map((phase) =>
       isSame(phase, start) ? { ...phase, duration_ms, ...outcome } : phase,
     );
-    await store.writeCurrent(judged({ ...current, phases }, now));
-    if ("error" in end)
-      await store.appendHistory({
-        ...historyEvent(failure, current, now),
-        phase: start.step,
-        slot: start.slot,
-        error: end.error,
-        duration_ms,
-      });
+    const failed =
+      "error" in end
+        ? [
+            {
+              ...historyEvent(failure, current, now),
+              phase: start.step,
+              slot: start.slot,
+              error: end.error,
+              duration_ms,
+            },
+          ]
+        : [];
+    await store.writeCurrent(judged({ ...current, phases }, now), failed);
   });
 }

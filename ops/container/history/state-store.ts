@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { messageOf, StepError } from "../../contract/errors.ts";
-import { appendLine, writeFileAtomically } from "../files.ts";
+import { appendLine, isDiskFull, writeFileAtomically } from "../files.ts";
 import { withFileLock } from "../lock.ts";
 import {
   type Current,
@@ -11,6 +11,7 @@ import {
   type DeploymentState,
   deploymentStateSchema,
   type HistoryEvent,
+  missingEvents,
   parseHistory,
 } from "../../contract/deployment-state.ts";
 
@@ -35,6 +36,8 @@ async function readJson<T>(file: string, schema: z.ZodType<T>): Promise<T | unde
 /** The state directory. */
 export class StateStore {
   private readonly directory: string;
+  /** Events for which there was no room so far. */
+  private unwritten: HistoryEvent[] = [];
 
   constructor(directory: string) {
     this.directory = directory;
@@ -44,8 +47,38 @@ export class StateStore {
     return readJson(join(this.directory, "current.json"), currentSchema);
   }
 
-  writeCurrent(current: Current): Promise<void> {
-    return writeFileAtomically(join(this.directory, "current.json"), `${JSON.stringify(current, null, 2)}\n`);
+  /**
+   * Writes down a deployment as it stands now, and what the history gets of it. Cut short at any moment, both have it or neither has: the next
+   * change brings the history up to date. Only while nobody else writes (`exclusively`).
+   */
+  async writeCurrent(current: Current, events: readonly HistoryEvent[] = []): Promise<void> {
+    const all = [...this.unwritten, ...events];
+    const last_events = all.length === 0 ? undefined : all;
+    await writeFileAtomically(
+      join(this.directory, "current.json"),
+      `${JSON.stringify({ ...current, last_events }, null, 2)}\n`,
+    );
+    await this.appendAll(all);
+  }
+
+  /** What there is no room for goes on in current.json. */
+  private async appendAll(events: readonly HistoryEvent[]): Promise<void> {
+    this.unwritten = [...events];
+    try {
+      for (const event of events) {
+        await this.appendHistory(event);
+        this.unwritten.shift();
+      }
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+    }
+  }
+
+  /** Brings into the history what a change before this one had no time or no room for. */
+  private async completeHistory(): Promise<void> {
+    const current = await this.current();
+    if (current?.last_events === undefined) return;
+    await this.appendAll(missingEvents(await this.history(), current));
   }
 
   deploymentState(): Promise<DeploymentState | undefined> {
@@ -56,13 +89,17 @@ export class StateStore {
     return writeFileAtomically(join(this.directory, "deployment-state.json"), `${JSON.stringify(state, null, 2)}\n`);
   }
 
+  /** For an event that goes with no change of current.json. */
   appendHistory(event: HistoryEvent): Promise<void> {
     return appendLine(join(this.directory, "history.jsonl"), JSON.stringify(event));
   }
 
   /** All that is known to have happened, the oldest first. */
   async history(): Promise<HistoryEvent[]> {
-    return parseHistory(await readFile(join(this.directory, "history.jsonl"), "utf8"));
+    return readFile(join(this.directory, "history.jsonl"), "utf8").then(parseHistory, (error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      throw error;
+    });
   }
 
   /** One at a time: the steps of both slots run side by side, and each adds to current.json. */
@@ -70,7 +107,10 @@ export class StateStore {
     // Not the step's own signal: an aborted step still writes down that it failed.
     return withFileLock(
       { file: join(this.directory, ".lock"), waitSeconds: 30, signal: new AbortController().signal },
-      use,
+      async () => {
+        await this.completeHistory();
+        return use();
+      },
     );
   }
 }

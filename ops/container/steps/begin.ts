@@ -6,7 +6,7 @@ import { deploymentIdOf, shortCommit } from "../../contract/deployment-id.ts";
 import { messageOf, StepError } from "../../contract/errors.ts";
 import { isDiskFull } from "../files.ts";
 import { StateStore } from "../history/state-store.ts";
-import { type Current } from "../../contract/deployment-state.ts";
+import { type Current, type HistoryEvent } from "../../contract/deployment-state.ts";
 
 /**
  * Opens a deployment. The one that is open already goes on under its own id if it wants the same; if it wants something
@@ -23,21 +23,17 @@ export async function run(request: StepRequest<"begin">, context: CommandContext
     const open = last !== undefined && last.status !== "succeeded";
     if (open && last.active_slot === activeSlot && isDeepStrictEqual(last.slots, slots)) {
       const current: Current = { ...reopened(last), resumed_at: now.toISOString(), failure_command: failureCommand };
-      await written(context, async () => {
-        await store.writeCurrent(current);
-        await store.appendHistory(historyEvent("resumed", current, now));
-      });
+      await written(context, () => store.writeCurrent(current, [historyEvent("resumed", current, now)]));
       return { current, resumed: true };
     }
+    const events: HistoryEvent[] = [];
     if (last?.status === "in_progress") {
       const running = last.phases.findLast((phase) => phase.status === "running");
-      await written(context, () =>
-        store.appendHistory({
-          ...historyEvent("failed", last, now),
-          ...(running === undefined ? {} : { phase: running.phase }),
-          error: "interrupted",
-        }),
-      );
+      events.push({
+        ...historyEvent("failed", last, now),
+        ...(running === undefined ? {} : { phase: running.phase }),
+        error: "interrupted",
+      });
     }
     const current: Current = {
       deployment_id: uniqueId(now, release.commit, last?.deployment_id),
@@ -49,10 +45,8 @@ export async function run(request: StepRequest<"begin">, context: CommandContext
       failure_command: failureCommand,
       phases: [],
     };
-    await written(context, async () => {
-      await store.writeCurrent(current);
-      await store.appendHistory(historyEvent("in_progress", current, now));
-    });
+    events.push(historyEvent("in_progress", current, now));
+    await written(context, () => store.writeCurrent(current, events));
     return { current, resumed: false };
   });
 

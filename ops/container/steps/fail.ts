@@ -10,7 +10,7 @@ export async function run(
   context: CommandContext,
 ): Promise<StepResult<"fail">> {
   const store = new StateStore(context.paths.state);
-  const current = await store.current();
+  const current = await store.exclusively(() => store.current());
   if (current?.status !== "in_progress" || (deploymentId ?? current.deployment_id) !== current.deployment_id)
     return { deploymentId: null };
   const start = { step: phase, startedAt: new Date(), slot, version };

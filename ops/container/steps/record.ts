@@ -35,14 +35,15 @@ export async function run(request: StepRequest<"record">, context: CommandContex
     try {
       // In this order: when it is cut short, running it again completes it.
       await store.writeDeploymentState(state);
-      await store.appendHistory({
+      const succeeded = {
         ...historyEvent("succeeded", closed, now),
         duration_ms: state.duration_ms,
         deployed_by: state.deployed_by,
-      });
+      };
       // Another deployment may have begun meanwhile: that one stays open.
       if (current === undefined || current.deployment_id === request.deploymentId || current.status === "succeeded")
-        await store.writeCurrent(closed);
+        await store.writeCurrent(closed, [succeeded]);
+      else await store.appendHistory(succeeded);
     } catch (error) {
       if (!isDiskFull(error)) throw error;
       // Traffic has moved: to fail now would say that it has not.
