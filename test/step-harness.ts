@@ -8,6 +8,7 @@ import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { execa, type ResultPromise } from "execa";
 import type { StepName, StepRequest, StepResult } from "../ops/contract/steps.ts";
 import { bundledImageDigest, bundledImageTag, projectDirectory, type BundledImage } from "../ops/image.ts";
+import { freeSubnet } from "./integration/addresses.ts";
 
 /** How a step's client ended. */
 export interface Outcome<S extends StepName = StepName> {
@@ -114,13 +115,14 @@ export class Harness {
 
   private async createNetwork(): Promise<void> {
     for (let attempt = 0; ; attempt += 1) {
-      this.prefix = `10.214.${1 + Math.floor(Math.random() * 250)}`;
+      this.prefix = await freeSubnet();
       const { failed, stderr } = await execa(
         "docker",
         ["network", "create", `--subnet=${this.prefix}.0/24`, this.network],
         { reject: false },
       );
       if (!failed) return;
+      // Somebody else may have got it at that moment.
       if (attempt === 20) throw new Error(stderr);
     }
   }

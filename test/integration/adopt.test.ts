@@ -20,8 +20,9 @@ import { lookAtNode } from "../../cli/adopt/look.ts";
 import type { NodeNames } from "../../cli/adopt/node.ts";
 import { stackSettingsSchema } from "../../config/schema/stack-settings.ts";
 import { docker, eventually, Harness } from "../step-harness.ts";
+import { freePort } from "./addresses.ts";
 import { OldNode } from "./old-node.ts";
-import { freePort, TestStack } from "./stack.ts";
+import { TestStack } from "./stack.ts";
 
 const id = `togather-test-adopt-${randomBytes(4).toString("hex")}`;
 const canary = `c4n4ry${randomBytes(8).toString("hex")}`;

@@ -8,7 +8,7 @@ import { bundledImageDigest, bundledImageTag, type BundledImage } from "../../op
 import { createLog } from "../../ops/contract/log.ts";
 import { createRedactor } from "../../ops/contract/redact.ts";
 import { eventually } from "../step-harness.ts";
-import { freePort } from "./stack.ts";
+import { freePort } from "./addresses.ts";
 
 const image = "togather-test-docker-host";
 const root = process.getuid?.() === 0;

@@ -8,7 +8,7 @@ import type { NodeNames } from "../../cli/adopt/node.ts";
 import { bundledImageTag } from "../../ops/image.ts";
 import { docker, eventually } from "../step-harness.ts";
 import { serverPrograms } from "./postgres-programs.ts";
-import { freePort } from "./stack.ts";
+import { freePort } from "./addresses.ts";
 
 const hostImage = "togather-test-old-node";
 

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundledImageTag } from "../../ops/image.ts";
 import { docker, eventually, Harness } from "../step-harness.ts";
 import { parseHistory, type Current, type DeploymentState } from "../../ops/contract/deployment-state.ts";
+import { DockerHost } from "./docker-host.ts";
 
 const harness = new Harness();
 const release = { version: "v1.0.0", commit: "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d" };
@@ -194,60 +195,39 @@ describe("begin and record", () => {
   });
 });
 
+// On an engine of its own: it removes images that are nobody's, and other tests' are on this one.
 describe("prune", () => {
+  let host: DockerHost;
+  beforeAll(async () => {
+    host = await DockerHost.start(80);
+  });
+  afterAll(() => host.remove());
+
   it("removes the oldest images that nothing uses, and no others", async () => {
-    const tag = (part: string): string => `togather-server:${harness.name}-${part}`;
-    const keep = (
-      await docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", "--filter=reference=togather-*")
-    ).split("\n");
-    const held = `togather-kept:other-${harness.name}-1`;
-    try {
-      for (const part of ["used", "held", "old", "kept", "new"]) {
-        await execa("docker", ["import", `--change=LABEL part=${part}`, "-", tag(part)], { input: Buffer.alloc(1024) });
-        // What a slot held before; a tag makes an image count as new.
-        if (part === "old") await docker("tag", tag(part), `togather-kept:${harness.name}-9999`);
-      }
-      await docker("create", `--name=togather-${harness.name}-uses`, tag("used"), "nothing");
-      // Another deployment's, whose container is gone until a rollback.
-      await docker("tag", tag("held"), held);
-      const { result, exitCode } = await run("prune", { keep: [...keep, tag("kept")], retention: 1 });
-      expect(exitCode).toBe(0);
-      expect(result.removed).toEqual([tag("old")]);
-      const left = (await docker("image", "ls", "--format={{.Tag}}", "--filter=reference=togather-server")).split("\n");
-      expect(left).toEqual(
-        expect.arrayContaining([
-          `${harness.name}-new`,
-          `${harness.name}-used`,
-          `${harness.name}-held`,
-          `${harness.name}-kept`,
-          ...keep.filter((name) => name.startsWith("togather-server:")).map((name) => name.slice(16)),
-        ]),
-      );
-      expect(left).not.toContain(`${harness.name}-old`);
-      // Its own slots' images are held on to the same way, and what they hold no more is not.
-      const own = await docker(
-        "image",
-        "ls",
-        "--format={{.Tag}} {{.ID}}",
-        `--filter=reference=togather-kept:${harness.name}-*`,
-      );
-      expect(own).toContain(await docker("image", "ls", "--format={{.ID}}", tag("kept")));
-      expect(own).not.toContain(await docker("image", "ls", "--format={{.ID}}", tag("used")));
-      expect(own).not.toContain("-9999");
-    } finally {
-      await docker("rm", `togather-${harness.name}-uses`);
-      await execa("docker", ["image", "rm", ...["used", "held", "old", "kept", "new"].map(tag), held], {
-        reject: false,
+    const tag = (part: string): string => `togather-server:${part}`;
+    const env = { PATH: host.environment["PATH"] ?? "", DOCKER_HOST: host.address };
+    for (const part of ["used", "held", "old", "kept", "new"]) {
+      await execa("docker", ["import", `--change=LABEL part=${part}`, "-", tag(part)], {
+        input: Buffer.alloc(1024),
+        env,
       });
-      // This test says that it keeps all that was there, so that it holds on to all of it.
-      const own = await docker(
-        "image",
-        "ls",
-        "--format={{.Repository}}:{{.Tag}}",
-        `--filter=reference=togather-kept:${harness.name}-*`,
-      );
-      await execa("docker", ["image", "rm", ...own.split("\n")], { reject: false });
+      // What a slot held before; a tag makes an image count as new.
+      if (part === "old") await host.docker("tag", tag(part), `togather-kept:${harness.name}-9999`);
     }
+    await host.docker("create", "--name=uses", tag("used"), "nothing");
+    // Another deployment's, whose container is gone until a rollback.
+    await host.docker("tag", tag("held"), `togather-kept:other-${harness.name}-1`);
+    const { result, exitCode } = await run("prune", { keep: [tag("kept")], retention: 1 }, env);
+    expect(exitCode).toBe(0);
+    expect(result.removed).toEqual([tag("old")]);
+    const left = (repository: string): Promise<string> =>
+      host.docker("image", "ls", "--format={{.Tag}} {{.ID}}", `--filter=reference=${repository}`);
+    const tagsOf = (listed: string): string[] => listed.split("\n").map((line) => line.replace(/ .*/, ""));
+    expect(tagsOf(await left("togather-server")).sort()).toEqual(["held", "kept", "new", "used"]);
+    // Its own slots' images are held on to the same way, and what they hold no more is not.
+    expect(tagsOf(await left("togather-kept")).sort()).toEqual([`${harness.name}-1`, `other-${harness.name}-1`].sort());
+    const id = (image: string): Promise<string> => host.docker("image", "inspect", "--format={{.Id}}", image);
+    expect(await id(`togather-kept:${harness.name}-1`)).toBe(await id(tag("kept")));
   });
 
   it("is no reason for a deployment to fail", async () => {

@@ -2,7 +2,7 @@
  * The router with real containers: nginx as `ops router` configures it, two small upstreams, and `ops switch` as the
  * stack runs it. All traffic goes to 127.0.0.1.
  */
-import { createHmac, randomBytes, randomInt, randomUUID } from "node:crypto";
+import { createHmac, randomBytes, randomUUID } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from "node:http";
 import { request as httpsRequest } from "node:https";
@@ -20,12 +20,12 @@ import { containerPaths, type StepContext } from "../../ops/contract/context.ts"
 import type { SlotName, StepRequest, StepResult } from "../../ops/contract/steps.ts";
 import { bundledImageDigest, bundledImageTag } from "../../ops/image.ts";
 import { eventually } from "../step-harness.ts";
-import { freePort } from "./stack.ts";
+import { freePort, freeSubnet } from "./addresses.ts";
 
 const project = join(import.meta.dirname, "../..");
 const name = `test-router-${randomBytes(4).toString("hex")}`;
 const prefix = `togather-${name}`;
-const subnet = `10.214.${randomInt(1, 255)}`;
+const subnet = await freeSubnet();
 const address = { router: `${subnet}.2`, blue: `${subnet}.10`, green: `${subnet}.11` };
 const directories = mkdtempSync(join(tmpdir(), `${prefix}-`));
 const releases = {

@@ -1,4 +1,4 @@
-import { randomBytes, randomInt } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import { get } from "node:https";
@@ -7,10 +7,10 @@ import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { execa } from "execa";
 import { parseDocument } from "yaml";
-import { freePorts } from "../../cli/start/free-port.ts";
 import { certificatePair } from "../certificate-pair.ts";
 import type { ListedSnapshot } from "../../cli/snapshots/catalog.ts";
 import type { Manifest } from "../../ops/contract/manifest.ts";
+import { freePort, freeSubnet } from "./addresses.ts";
 
 const project = join(import.meta.dirname, "../..");
 
@@ -32,15 +32,6 @@ export interface Run {
 
 /** A snapshot as a list has it; those of tests all have a manifest. */
 export type Listed = ListedSnapshot & { manifest: Manifest };
-
-/**
- * A port that is free on the loopback, and stays so: one that the kernel hands out would be another connection's before
- * a container listens there. So it is below the ephemeral range (Linux: 32768 and up).
- */
-export async function freePort(): Promise<number> {
-  const { port } = await freePorts({ port: randomInt(20_000, 30_000) });
-  return port;
-}
 
 /**
  * A deployment of its own for a test: a copy of this project with its own git history, stack, backend, ports, subnet,
@@ -105,7 +96,7 @@ export class TestStack {
       ports: { http: ports.http, https: ports.https },
       slotPorts: { blue: ports.blue, green: ports.green },
       databasePort: ports.database,
-      subnet: `10.214.${randomInt(256)}.0/24`,
+      subnet: `${await freeSubnet()}.0/24`,
       secretsFile: ".env.test",
       deployment: stack.deployment(),
     });
