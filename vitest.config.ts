@@ -2,6 +2,8 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    // Tests wait for containers more than they compute: two at a time on two cores.
+    maxWorkers: 2,
     projects: [
       // A busy machine is no failure.
       {
@@ -18,8 +20,6 @@ export default defineConfig({
           include: ["test/integration/**/*.test.ts"],
           testTimeout: 600_000,
           hookTimeout: 900_000,
-          // One engine, two cores: files run one after the other.
-          fileParallelism: false,
         },
       },
     ],

@@ -6,7 +6,7 @@ import { dockerEngine } from "../toolchain/docker.ts";
 import { localSteps, pulumiCommand, setUp } from "../toolchain/setup.ts";
 import { check } from "./stages/checks.ts";
 import { goStage } from "./stages/go.ts";
-import { describe, sum, type Counts, type Stage } from "./stages/stage.ts";
+import { describe, slowest, sum, type Outcome, type Stage } from "./stages/stage.ts";
 import { vitestProject } from "./stages/vitest.ts";
 
 const machine = thisMachine();
@@ -29,16 +29,16 @@ function choose(names: readonly string[]): readonly Stage[] {
 }
 
 /** A stage that ran nothing has proved nothing. */
-function orNothingRan(counts: Counts): Counts {
+function orNothingRan(counts: Outcome): Outcome {
   return counts.passed + counts.failed === 0 ? { ...counts, failed: 1 } : counts;
 }
 
 let interrupted = false;
 
-async function runStage(stage: Stage): Promise<Counts & { name: string; seconds: number }> {
+async function runStage(stage: Stage): Promise<Outcome & { name: string; seconds: number }> {
   console.log(`\n── ${stage.name} ──`);
   const start = Date.now();
-  let counts: Counts = { passed: 0, failed: 1, skipped: 0 };
+  let counts: Outcome = { passed: 0, failed: 1, skipped: 0 };
   try {
     counts = orNothingRan(await stage.run());
   } catch (error) {
@@ -59,6 +59,8 @@ async function main(names: readonly string[]): Promise<void> {
   for (const result of results)
     console.log(`${result.name.padEnd(12)}${describe(result).padEnd(36)}${result.seconds.toFixed(1).padStart(7)} s`);
   if (interrupted) console.log("Interrupted: the other stages did not run.");
+  const tests = results.flatMap(({ tests = [] }) => tests);
+  if (tests.length > 0) console.log(`\nThe slowest tests:\n${slowest(tests, 10).join("\n")}`);
   const total = sum(results);
   console.log(`\n${describe(total)}`);
   process.exitCode = total.failed > 0 || interrupted ? 1 : 0;

@@ -9,6 +9,7 @@ import { execa, type ResultPromise } from "execa";
 import type { StepName, StepRequest, StepResult } from "../ops/contract/steps.ts";
 import { bundledImageDigest, bundledImageTag, projectDirectory, type BundledImage } from "../ops/image.ts";
 import { freeSubnet } from "./integration/addresses.ts";
+import { Children } from "./integration/children.ts";
 
 /** How a step's client ended. */
 export interface Outcome<S extends StepName = StepName> {
@@ -56,6 +57,7 @@ export class Harness {
   readonly password = `c4n4ry ${randomBytes(6).toString("hex")} /@:'%"`;
   directory = "";
   private prefix = "";
+  private readonly children = new Children();
   readonly postgres = `togather-${this.name}-db`;
 
   /** Starts a client without waiting for it. */
@@ -66,12 +68,14 @@ export class Harness {
   ): ResultPromise<{ reject: false; stdin: "ignore"; env: Record<string, string> }> {
     const common = { contract: 1, name: this.name, environment: "staging", ...this.fieldsOf(step) };
     const full: unknown = Object.assign(common, request);
-    return execa(process.execPath, ["ops/main.ts", step], {
-      cwd: projectDirectory,
-      reject: false,
-      stdin: "ignore",
-      env: { DATABASE_URL: this.url(), TOGATHER_REQUEST: JSON.stringify(full), ...environment },
-    });
+    return this.children.start(() =>
+      execa(process.execPath, ["ops/main.ts", step], {
+        cwd: projectDirectory,
+        reject: false,
+        stdin: "ignore",
+        env: { DATABASE_URL: this.url(), TOGATHER_REQUEST: JSON.stringify(full), ...environment },
+      }),
+    );
   }
 
   async run<S extends StepName>(step: S, request: Own<S>, environment: Environment = {}): Promise<Outcome<S>> {
@@ -150,6 +154,7 @@ export class Harness {
 
   /** By name, whatever was left. */
   async tearDown(): Promise<void> {
+    await this.children.end();
     const containers = (await docker("ps", "--all", "--quiet", `--filter=name=${this.name}`))
       .split("\n")
       .filter((id) => id !== "");

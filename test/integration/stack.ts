@@ -11,6 +11,7 @@ import { certificatePair } from "../certificate-pair.ts";
 import type { ListedSnapshot } from "../../cli/snapshots/catalog.ts";
 import type { Manifest } from "../../ops/contract/manifest.ts";
 import { freePort, freeSubnet } from "./addresses.ts";
+import { Children } from "./children.ts";
 
 const project = join(import.meta.dirname, "../..");
 
@@ -47,6 +48,7 @@ export class TestStack {
   /** Variables beside this process's own with which Pulumi and togather run. */
   variables: NodeJS.ProcessEnv = {};
   private readonly commits: string[] = [];
+  private readonly children = new Children();
 
   private constructor(name: string, directory: string, ports: TestStack["ports"]) {
     this.name = name;
@@ -193,36 +195,39 @@ export class TestStack {
   /** Runs the Pulumi CLI in the copy; fails the test when it fails. */
   async pulumi(args: string[]): Promise<string> {
     mkdirSync(join(this.directory, ".togather/state"), { recursive: true });
-    return (await execa("pulumi", [...args, "--non-interactive"], { cwd: this.directory, env: this.environment() }))
-      .stdout;
+    const options = { cwd: this.directory, env: this.environment() };
+    return (await this.children.start(() => execa("pulumi", [...args, "--non-interactive"], options))).stdout;
   }
 
   /** One of package.json's scripts with its arguments, as it is written in a document. */
   async npmRun(command: string): Promise<string> {
-    return (
-      await execa("npm", ["run", "--silent", ...command.split(" ")], { cwd: this.directory, env: this.environment() })
-    ).stdout;
+    const options = { cwd: this.directory, env: this.environment() };
+    return (await this.children.start(() => execa("npm", ["run", "--silent", ...command.split(" ")], options))).stdout;
   }
 
   /** `togather` in the copy, as an operator calls it. */
   async togather(...args: string[]): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
-    const { exitCode, stdout, stderr } = await execa("node", ["cli/togather.ts", ...args, "--stack", this.name], {
-      cwd: this.directory,
-      env: this.environment(),
-      reject: false,
-    });
+    const { exitCode, stdout, stderr } = await this.children.start(() =>
+      execa("node", ["cli/togather.ts", ...args, "--stack", this.name], {
+        cwd: this.directory,
+        env: this.environment(),
+        reject: false,
+      }),
+    );
     return { code: exitCode, stdout, stderr };
   }
 
   /** The same, to be looked at, or killed, while it runs. */
   start(...args: string[]) {
-    return execa("node", ["cli/togather.ts", ...args, "--stack", this.name], {
-      cwd: this.directory,
-      env: this.environment(),
-      reject: false,
-      all: true,
-      detached: true,
-    });
+    return this.children.start(() =>
+      execa("node", ["cli/togather.ts", ...args, "--stack", this.name], {
+        cwd: this.directory,
+        env: this.environment(),
+        reject: false,
+        all: true,
+        detached: true,
+      }),
+    );
   }
 
   /** What `togather snapshots list` tells. */
@@ -234,15 +239,13 @@ export class TestStack {
   async run(operation: "up" | "preview" | "destroy", flags: string[] = []): Promise<Run> {
     const started = Date.now();
     const confirm = operation === "preview" ? [] : ["--yes", "--skip-preview"];
-    const result = await execa(
-      "pulumi",
-      [operation, "--stack", this.name, "--non-interactive", "--color=never", ...confirm, ...flags],
-      {
+    const result = await this.children.start(() =>
+      execa("pulumi", [operation, "--stack", this.name, "--non-interactive", "--color=never", ...confirm, ...flags], {
         cwd: this.directory,
         env: this.environment(),
         reject: false,
         all: true,
-      },
+      }),
     );
     const output = result.all;
     return { ok: result.exitCode === 0, output, changes: countChanges(output), durationMs: Date.now() - started };
@@ -315,6 +318,7 @@ export class TestStack {
 
   /** Removes everything of this deployment, by name, whatever state it is in. */
   async remove(): Promise<void> {
+    await this.children.end();
     const parts = ["blue", "green", "router", "db", "dev"].map((part) => `togather-${this.name}-${part}`);
     await execa("docker", ["rm", "--force", "--volumes", ...parts], { reject: false });
     await execa(

@@ -8,7 +8,7 @@ import { project } from "../../toolchain/setup.ts";
 import type { Report, Step } from "../../toolchain/step.ts";
 import { installedVersions } from "../../toolchain/versions.ts";
 import { withScratchPostgres, type ScratchPostgres } from "./scratch-postgres.ts";
-import { asCounts, sum, type Counts, type Stage } from "./stage.ts";
+import { asCounts, sum, type Counts, type Outcome, type Stage, type TimedTest } from "./stage.ts";
 
 /** Go modules with code of our own, and the variables by which their tests find a database. */
 const MODULES = [
@@ -27,6 +27,8 @@ interface GoEvent {
   ImportPath?: string;
   Test?: string;
   Output?: string;
+  /** Seconds. */
+  Elapsed?: number;
 }
 
 /** Counts the tests of `go test -json`; a package that fails without a failed test counts as one. */
@@ -34,6 +36,7 @@ export class GoTests {
   readonly #outcome = new Map<string, string>();
   readonly #output = new Map<string, string>();
   readonly #failedPackages = new Set<string>();
+  readonly tests: TimedTest[] = [];
 
   /** @returns what is worth showing of this line. */
   add(line: string): string {
@@ -53,6 +56,7 @@ export class GoTests {
     if (Action === "output") this.#output.set(id, (this.#output.get(id) ?? "") + Output);
     if (!["pass", "fail", "skip"].includes(Action)) return "";
     this.#outcome.set(id, Action);
+    this.tests.push({ file: Package, name: Test, seconds: event.Elapsed ?? 0 });
     return Action === "fail" ? (this.#output.get(id) ?? "") : "";
   }
 
@@ -111,7 +115,7 @@ async function goInContainer(machine: Machine, postgres: ScratchPostgres): Promi
   });
 }
 
-async function testModule(go: Go, module: Module): Promise<Counts[]> {
+async function testModule(go: Go, module: Module): Promise<Outcome[]> {
   const show = (text: string) => process.stdout.write(text);
   const vet = go(module, ["vet", "./..."]);
   const vetted = await run(vet.command, vet.args, { ...vet, onLine: (line) => show(`${line}\n`) });
@@ -119,7 +123,7 @@ async function testModule(go: Go, module: Module): Promise<Counts[]> {
   const tests = new GoTests();
   const test = go(module, ["test", "-json", "./..."]);
   const tested = await run(test.command, test.args, { ...test, onLine: (line) => show(tests.add(line)) });
-  const { counts } = tests;
+  const counts: Outcome = { ...tests.counts, tests: tests.tests };
   return [asCounts(vetted.ok ? 0 : 1), !tested.ok && counts.failed === 0 ? { ...counts, failed: 1 } : counts];
 }
 
@@ -135,9 +139,9 @@ export function goStage(machine: Machine, needs: readonly Step[]): Stage {
           const go = (await hasGo(machine, join(project, "server")))
             ? goHere(machine, postgres)
             : await goInContainer(machine, postgres);
-          const counts: Counts[] = [];
-          for (const module of MODULES) counts.push(...(await testModule(go, module)));
-          return sum(counts);
+          const outcomes: Outcome[] = [];
+          for (const module of MODULES) outcomes.push(...(await testModule(go, module)));
+          return { ...sum(outcomes), tests: outcomes.flatMap(({ tests = [] }) => tests) };
         },
       ),
   };

@@ -7,13 +7,27 @@ export interface Counts {
   skipped: number;
 }
 
+/** How long a test took. */
+export interface TimedTest {
+  /** From the project's directory; a Go test's package. */
+  file: string;
+  name: string;
+  seconds: number;
+}
+
+/** How a stage came out. */
+export interface Outcome extends Counts {
+  /** Where a stage's checks are tests: what each took. */
+  tests?: readonly TimedTest[];
+}
+
 /** One part of `npm test`. */
 export interface Stage {
   name: string;
   /** What it needs on this machine. */
   needs: readonly Step[];
   /** Shows its output as it comes, and counts. */
-  run(): Promise<Counts>;
+  run(): Promise<Outcome>;
 }
 
 export function sum(all: readonly Counts[]): Counts {
@@ -28,4 +42,12 @@ export function describe({ passed, failed, skipped }: Counts): string {
 /** A check that is either right or wrong as a whole. */
 export function asCounts(exitCode: number): Counts {
   return exitCode === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 };
+}
+
+/** The slowest tests, one line each, the slowest first. */
+export function slowest(tests: readonly TimedTest[], count: number): string[] {
+  return [...tests]
+    .sort((a, b) => b.seconds - a.seconds)
+    .slice(0, count)
+    .map(({ file, name, seconds }) => `${seconds.toFixed(1).padStart(7)} s  ${file}  ${name}`);
 }

@@ -1,10 +1,11 @@
+import { fork } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { foreground } from "../../toolchain/foreground.mjs";
+import { join, relative } from "node:path";
 import { project } from "../../toolchain/setup.ts";
 import type { Step } from "../../toolchain/step.ts";
-import type { Counts, Stage } from "./stage.ts";
+import type { Counts, Stage, TimedTest } from "./stage.ts";
+import type { VitestRequest } from "./vitest-process.ts";
 
 /** What vitest's JSON reporter writes, as far as it is counted. */
 interface VitestReport {
@@ -12,7 +13,11 @@ interface VitestReport {
   numFailedTests: number;
   numPendingTests: number;
   numTodoTests: number;
-  testResults: { status: string; assertionResults: { status: string }[] }[];
+  testResults: {
+    name?: string;
+    status: string;
+    assertionResults: { status: string; fullName?: string; duration?: number | null }[];
+  }[];
 }
 
 export function countVitest(report: VitestReport): Counts {
@@ -27,11 +32,49 @@ export function countVitest(report: VitestReport): Counts {
   };
 }
 
-/** A project of vitest.config.ts. */
+/** How long each test took that ran; hooks not counted. */
+export function timeVitest(report: VitestReport): TimedTest[] {
+  return report.testResults.flatMap(({ name = "", assertionResults }) =>
+    assertionResults.flatMap(({ fullName = "", duration }) =>
+      typeof duration === "number" ? [{ file: relative(project, name), name: fullName, seconds: duration / 1000 }] : [],
+    ),
+  );
+}
+
+/** Resolves with its exit code, after an interrupt too: then once what the tests have started is cleaned up. */
+function runVitest(request: VitestRequest, env: NodeJS.ProcessEnv): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = fork(join(import.meta.dirname, "vitest-process.ts"), [JSON.stringify(request)], {
+      cwd: project,
+      env,
+      detached: true,
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
+    let interrupts = 0;
+    const interrupt = (): void => {
+      console.log(
+        interrupts++ === 0
+          ? "\nInterrupted: cleaning up what the tests have started. Once more stops at once, and leaves containers behind."
+          : "\nStopping at once.",
+      );
+      if (child.connected) child.send("cancel");
+    };
+    const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+    for (const signal of signals) process.on(signal, interrupt);
+    child.once("error", reject);
+    child.once("close", (code) => {
+      for (const signal of signals) process.off(signal, interrupt);
+      resolve(code ?? 1);
+    });
+  });
+}
+
+/** A project of vitest.config.ts. @param files those to run; none means all. */
 export function vitestProject(
   name: string,
   needs: readonly Step[],
   environment: () => Promise<NodeJS.ProcessEnv>,
+  files: readonly string[] = [],
 ): Stage {
   return {
     name,
@@ -39,10 +82,10 @@ export function vitestProject(
     async run() {
       const directory = await mkdtemp(join(tmpdir(), "togather-vitest-"));
       try {
-        const file = join(directory, "report.json");
-        const args = ["run", "--project", name, "--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-        const code = await foreground("vitest", args, { cwd: project, env: await environment() });
-        const counts = countVitest(JSON.parse(await readFile(file, "utf8")) as VitestReport);
+        const report = join(directory, "report.json");
+        const code = await runVitest({ project: name, files, report }, await environment());
+        const written = JSON.parse(await readFile(report, "utf8")) as VitestReport;
+        const counts = { ...countVitest(written), tests: timeVitest(written) };
         // For instance an error outside of any test.
         return code !== 0 && counts.failed === 0 ? { ...counts, failed: 1 } : counts;
       } finally {
