@@ -1,9 +1,11 @@
-// `npm test [-- STAGE...]`: all checks and tests, or the named stages of them.
+// `npm test [-- [--changed[=COMMIT]] [STAGE...]]`: all checks and tests, the named stages of them, or what a change can have broken.
+import { parseArgs } from "node:util";
 import { thisMachine } from "../toolchain/machine.ts";
 import { fail, Problem } from "../toolchain/problem.ts";
 import { baseImage } from "../toolchain/base-image.ts";
 import { dockerEngine } from "../toolchain/docker.ts";
 import { localSteps, pulumiCommand, setUp } from "../toolchain/setup.ts";
+import { changedFiles, planFor } from "./stages/changed.ts";
 import { check } from "./stages/checks.ts";
 import { goStage } from "./stages/go.ts";
 import { describe, slowest, sum, type Outcome, type Stage } from "./stages/stage.ts";
@@ -11,21 +13,43 @@ import { vitestProject } from "./stages/vitest.ts";
 
 const machine = thisMachine();
 const engine = [dockerEngine(machine), baseImage(machine)];
-const stages: readonly Stage[] = [
+
+/** @param tests files of the integration tests to run; none means all. */
+const allStages = (tests: readonly string[] = []): readonly Stage[] => [
   check("lint", "eslint", "."),
   check("format", "prettier", "--check", "--log-level", "warn", "."),
   check("types", "tsc", "--noEmit"),
   goStage(machine, engine),
   vitestProject("unit", [], () => Promise.resolve(machine.env)),
-  vitestProject("integration", localSteps(machine), async () => (await pulumiCommand(machine)).env),
+  vitestProject("integration", localSteps(machine), async () => (await pulumiCommand(machine)).env, tests),
 ];
 
-function choose(names: readonly string[]): readonly Stage[] {
+function choose(stages: readonly Stage[], names: readonly string[]): readonly Stage[] {
   const known = stages.map(({ name }) => name);
   const unknown = names.filter((name) => !known.includes(name));
   if (unknown.length > 0)
     throw new Problem(`There is no stage ${unknown.join(", ")}. The stages are: ${known.join(", ")}.`);
   return names.length === 0 ? stages : stages.filter(({ name }) => names.includes(name));
+}
+
+/** The stages that a change can have broken. Says which those are, and why. */
+async function chooseChanged(names: readonly string[], commit: string | undefined): Promise<readonly Stage[]> {
+  const { since, files } = await changedFiles(commit);
+  const { without, tests } = await planFor(files);
+  console.log(`Since ${since}: ${files.length} changed ${files.length === 1 ? "file" : "files"}.`);
+  const chosen = tests.all === undefined ? [...tests.files.keys()] : [];
+  const stages = choose(allStages(chosen), names);
+  for (const { name } of stages) {
+    const reason = without.get(name);
+    if (reason !== undefined) console.log(`  ${name.padEnd(12)}left out: ${reason}`);
+    else if (name !== "integration") console.log(`  ${name.padEnd(12)}runs`);
+    else if (tests.all !== undefined) console.log(`  ${name.padEnd(12)}runs, all of it: ${tests.all}`);
+    else {
+      console.log(`  ${name.padEnd(12)}runs, ${chosen.length} of its files:`);
+      for (const [file, why] of tests.files) console.log(`    ${file}: ${why}`);
+    }
+  }
+  return stages.filter(({ name }) => !without.has(name));
 }
 
 /** A stage that ran nothing has proved nothing. */
@@ -47,10 +71,28 @@ async function runStage(stage: Stage): Promise<Outcome & { name: string; seconds
   return { name: stage.name, ...counts, seconds: (Date.now() - start) / 1000 };
 }
 
-async function main(names: readonly string[]): Promise<void> {
+/** `--changed`, alone or with a commit: an option of both shapes is none that parseArgs knows. */
+function readArguments(args: readonly string[]): { names: string[]; changed: boolean; commit: string | undefined } {
+  const commit = args.find((arg) => arg.startsWith("--changed="))?.slice("--changed=".length);
+  try {
+    const { values, positionals } = parseArgs({
+      args: args.map((arg) => (arg.startsWith("--changed=") ? "--changed" : arg)),
+      options: { changed: { type: "boolean", default: false } },
+      allowPositionals: true,
+    });
+    return { names: positionals, changed: values.changed, commit };
+  } catch (error) {
+    throw new Problem(
+      `${error instanceof Error ? error.message : String(error)}\nUsage: npm test [-- [--changed[=COMMIT]] [STAGE...]]`,
+    );
+  }
+}
+
+async function main(args: readonly string[]): Promise<void> {
   // The stage that runs is interrupted with this process; what it started is cleaned up before the end.
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => (interrupted = true));
-  const chosen = choose(names);
+  const { names, changed, commit } = readArguments(args);
+  const chosen = changed ? await chooseChanged(names, commit) : choose(allStages(), names);
   const needs = [...new Map(chosen.flatMap((stage) => stage.needs).map((step) => [step.title, step])).values()];
   await setUp(needs, { quiet: true });
   const results = [];
