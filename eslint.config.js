@@ -82,4 +82,17 @@ export default tseslint.config(
       ],
     },
   },
+  {
+    files: ["stack/**/*.ts", "components/**/*.ts"],
+    ignores: ["**/*.test.ts", "stack/secret-output.ts"],
+    rules: {
+      "no-restricted-syntax": [
+        "error",
+        {
+          selector: "MemberExpression[property.name='reveal']",
+          message: "The program hands secrets on as outputs: stack/secret-output.ts.",
+        },
+      ],
+    },
+  },
 );

@@ -12,14 +12,14 @@ export function externalDatabase({
   migrationUrl,
   adminUrl,
 }: {
-  url: string;
-  migrationUrl: string;
-  adminUrl: string | undefined;
+  url: pulumi.Output<string>;
+  migrationUrl: pulumi.Output<string>;
+  adminUrl: pulumi.Output<string> | undefined;
 }): DatabaseUrls {
   return {
-    ownerUrl: pulumi.secret(migrationUrl),
-    appUrl: pulumi.secret(url),
-    adminUrl: adminUrl === undefined ? undefined : pulumi.secret(adminUrl),
+    ownerUrl: migrationUrl,
+    appUrl: url,
+    adminUrl,
   };
 }
 

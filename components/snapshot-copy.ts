@@ -12,7 +12,7 @@ export interface SnapshotCopyArgs {
   /** The storage. */
   to: NonNullable<DeploymentFile["database"]["snapshot_copy"]>;
   /** Of the storage. Secret. */
-  credentials: { keyId: string; secret: string };
+  credentials: { keyId: pulumi.Output<string>; secret: pulumi.Output<string> };
 }
 
 /** A copy of a snapshot in an S3-compatible storage, for the day on which the Docker host is gone. Nothing here removes it. */

@@ -66,7 +66,7 @@ export interface RestoreArgs {
   /** URL of a role that may make databases and extensions; the owner does it itself where there is none. Secret. */
   databaseAdminUrl: pulumi.Output<string> | undefined;
   /** Secret key of age that reads an encrypted snapshot. Secret. */
-  identity: string | undefined;
+  identity: pulumi.Output<string> | undefined;
 }
 
 /** The same as the step's secrets. */

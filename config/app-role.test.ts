@@ -2,6 +2,7 @@ import { createHmac } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { formatDatabaseUrl } from "../ops/contract/connection.ts";
 import { appRoles, derivedPassword, planAppRole, rotationSentence, type AppRole } from "./app-role.ts";
+import { Secret } from "./secrets/secret.ts";
 
 const url = (user: string, password: string): string =>
   formatDatabaseUrl({
@@ -12,19 +13,20 @@ const url = (user: string, password: string): string =>
     database: "togather",
     parameters: { sslmode: "disable" },
   });
+const derived = (secret: string, role: AppRole | "owner"): string => derivedPassword(new Secret(secret), role).reveal();
 /** What a server was given when `secret` was the deployment's. */
-const given = (role: AppRole, secret: string): string => url(role, derivedPassword(secret, role));
+const given = (role: AppRole, secret: string): string => url(role, derived(secret, role));
 const [first, second] = appRoles;
 
 describe("the server's role", () => {
   it("has the password that it always had", () => {
-    expect(derivedPassword("secret", first)).toBe(
+    expect(derived("secret", first)).toBe(
       createHmac("sha256", "secret").update("togather role app").digest("base64url"),
     );
-    expect(derivedPassword("secret", "owner")).toBe(
+    expect(derived("secret", "owner")).toBe(
       createHmac("sha256", "secret").update("togather role owner").digest("base64url"),
     );
-    expect(derivedPassword("secret", second)).not.toBe(derivedPassword("secret", first));
+    expect(derived("secret", second)).not.toBe(derived("secret", first));
   });
 
   it.each([
@@ -85,16 +87,16 @@ describe("the server's role", () => {
       { role: first, kept: undefined, rotated: false },
     ],
   ] as const)("when %s", (_, serving, urls, plan) => {
-    expect(planAppRole("new", serving, urls)).toEqual(plan);
+    expect(planAppRole(new Secret("new"), serving, urls)).toEqual(plan);
   });
 
   it("says what happens, and what ends the old password", () => {
-    const plan = planAppRole("new", "blue", { blue: given(first, "old") });
+    const plan = planAppRole(new Secret("new"), "blue", { blue: given(first, "old") });
     expect(rotationSentence(plan, "blue", "production")).toBe(
       "togather:databasePassword has changed. blue serves on with the old password of the role togather_app, which stays valid; green and all else get the new one (role togather_app_2). To end the old one, release again, into green, then deploy once more: npm run togather -- release REF --stack production; npm run togather -- up --stack production",
     );
     expect(
-      rotationSentence(planAppRole("new", "blue", { blue: given(first, "new") }), "blue", "production"),
+      rotationSentence(planAppRole(new Secret("new"), "blue", { blue: given(first, "new") }), "blue", "production"),
     ).toBeUndefined();
   });
 });

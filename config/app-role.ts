@@ -1,5 +1,6 @@
 import { createHmac } from "node:crypto";
 import type { Containers } from "../ops/host/serving-slot.ts";
+import { Secret } from "./secrets/secret.ts";
 import { slotNames, type SlotName } from "../ops/contract/steps.ts";
 
 /** Login roles of the server. The second one is there only while `databasePassword` has changed: a role has one password, and the slot that serves keeps its own. */
@@ -7,9 +8,9 @@ export const appRoles = ["togather_app", "togather_app_2"] as const;
 export type AppRole = (typeof appRoles)[number];
 
 /** A role's password: derived, so that there is one secret to keep, and no role's password tells another's. */
-export function derivedPassword(password: string, role: "owner" | AppRole): string {
+export function derivedPassword(password: Secret, role: "owner" | AppRole): Secret {
   const label = { owner: "owner", togather_app: "app", togather_app_2: "app 2" }[role];
-  return createHmac("sha256", password).update(`togather role ${label}`).digest("base64url");
+  return new Secret(createHmac("sha256", password.reveal()).update(`togather role ${label}`).digest("base64url"));
 }
 
 /** Which role the servers of this run log in as. */
@@ -25,11 +26,11 @@ export interface AppRolePlan {
 export const firstRole: AppRolePlan = { role: "togather_app", kept: undefined, rotated: false };
 
 /** As which role a server logs in, and whether with today's password; undefined where that is none of ours. */
-function loginOf(url: string | undefined, password: string): { role: AppRole; current: boolean } | undefined {
+function loginOf(url: string | undefined, password: Secret): { role: AppRole; current: boolean } | undefined {
   // As `formatDatabaseUrl` writes it: our passwords have no character that is encoded.
   const [, user, secret] = /^postgresql:\/\/([^:@/]+):([^:@/]+)@/.exec(url ?? "") ?? [];
   const role = appRoles.find((one) => one === user);
-  return role && { role, current: secret === derivedPassword(password, role) };
+  return role && { role, current: secret === derivedPassword(password, role).reveal() };
 }
 
 /**
@@ -37,7 +38,7 @@ function loginOf(url: string | undefined, password: string): { role: AppRole; cu
  * @param serving the slot that serves; undefined where none does.
  */
 export function planAppRole(
-  password: string,
+  password: Secret,
   serving: SlotName | undefined,
   databaseUrls: Containers["databaseUrls"],
 ): AppRolePlan {

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { loadSettings, type Settings } from "./settings.ts";
 import { forStack, SettingsError } from "./problems.ts";
 import { rolloutOf } from "./schema/rollout.ts";
+import { revealed, type Revealed } from "../test/revealed.ts";
 import { certificatePair } from "../test/certificate-pair.ts";
 
 const commit = "1111111111111111111111111111111111111111";
@@ -26,11 +27,11 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-function load(config: Record<string, unknown>, environment: NodeJS.ProcessEnv = secrets): Settings {
+function load(config: Record<string, unknown>, environment: NodeJS.ProcessEnv = secrets): Revealed<Settings> {
   const texts = Object.fromEntries(
     Object.entries(config).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]),
   );
-  return loadSettings({ config: texts, environment, projectDirectory: directory });
+  return revealed(loadSettings({ config: texts, environment, projectDirectory: directory }));
 }
 
 /** The problems found, as `where: what`. Fails the test when there are none. */

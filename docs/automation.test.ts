@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { togather } from "../cli/program.ts";
-import { bundledSecrets, secretNames } from "../config/secrets/secrets.ts";
+import { bundledSecrets, secretNames } from "../config/secrets/table.ts";
 
 const project = join(import.meta.dirname, "..");
 const page = readFileSync(join(project, "docs/automation.md"), "utf8");

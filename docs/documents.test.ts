@@ -9,7 +9,8 @@ import { deploymentValues } from "../config/deployment-values.ts";
 import { environmentNames, environmentRules } from "../config/schema/environments.ts";
 import { loadSettings } from "../config/settings.ts";
 import { fillInAll } from "../config/placeholders.ts";
-import { secretKeys, stackSettingsSchema } from "../config/schema/stack-settings.ts";
+import { stackSettingsSchema } from "../config/schema/stack-settings.ts";
+import { secretKeys } from "../config/secrets/table.ts";
 import { rules as lintRules } from "../ops/lint/rules.ts";
 import { certificatePair } from "../test/certificate-pair.ts";
 
@@ -127,7 +128,7 @@ describe("the sample of the foundation's server", () => {
         DOMAIN: "events.example.org",
       });
       const { jwtSecret, adminApiKey, server } = settings.secrets;
-      expect([jwtSecret?.length, adminApiKey, Object.keys(server)]).toEqual([
+      expect([jwtSecret?.reveal().length, adminApiKey, Object.keys(server)]).toEqual([
         64,
         undefined,
         ["CSRF_KEY", "ADMIN_PASSWORD"],

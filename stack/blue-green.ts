@@ -23,6 +23,7 @@ import { blueGreenOutputs, type BlueGreenOutputs } from "./outputs.ts";
 import { noteOverrides } from "./overrides.ts";
 import { sayPlan } from "./plan.ts";
 import { declareRelease, type Ground } from "./release.ts";
+import { secretOutput } from "./secret-output.ts";
 import { neededVersions } from "./schema-versions.ts";
 
 /** Two slots behind a router, and which of them serves. docs/architecture.md has the picture. */
@@ -59,7 +60,7 @@ export async function declare(settings: Settings, opening: Opening): Promise<Blu
       slots: { blue: `${addresses.blue}:${source.port}`, green: `${addresses.green}:${source.port}` },
       listenAddress: settings.listenAddress,
       ports: settings.ports,
-      tls: tls === undefined ? undefined : { certificate: tls.certificate, key: pulumi.secret(tls.key) },
+      tls: tls === undefined ? undefined : { certificate: tls.certificate, key: secretOutput(tls.key) },
       redirectToHttps: rules.redirectToHttps,
       closedPaths: settings.router.closedPaths,
     },

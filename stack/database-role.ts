@@ -16,10 +16,14 @@ export async function planDatabaseRole(
   const sentence = rotationSentence(plan, serving?.slot, pulumi.getStack());
   if (sentence !== undefined) void pulumi.log.warn(sentence);
   if (!plan.rotated || states.database === undefined || pulumi.runtime.isDryRun()) return plan;
-  await setSuperuserPassword({ container: databaseContainer(name), host, password: database.password }).catch(
-    (error: unknown) => {
-      throw toRunError(error);
-    },
-  );
+  await setSuperuserPassword({
+    container: databaseContainer(name),
+    host,
+    // Over the standard input of the container's psql.
+    // eslint-disable-next-line no-restricted-syntax
+    password: database.password.reveal(),
+  }).catch((error: unknown) => {
+    throw toRunError(error);
+  });
   return plan;
 }

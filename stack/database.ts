@@ -6,6 +6,7 @@ import { derivedPassword, type AppRolePlan } from "../config/app-role.ts";
 import { Database, databaseContainer, type DatabaseUrls } from "../components/database.ts";
 import { externalDatabase } from "../components/external-database.ts";
 import type { HostContext } from "../components/host.ts";
+import { secretOutput, secretOutputOf } from "./secret-output.ts";
 import { engineAddress } from "./host-lock.ts";
 import { BundledImage } from "../components/image.ts";
 
@@ -33,7 +34,14 @@ export async function declareDatabase(
   onHost: pulumi.ComponentResourceOptions,
 ): Promise<DatabaseUrls> {
   const { name, addresses, database, databasePort, rules } = settings;
-  if (database.mode === "external") return externalDatabase(database);
+  if (database.mode === "external") {
+    const { url, migrationUrl, adminUrl } = database;
+    return externalDatabase({
+      url: secretOutput(url),
+      migrationUrl: secretOutput(migrationUrl),
+      adminUrl: secretOutputOf(adminUrl),
+    });
+  }
   const port = await reachableAt(settings);
   const { imageId } = new BundledImage("postgres-image", { image: "postgres", context });
   return new Database(
@@ -47,8 +55,8 @@ export async function declareDatabase(
       reachableAt: port,
       extensions: database.extensions,
       maxConnections: database.maxConnections,
-      password: pulumi.secret(database.password),
-      passwordOf: (role) => pulumi.secret(derivedPassword(database.password, role)),
+      password: secretOutput(database.password),
+      passwordOf: (role) => secretOutput(derivedPassword(database.password, role)),
       appRole: plan,
       protectData: rules.protectData,
     },

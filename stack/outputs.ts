@@ -1,10 +1,11 @@
-import * as pulumi from "@pulumi/pulumi";
+import type * as pulumi from "@pulumi/pulumi";
 import type { DatabaseUrls } from "../components/database.ts";
 import type { DeploymentRecord } from "../components/record.ts";
 import type { Switch } from "../components/switch.ts";
 import { primaryUrl, publicUrl } from "../config/public-url.ts";
 import { plainRelease, plainReleases } from "../config/releases.ts";
 import type { Settings, SlotRelease } from "../config/settings.ts";
+import { secretOutput } from "./secret-output.ts";
 import type { Release, SlotName } from "../ops/contract/steps.ts";
 
 /** A blue-green stack's outputs: `pulumi stack output`. */
@@ -66,12 +67,12 @@ export function blueGreenOutputs(
     logFile: record.result.apply(({ log }) => log),
     databaseUrl: database.ownerUrl,
     ...(database.adminUrl === undefined ? {} : { databaseAdminUrl: database.adminUrl }),
-    ...(snapshotIdentity === undefined ? {} : { snapshotIdentity: pulumi.secret(snapshotIdentity) }),
+    ...(snapshotIdentity === undefined ? {} : { snapshotIdentity: secretOutput(snapshotIdentity) }),
     ...(copyCredentials === undefined
       ? {}
       : {
-          snapshotCopyKeyId: pulumi.secret(copyCredentials.keyId),
-          snapshotCopySecret: pulumi.secret(copyCredentials.secret),
+          snapshotCopyKeyId: secretOutput(copyCredentials.keyId),
+          snapshotCopySecret: secretOutput(copyCredentials.secret),
         }),
   };
 }

@@ -20,6 +20,7 @@ import type { Settings, SlotRelease } from "../config/settings.ts";
 import type { SlotName } from "../ops/contract/steps.ts";
 import type { Serving } from "../ops/host/serving-slot.ts";
 import type { Found } from "./open.ts";
+import { secretOutput, secretOutputOf } from "./secret-output.ts";
 import { serverSecrets } from "./server-secrets.ts";
 import { staysInPlace } from "./serving.ts";
 
@@ -202,8 +203,9 @@ function declareSnapshot(
     { dependsOn },
   );
   const afterwards: Afterwards[] = [];
-  const credentials = settings.snapshotCopyCredentials;
-  if (to !== null && credentials !== undefined)
+  const known = settings.snapshotCopyCredentials;
+  if (to !== null && known !== undefined) {
+    const credentials = { keyId: secretOutput(known.keyId), secret: secretOutput(known.secret) };
     afterwards.push((after) => {
       new SnapshotCopy(
         `${slot}-copy`,
@@ -211,8 +213,9 @@ function declareSnapshot(
         { dependsOn: after },
       );
     });
+  }
   // Only where something is encrypted: a step has no secret that it doesn't need.
-  const identity = kept.snapshot_recipients.length === 0 ? undefined : settings.snapshotIdentity;
+  const identity = kept.snapshot_recipients.length === 0 ? undefined : secretOutputOf(settings.snapshotIdentity);
   const restored = { ...data, databaseAdminUrl: database.adminUrl, identity, snapshot };
   const { verify, rehearse, servingCheck } = snapshotRules(deployment.database, rules);
   const verification = (required: boolean, after: pulumi.Resource[]): Verification =>

@@ -1,5 +1,6 @@
-import * as pulumi from "@pulumi/pulumi";
+import type * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/settings.ts";
+import { secretOutput } from "./secret-output.ts";
 
 /** What every server of the deployment is given in secret, by variable, beside its DATABASE_URL. */
 export function serverSecrets({
@@ -7,7 +8,7 @@ export function serverSecrets({
 }: Pick<Settings, "secrets">): Record<string, pulumi.Output<string>> {
   return Object.fromEntries(
     Object.entries({ ...server, JWT_SECRET: jwtSecret, ADMIN_API_KEY: adminApiKey }).flatMap(([key, value]) =>
-      value === undefined ? [] : [[key, pulumi.secret(value)]],
+      value === undefined ? [] : [[key, secretOutput(value)]],
     ),
   );
 }

@@ -1,6 +1,6 @@
 import { parse } from "dotenv";
 import { cutValues } from "../../config/secrets/dotenv.ts";
-import { reservedVariables } from "../../config/settings.ts";
+import { reservedVariables } from "../../config/checks/server.ts";
 import { isPlaceholder } from "../../config/secrets/secret-strength.ts";
 import type { StackSettings } from "../../config/schema/stack-settings.ts";
 

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { environmentRules } from "../../config/schema/environments.ts";
-import { secretNames, secretsFileOf, type bundledSecrets } from "../../config/secrets/secrets.ts";
+import { secretsFileOf } from "../../config/secrets/secrets.ts";
+import { secretNames, type bundledSecrets } from "../../config/secrets/table.ts";
 import { ensureSecrets } from "../start/local-secrets.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 

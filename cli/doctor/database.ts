@@ -17,7 +17,7 @@ export function databaseQuestion(
   const { extensions, network, mode } = database;
   if (mode === "bundled") return { name, host, extensions };
   if (decrypted?.database.mode !== "external") return undefined;
-  return { name, host, extensions, external: { url: decrypted.database.migrationUrl, network } };
+  return { name, host, extensions, external: { url: decrypted.database.migrationUrl.reveal(), network } };
 }
 
 /** The database: reachable, new enough, with the extensions, its schema not left in the middle of a migration. */

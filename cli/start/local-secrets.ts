@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parse } from "dotenv";
 import { dotenvLine } from "../../config/secrets/dotenv.ts";
-import { bundledSecrets, secretNames } from "../../config/secrets/secrets.ts";
+import { bundledSecrets, secretNames } from "../../config/secrets/table.ts";
 
 export interface EnsureSecretsOptions {
   /** Whether a secret comes from elsewhere, so that the file need not have it. Default: none does. */

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { secretKeys, type SecretKey } from "../secrets/table.ts";
 import { standbyModes } from "../../ops/contract/steps.ts";
 import { rules } from "../../ops/lint/rules.ts";
 import { environmentNames } from "./environments.ts";
@@ -44,6 +45,11 @@ const release = z.union(
   },
 );
 export type ReleaseSetting = z.infer<typeof release>;
+
+const secretFields = Object.fromEntries(secretKeys.map((key) => [key, z.string().default("")])) as Record<
+  SecretKey,
+  z.ZodDefault<z.ZodString>
+>;
 
 /**
  * The keys of a stack file under `togather:`. Pulumi.yaml declares the same keys with the same defaults for
@@ -231,37 +237,9 @@ export const stackSettingsSchema = z.strictObject({
       "expected the commit of the release, or its first digits from seven up, in quotes",
     )
     .default(""),
-  /** Signs tokens; at least 32 characters. */
-  jwtSecret: z.string().default(""),
-  /** Admin API key. */
-  adminApiKey: z.string().default(""),
-  /** Superuser password of the bundled database; the roles' passwords are derived from it. */
-  databasePassword: z.string().default(""),
-  /** URL of an external database, with the role of the server. */
-  databaseUrl: z.string().default(""),
-  /** URL of the same database with the role that owns the schema, for migrations and snapshots; `databaseUrl` unless set. */
-  migrationDatabaseUrl: z.string().default(""),
-  /** URL of a role that may make databases on the same server, to prove snapshots and restore them; that of migrations unless set. */
-  databaseAdminUrl: z.string().default(""),
-  /** Secret key of age (AGE-SECRET-KEY-1…) that reads encrypted snapshots. */
-  snapshotIdentity: z.string().default(""),
-  /** Of the storage to which snapshots are copied. */
-  snapshotCopyKeyId: z.string().default(""),
-  snapshotCopySecret: z.string().default(""),
+  // What each is for: docs/settings.md.
+  ...secretFields,
   /** Values of `source.secrets`. */
   secrets: z.record(variableName, z.string()).prefault({}),
 });
 export type StackSettings = z.infer<typeof stackSettingsSchema>;
-
-/** Keys whose values Pulumi keeps encrypted. */
-export const secretKeys = [
-  "jwtSecret",
-  "adminApiKey",
-  "databasePassword",
-  "databaseUrl",
-  "migrationDatabaseUrl",
-  "databaseAdminUrl",
-  "snapshotIdentity",
-  "snapshotCopyKeyId",
-  "snapshotCopySecret",
-] as const;

@@ -1,0 +1,20 @@
+import type { Check } from "./check.ts";
+import { checkDatabase } from "./database.ts";
+import { checkHttps } from "./https.ts";
+import { checkClosedPaths, checkPorts } from "./router.ts";
+import { checkSecrets } from "./secrets.ts";
+import { checkServer } from "./server.ts";
+import { checkSlots } from "./slots.ts";
+import { checkSnapshots } from "./snapshots.ts";
+
+/** Everything that is checked of settings beyond their shape, in the order in which it is told. */
+export const checks: readonly Check[] = [
+  checkServer,
+  checkDatabase,
+  checkSecrets,
+  checkSnapshots,
+  checkSlots,
+  checkHttps,
+  checkClosedPaths,
+  checkPorts,
+];

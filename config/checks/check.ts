@@ -1,0 +1,45 @@
+import type { UrlCheck } from "../database-access.ts";
+import type { Problem } from "../problems.ts";
+import type { DeploymentFile } from "../schema/deployment-file.ts";
+import type { EnvironmentRules, Severity } from "../schema/environments.ts";
+import type { StackSettings } from "../schema/stack-settings.ts";
+import type { SecretMemory } from "../secrets/secret-memory.ts";
+import type { OwnSecret, ResolvedSecrets } from "../secrets/secrets.ts";
+import type { Settings } from "../settings.ts";
+import type { TlsPair } from "../tls.ts";
+
+/** A stack's settings as they were read, with what they lead to, before anybody knows whether they are right. */
+export interface Given {
+  stack: StackSettings;
+  rules: EnvironmentRules;
+  /** Undefined where deployment.yml can't be read. */
+  deployment: DeploymentFile | undefined;
+  secrets: ResolvedSecrets;
+  /** The secrets that this deployment's owner chose: of a URL, its password. */
+  own: readonly OwnSecret[];
+  /** What this checkout remembers of secrets. */
+  memory: SecretMemory;
+  /** The database's URLs that are set. */
+  urls: readonly UrlCheck[];
+  slots: Settings["slots"];
+  tls: TlsPair | undefined;
+  /** Whether certificate and key could be read; what stopped it is told already. */
+  tlsIsRead: boolean;
+  secretsFile: string;
+  projectDirectory: string;
+}
+
+/** A problem, and what it means: it stops the deployment, is said and no more, or is nothing here. */
+export interface Finding extends Problem {
+  severity: Severity;
+}
+
+/** Looks at one subject of the settings. Nothing is changed, and nobody is asked. */
+export type Check = (given: Given) => readonly Finding[];
+
+/** Problems that are errors everywhere. */
+export const errors = (problems: readonly Problem[]): Finding[] => found("error", problems);
+
+/** Problems of one severity. */
+export const found = (severity: Severity, problems: readonly Problem[]): Finding[] =>
+  problems.map((problem) => ({ ...problem, severity }));

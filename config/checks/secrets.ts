@@ -1,0 +1,91 @@
+import type { Problem } from "../problems.ts";
+import type { EnvironmentName } from "../schema/environments.ts";
+import type { SecretMemory } from "../secrets/secret-memory.ts";
+import { isPlaceholder, isPlaceholderText } from "../secrets/secret-strength.ts";
+import { isOwn, type FoundSecret, type OwnSecret } from "../secrets/secrets.ts";
+import { secretKeys, secretRow, type SecretRow } from "../secrets/table.ts";
+import { errors, found, type Check } from "./check.ts";
+
+/** Whether secrets are good enough: what the server refuses everywhere, the rest by the environment's rules. */
+export const checkSecrets: Check = ({ stack, rules, secrets, own, memory }) => {
+  const server = Object.values(secrets.server);
+  const rowsThat = (wants: (row: SecretRow) => boolean): (OwnSecret | undefined)[] =>
+    secretKeys.filter((key) => wants(secretRow(key))).map((key) => secrets[key]);
+  const given = server.filter((secret) => !isOwn(secret));
+  const oneLine = server.filter(({ value }) => !value.trim().includes("\n"));
+  return [
+    ...errors(tooShort([...rowsThat((row) => row.serverRefusesShort === true), ...server])),
+    ...found(rules.strongSecrets, [...placeholderProblems(own, given), ...weakSecrets(own, memory)]),
+    ...errors(untrimmed(rowsThat((row) => row.untrimmed === "refused"))),
+    ...found("warn", untrimmed([...rowsThat((row) => row.untrimmed === "warned"), ...oneLine])),
+    ...found(rules.uniqueSecrets, reusedSecrets(own, memory, stack.environment)),
+  ];
+};
+
+/** Whatever the environment: the server does not start with them. */
+function tooShort(secrets: readonly (FoundSecret | undefined)[]): Problem[] {
+  return secrets.flatMap((secret) => {
+    if (secret === undefined || !isOwn(secret) || Buffer.byteLength(secret.value) >= secret.characters) return [];
+    const what = `has ${secret.value.length} characters, and the server takes none below ${secret.characters}`;
+    return [{ where: secret.from, what, fix: secret.fix }];
+  });
+}
+
+/**
+ * Whether a secret stands where a template has its hint.
+ * @param own made at random, as the table of secrets has it.
+ * @param server the server's own: passwords, but also addresses and URLs.
+ */
+function placeholderProblems(own: readonly FoundSecret[], server: readonly FoundSecret[]): Problem[] {
+  const found = [
+    ...own.filter(({ value }) => isPlaceholder(value)),
+    ...server.filter(({ value }) => isPlaceholderText(value)),
+  ];
+  return found.map(({ from, fix }) => ({ where: from, what: "is a placeholder, expected a secret of your own", fix }));
+}
+
+/** Secrets with a line break or blanks around them. */
+function untrimmed(secrets: readonly (FoundSecret | undefined)[]): Problem[] {
+  return secrets.flatMap((secret) => {
+    if (secret === undefined || secret.value === secret.value.trim()) return [];
+    const what = `${/\n\s*$/.test(secret.value) ? "ends with a line break" : "has blanks around it"}, which would be part of the secret`;
+    const fix = `in a shell ${secret.name}="$(cat FILE)" leaves out the line break at the end`;
+    return [{ where: secret.from, what, fix }];
+  });
+}
+
+/** Secrets that somebody could guess. */
+function weakSecrets(found: readonly OwnSecret[], memory: SecretMemory): Problem[] {
+  return found.flatMap(({ from, value, characters, bits, fix }): Problem[] => {
+    if (isPlaceholder(value)) return [];
+    const { length } = value;
+    if (length < characters)
+      return [{ where: from, what: `has ${length} characters, expected at least ${characters}`, fix }];
+    const strength = memory.bits(value, bits);
+    if (strength < bits)
+      return [{ where: from, what: `is easy to guess: about ${strength} bits, expected at least ${bits}`, fix }];
+    return [];
+  });
+}
+
+/** Secrets that are in use elsewhere: in another environment, or under another name in this one. */
+function reusedSecrets(found: readonly OwnSecret[], memory: SecretMemory, environment: EnvironmentName): Problem[] {
+  return found.flatMap(({ from, value, fix }, index): Problem[] => {
+    const twin = found.slice(0, index).find((other) => other.value === value);
+    const others = memory.environmentsOf(value).filter((other) => other !== environment);
+    return [
+      ...(twin === undefined
+        ? []
+        : [{ where: from, what: `is the same as ${twin.name}, expected a secret of its own`, fix }]),
+      ...(others.length === 0
+        ? []
+        : [
+            {
+              where: from,
+              what: `is in use in ${others.join(" and ")} too, expected a secret of its own for ${environment}`,
+              fix,
+            },
+          ]),
+    ];
+  });
+}
