@@ -72,7 +72,13 @@ describe("Pulumi.yaml", () => {
 });
 
 describe("examples", () => {
-  const stackFiles = ["README.md", "docs/operations.md", "docs/settings.md"].flatMap((file) =>
+  const stackFiles = [
+    "README.md",
+    "docs/operations.md",
+    "docs/settings.md",
+    "docs/snapshots.md",
+    "docs/migrations.md",
+  ].flatMap((file) =>
     [...read(file).matchAll(/^( *)```yaml\n([\s\S]*?)```/gm)].map(([, , text]) => ({ file, text: text ?? "" })),
   );
 

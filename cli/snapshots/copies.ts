@@ -21,7 +21,7 @@ export async function openCopies({ file: { stack }, settings, pulumi, output }: 
     throw new Failure(
       "config",
       "snapshots of this deployment are copied nowhere: database.snapshot_copy is not set",
-      "set it: docs/operations.md, Copies elsewhere",
+      "set it: docs/snapshots.md, Copies elsewhere",
     );
   const { snapshotCopyKeyId: keyId, snapshotCopySecret: secret } = await pulumi.secretOutputs();
   if (keyId === undefined || secret === undefined)

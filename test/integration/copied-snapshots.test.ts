@@ -141,7 +141,7 @@ describe("snapshots that are encrypted and copied", () => {
   });
 
   it("are shown and brought back when the Docker host has lost them, whole or not at all", async () => {
-    const [list = [], fetch = []] = toldCommands("### Copies elsewhere").map((command) => argumentsOf(command));
+    const [list = [], fetch = []] = toldCommands("Copies elsewhere").map((command) => argumentsOf(command));
     expect([list.slice(0, 2), fetch.slice(0, 2)]).toEqual([
       ["snapshots", "list"],
       ["snapshots", "fetch"],

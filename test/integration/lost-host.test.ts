@@ -1,4 +1,4 @@
-/** A Docker host that is gone, with all that it kept: its successor gets the database from the copies elsewhere. By the commands of docs/operations.md. */
+/** A Docker host that is gone, with all that it kept: its successor gets the database from the copies elsewhere. By the commands of docs/snapshots.md. */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -8,7 +8,7 @@ import { S3Storage } from "./s3-storage.ts";
 import { TestStack, type Listed } from "./stack.ts";
 import { argumentsOf, toldCommands } from "./told-commands.ts";
 
-const commands = toldCommands("### When the Docker host is gone");
+const commands = toldCommands("When the Docker host is gone");
 /** Words of a command before Pulumi's own: run pulumi --. */
 const npmRun = 3;
 

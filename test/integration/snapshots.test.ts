@@ -1,4 +1,4 @@
-/** The recovery story of docs/operations.md, with its own commands, against a deployment. */
+/** The recovery story of docs/snapshots.md, with its own commands, against a deployment. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,7 +10,12 @@ import { TestStack } from "./stack.ts";
 import { argumentsOf, toldCommands } from "./told-commands.ts";
 
 /** The commands of the story that have not been run yet, in order. */
-const commands = toldCommands("## Snapshots and restores");
+const commands = [
+  "List and prove",
+  "Undo a release with its database",
+  "Put a snapshot in the place of the database",
+  "The replaced database",
+].flatMap(toldCommands);
 
 // One deployment of production lives through its life in order: each test starts from what the one before left.
 describe("the recovery story", () => {
@@ -35,7 +40,7 @@ describe("the recovery story", () => {
     ...more: string[]
   ): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
     const index = commands.findIndex((command) => command.startsWith(`togather ${beginning}`));
-    if (index === -1) throw new Error(`docs/operations.md does not say togather ${beginning}`);
+    if (index === -1) throw new Error(`docs/snapshots.md does not say togather ${beginning}`);
     const [command = ""] = commands.splice(index, 1);
     return stack.togather(...argumentsOf(command, ids), ...more);
   }

@@ -1,16 +1,15 @@
-/** Commands that docs/operations.md tells, for tests that run them. */
+/** Commands that the documents tell, for tests that run them. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-const text = readFileSync(join(import.meta.dirname, "../../docs/operations.md"), "utf8");
-
-/** The command lines of a section, in order; those of its subsections are theirs. @throws when there are none. */
+/** The command lines of a section of docs/snapshots.md, in order. @throws when there are none. */
 export function toldCommands(heading: string): string[] {
-  const section = text.split(`\n${heading}\n`)[1]?.split(/\n##+ /)[0] ?? "";
+  const text = readFileSync(join(import.meta.dirname, "../../docs/snapshots.md"), "utf8");
+  const section = text.split(`\n## ${heading}\n`)[1]?.split(/\n##+ /)[0] ?? "";
   const commands = [...section.matchAll(/```bash\n([\s\S]*?)```/g)].flatMap(([, block = ""]) =>
     block.trim().split("\n"),
   );
-  if (commands.length === 0) throw new Error(`docs/operations.md has no commands under ${heading}`);
+  if (commands.length === 0) throw new Error(`docs/snapshots.md has no commands under ${heading}`);
   return commands;
 }
 
