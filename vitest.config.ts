@@ -1,9 +1,11 @@
 import { defineConfig } from "vitest/config";
+import { LongestFirst } from "./test/stages/longest-first.ts";
 
 export default defineConfig({
   test: {
     // Tests wait for containers more than they compute: two at a time on two cores.
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     projects: [
       // A busy machine is no failure.
       {
