@@ -71,7 +71,11 @@ export function ago(time: string, now = Date.now()): string {
 /** `2026-01-28 14:30:22Z` */
 export const at = (time: string): string => `${new Date(time).toISOString().slice(0, 19).replace("T", " ")}Z`;
 
+/** Scripts of package.json whose reader has this program by npm, and may have none on the PATH. */
+const npmScripts = ["togather", "start", "pulumi"];
+
 /** How the reader would call this program again. */
 export function invocation(args: string): string {
-  return `${process.env["npm_lifecycle_event"] === "togather" ? "npm run togather --" : "togather"} ${args}`;
+  const byNpm = npmScripts.includes(process.env["npm_lifecycle_event"] ?? "");
+  return `${byNpm ? "npm run togather --" : "togather"} ${args}`;
 }

@@ -1,8 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { styleText } from "node:util";
-import { Command, CommanderError } from "commander";
-import { createRedactor } from "../ops/contract/redact.ts";
+import { Command } from "commander";
 import { project } from "../toolchain/setup.ts";
 import { adoptCommand } from "./commands/adopt.ts";
 import { doctorCommand } from "./commands/doctor.ts";
@@ -19,8 +17,7 @@ import { statusCommand } from "./commands/status.ts";
 import { unlockCommand } from "./commands/unlock.ts";
 import { upCommand } from "./commands/up.ts";
 import { withCommonOptions } from "./context.ts";
-import { exitCodes, type Ending } from "./exit-codes.ts";
-import { asFailure } from "./failure.ts";
+import { exitCodes } from "./exit-codes.ts";
 import { longOptions, refuseTakenOptions } from "./npm-options.ts";
 
 /** The program; tests look at its commands without running them. @param environment in which npm leaves what it has taken. */
@@ -63,31 +60,4 @@ export function togather(end: (code: number) => void, environment: NodeJS.Proces
   envCommand(program, end);
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());
   return program;
-}
-
-/** Shows what stopped a command; a stack trace only for what nobody expected. */
-export function showError(error: unknown, json: boolean): number {
-  if (error instanceof CommanderError) {
-    if (error.exitCode === 0) return exitCodes.ok.code;
-    // Said already, for people.
-    if (json) showDocument("config", error.message.replace(/^error: /, ""), "togather --help");
-    return exitCodes.config.code;
-  }
-  const redactor = createRedactor(process.env);
-  const failure = asFailure(error);
-  const code = exitCodes[failure?.ending ?? "other"].code;
-  const message = redactor.text(
-    failure?.message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error)),
-  );
-  const fix = failure?.fix === undefined ? "" : `\n  → ${redactor.text(failure.fix)}`;
-  process.stderr.write(`${styleText("red", "error:", { stream: process.stderr })} ${message}${fix}\n`);
-  if (json) showDocument(failure?.ending ?? "other", message, failure?.fix);
-  return code;
-}
-
-/** What a machine reads of a command that failed. */
-function showDocument(ending: Ending, message: string, fix: string | undefined): void {
-  process.stdout.write(
-    `${JSON.stringify({ ok: false, ending, exitCode: exitCodes[ending].code, errors: [message], fix }, null, 2)}\n`,
-  );
 }

@@ -1,17 +1,17 @@
 // `npm start`: the bundled server, deployed blue-green to this machine's Docker engine.
 import { join } from "node:path";
 import { Command } from "commander";
-import type { SlotName } from "../ops/contract/steps.ts";
 import { seconds } from "../ops/contract/units.ts";
 import { thisMachine, type Machine } from "../toolchain/machine.ts";
-import { fail } from "../toolchain/problem.ts";
 import { localSteps, project, setUp } from "../toolchain/setup.ts";
+import { deployContext, ready } from "./context.ts";
+import { deploy } from "./deploy/deploy.ts";
+import { showError } from "./show-error.ts";
 import { freeName } from "./start/free-name.ts";
 import { askHealth } from "./start/health.ts";
 import { ensureCertificate } from "./start/local-certificate.ts";
-import { LocalPulumi } from "./start/local-pulumi.ts";
 import { ensureSecrets } from "./start/local-secrets.ts";
-import { LocalStackFile, STACK } from "./start/local-stack.ts";
+import { LocalStackFile, putIntoIdleSlot, STACK } from "./start/local-stack.ts";
 import { findReleaseSource } from "./start/release-source.ts";
 import { summary, type Checked } from "./start/summary.ts";
 
@@ -25,19 +25,13 @@ async function prepareFiles(): Promise<void> {
   if (await ensureCertificate(tlsDirectory)) console.log("Made a self-signed certificate in .togather/tls.");
 }
 
-/** Brings the stack file up to date with what is checked out, and says what will be done. */
-async function prepareStack(machine: Machine, serving: SlotName | undefined): Promise<LocalStackFile> {
-  const source = await findReleaseSource(project);
-  if (source.warning) console.log(`Note: ${source.warning}`);
+/** Sets what the stack file doesn't have yet. */
+async function prepareStackFile(machine: Machine): Promise<void> {
   const stackFile = new LocalStackFile(project);
-  await stackFile.fillIn(project, stackFile.isNew ? await freeName(STACK, machine.env) : STACK);
-  const released = await stackFile.release(source, serving);
-  const slot = stackFile.activeSlot;
-  const version = stackFile.slots[slot]?.version ?? "nothing";
-  if (released) console.log(`Releasing ${version} into slot ${slot}.`);
-  else if (slot === serving) console.log(`No new release: slot ${slot} serves ${version}.`);
-  else console.log(`Bringing slot ${slot} with ${version} into service.`);
-  return stackFile;
+  const { isNew } = stackFile;
+  await stackFile.fillIn(project, isNew ? await freeName(STACK, machine.env) : STACK);
+  stackFile.save();
+  if (isNew) console.log(`Wrote the settings into Pulumi.${STACK}.yaml.`);
 }
 
 async function check(url: string): Promise<Checked> {
@@ -53,29 +47,22 @@ async function start({ dryRun }: { dryRun: boolean }): Promise<number> {
   const begin = Date.now();
   const machine = thisMachine();
   await setUp(localSteps(machine));
-  const pulumi = await LocalPulumi.open();
   await prepareFiles();
-  const { activeSlot: serving } = await pulumi.outputs();
-  const stackFile = await prepareStack(machine, serving);
-  if (dryRun) {
-    // The stack file itself changes only with the deployment.
-    const copy = join(project, ".togather", `preview.${STACK}.yaml`);
-    stackFile.save(copy);
-    return pulumi.show("preview", "--config-file", copy);
-  }
-  stackFile.save();
-  const code = await pulumi.show("up", "--yes", "--skip-preview", "--suppress-outputs");
-  if (code !== 0) {
-    const still = serving ? `slot ${serving} still serves` : "nothing serves yet";
-    console.error(
-      `\nThe deployment failed; ${still}. The reason is above, its details are in .togather/log/deployments.`,
-    );
-    return code;
-  }
+  await prepareStackFile(machine);
+  const source = await findReleaseSource(project);
+  if (source.warning) console.log(`Note: ${source.warning}`);
+  // From here on it is what every release is.
+  const options = { stack: STACK, dryRun };
+  const context = await ready(await deployContext(options), options);
+  const { file, pulumi, before } = context;
+  const released = await putIntoIdleSlot(file, source, before.serving?.slot);
+  if (released !== undefined && !dryRun) file.save();
+  const code = await deploy({ ...context, dryRun, skipMigrations: false, force: false });
+  if (code !== 0 || dryRun) return code;
   const outputs = await pulumi.outputs();
-  const urls = [outputs.url, outputs.httpsUrl].filter((url) => url !== undefined);
+  const urls = [outputs?.url, outputs?.httpsUrl].filter((url) => url !== undefined);
   const checked = await Promise.all(urls.map(check));
-  console.log(`\n${summary(outputs, checked, project)}\n\nDone in ${seconds(Date.now() - begin)}.`);
+  console.log(`\n${summary(outputs ?? {}, checked, project)}\n\nDone in ${seconds(Date.now() - begin)}.`);
   return checked.every(({ healthy }) => healthy) ? 0 : 1;
 }
 
@@ -93,5 +80,5 @@ try {
   program.parse();
   process.exitCode = await start(program.opts());
 } catch (error) {
-  fail(error);
+  process.exitCode = showError(error, false);
 }

@@ -1,7 +1,8 @@
 // `togather`: what an operator types. The program in index.ts does the work; this edits the stack file, runs Pulumi and
 // shows what comes of it.
 import { outliveReaders } from "./closed-pipe.ts";
-import { showError, togather } from "./program.ts";
+import { togather } from "./program.ts";
+import { showError } from "./show-error.ts";
 
 outliveReaders();
 // What stands behind -- is another command's.

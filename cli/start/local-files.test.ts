@@ -8,7 +8,8 @@ import { freePorts } from "./free-port.ts";
 import { ensureCertificate } from "./local-certificate.ts";
 import { ensureDevelopmentSecrets } from "../development/secrets.ts";
 import { ensureSecrets } from "./local-secrets.ts";
-import { LocalStackFile } from "./local-stack.ts";
+import { LocalStackFile, putIntoIdleSlot } from "./local-stack.ts";
+import { StackFile } from "../stack-file.ts";
 import type { ReleaseSource } from "./release-source.ts";
 import { temporaryDirectory } from "../../test/fake-machine.ts";
 
@@ -112,9 +113,11 @@ describe("the local stack file", () => {
   const [first, second, third] = ["1111111111111111111111111111111111111111", "2".repeat(40), "3".repeat(40)] as const;
 
   async function start(project: string, from: ReleaseSource, serving: "blue" | "green" | undefined) {
-    const file = new LocalStackFile(project);
-    await file.fillIn(project, "local");
-    const slot = await file.release(from, serving);
+    const local = new LocalStackFile(project);
+    await local.fillIn(project, "local");
+    local.save();
+    const file = StackFile.open(project, "local");
+    const slot = await putIntoIdleSlot(file, from, serving);
     file.save();
     const text = readFileSync(join(project, "Pulumi.local.yaml"), "utf8");
     return { slot, text, config: (parse(text) as { config: Record<string, unknown> }).config };

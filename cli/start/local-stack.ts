@@ -1,8 +1,10 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Document, isMap, parseDocument, Scalar } from "yaml";
-import { slotNameSchema, type Release, type SlotName } from "../../ops/contract/steps.ts";
+import { isMap, parseDocument, type Document } from "yaml";
+import { otherSlot } from "../../config/plan.ts";
+import type { SlotName } from "../../ops/contract/steps.ts";
 import { Problem } from "../../toolchain/problem.ts";
+import type { StackFile } from "../stack-file.ts";
 import { freePorts } from "./free-port.ts";
 import type { ReleaseSource } from "./release-source.ts";
 
@@ -18,14 +20,7 @@ const directories = (project: string) => ({
   state: join(project, ".togather", "deployment"),
 });
 
-/** YAML reads a commit of digits as a number unless it is quoted. */
-function quoted(text: string): Scalar {
-  const scalar = new Scalar(text);
-  scalar.type = Scalar.QUOTE_DOUBLE;
-  return scalar;
-}
-
-/** The stack file of `npm start`. Comments and what the user set stay as they are. */
+/** The settings of the stack of `npm start`. Comments and what the user set stay as they are. */
 export class LocalStackFile {
   readonly #file: string;
   readonly #document: Document;
@@ -50,14 +45,6 @@ export class LocalStackFile {
 
   get isNew(): boolean {
     return this.#get("environment") === undefined;
-  }
-
-  get activeSlot(): SlotName {
-    return slotNameSchema.catch("blue").parse(this.#get("activeSlot"));
-  }
-
-  get slots(): Partial<Record<SlotName, Release>> {
-    return this.#get("slots") ?? {};
   }
 
   /** Sets what is missing: names, free ports, places. */
@@ -92,22 +79,26 @@ export class LocalStackFile {
     for (const directory of Object.values(directories(project))) mkdirSync(directory, { recursive: true });
   }
 
-  /**
-   * Puts a release into the idle slot and makes that slot the active one, unless a slot holds the same sources already.
-   * @param serving the slot that takes requests now, whatever this file says: a failed release may have flipped it.
-   * @returns the slot that the release went into; undefined when there was nothing to release.
-   */
-  async release(source: ReleaseSource, serving: SlotName | undefined): Promise<SlotName | undefined> {
-    for (const held of Object.values(this.slots)) if (await source.sameAs(held)) return undefined;
-    const slot = serving === undefined ? this.activeSlot : serving === "blue" ? "green" : "blue";
-    const { version, commit } = source.release;
-    const node = this.#document.createNode({ version: quoted(version), commit: quoted(commit) });
-    this.#document.setIn(["config", "togather:slots", slot], node);
-    this.#document.setIn(["config", "togather:activeSlot"], slot);
-    return slot;
+  save(): void {
+    writeFileSync(this.#file, this.#document.toString({ lineWidth: 0 }));
   }
+}
 
-  save(file = this.#file): void {
-    writeFileSync(file, this.#document.toString({ lineWidth: 0 }));
-  }
+/**
+ * Puts a release into the idle slot and makes that slot the active one, unless a slot holds the same sources already.
+ * @param file it is changed, and not saved.
+ * @param serving the slot that takes requests now, whatever the file says: a failed release may have flipped it.
+ * @returns the slot that the release went into; undefined when there was nothing to release.
+ */
+export async function putIntoIdleSlot(
+  file: StackFile,
+  source: ReleaseSource,
+  serving: SlotName | undefined,
+): Promise<SlotName | undefined> {
+  const { activeSlot, slots } = file.settings();
+  for (const held of Object.values(slots)) if ("commit" in held && (await source.sameAs(held))) return undefined;
+  const slot = serving === undefined ? activeSlot : otherSlot(serving);
+  file.setSlot(slot, source.release);
+  file.setActiveSlot(slot);
+  return slot;
 }

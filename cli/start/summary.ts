@@ -1,8 +1,11 @@
 import { relative } from "node:path";
 import { styleText } from "node:util";
-import type { StackOutputs } from "./local-pulumi.ts";
+import { otherSlot } from "../../config/plan.ts";
+import type { StackOutputs } from "../deploy/pulumi-stack.ts";
+import { invocation } from "../output.ts";
 import { STACK } from "./local-stack.ts";
 
+/** An address that was asked after the deployment. */
 export interface Checked {
   url: string;
   /** How it answered. */
@@ -15,9 +18,9 @@ export function summary(outputs: StackOutputs, checked: readonly Checked[], proj
   const rows = (pairs: readonly (readonly [string, string])[]) =>
     pairs.map(([label, value]) => `  ${label.padEnd(12)}${value}`).join("\n");
   const inProject = (path: string) => (relative(project, path).startsWith("..") ? path : relative(project, path));
-  const pulumi = (args: string) => `npm run pulumi -- ${args} --stack ${STACK}`;
-  const other = outputs.activeSlot === "blue" ? "green" : "blue";
-  const previous = outputs.slots?.[other];
+  const togather = (command: string) => invocation(`${command} --stack ${STACK}`);
+  const { serving } = outputs;
+  const previous = serving && outputs.slots?.[otherSlot(serving.slot)];
   const title = checked.every(({ healthy }) => healthy)
     ? styleText(["bold", "green"], "Togather is up.")
     : styleText(["bold", "red"], "Togather is deployed, but doesn't answer as it should.");
@@ -27,21 +30,15 @@ export function summary(outputs: StackOutputs, checked: readonly Checked[], proj
       ...checked.map(
         ({ url, answer }) => [new URL(url).protocol.slice(0, -1).toUpperCase(), `${url}/health  ${answer}`] as const,
       ),
-      ["Slot", `${outputs.activeSlot ?? ""} serves ${outputs.version ?? ""} (${outputs.commit?.slice(0, 12) ?? ""})`],
-      ["Deployment", outputs.deploymentId ?? ""],
       ["Log", inProject(outputs.logFile ?? "")],
     ]),
     styleText("bold", "What next"),
     rows([
       ["Release", "commit a change of server/ or migrations/, then: npm start"],
-      ...(previous
-        ? ([
-            ["Roll back", `${pulumi(`config set activeSlot ${other}`)}   # ${previous.version}`],
-            ["", pulumi("up")],
-          ] as const)
-        : []),
-      ["Look", pulumi("stack")],
-      ["Destroy", pulumi("destroy")],
+      ...(previous ? [["Roll back", `${togather("rollback")}   # to ${previous.version}`] as const] : []),
+      ["Look", togather("status")],
+      ["Logs", togather("logs")],
+      ["Destroy", `npm run pulumi -- destroy --stack ${STACK}`],
     ]),
   ].join("\n\n");
 }
