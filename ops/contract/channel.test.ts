@@ -1,4 +1,6 @@
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { PassThrough } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
@@ -53,6 +55,37 @@ describe("the channel", () => {
     expect((await channel.payload).length).toBe(0);
     stream.end();
     expect(await channel.stopped).toBeUndefined();
+  });
+
+  it("does not take a client for gone that went on while the step was stopped", async () => {
+    const program = `
+      import { openChannel } from ${JSON.stringify(new URL("channel.ts", import.meta.url).href)};
+      const channel = openChannel(process.stdin, 200);
+      await channel.payload;
+      console.log("begun");
+      const end = await Promise.race([channel.stopped, new Promise((resolve) => setTimeout(resolve, 1200, "goes on"))]);
+      console.log(JSON.stringify(end));
+      process.exit();`;
+    const step = spawn(process.execPath, ["--input-type=module", "--eval", program], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    let said = "";
+    step.stdout.on("data", (data: Buffer) => (said += data.toString()));
+    step.stdin.on("error", () => undefined);
+    step.stdin.write(encodeStart(Buffer.alloc(0)));
+    const alive = setInterval(() => step.stdin.write(encodeAlive()), 40);
+    try {
+      while (!said.includes("begun")) await sleep(10);
+      await sleep(100);
+      step.kill("SIGSTOP");
+      await sleep(600);
+      step.kill("SIGCONT");
+      await once(step, "close");
+      expect(said).toBe('begun\n"goes on"\n');
+    } finally {
+      clearInterval(alive);
+      step.kill("SIGKILL");
+    }
   });
 
   it("takes a client that has become silent for gone, and no other", async () => {

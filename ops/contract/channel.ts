@@ -18,6 +18,8 @@ export type Stop = z.infer<typeof stopSchema>["stop"];
 export const aliveEveryMs = 5_000;
 /** ... and how long a step goes on without one: less than the lock of the deployment, so that nobody deploys beside it. */
 const silenceMs = 90_000;
+/** Time to read what is there already, in ms. */
+const readMs = 100;
 
 /** The first bytes that a client writes. */
 export function encodeStart(payload: Buffer): Buffer {
@@ -114,10 +116,14 @@ export function openChannel(input: NodeJS.ReadableStream, silence = silenceMs): 
       if (aliveSchema.safeParse(said).success) {
         clearTimeout(listening);
         listening = setTimeout(() => {
-          end({
-            message: `stopped, because nothing was heard of the client that started this step for ${silence / 1000} s`,
-            interrupted: true,
-          });
+          // Where this process itself was stopped for so long, what was said meanwhile is still to be read.
+          listening = setTimeout(() => {
+            end({
+              message: `stopped, because nothing was heard of the client that started this step for ${silence / 1000} s`,
+              interrupted: true,
+            });
+          }, readMs);
+          listening.unref();
         }, silence);
         listening.unref();
         continue;
