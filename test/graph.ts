@@ -6,6 +6,8 @@ import type { HostNow, RouterNow, Serving } from "../ops/host/serving-slot.ts";
 export interface Registered {
   type: string;
   name: string;
+  /** Name of the component that it belongs to; empty for one that the program has made by itself. */
+  parent: string;
   inputs: Record<string, unknown>;
   /** The inputs in the engine's own encoding, in which secrets carry a signature. */
   wire: unknown;
@@ -73,6 +75,7 @@ const results: Record<string, unknown> = {
 interface RegisterRequest {
   getType: () => string;
   getName: () => string;
+  getParent: () => string;
   getProtect: () => boolean;
   getRetainondelete: () => boolean;
   getDeletebeforereplace: () => boolean;
@@ -80,6 +83,7 @@ interface RegisterRequest {
   getDependenciesList: () => string[];
   getObject: () => { toJavaScript: () => unknown } | undefined;
 }
+const nameOf = (urn: string): string => urn.split("::").at(-1) ?? urn;
 interface Monitor {
   registerResource: (request: RegisterRequest, callback: unknown) => Promise<void>;
 }
@@ -178,6 +182,7 @@ export async function runProgram(
     resources.push({
       type: request.getType(),
       name: request.getName(),
+      parent: nameOf(request.getParent()),
       wire: request.getObject()?.toJavaScript(),
       inputs: unwrapped(inputsOf.get(`${request.getType()} ${request.getName()}`) ?? {}) as Record<string, unknown>,
       options: {
@@ -185,7 +190,7 @@ export async function runProgram(
         retainOnDelete: request.getRetainondelete(),
         deleteBeforeReplace: request.getDeletebeforereplace(),
         ignoreChanges: request.getIgnorechangesList(),
-        dependsOn: request.getDependenciesList().map((urn) => urn.split("::").at(-1) ?? urn),
+        dependsOn: request.getDependenciesList().map(nameOf),
       },
     });
   };

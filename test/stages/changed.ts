@@ -30,7 +30,7 @@ const reached: Readonly<Record<string, readonly string[]>> = {
   "test/integration/s3-storage.ts": ["test/s3-server/"],
   "test/integration/deployment.test.ts": ["test/samples/"],
   "test/integration/external.test.ts": ["test/samples/"],
-  "test/integration/told-commands.ts": ["docs/operations.md"],
+  "test/integration/told-commands.ts": ["docs/snapshots.md"],
 };
 
 /** By which everything runs: how tests are run, and with what. */
@@ -52,7 +52,7 @@ const besideTests = [
   ...["docs/", ".github/", ".editorconfig", ".git-blame-ignore-revs", ".gitignore", ".prettierignore"],
   ...[".prettierrc.json", "eslint.config.js", "test/bench/", "test/samples/", "test/workflows/"],
   // For unit tests.
-  ...["test/fake-machine.ts", "test/graph.ts"],
+  ...["test/drawn-graph.ts", "test/fake-machine.ts", "test/graph.ts"],
 ];
 /** Where the Go stage's modules are, and what they read. */
 const goPaths = ["server/", "toolchain/", "migrations/", "images/", "test/workflows/", ".github/"];
