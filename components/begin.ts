@@ -1,8 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/settings.ts";
 import type { SlotName } from "../ops/contract/steps.ts";
 import type { HostContext } from "./host.ts";
-import { plainReleases } from "../config/releases.ts";
+import { plainReleases, type SlotRelease } from "../config/release.ts";
 import { declareStep } from "./step.ts";
 
 export interface BeginArgs {

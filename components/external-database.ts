@@ -1,9 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/settings.ts";
 import type { StepRequest, StepResult } from "../ops/contract/steps.ts";
 import type { DatabaseUrls } from "./database.ts";
 import type { HostContext } from "./host.ts";
-import { plainRelease } from "../config/releases.ts";
+import { plainRelease, type SlotRelease } from "../config/release.ts";
 import { declareStep } from "./step.ts";
 
 /** A database that somebody else runs: nothing of it belongs to this stack, and nothing of it ends with this stack. */

@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/settings.ts";
+import type { SlotRelease } from "../config/release.ts";
 import { serverImageTag, type BundledImage } from "./image.ts";
 import type { HostContext } from "./host.ts";
 import { declareStep } from "./step.ts";

@@ -1,6 +1,6 @@
 import * as docker from "@pulumi/docker";
+import { plainRelease, type SlotRelease } from "../config/release.ts";
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/settings.ts";
 import type { StackSettings } from "../config/schema/stack-settings.ts";
 import { bundledImageDigest, bundledImageTag, type BundledImage as BundledImageName } from "../ops/image.ts";
 import type { HostContext } from "./host.ts";
@@ -40,8 +40,8 @@ export class BundledImage extends pulumi.ComponentResource {
 }
 
 /** The tag of an image that is built from a release's source. */
-export function serverImageTag({ commit }: SlotRelease): string {
-  return `togather-server:${commit}`;
+export function serverImageTag(release: SlotRelease): string {
+  return `togather-server:${plainRelease(release).commit}`;
 }
 
 export interface ServerImageArgs {
@@ -62,27 +62,29 @@ export class ServerImage extends pulumi.ComponentResource {
   constructor(name: string, args: ServerImageArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:ServerImage", name, {}, opts);
     const { release, source } = args;
-    if (release.image !== undefined) {
+    if (release.source.kind === "image") {
       const pulled = new docker.RemoteImage(
         `${name}-pull`,
-        { name: release.image, keepLocally: true },
+        { name: release.source.reference, keepLocally: true },
         { parent: this, dependsOn: opts?.dependsOn },
       );
       this.imageId = pulled.imageId;
     } else {
-      const tree = release.commit.startsWith("tree-");
+      const { repository, paths } = source;
+      const { commit } = plainRelease(release);
       const build = declareStep(
         `${name}-build`,
         "build",
         {
           ...args.context.common,
-          source: tree
-            ? { kind: "tree", repository: source.repository, paths: source.paths, digest: release.commit }
-            : { kind: "commit", repository: source.repository, commit: release.commit, paths: source.paths },
+          source:
+            release.source.kind === "tree"
+              ? { kind: "tree", repository, paths, digest: commit }
+              : { kind: "commit", repository, commit, paths },
           dockerfile: source.dockerfile,
           ...(Object.keys(source.buildArguments).length === 0 ? {} : { arguments: source.buildArguments }),
           tag: serverImageTag(release),
-          release: { version: release.version, commit: release.commit },
+          release: plainRelease(release),
         },
         { ...args.context.step, found: args.found },
         { parent: this, dependsOn: opts?.dependsOn },

@@ -1,10 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/settings.ts";
 import { migrationSource } from "../config/migration-source.ts";
 import type { StackSettings } from "../config/schema/stack-settings.ts";
 import type { StepRequest, StepResult } from "../ops/contract/steps.ts";
 import type { HostContext } from "./host.ts";
-import { plainRelease } from "../config/releases.ts";
+import { plainRelease, type SlotRelease } from "../config/release.ts";
 import { declareStep } from "./step.ts";
 
 export interface MigrationArgs {

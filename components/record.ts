@@ -1,8 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/settings.ts";
 import type { StepResult } from "../ops/contract/steps.ts";
 import type { BeginArgs } from "./begin.ts";
-import { plainRelease, plainReleases } from "../config/releases.ts";
+import { plainRelease, plainReleases, type SlotRelease } from "../config/release.ts";
 import { declareStep } from "./step.ts";
 
 export interface DeploymentRecordArgs extends BeginArgs {

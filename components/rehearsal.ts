@@ -1,12 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/settings.ts";
 import { migrationSource } from "../config/migration-source.ts";
 import type { StackSettings } from "../config/schema/stack-settings.ts";
 import { megabytes } from "../config/schema/memory-size.ts";
 import { SERVER_ENVIRONMENT, type StepRequest, type StepResult, type Task } from "../ops/contract/steps.ts";
 import type { HostContext } from "./host.ts";
 import { migrationLimits, waiversOf } from "./migration.ts";
-import { plainRelease } from "../config/releases.ts";
+import { plainRelease, type SlotRelease } from "../config/release.ts";
 import { serverTmpfs } from "./slot.ts";
 import { restoreSecrets, type RestoreArgs, type Snapshot } from "./snapshot.ts";
 import { declareStep } from "./step.ts";

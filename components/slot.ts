@@ -1,12 +1,11 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/settings.ts";
 import { megabytes } from "../config/schema/memory-size.ts";
 import type { StackSettings } from "../config/schema/stack-settings.ts";
 import type { SlotName, StepRequest, StepResult } from "../ops/contract/steps.ts";
 import { containerLabels, containerLogging, type HostContext } from "./host.ts";
 import { releaseLabels } from "../ops/host/serving-slot.ts";
-import { plainRelease } from "../config/releases.ts";
+import { plainRelease, type SlotRelease } from "../config/release.ts";
 import { declareStep, type StepEnvironment, type StepInputs } from "./step.ts";
 
 export interface SlotArgs {
@@ -95,7 +94,7 @@ export class Slot extends pulumi.ComponentResource {
           ...containerLabels(common.name, args.slot),
           // What the next run reads back, should this slot serve then.
           { label: releaseLabels.version, value: args.release.version },
-          { label: releaseLabels.commit, value: args.release.commit },
+          { label: releaseLabels.commit, value: plainRelease(args.release).commit },
           { label: releaseLabels.port, value: String(args.port) },
         ],
         envs: [

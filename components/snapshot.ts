@@ -1,9 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/settings.ts";
 import type { StepResult } from "../ops/contract/steps.ts";
 import type { SnapshotFormat } from "../ops/contract/snapshot-format.ts";
 import type { HostContext } from "./host.ts";
-import { plainRelease } from "../config/releases.ts";
+import { plainRelease, type SlotRelease } from "../config/release.ts";
 import { declareStep } from "./step.ts";
 
 export interface SnapshotArgs {

@@ -1,8 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { SlotName, StandbyMode, StepResult } from "../ops/contract/steps.ts";
-import type { SlotRelease } from "../config/settings.ts";
 import type { HostContext } from "./host.ts";
-import { plainRelease } from "../config/releases.ts";
+import { plainRelease, type SlotRelease } from "../config/release.ts";
 import type { Slot } from "./slot.ts";
 import { declareStep } from "./step.ts";
 

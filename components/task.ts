@@ -1,8 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SlotRelease } from "../config/settings.ts";
 import type { SlotName, StepResult, Task as Command } from "../ops/contract/steps.ts";
 import type { HostContext } from "./host.ts";
-import { plainRelease } from "../config/releases.ts";
+import { plainRelease, type SlotRelease } from "../config/release.ts";
 import type { Router } from "./router.ts";
 import { declareStep } from "./step.ts";
 

@@ -1,5 +1,6 @@
 import { createHmac } from "node:crypto";
 import type { Containers } from "../ops/host/serving-slot.ts";
+import { otherSlot } from "../ops/contract/release.ts";
 import { Secret } from "./secrets/secret.ts";
 import { slotNames, type SlotName } from "../ops/contract/steps.ts";
 
@@ -57,7 +58,7 @@ export function rotationSentence(
   stack: string,
 ): string | undefined {
   if (kept === undefined || serving === undefined) return undefined;
-  const idle = serving === "blue" ? "green" : "blue";
+  const idle = otherSlot(serving);
   return (
     `togather:databasePassword has changed. ${serving} serves on with the old password of the role ${kept}, which stays valid; ${idle} and all else get the new one (role ${role}). ` +
     `To end the old one, release again, into ${idle}, then deploy once more: npm run togather -- release REF --stack ${stack}; npm run togather -- up --stack ${stack}`

@@ -1,14 +1,20 @@
+import { printSource } from "../ops/contract/release.ts";
 import type { StepRequest } from "../ops/contract/steps.ts";
+import type { SlotRelease } from "./release.ts";
 import type { StackSettings } from "./schema/stack-settings.ts";
 
 /** Where a release's migrations are: in its image, in a commit, or in a directory as it is. */
 export function migrationSource(
-  release: { commit: string; image?: string | undefined },
+  { source: from }: Pick<SlotRelease, "source">,
   source: Pick<StackSettings["source"], "migrations" | "repository">,
 ): StepRequest<"migrate">["source"] {
   const { migrations: path, repository } = source;
-  if (release.image !== undefined) return { kind: "image", image: release.image, path };
-  return release.commit.startsWith("tree-")
-    ? { kind: "tree", repository, digest: release.commit, path }
-    : { kind: "commit", repository, commit: release.commit, path };
+  switch (from.kind) {
+    case "image":
+      return { kind: "image", image: from.reference, path };
+    case "tree":
+      return { kind: "tree", repository, digest: printSource(from), path };
+    case "commit":
+      return { kind: "commit", repository, commit: from.id, path };
+  }
 }

@@ -1,7 +1,7 @@
-import { shortCommit } from "../ops/contract/deployment-id.ts";
+import { describeRelease, isSameRelease, otherSlot } from "../ops/contract/release.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract/steps.ts";
 import { rolloutWords } from "./schema/rollout.ts";
-import type { ReleaseSetting, StackSettings } from "./schema/stack-settings.ts";
+import type { StackSettings } from "./schema/stack-settings.ts";
 
 /** What takes requests, as the stack's own last outputs have it. */
 export interface Serving {
@@ -20,7 +20,7 @@ export interface Before {
 /** What is wanted. */
 export interface Wanted {
   activeSlot: SlotName;
-  slots: Partial<Record<SlotName, ReleaseSetting>>;
+  slots: Partial<Record<SlotName, Release>>;
   skipMigrations: boolean;
   force: boolean;
   /** How traffic moves to a new release; all at once unless it is said. */
@@ -31,22 +31,6 @@ export interface Wanted {
   migrations?: readonly string[] | undefined;
 }
 
-export const otherSlot = (slot: SlotName): SlotName => (slot === "blue" ? "green" : "blue");
-
-/** A release as the stack's outputs and the history have it: an image by its digest alone. */
-export function plainRelease(setting: ReleaseSetting): Release {
-  return {
-    version: setting.version,
-    commit: "commit" in setting ? setting.commit : setting.image.slice(setting.image.indexOf("@") + 1),
-  };
-}
-
-/** Whether two releases are the same: a commit may be given by its first digits. */
-export function isSameRelease(a: Release | undefined, b: Release | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return a.version === b.version && (a.commit.startsWith(b.commit) || b.commit.startsWith(a.commit));
-}
-
 /** The slot that gets a release whose migrations would run: the one that is to serve, or, where only the other one changes, that. */
 export function releasedSlot(
   held: Before["slots"],
@@ -54,15 +38,9 @@ export function releasedSlot(
 ): SlotName {
   const changes = (slot: SlotName): boolean => {
     const setting = slots[slot];
-    return setting !== undefined && !isSameRelease(plainRelease(setting), held[slot]);
+    return setting !== undefined && !isSameRelease(setting, held[slot]);
   };
   return !changes(activeSlot) && changes(otherSlot(activeSlot)) ? otherSlot(activeSlot) : activeSlot;
-}
-
-/** `v1.4.0 (1a2b3c4)` */
-export function describeRelease({ version, commit }: Release): string {
-  const short = shortCommit(commit);
-  return version === short ? version : `${version} (${short})`;
 }
 
 /** `2 migrations` */
@@ -73,7 +51,7 @@ const migrationsText = (count: number): string =>
 export function planSentences({ serving, slots, served = slots }: Before, wanted: Wanted): string[] {
   const sentences: string[] = [];
   let releases = 0;
-  const wantedIn = (slot: SlotName): Release | undefined => wanted.slots[slot] && plainRelease(wanted.slots[slot]);
+  const wantedIn = (slot: SlotName): Release | undefined => wanted.slots[slot];
   for (const slot of slotNames) {
     const next = wantedIn(slot);
     const held = slots[slot];

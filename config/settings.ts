@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { slotNames, type Release, type SlotName } from "../ops/contract/steps.ts";
+import { slotNames, type SlotName } from "../ops/contract/steps.ts";
 import { checks } from "./checks/all.ts";
 import type { Given } from "./checks/check.ts";
 import { checkDatabaseUrl, type UrlCheck } from "./database-access.ts";
@@ -8,7 +8,8 @@ import { networkIn, subnetOf, type Addresses, type PrivateNetwork } from "./netw
 import { keysAt, problemsOf, SettingsError, type Problem } from "./problems.ts";
 import { parseDeploymentFile, type DeploymentFile } from "./schema/deployment-file.ts";
 import { environmentRules, type EnvironmentName, type EnvironmentRules } from "./schema/environments.ts";
-import { stackSettingsSchema, type ReleaseSetting, type StackSettings } from "./schema/stack-settings.ts";
+import { stackSettingsSchema, type StackSettings } from "./schema/stack-settings.ts";
+import { releaseOfSetting, type SlotRelease } from "./release.ts";
 import { SecretMemory } from "./secrets/secret-memory.ts";
 import { Secret } from "./secrets/secret.ts";
 import {
@@ -21,12 +22,6 @@ import {
 } from "./secrets/secrets.ts";
 import { secretKeys, secretRow, type SecretKey } from "./secrets/table.ts";
 import { readTls } from "./tls.ts";
-
-/** What a slot is to run, and where it comes from. */
-export interface SlotRelease extends Release {
-  /** `name@sha256:…` of an image that is pulled; otherwise it is built from `commit`. */
-  image?: string;
-}
 
 /** The values of a deployment's secrets. */
 export interface Secrets {
@@ -89,15 +84,6 @@ function decode(key: string, text: string): unknown {
   } catch {
     return text;
   }
-}
-
-function toRelease(setting: ReleaseSetting): SlotRelease {
-  if ("commit" in setting) return setting;
-  return {
-    version: setting.version,
-    commit: setting.image.slice(setting.image.indexOf("@") + 1),
-    image: setting.image,
-  };
 }
 
 /** What the config says by itself, without the files that it names. */
@@ -166,7 +152,7 @@ function resolveSettings(
   const slots: Settings["slots"] = {};
   for (const slot of slotNames) {
     const setting = stack.slots[slot];
-    if (setting !== undefined) slots[slot] = toRelease(setting);
+    if (setting !== undefined) slots[slot] = releaseOfSetting(setting);
   }
   const given: Given = {
     stack,

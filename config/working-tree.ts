@@ -35,10 +35,10 @@ export function sourceMounts({ repository, paths, migrations }: Source): SourceM
 }
 
 /**
- * Names the migrations as they are in the working tree, `tree-<sha256>`: another one when a file comes, goes or changes.
+ * A hash of the migrations as they are in the working tree: another one when a file comes, goes or changes.
  * @throws {Error} when there is no such directory.
  */
-export function migrationsRevision({ repository, migrations }: Source): string {
+export function migrationsHash({ repository, migrations }: Source): string {
   const directory = resolve(repository, migrations);
   const hash = createHash("sha256");
   for (const name of readdirSync(directory).sort()) {
@@ -46,5 +46,5 @@ export function migrationsRevision({ repository, migrations }: Source): string {
     const content = readFileSync(join(directory, name));
     hash.update(`${name}\0${content.length}\0`).update(content);
   }
-  return `tree-${hash.digest("hex")}`;
+  return hash.digest("hex");
 }

@@ -9,12 +9,13 @@ import { Router } from "../components/router.ts";
 import { Standby, Waking } from "../components/standby.ts";
 import { Switch } from "../components/switch.ts";
 import { Task } from "../components/task.ts";
-import { otherSlot } from "../config/plan.ts";
 import { postSwitchChecks } from "../config/post-switch.ts";
 import { milliseconds } from "../config/schema/duration.ts";
 import { rolloutOf } from "../config/schema/rollout.ts";
 import { tasksAfter, tasksBefore } from "../config/schema/tasks.ts";
 import type { Settings } from "../config/settings.ts";
+import { asDeployed } from "../config/release.ts";
+import { otherSlot } from "../ops/contract/release.ts";
 import { slotNames } from "../ops/contract/steps.ts";
 import { declareDatabase } from "./database.ts";
 import { planDatabaseRole } from "./database-role.ts";
@@ -27,26 +28,29 @@ import { secretOutput } from "./secret-output.ts";
 import { neededVersions } from "./schema-versions.ts";
 
 /** Two slots behind a router, and which of them serves. docs/architecture.md has the picture. */
-export async function declare(settings: Settings, opening: Opening): Promise<BlueGreenOutputs> {
-  const { activeSlot, addresses, deployment, name, rules, slots, source, tls } = settings;
-  const asked = servingUnlessRefused(settings, opening);
+export async function declare(wanted: Settings, opening: Opening): Promise<BlueGreenOutputs> {
+  const { activeSlot, addresses, deployment, name, rules, source, tls } = wanted;
+  const asked = servingUnlessRefused(wanted, opening);
   // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
   if (!pulumi.runtime.isDryRun()) {
     await asked;
-    await putInOrder(settings, opening);
+    await putInOrder(wanted, opening);
   }
-  sayPlan(settings, asked);
+  sayPlan(wanted, asked);
 
   // What both slots share: the private network, the program that does the steps, the database, the router.
-  const context = hostContext(settings);
-  const onHost = { providers: [dockerProvider(settings, process.env)] };
-  const { networkName } = new Network("network", { name, ...settings.network }, onHost);
+  const context = hostContext(wanted);
+  const onHost = { providers: [dockerProvider(wanted, process.env)] };
+  const { networkName } = new Network("network", { name, ...wanted.network }, onHost);
   const ops = new BundledImage("ops-image", { image: "ops", context });
+  const [serving, now] = [await asked, await opening.now];
+  // A commit that is only spelled in another way is no other release: what runs keeps its spelling.
+  const slots = asDeployed(wanted.slots, serving?.held, serving?.served);
+  const settings = { ...wanted, slots };
   const failureCommand = deployment.deployment.failure_command ?? undefined;
   const begin = new Begin("begin", { context, activeSlot, slots, failureCommand }, { dependsOn: [ops] });
   const { deploymentId } = begin;
   noteOverrides(settings, context.directories, deploymentId);
-  const [serving, now] = [await asked, await opening.now];
   const plan = await planDatabaseRole(settings, now);
   const database = await declareDatabase(settings, { context, networkName, plan }, onHost);
   const nginxImage = new BundledImage("nginx-image", { image: "nginx", context });

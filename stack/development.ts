@@ -1,10 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { Settings, SlotRelease } from "../config/settings.ts";
+import type { SlotRelease } from "../config/release.ts";
+import type { Settings } from "../config/settings.ts";
 import { networkVariables } from "../ops/client/network-variables.ts";
 import { deploymentValues } from "../config/deployment-values.ts";
 import { fillInAll } from "../config/placeholders.ts";
 import { primaryUrl } from "../config/public-url.ts";
-import { migrationsRevision } from "../config/working-tree.ts";
+import { migrationsHash } from "../config/working-tree.ts";
 import { firstRole } from "../config/app-role.ts";
 import { declareDatabase } from "./database.ts";
 import { DevelopmentServer } from "../components/development-server.ts";
@@ -40,7 +41,7 @@ export async function declare(settings: Settings, opening: Opening): Promise<Dev
   const databaseNetwork = settings.database.network === "" ? undefined : settings.database.network;
 
   // Not a commit's migrations but those of the working tree: a new file is applied by the next run.
-  const tree: SlotRelease = { version: "dev", commit: migrationsRevision(source) };
+  const tree: SlotRelease = { version: "dev", source: { kind: "tree", id: migrationsHash(source) } };
   const migration = settings.skipMigrations
     ? undefined
     : new Migration(

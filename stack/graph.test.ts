@@ -475,6 +475,28 @@ describe("the slot that serves", () => {
     );
   });
 
+  it("is the same by another spelling of its commit, and so is the idle one", async () => {
+    const short = ({ version, commit }: typeof releases.v1): typeof releases.v1 => ({
+      version,
+      commit: commit.slice(0, 9),
+    });
+    const written = { blue: releases.v1, green: releases.v2 };
+    const cut = { blue: short(releases.v1), green: short(releases.v2) };
+    for (const [held, slots] of [
+      [written, cut],
+      [cut, written],
+    ] as const) {
+      const serving: Serving = { slot: "blue", release: held.blue, held };
+      const before = await runProgram({ ...released, slots: held }, serving);
+      expect(changed(before, await runProgram({ ...released, slots }, serving))).toEqual([]);
+    }
+    // The idle slot has no container any more: the router knows what has served.
+    const serving: Serving = { slot: "blue", release: cut.blue, held: { blue: cut.blue }, served: cut };
+    const removed = { ...released, activeSlot: "blue", standby: "removed" };
+    const before = await runProgram({ ...removed, slots: cut }, serving);
+    expect(changed(before, await runProgram({ ...removed, slots: written }, serving))).toEqual([]);
+  }, 30_000);
+
   it("can't be emptied, nor changed by the same run that flips away from it", async () => {
     await expect(
       runProgram({ ...firstDeployment, activeSlot: "green", slots: { green: releases.v2 } }, blueServes),

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { releaseOfSetting } from "../config/release.ts";
 import type { Settings } from "../config/settings.ts";
 import { holdHostLock, refusal } from "./host-lock.ts";
 
@@ -61,7 +62,7 @@ describe("a program that no engine runs", () => {
       host: "",
       force: false,
       activeSlot: "blue",
-      slots,
+      slots: { blue: releaseOfSetting(slots.blue) },
       deployment: {} as Settings["deployment"],
     });
     expect(existsSync(called)).toBe(false);

@@ -10,7 +10,8 @@ import {
   thisHolder,
   type LockHolder,
 } from "../ops/host/host-lock.ts";
-import { plainReleases } from "../config/releases.ts";
+import { shortCommit } from "../ops/contract/release.ts";
+import { plainReleases } from "../config/release.ts";
 
 type Deployment = Pick<Settings, "name" | "host" | "force" | "activeSlot" | "slots" | "deployment">;
 
@@ -82,7 +83,7 @@ function heldBy(holder: LockHolder | undefined): string {
 
 function purpose({ stack, active_slot, slots }: LockHolder): string {
   const releases = Object.entries(slots).map(
-    ([slot, { version, commit }]) => `${slot} ${version} (${commit.replace(/^sha256:/, "").slice(0, 7)})`,
+    ([slot, { version, commit }]) => `${slot} ${version} (${shortCommit(commit)})`,
   );
   return releases.length === 0
     ? `stack ${stack}, which has no slots`

@@ -7,6 +7,7 @@ import { execa } from "execa";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { warnOfMigrations } from "./migration-lint.ts";
 import { environmentRules, type EnvironmentName } from "../config/schema/environments.ts";
+import { releaseOfSetting } from "../config/release.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Serving } from "../ops/host/serving-slot.ts";
 
@@ -56,7 +57,7 @@ async function preview(
 ): Promise<string[]> {
   const settings = {
     activeSlot,
-    slots: { blue: slot(0), green: slot(1) },
+    slots: { blue: releaseOfSetting(slot(0)), green: releaseOfSetting(slot(1)) },
     source: { repository, migrations: "migrations" },
     ...rest,
     rules: environmentRules[environment],
@@ -108,7 +109,7 @@ describe("a preview", () => {
     expect(await preview("production", undefined, { slot: "green", release: slot(1) }, "blue")).toEqual([]);
     const settings = {
       activeSlot: "blue",
-      slots: { blue: slot(0) },
+      slots: { blue: releaseOfSetting(slot(0)) },
       source: { repository, migrations: "migrations" },
       ...rest,
       rules: environmentRules.production,

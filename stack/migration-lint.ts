@@ -1,10 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/settings.ts";
 import { migrationSource } from "../config/migration-source.ts";
+import { plainRelease } from "../config/release.ts";
 import { snapshotRules } from "../config/schema/snapshot-rules.ts";
 import { newMigrations } from "../ops/client/pending-migrations.ts";
 import type { Serving } from "../ops/host/serving-slot.ts";
-import type { SlotName } from "../ops/contract/steps.ts";
+import type { Release, SlotName } from "../ops/contract/steps.ts";
 import { upFiles } from "../ops/contract/migrations.ts";
 
 /**
@@ -20,15 +21,20 @@ export async function warnOfMigrations(
 ): Promise<void> {
   const release = slots[slot];
   // Before anything serves, there is nothing yet that a migration could harm.
-  if (rules.migrationLint === "off" || serving === undefined || release === undefined || release.image !== undefined)
+  if (
+    rules.migrationLint === "off" ||
+    serving === undefined ||
+    release === undefined ||
+    release.source.kind === "image"
+  )
     return;
-  const of = (commit: string): Parameters<typeof newMigrations>[0] => ({
+  const of = ({ commit }: Release): Parameters<typeof newMigrations>[0] => ({
     repository: source.repository,
     commit,
     path: source.migrations,
   });
   const files =
-    pending ?? (serving.slot === slot ? [] : await newMigrations(of(release.commit), of(serving.release.commit)));
+    pending ?? (serving.slot === slot ? [] : await newMigrations(of(plainRelease(release)), of(serving.release)));
   if (files === undefined || files.length === 0) return;
   const [{ lintMigrations }, { migrationFiles }, { textsIn }, { findingLines, unusedText, withoutWaived }] =
     await Promise.all([

@@ -60,7 +60,10 @@ export async function putInOrder(settings: Settings, { now, interrupted }: Openi
     failed ? log.error(sentence) : log.warn(sentence);
   const down = whatIsDown(settings, host);
   if (down.length > 0) await startStopped(settings.host, down, say);
-  const images = whatIsMissing(settings, host).flatMap((slot) => settings.slots[slot]?.image ?? []);
+  const images = whatIsMissing(settings, host).flatMap((slot) => {
+    const source = settings.slots[slot]?.source;
+    return source?.kind === "image" ? [source.reference] : [];
+  });
   if (images.length > 0) await pullMissing(settings.host, images, say);
 }
 

@@ -3,8 +3,8 @@ import type { DatabaseUrls } from "../components/database.ts";
 import type { DeploymentRecord } from "../components/record.ts";
 import type { Switch } from "../components/switch.ts";
 import { primaryUrl, publicUrl } from "../config/public-url.ts";
-import { plainRelease, plainReleases } from "../config/releases.ts";
-import type { Settings, SlotRelease } from "../config/settings.ts";
+import { plainRelease, plainReleases, type SlotRelease } from "../config/release.ts";
+import type { Settings } from "../config/settings.ts";
 import { secretOutput } from "./secret-output.ts";
 import type { Release, SlotName } from "../ops/contract/steps.ts";
 

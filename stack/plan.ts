@@ -1,9 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/settings.ts";
-import { isSameRelease, otherSlot, planLine, releasedSlot } from "../config/plan.ts";
+import { planLine, releasedSlot } from "../config/plan.ts";
+import { isSameRelease, otherSlot } from "../ops/contract/release.ts";
+import { plainRelease, plainReleases } from "../config/release.ts";
 import { askDatabase, NoDatabase } from "../ops/host/database.ts";
 import { lateMigrations, pendingMigrations } from "../ops/client/pending-migrations.ts";
-import type { SlotName } from "../ops/contract/steps.ts";
+import type { Release, SlotName } from "../ops/contract/steps.ts";
 import type { Serving } from "../ops/host/serving-slot.ts";
 import { hasEngine } from "./host-lock.ts";
 import { warnOfMigrations } from "./migration-lint.ts";
@@ -16,13 +18,13 @@ async function migrationsOf(
 ): Promise<{ files: string[]; late: string | undefined } | undefined> {
   const release = slots[slot];
   // An external database is asked by a container, which takes longer than the whole preview: togather --dry-run does.
-  if (release === undefined || release.image !== undefined || database.mode === "external") return undefined;
+  if (release === undefined || release.source.kind === "image" || database.mode === "external") return undefined;
   const version = await askDatabase({ name, host, extensions: [] }).then(
     ({ schema }) => schema?.version ?? null,
     (error: unknown) => (error instanceof NoDatabase && !error.exists ? null : undefined),
   );
   if (version === undefined) return undefined;
-  const of = (commit: string): Parameters<typeof pendingMigrations>[0] => ({
+  const of = ({ commit }: Release): Parameters<typeof pendingMigrations>[0] => ({
     repository: source.repository,
     commit,
     path: source.migrations,
@@ -30,14 +32,10 @@ async function migrationsOf(
   const idle = serving?.held?.[otherSlot(serving.slot)];
   const held = serving === undefined ? [] : [serving.release, ...(idle === undefined ? [] : [idle])];
   const [files, late] = await Promise.all([
-    pendingMigrations(of(release.commit), version),
+    pendingMigrations(of(plainRelease(release)), version),
     version === null || held.length === 0
       ? undefined
-      : lateMigrations(
-          of(release.commit),
-          version,
-          held.map(({ commit }) => of(commit)),
-        ),
+      : lateMigrations(of(plainRelease(release)), version, held.map(of)),
   ]);
   return files && { files, late };
 }
@@ -48,23 +46,24 @@ async function migrationsOf(
  */
 export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>): void {
   if (!pulumi.runtime.isDryRun() || !hasEngine()) return;
-  const { activeSlot, slots, skipMigrations, force, rollout, standby } = settings;
+  const { activeSlot, skipMigrations, force, rollout, standby } = settings;
+  const wanted = plainReleases(settings.slots);
   void asked
     .then(async (serving) => {
       // A slot that is not to serve has no container where it is to be removed.
       const idle = otherSlot(activeSlot);
       const held = {
         ...serving?.held,
-        ...(standby === "removed" && serving?.slot !== idle ? { [idle]: slots[idle] } : {}),
+        ...(standby === "removed" && serving?.slot !== idle ? { [idle]: wanted[idle] } : {}),
       };
       // Only a release that is not there yet runs any.
-      const released = releasedSlot(held, { activeSlot, slots });
-      const runs = !skipMigrations && !isSameRelease(slots[released], held[released]);
+      const released = releasedSlot(held, { activeSlot, slots: wanted });
+      const runs = !skipMigrations && !isSameRelease(wanted[released], held[released]);
       const found = runs ? await migrationsOf(settings, released, serving) : undefined;
       const migrations = found?.files;
       const plan = planLine(
         { serving, slots: held, served: serving?.served },
-        { activeSlot, slots, skipMigrations, force, rollout, standby, migrations },
+        { activeSlot, slots: wanted, skipMigrations, force, rollout, standby, migrations },
       );
       await pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
       if (found?.late !== undefined)

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/settings.ts";
+import { plainRelease } from "../config/release.ts";
 import { slotNames } from "../ops/contract/steps.ts";
 import type { BlueGreenOutputs } from "./outputs.ts";
 
@@ -9,10 +10,10 @@ export async function neededVersions({ slots, source }: Settings): Promise<BlueG
   const found: BlueGreenOutputs["schemaVersions"] = {};
   for (const slot of slotNames) {
     const release = slots[slot];
-    if (release === undefined || release.image !== undefined) continue;
+    if (release === undefined || release.source.kind === "image") continue;
     const version = await neededVersion({
       repository: source.repository,
-      commit: release.commit,
+      commit: plainRelease(release).commit,
       path: source.migrations,
     });
     if (version !== undefined) found[slot] = pulumi.output(version);

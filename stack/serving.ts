@@ -1,26 +1,27 @@
-import { slotNames, type SlotName } from "../ops/contract/steps.ts";
+import { slotNames, type Release, type SlotName } from "../ops/contract/steps.ts";
 import { SettingsError } from "../config/problems.ts";
 import type { Settings } from "../config/settings.ts";
 import { toRunError } from "../config/run-error.ts";
 import { lookAtHost, type HostNow, type Serving } from "../ops/host/serving-slot.ts";
-import { isAgain, isSameCommit, sentBackAs } from "../ops/contract/sent-back.ts";
+import { isNamedBy, isSameCommit, isSameRelease, otherSlot, typedCommit } from "../ops/contract/release.ts";
+import { sentBackAs } from "../ops/contract/sent-back.ts";
 import type { Stopped } from "../ops/host/start-stopped.ts";
 import { stoppedAmong } from "../ops/host/start-stopped.ts";
-import { plainRelease } from "../config/releases.ts";
+import { plainRelease } from "../config/release.ts";
 
 /** Whether the settings leave a slot as it serves now: its release, and the port on which the router finds it. */
 export function staysInPlace(
   { slots, source }: Pick<Settings, "slots" | "source">,
-  { slot, release, port }: Serving,
+  { slot, release, port }: Pick<Serving, "slot" | "release" | "port">,
 ): boolean {
   const wanted = slots[slot];
   return (
-    wanted !== undefined &&
-    plainRelease(wanted).commit === release.commit &&
-    wanted.version === release.version &&
-    (port === undefined || port === source.port)
+    wanted !== undefined && isSameRelease(plainRelease(wanted), release) && (port === undefined || port === source.port)
   );
 }
+
+/** A release as an operator can type it again. */
+const named = (release: Release): string => `${release.version} (${typedCommit(release)})`;
 
 /**
  * Refuses a change to the slot that serves: its container would be replaced under its requests.
@@ -29,10 +30,9 @@ export function staysInPlace(
 export function refuseChangeInPlace(settings: Settings, serving: Serving | undefined): void {
   if (serving === undefined || settings.force || staysInPlace(settings, serving)) return;
   const wanted = settings.slots[serving.slot];
-  const idle = serving.slot === "blue" ? "green" : "blue";
-  const { version, commit } = serving.release;
+  const idle = otherSlot(serving.slot);
   const force = "accept an interruption with pulumi config set togather:force true";
-  if (wanted !== undefined && plainRelease(wanted).commit === commit && wanted.version === version) {
+  if (wanted !== undefined && isSameRelease(plainRelease(wanted), serving.release)) {
     throw new SettingsError([
       {
         where: "togather:source.port",
@@ -44,7 +44,7 @@ export function refuseChangeInPlace(settings: Settings, serving: Serving | undef
   throw new SettingsError([
     {
       where: `togather:slots.${serving.slot}`,
-      what: `${serving.slot} serves ${version} (${commit.slice(0, 12)}) and can't be changed to ${wanted === undefined ? "nothing" : `${wanted.version} (${wanted.commit.slice(0, 12)})`} in place`,
+      what: `${serving.slot} serves ${named(serving.release)} and can't be changed to ${wanted === undefined ? "nothing" : named(plainRelease(wanted))} in place`,
       fix: `leave ${serving.slot} as it was, put the release into togather:slots.${idle} and set togather:activeSlot ${idle}; or ${force}`,
     },
   ]);
@@ -61,17 +61,17 @@ export function refuseSentBack(
 ): void {
   const wanted = slots[activeSlot];
   if (wanted === undefined || router?.slot === undefined || router.slot === activeSlot) return;
-  const { version, commit } = plainRelease(wanted);
-  const sentBack = sentBackAs(router.sentBack, { version, commit });
+  const release = plainRelease(wanted);
+  const sentBack = sentBackAs(router.sentBack, release);
   // What has kept all traffic in its slot is gone back to, whatever became of the same release in the other one.
   const kept = serving?.served?.[activeSlot];
-  if (sentBack === undefined || isAgain(releaseAgain, commit) || (kept !== undefined && isSameCommit(kept, { commit })))
+  if (sentBack === undefined || isNamedBy(releaseAgain, release) || (kept !== undefined && isSameCommit(kept, release)))
     return;
-  const short = commit.startsWith("sha256:") ? commit.slice(0, 19) : commit.slice(0, 12);
+  const short = typedCommit(release);
   throw new SettingsError([
     {
       where: `togather:slots.${activeSlot}`,
-      what: `${version} (${short}) was released on this host before, and all traffic was sent back from it at ${sentBack.at}${sentBack.why === "" ? "" : `: ${sentBack.why}`}. It is not released again by itself; ${router.slot} serves`,
+      what: `${named(release)} was released on this host before, and all traffic was sent back from it at ${sentBack.at}${sentBack.why === "" ? "" : `: ${sentBack.why}`}. It is not released again by itself; ${router.slot} serves`,
       fix: `put a mended release into togather:slots.${activeSlot}; or set togather:activeSlot ${router.slot}; or, to release this one again on purpose, togather release ${short} --again, or pulumi config set togather:releaseAgain ${short}`,
     },
   ]);

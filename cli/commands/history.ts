@@ -1,7 +1,7 @@
 import { styleText } from "node:util";
 import { InvalidArgumentError, type Command } from "commander";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
-import { describeRelease } from "../../config/plan.ts";
+import { describeRelease } from "../../ops/contract/release.ts";
 import { seconds } from "../../ops/contract/units.ts";
 import { entriesOf, type Entry } from "../host/entries.ts";
 import { look } from "../host/look.ts";

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { styleText } from "node:util";
 import { Option, type Command } from "commander";
 import { environmentRules } from "../../config/schema/environments.ts";
+import { releaseOfSetting, type SlotRelease } from "../../config/release.ts";
 import { migrationSource } from "../../config/migration-source.ts";
 import { migrationFiles } from "../../ops/client/migrate.ts";
 import { textsIn } from "../../ops/client/migration-tar.ts";
@@ -27,8 +28,8 @@ interface LintCommandOptions extends CommonOptions {
 async function textsOf(source: PlainSettings["source"], reference: string | undefined): Promise<Map<string, string>> {
   const from = { migrations: source.migrations, repository: resolve(project, source.repository) };
   const found = reference === undefined ? undefined : (await resolveRelease(source, project, reference, "any")).release;
-  const release =
-    found === undefined ? { commit: "tree-" } : "commit" in found ? found : { commit: "", image: found.image };
+  const release: Pick<SlotRelease, "source"> =
+    found === undefined ? { source: { kind: "tree", id: "" } } : releaseOfSetting(found);
   const where = migrationSource(release, from);
   return textsIn(await migrationFiles(where, new AbortController().signal), where);
 }

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import * as z from "zod";
 import { duration, milliseconds } from "../../config/schema/duration.ts";
-import { otherSlot } from "../../config/plan.ts";
+import { otherSlot } from "../../ops/contract/release.ts";
 import { primaryUrl } from "../../config/public-url.ts";
 import { tryDocker } from "../../ops/host/docker.ts";
 import { dockerEnvironment } from "../../ops/host/host-lock.ts";

@@ -11,10 +11,11 @@ import {
 import { deploy } from "../deploy/deploy.ts";
 import { Failure } from "../failure.ts";
 import { at, invocation } from "../output.ts";
-import { describeRelease, otherSlot, plainRelease } from "../../config/plan.ts";
+import { plainSetting } from "../../config/release.ts";
+import { describeRelease, isNamedBy, otherSlot, typedCommit } from "../../ops/contract/release.ts";
 import { lookAtHost } from "../../ops/host/serving-slot.ts";
 import type { Release } from "../../ops/contract/steps.ts";
-import { isAgain, sentBackAs } from "../../ops/contract/sent-back.ts";
+import { sentBackAs } from "../../ops/contract/sent-back.ts";
 import { resolveRelease } from "../deploy/resolve-release.ts";
 import { refuseWithoutSlots } from "../development/refuse.ts";
 
@@ -90,13 +91,13 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
       // Idle is what does not serve, whatever the file says: a release that failed has flipped it already.
       const slot = before.serving === undefined ? settings.activeSlot : otherSlot(before.serving.slot);
       if (!options.switch) refuseNoSwitch(context);
-      const plain = plainRelease(release);
-      if (options.switch && options.again !== true && !isAgain(settings.releaseAgain, plain.commit))
+      const plain = plainSetting(release);
+      if (options.switch && options.again !== true && !isNamedBy(settings.releaseAgain, plain))
         await refuseSentBack(
           context,
           plain,
           [
-            reference ?? plain.commit.slice(0, 12),
+            reference ?? typedCommit(plain),
             ...(options.version === undefined ? [] : [`--version ${options.version}`]),
           ].join(" "),
         );

@@ -7,7 +7,7 @@ import { Failure } from "../failure.ts";
 import { entriesOf, type Entry } from "../host/entries.ts";
 import { look } from "../host/look.ts";
 import { invocation } from "../output.ts";
-import { otherSlot } from "../../config/plan.ts";
+import { otherSlot } from "../../ops/contract/release.ts";
 import { rollBackWithDatabase } from "../snapshots/rollback.ts";
 
 interface RollbackOptions extends DeployOptions {

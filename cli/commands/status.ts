@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { primaryUrl } from "../../config/public-url.ts";
 import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
 import { readContext, withCommonOptions, type CommonOptions, type ReadContext } from "../context.ts";
-import { describeRelease } from "../../config/plan.ts";
+import { describeRelease } from "../../ops/contract/release.ts";
 import { developmentText, lookAtDevelopment } from "../development/look.ts";
 import { isDevelopment } from "../development/refuse.ts";
 import { driftOf } from "../host/drift.ts";

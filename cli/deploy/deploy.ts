@@ -19,14 +19,9 @@ import { areStale, describeLock, heldText, isLocked, locksIn } from "./backend-l
 import { saysTooLong } from "./long-output.ts";
 import { endings, PhaseTracker, type Interruption } from "./phases.ts";
 import { rolloutWords } from "../../config/schema/rollout.ts";
-import {
-  describeRelease,
-  planSentences,
-  plainRelease,
-  releasedSlot,
-  type Before,
-  type Serving,
-} from "../../config/plan.ts";
+import { planSentences, releasedSlot, type Before, type Serving } from "../../config/plan.ts";
+import { plainSetting, plainSettings } from "../../config/release.ts";
+import { describeRelease } from "../../ops/contract/release.ts";
 import { noteFailed } from "./note-failed.ts";
 import { Progress } from "./progress.ts";
 import type { PulumiStack, RunEnd, StackOutputs } from "./pulumi-stack.ts";
@@ -180,8 +175,8 @@ async function migrationsOf(
   before: Before,
   pulumi: PulumiStack,
 ): Promise<string[] | undefined> {
-  const { slots, source } = settings;
-  const release = slots[releasedSlot(before.slots, settings)];
+  const { activeSlot, slots, source } = settings;
+  const release = slots[releasedSlot(before.slots, { activeSlot, slots: plainSettings(slots) })];
   if (release === undefined || !("commit" in release)) return undefined;
   const version = await schemaVersion(settings, () => Promise.resolve(pulumi));
   return version === undefined
@@ -258,7 +253,7 @@ function wayOut(
   const setting = settings.slots[settings.activeSlot];
   const wanted = isDevelopment(settings)
     ? "the working tree"
-    : `${settings.activeSlot}${setting === undefined ? "" : ` with ${describeRelease(plainRelease(setting))}`}`;
+    : `${settings.activeSlot}${setting === undefined ? "" : ` with ${describeRelease(plainSetting(setting))}`}`;
   const commands: [string, string][] = [];
   const again =
     ending === "config"
@@ -333,7 +328,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const migrations = dryRun ? await migrationsOf(settings, before, pulumi) : undefined;
   const wanted = {
     activeSlot: settings.activeSlot,
-    slots: settings.slots,
+    slots: plainSettings(settings.slots),
     rollout: settings.rollout,
     standby: settings.standby,
     skipMigrations: skipMigrations || settings.skipMigrations,

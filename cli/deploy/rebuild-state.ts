@@ -1,6 +1,6 @@
 import { execa } from "execa";
 import type { StepRequest } from "../../ops/contract/steps.ts";
-import { isSameRelease } from "../../config/plan.ts";
+import { isSameRelease } from "../../ops/contract/release.ts";
 import { project } from "../../toolchain/setup.ts";
 import type { HostReport } from "../host/look.ts";
 import { Failure } from "../failure.ts";

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { plainSetting } from "../../config/release.ts";
 import { planLine, releasedSlot, type Before } from "../../config/plan.ts";
 import { resolveImage } from "./resolve-release.ts";
 import { rollbackTarget } from "./rollback-target.ts";
@@ -98,7 +99,7 @@ describe("the plan in words", () => {
       planLine(blueServes, {
         ...normal,
         activeSlot: "green",
-        slots: { blue: v13, green: { version: "v2", image: `server@${digest}` } },
+        slots: { blue: v13, green: plainSetting({ version: "v2", image: `server@${digest}` }) },
       }),
     ).toBe("green gets v2 (aaaaaaa); traffic moves blue to green");
     expect(planLine(blueServes, { ...normal, activeSlot: "blue", slots: { blue: v13 } })).toBe(

@@ -3,7 +3,9 @@ import type { Release, SlotName } from "../../ops/contract/steps.ts";
 import { Failure } from "../failure.ts";
 import type { Entry } from "../host/entries.ts";
 import { invocation } from "../output.ts";
-import { describeRelease, isSameRelease, otherSlot, plainRelease, type Before } from "../../config/plan.ts";
+import type { Before } from "../../config/plan.ts";
+import { plainSetting, settingOfRelease } from "../../config/release.ts";
+import { describeRelease, isSameRelease, otherSlot, typedCommit } from "../../ops/contract/release.ts";
 
 /** What a rollback changes in the stack file. */
 export interface Rollback {
@@ -16,11 +18,6 @@ export interface Rollback {
   done?: Release & { /** Of its deployment. */ id: string };
 }
 
-/** A release of the outputs as a setting; an image is recorded by its digest alone, without its name. */
-function asSetting(release: { version: string; commit: string } | undefined): ReleaseSetting | undefined {
-  return release === undefined || release.commit.startsWith("sha256:") ? undefined : release;
-}
-
 /** Back from a release that failed: traffic never moved, so that only the file has to be put right. */
 function giveUp(
   settings: Pick<StackSettings, "slots">,
@@ -31,12 +28,12 @@ function giveUp(
   const wanted = settings.slots[slot];
   const held = before.slots[slot];
   const sentence = `${serving} goes on serving ${describeRelease(release)}`;
-  if (wanted === undefined || isSameRelease(plainRelease(wanted), held))
+  if (wanted === undefined || isSameRelease(plainSetting(wanted), held))
     return { activeSlot: serving, restore: undefined, sentence };
   return {
     activeSlot: serving,
-    restore: { slot, release: asSetting(held) },
-    sentence: `${sentence}; ${describeRelease(plainRelease(wanted))} is given up`,
+    restore: { slot, release: settingOfRelease(held) },
+    sentence: `${sentence}; ${describeRelease(plainSetting(wanted))} is given up`,
   };
 }
 
@@ -115,7 +112,7 @@ export function rollbackTarget(
   const held = slots[idle];
 
   const setting = settings.slots[idle];
-  const intact = setting !== undefined && isSameRelease(plainRelease(setting), held);
+  const intact = setting !== undefined && isSameRelease(plainSetting(setting), held);
 
   if (target === undefined) {
     // After a release from which traffic was sent back, the file's slot is right again, and its release still in the other one.
@@ -147,7 +144,7 @@ export function rollbackTarget(
     const wanted = { version, commit };
     if (isSameRelease(wanted, serving.release)) return giveUp(settings, { ...before, serving });
     if (!isSameRelease(wanted, held)) {
-      const again = commit.startsWith("sha256:") ? `NAME@${commit}` : commit.slice(0, 12);
+      const again = settingOfRelease(wanted) === undefined ? `NAME@${commit}` : typedCommit(wanted);
       throw new Failure(
         "config",
         `${describeRelease(wanted)} of ${id} is in neither slot any more: ${serving.slot} serves ${describeRelease(serving.release)}, ${idle} holds ${held === undefined ? "nothing" : describeRelease(held)}`,
@@ -161,7 +158,7 @@ export function rollbackTarget(
       `${idle} holds no release: ${describeRelease(serving.release)} is the first one that served`,
       invocation(`release REF --stack ${stack}`),
     );
-  const back = intact ? undefined : asSetting(held);
+  const back = intact ? undefined : settingOfRelease(held);
   if (!intact && back === undefined)
     throw new Failure(
       "config",

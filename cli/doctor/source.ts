@@ -2,7 +2,8 @@ import { resolve } from "node:path";
 import { gitEnvironment, neutralGit } from "../../ops/client/git.ts";
 import { slotNames } from "../../ops/contract/steps.ts";
 import { run } from "../../toolchain/run.ts";
-import { describeRelease, plainRelease } from "../../config/plan.ts";
+import { plainSetting, releaseOfSetting } from "../../config/release.ts";
+import { describeRelease } from "../../ops/contract/release.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 
@@ -20,13 +21,14 @@ export async function sourceFindings(
     const setting = slots[slot];
     if (setting === undefined) continue;
     const check = `release of ${slot}`;
-    const name = describeRelease(plainRelease(setting));
-    if (!("commit" in setting) || setting.commit.startsWith("tree-")) {
-      findings.push(ok(check, `${name}, ${"commit" in setting ? "from files without history" : "an image by digest"}`));
+    const { kind, id } = releaseOfSetting(setting).source;
+    const name = describeRelease(plainSetting(setting));
+    if (kind !== "commit") {
+      findings.push(ok(check, `${name}, ${kind === "tree" ? "from files without history" : "an image by digest"}`));
       continue;
     }
     fromGit = true;
-    const there = await git("cat-file", "-e", `${setting.commit}^{commit}`);
+    const there = await git("cat-file", "-e", `${id}^{commit}`);
     findings.push(
       there.ok
         ? ok(check, `${name} is in ${source.repository}`)

@@ -1,5 +1,6 @@
 import { slotNames } from "../../ops/contract/steps.ts";
-import { describeRelease, isSameRelease, plainRelease } from "../../config/plan.ts";
+import { plainSetting } from "../../config/release.ts";
+import { describeRelease, isSameRelease } from "../../ops/contract/release.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import type { HostReport } from "./look.ts";
 
@@ -14,7 +15,7 @@ export function driftOf(
     drift.push(`${file.name} wants ${settings.activeSlot} to serve, ${router.slot} does`);
   for (const slot of slotNames) {
     const setting = settings.slots[slot];
-    const wanted = setting && plainRelease(setting);
+    const wanted = setting && plainSetting(setting);
     const { container, release } = slots[slot];
     if (wanted === undefined && container !== undefined)
       drift.push(

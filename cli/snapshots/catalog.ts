@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
 import { extensionPattern } from "../../ops/contract/snapshot-format.ts";
-import { isSameRelease } from "../../config/plan.ts";
+import { isSameRelease } from "../../ops/contract/release.ts";
 import type { Release } from "../../ops/contract/steps.ts";
 import { manifestSchema, type Manifest } from "../../ops/contract/manifest.ts";
 import { Failure } from "../failure.ts";

@@ -7,7 +7,8 @@ import { project } from "../../toolchain/setup.ts";
 import { confirm } from "../confirm.ts";
 import { beforeNow, type DeployContext } from "../context.ts";
 import { deploy, type Deployment } from "../deploy/deploy.ts";
-import { describeRelease, isSameRelease, plainRelease } from "../../config/plan.ts";
+import { plainSetting } from "../../config/release.ts";
+import { describeRelease, isSameRelease } from "../../ops/contract/release.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { Failure } from "../failure.ts";
 import { look, type Health } from "../host/look.ts";
@@ -239,7 +240,7 @@ export async function restore(
         return (
           settings.activeSlot === before.serving?.slot &&
           wanted !== undefined &&
-          isSameRelease(plainRelease(wanted), before.slots[slot])
+          isSameRelease(plainSetting(wanted), before.slots[slot])
         );
       };
       const settled = undone !== undefined && isSettled(undone);

@@ -2,7 +2,8 @@
 import { confirm } from "../confirm.ts";
 import { beforeNow, type DeployContext } from "../context.ts";
 import { deploy, type Deployment } from "../deploy/deploy.ts";
-import { describeRelease, otherSlot, plainRelease } from "../../config/plan.ts";
+import { plainSetting } from "../../config/release.ts";
+import { describeRelease, otherSlot } from "../../ops/contract/release.ts";
 import type { Rollback } from "../deploy/rollback-target.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { Failure } from "../failure.ts";
@@ -51,7 +52,7 @@ export async function rollBackWithDatabase({
   const empties = !goesOn || rollback.done !== undefined;
   const givenUpSlot = otherSlot(rollback.activeSlot);
   const pending = settings.slots[givenUpSlot];
-  const givenUp = rollback.done ?? (goesOn ? pending && plainRelease(pending) : before.serving?.release);
+  const givenUp = rollback.done ?? (goesOn ? pending && plainSetting(pending) : before.serving?.release);
   // The release that serves goes on, and nothing is put right in the other slot.
   if (goesOn && rollback.done === undefined && rollback.restore === undefined)
     throw new Failure(

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isMap, parseDocument, type Document } from "yaml";
-import { otherSlot } from "../../config/plan.ts";
+import { otherSlot } from "../../ops/contract/release.ts";
 import type { SlotName } from "../../ops/contract/steps.ts";
 import { Problem } from "../../toolchain/problem.ts";
 import type { StackFile } from "../stack-file.ts";

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { lstat, readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { gitEnvironment, neutralGit } from "../../ops/client/git.ts";
+import { isSameSource, printSource, sourceOf, type Source } from "../../ops/contract/release.ts";
 import type { Release } from "../../ops/contract/steps.ts";
 import { Problem } from "../../toolchain/problem.ts";
 import { run } from "../../toolchain/run.ts";
@@ -62,10 +63,11 @@ async function hashTree(project: string): Promise<string> {
 
 async function fromTree(project: string): Promise<ReleaseSource> {
   const digest = await hashTree(project);
+  const source: Source = { kind: "tree", id: digest };
   return {
-    release: { version: `0.0.0-tree.${digest.slice(0, 12)}`, commit: `tree-${digest}` },
+    release: { version: `0.0.0-tree.${digest.slice(0, 12)}`, commit: printSource(source) },
     warning: "This is not a git checkout: the version is a hash of the files. Production would refuse it.",
-    sameAs: (other) => Promise.resolve(other.commit === `tree-${digest}`),
+    sameAs: (other) => Promise.resolve(isSameSource(sourceOf(other), source)),
   };
 }
 

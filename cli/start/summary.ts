@@ -1,6 +1,6 @@
 import { relative } from "node:path";
 import { styleText } from "node:util";
-import { otherSlot } from "../../config/plan.ts";
+import { otherSlot } from "../../ops/contract/release.ts";
 import type { StackOutputs } from "../deploy/pulumi-stack.ts";
 import { invocation } from "../output.ts";
 import { STACK } from "./local-stack.ts";

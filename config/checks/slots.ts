@@ -48,7 +48,7 @@ function developmentProblems(
 
 /** What the slots hold, and which is to serve; in an environment without slots, what takes their place. */
 export const checkSlots: Check = ({ stack, rules, slots, projectDirectory }) => {
-  const uncommitted = slotNames.filter((slot) => slots[slot]?.commit.startsWith("tree-"));
+  const uncommitted = slotNames.filter((slot) => slots[slot]?.source.kind === "tree");
   return [
     ...found(
       rules.committedSource,

@@ -4,6 +4,7 @@ import { readdirSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { lateText, pendingOf } from "../contract/pending-migrations.ts";
+import { sourceOf } from "../contract/release.ts";
 import { upFiles } from "../contract/migrations.ts";
 import { gitEnvironment, neutralGit } from "./git.ts";
 
@@ -20,7 +21,7 @@ export interface MigrationSource {
 /** Names of the files in a directory of a commit, or of the tree as it is. Undefined where there is no such commit or directory. */
 export async function fileNames({ repository, commit, path }: MigrationSource): Promise<string[] | undefined> {
   try {
-    if (commit.startsWith("tree-")) return readdirSync(join(resolve(repository), path));
+    if (sourceOf({ commit }).kind === "tree") return readdirSync(join(resolve(repository), path));
     const { stdout } = await promisify(execFile)(
       "git",
       [...neutralGit, "-C", repository, "ls-tree", "--name-only", "-z", commit, "--", `${path}/`],

@@ -1,7 +1,7 @@
 /** What a server's health endpoint says, in either of its two shapes, and what that means for the gate. */
 import * as z from "zod";
 import type { Release } from "./steps.ts";
-import { shortCommit } from "./deployment-id.ts";
+import { isSameCommit, shortCommit } from "./release.ts";
 
 /** The shape that the reference documents. */
 const flatSchema = z.looseObject({
@@ -99,12 +99,7 @@ export function isRelease(health: Pick<Health, "version" | "gitCommit">, release
   const versions = [release.version, `${release.version}-${short}`];
   const plain = (version: string): string => version.replace(/^v(?=\d)/, "");
   if (versions.some((version) => plain(version) === plain(health.version))) return true;
-  const commits = [health.gitCommit, health.version].filter(
-    (commit) => commit !== undefined && /^[0-9a-f]{7,40}$/.test(commit),
-  );
-  return commits.some(
-    (commit) =>
-      commit !== undefined &&
-      (release.commit.startsWith(commit) || (release.commit.length >= 7 && commit.startsWith(release.commit))),
+  return [health.gitCommit, health.version].some(
+    (commit) => commit !== undefined && /^[0-9a-f]{7,40}$/.test(commit) && isSameCommit({ commit }, release),
   );
 }

@@ -1,5 +1,6 @@
 /** Releases from which a host has sent traffic back: kept in the router's state, so that none of them comes again by itself. */
 import * as z from "zod";
+import { isSameCommit } from "./release.ts";
 import type { Release } from "./steps.ts";
 
 export const sentBackSchema = z.object({
@@ -36,13 +37,4 @@ export function withoutSentBack(before: readonly SentBack[], release: Release): 
 /** When a release was sent back, and why; undefined where it was not. */
 export function sentBackAs(before: readonly SentBack[], release: Release): SentBack | undefined {
   return before.find((one) => isSameCommit(one, release));
-}
-
-/** Whether `togather:releaseAgain` means a commit. */
-export const isAgain = (releaseAgain: string, commit: string): boolean =>
-  releaseAgain !== "" && (commit.startsWith(releaseAgain) || commit.startsWith(`sha256:${releaseAgain}`));
-
-/** By the commit alone: another name for it changes nothing. A setting may have the first digits only. */
-export function isSameCommit(a: Pick<Release, "commit">, b: Pick<Release, "commit">): boolean {
-  return a.commit.startsWith(b.commit) || b.commit.startsWith(a.commit);
 }

@@ -1,5 +1,6 @@
 /** What state/slot.json of the router's volume holds: the slot that nginx comes up on, and what has served. */
 import * as z from "zod";
+import { isSameRelease } from "./release.ts";
 import { sentBackSchema } from "./sent-back.ts";
 import { releaseSchema, slotNameSchema, type Release, type SlotName } from "./steps.ts";
 
@@ -32,8 +33,8 @@ export function printsIn(env: NodeJS.ProcessEnv): Prints {
 }
 
 /** Whether a slot's release is one that took over all traffic and kept it. */
-export function isServed(served: SlotState["served"], slot: SlotName, { version, commit }: Release): boolean {
-  return served[slot]?.version === version && served[slot].commit === commit;
+export function isServed(served: SlotState["served"], slot: SlotName, release: Release): boolean {
+  return isSameRelease(served[slot], release);
 }
 
 /** Whether that was a container of the same image with the same environment, too. */

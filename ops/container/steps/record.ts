@@ -5,7 +5,7 @@ import { historyEvent, reopened } from "../history/deployment.ts";
 import { expireLogs } from "../history/log-retention.ts";
 import { messageOf } from "../../contract/errors.ts";
 import { isDiskFull } from "../files.ts";
-import { shortCommit } from "../../contract/deployment-id.ts";
+import { shortCommit } from "../../contract/release.ts";
 import { StateStore } from "../history/state-store.ts";
 import { type Current, type DeploymentState, type Phase } from "../../contract/deployment-state.ts";
 

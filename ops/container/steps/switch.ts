@@ -11,6 +11,7 @@ import { messageOf, RolledBackError, StepError } from "../../contract/errors.ts"
 import { ask, type AskOptions } from "../traffic/http.ts";
 import { checkAfterSwitch } from "../traffic/post-switch.ts";
 import { RouterControl } from "../traffic/router-control.ts";
+import { otherSlot } from "../../contract/release.ts";
 import { addSentBack, withoutSentBack } from "../../contract/sent-back.ts";
 import { between, together, type Sample } from "../traffic/sample.ts";
 import { readSlotFile, restoreSlotFile, slotText, writeSlotFile } from "../traffic/slot-file.ts";
@@ -218,7 +219,7 @@ function wayBackFrom(
   { served, proved }: Pick<SlotState, "served" | "proved">,
   prints: Prints,
 ): SlotName | undefined {
-  const other = slot === "blue" ? "green" : "blue";
+  const other = otherSlot(slot);
   return proved[other] !== undefined && served[other] !== undefined && prints[other] === proved[other]
     ? other
     : undefined;
