@@ -150,12 +150,14 @@ describe("a deployment of production", () => {
     expect(Object.keys(up.changes)).toEqual(["unchanged"]);
   });
 
-  it("is looked at by a refresh, which changes nothing", async () => {
+  it("is looked at by a refresh, which changes nothing, nor does another spelling of the same commit", async () => {
     await stack.pulumi(["refresh", "--yes", "--skip-preview", "--stack", stack.name]);
     expect((await health()).slot).toBe("blue");
+    stack.set({ slots: { blue: { ...v1, commit: v1.commit.slice(0, 9) } } });
     const up = await stack.run("up");
     expect(up.ok, up.output).toBe(true);
     expect(Object.keys(up.changes)).toEqual(["unchanged"]);
+    stack.set({ slots: { blue: v1 } });
   });
 
   it("says in a preview what would interrupt traffic, and only then", async () => {
