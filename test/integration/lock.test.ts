@@ -236,12 +236,16 @@ describe("two deployments", () => {
 
   beforeAll(async () => {
     [first, second] = await Promise.all([TestStack.create(), TestStack.create()]);
-    // A server that takes its time: the gate of its release does so too.
-    first.edit("server/main.go", "func main() {", "func main() {\n\ttime.Sleep(25 * time.Second)");
+    // A server that begins when it is told to: until then its release is at its gate.
+    first.edit(
+      "server/main.go",
+      "func main() {",
+      "func main() {\n\ttold := make(chan os.Signal, 1)\n\tsignal.Notify(told, syscall.SIGUSR1)\n\tif len(os.Args) == 1 {\n\t\t<-told\n\t}",
+    );
     release = await first.commit("v1.0.0");
     const on = (directory: string): string => join(first.directory, ".togather", directory);
     const deployment = {
-      deployment: { health_check_retries: 2, health_check_interval: 0.5, grace_period: 120 },
+      deployment: { health_check_retries: 2, health_check_interval: 0.5, grace_period: 600 },
       database: { backup_location: on("backups") },
       logging: { location: on("log") },
       state: { location: on("deployment") },
@@ -307,6 +311,7 @@ describe("two deployments", () => {
   });
 
   it("go on where they were killed", async () => {
+    await execa("docker", ["kill", "--signal=USR1", `togather-${first.name}-blue`]);
     const up = await first.run("up");
     expect(up.ok, up.output).toBe(true);
     expect(up.output).toMatch(
