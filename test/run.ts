@@ -59,8 +59,10 @@ function orNothingRan(counts: Outcome): Outcome {
 
 let interrupted = false;
 
-async function runStage(stage: Stage): Promise<Outcome & { name: string; seconds: number }> {
-  console.log(`\n── ${stage.name} ──`);
+type Result = Outcome & { name: string; seconds: number };
+
+async function runStage(stage: Stage): Promise<Result> {
+  if (!stage.beside) console.log(`\n── ${stage.name} ──`);
   const start = Date.now();
   let counts: Outcome = { passed: 0, failed: 1, skipped: 0 };
   try {
@@ -68,7 +70,15 @@ async function runStage(stage: Stage): Promise<Outcome & { name: string; seconds
   } catch (error) {
     fail(error);
   }
+  if (stage.beside)
+    console.log(`\n── ${stage.name}: ${describe(counts)} ──${counts.failed > 0 ? `\n${counts.output ?? ""}` : ""}\n`);
   return { name: stage.name, ...counts, seconds: (Date.now() - start) / 1000 };
+}
+
+async function runInTurn(stages: readonly Stage[]): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const stage of stages) if (!interrupted) results.push(await runStage(stage));
+  return results;
 }
 
 /** `--changed`, alone or with a commit: an option of both shapes is none that parseArgs knows. */
@@ -95,8 +105,8 @@ async function main(args: readonly string[]): Promise<void> {
   const chosen = changed ? await chooseChanged(names, commit) : choose(allStages(), names);
   const needs = [...new Map(chosen.flatMap((stage) => stage.needs).map((step) => [step.title, step])).values()];
   await setUp(needs, { quiet: true });
-  const results = [];
-  for (const stage of chosen) if (!interrupted) results.push(await runStage(stage));
+  const lanes = [true, false].map((beside) => runInTurn(chosen.filter((stage) => (stage.beside ?? false) === beside)));
+  const results = (await Promise.all(lanes)).flat();
   console.log("\n── result ──");
   for (const result of results)
     console.log(`${result.name.padEnd(12)}${describe(result).padEnd(36)}${result.seconds.toFixed(1).padStart(7)} s`);

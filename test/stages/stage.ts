@@ -19,6 +19,8 @@ export interface TimedTest {
 export interface Outcome extends Counts {
   /** Where a stage's checks are tests: what each took. */
   tests?: readonly TimedTest[];
+  /** What a stage that runs beside others has to say. */
+  output?: string;
 }
 
 /** One part of `npm test`. */
@@ -26,7 +28,9 @@ export interface Stage {
   name: string;
   /** What it needs on this machine. */
   needs: readonly Step[];
-  /** Shows its output as it comes, and counts. */
+  /** Needs one core and no engine: such stages run one after the other, beside those that don't. */
+  beside?: boolean;
+  /** Counts. Shows its output as it comes, or, where it runs beside others, returns it. */
   run(): Promise<Outcome>;
 }
 
