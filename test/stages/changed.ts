@@ -50,7 +50,7 @@ const foundations = [
 /** Read by no integration test, unless `reached` says so. */
 const besideTests = [
   ...["docs/", ".github/", ".editorconfig", ".git-blame-ignore-revs", ".gitignore", ".prettierignore"],
-  ...[".prettierrc.json", "eslint.config.js", "test/bench/", "test/samples/", "test/workflows/"],
+  ...[".prettierrc.json", "eslint.config.js", "test/bench/", "test/one.ts", "test/samples/", "test/workflows/"],
   // For unit tests.
   ...["test/drawn-graph.ts", "test/fake-machine.ts", "test/graph.ts"],
 ];
