@@ -22,15 +22,15 @@ export interface DeployOptions extends CommonOptions {
 
 export function withCommonOptions(command: Command): Command {
   return command
-    .addOption(new Option("-s, --stack <name>", "the stack, such as production; the selected one unless given"))
-    .addOption(new Option("--json", "one JSON document on stdout, for machines"));
+    .addOption(new Option("-s, --stack <name>", "stack, such as production (default: the selected one)"))
+    .addOption(new Option("--json", "print one JSON document on stdout, for machines"));
 }
 
 export function withDeployOptions(command: Command): Command {
   return withCommonOptions(command)
-    .option("--dry-run", "say what would be done, and change nothing")
+    .option("--dry-run", "show what would be done; change nothing")
     .option("--skip-migrations", "this once, no snapshot and no migrations: for a hotfix without schema changes")
-    .option("--force", "this once, in spite of a lock, and even into the slot that serves: interrupts traffic");
+    .option("--force", "this once, ignore a lock and allow a change to the slot that serves, which interrupts traffic");
 }
 
 /** What commands that only look work with. */

@@ -24,7 +24,7 @@ import { longOptions, refuseTakenOptions } from "./npm-options.ts";
 export function togather(end: (code: number) => void, environment: NodeJS.ProcessEnv = process.env): Command {
   const { version } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as { version: string };
   const program = withCommonOptions(new Command("togather"))
-    .description("Releases a Togather server blue-green: without losing a request or a row.")
+    .description("Deploys a Togather server blue-green, without losing a request or a row.")
     .version(version, "--version", "this program's version")
     // `--version` of release is another one.
     .enablePositionalOptions()
@@ -38,7 +38,7 @@ export function togather(end: (code: number) => void, environment: NodeJS.Proces
       "after",
       `\nExit codes:\n${Object.values(exitCodes)
         .map(({ code, meaning }) => `  ${String(code).padStart(3)}  ${meaning}`)
-        .join("\n")}\n\ndocs/cli.md says more.`,
+        .join("\n")}\n\nMore: docs/cli.md.`,
     )
     .hook("preAction", (_program, command) => {
       refuseTakenOptions("togather", longOptions(command), environment);

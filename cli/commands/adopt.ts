@@ -60,11 +60,11 @@ export function adoptCommand(program: Command, end: (code: number) => void): voi
   withCommonOptions(program.command("adopt"))
     .summary("take over a node that deploy.sh made: its settings, its data, its traffic")
     .description(
-      "Takes over a node that Togather's deploy.sh made, on the stack's Docker host, in four steps: its environment file into the stack's settings and secrets, a deployment beside it, a trial copy of its data with every row counted, and the takeover. The old node serves until the takeover, and is stopped then, not removed. The same command again goes on where one has stopped.",
+      "Takes over a node that Togather's deploy.sh made, on the stack's Docker host, in four steps: environment file into settings and secrets; a deployment beside the old node; a trial copy of the data, every row counted; the takeover. The old node serves until the takeover; then it is stopped, not removed. The same command again goes on where the last run stopped.",
     )
-    .option("--dry-run", "say what was found and what would be done, and change nothing")
-    .option("--prepare", "all but the takeover: the old node goes on serving")
-    .option("--undo", "go back to the old node, as long as the takeover is not over")
+    .option("--dry-run", "show what was found and what would be done; change nothing")
+    .option("--prepare", "do all but the takeover; the old node goes on serving")
+    .option("--undo", "go back to the old node, while the takeover is not over")
     .option("-y, --yes", "don't ask")
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<AdoptCommandOptions>();

@@ -6,7 +6,7 @@ import { examine, showFindings } from "../doctor/doctor.ts";
 
 export function doctorCommand(program: Command, end: (code: number) => void): void {
   withCommonOptions(program.command("doctor"))
-    .summary("whether everything that a deployment needs is there and well")
+    .summary("check all that a deployment needs")
     .description(
       "Checks all that a deployment needs, and changes nothing: the Docker host, its disks, ports and clock, Pulumi and its backend, locks, settings, secrets, certificate, commits, the database. Ends with 0 unless something failed; a warning is no failure.",
     )

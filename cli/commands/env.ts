@@ -38,12 +38,12 @@ export function envCommand(program: Command, end: (code: number) => void): void 
     "compare an environment file with the server's template",
   );
   withCommonOptions(group.command("audit"))
-    .summary("what an environment file lacks, has too much, or has for nobody")
+    .summary("compare an environment file with the server's template")
     .description(
-      "Compares an environment file with the server's template and with what the server's Go files name, and says where each variable belongs in a stack. Names are shown, never values.",
+      "Compares an environment file with the server's template and its Go files, and says where each variable belongs in a stack. Shows names, never values.",
     )
-    .argument("[file]", "on this machine; that of the node on the Docker host unless given")
-    .option("--template <file>", "on this machine; the one in togather:source.repository unless given")
+    .argument("[file]", "environment file on this machine (default: the node's, on the Docker host)")
+    .option("--template <file>", "template on this machine (default: the one in togather:source.repository)")
     .action(async (path: string | undefined, _options, command: Command) => {
       const options = command.optsWithGlobals<CommonOptions & { template?: string }>();
       const { settings, output } = await readContext(options);

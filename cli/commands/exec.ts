@@ -39,15 +39,15 @@ function passThrough(args: readonly string[], env: NodeJS.ProcessEnv): Promise<n
 
 export function execCommand(program: Command, end: (code: number) => void): void {
   withCommonOptions(program.command("exec"))
-    .summary("a command in the container of a slot that runs, with what its server was given")
+    .summary("run a command in the container of a slot, with its server's environment")
     .description(
-      "Runs a command in the running container of the slot that serves, by the router's own answer, or of another one. Its exit code is passed on.",
+      "Runs a command in the container of the slot that serves, by the router's own answer, or of another slot. Ends with the command's exit code.",
     )
     .argument(
       "<command...>",
       "the command and its arguments, after --; no shell of its own: sh -c '…' where the image has one",
     )
-    .addOption(new Option("--slot <slot>", "the slot; the one that serves unless given").choices(slotNames))
+    .addOption(new Option("--slot <slot>", "slot (default: the one that serves)").choices(slotNames))
     // Whatever follows the command's name is the command's own.
     .passThroughOptions()
     .action(async (words: string[], _options, command: Command) => {

@@ -42,11 +42,9 @@ function positive(text: string): number {
 
 export function historyCommand(program: Command): void {
   withCommonOptions(program.command("history"))
-    .summary("every deployment, failed ones too, the newest first")
-    .description(
-      "Lists the deployments that the host has recorded, the newest first: also those that failed or were interrupted, and why.",
-    )
-    .option("-n, --limit <count>", "how many at most", positive, 20)
+    .summary("list deployments, failed ones too, newest first")
+    .description("Lists the recorded deployments, newest first, failed and interrupted ones too, with the reason.")
+    .option("-n, --limit <count>", "show at most this many", positive, 20)
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<HistoryOptions>();
       const { settings, output } = await readContext(options);

@@ -80,16 +80,16 @@ function textOf(
 
 export function lintCommand(program: Command, end: (code: number) => void): void {
   withCommonOptions(program.command("lint"))
-    .summary("whether new migrations are safe beside the release that serves")
+    .summary("find unsafe statements in new migrations")
     .description(
-      "Looks for what is not safe in the migrations that a release would apply: docs/migrations.md lists the rules. Ends with 6 where a deployment of this stack would stop at them.",
+      "Finds unsafe statements in the migrations that a release would apply. Rules: docs/migrations.md. Ends with 6 when a deployment of this stack would stop.",
     )
     .argument(
       "[ref]",
       "commit, tag or branch of togather:source.repository, or an image: name@sha256:…; the files as they are on disk unless given",
     )
-    .addOption(new Option("--all", "all migrations, not only those that the database still lacks").conflicts("since"))
-    .option("--since <ref>", "those that this commit does not have; the database is not asked")
+    .addOption(new Option("--all", "all migrations, not only pending ones").conflicts("since"))
+    .option("--since <ref>", "only migrations that this commit lacks; the database is not asked")
     .action(async (reference: string | undefined, _options, command: Command) => {
       const options = command.optsWithGlobals<LintCommandOptions>();
       const { file, settings, output } = await readContext(options);

@@ -53,19 +53,19 @@ async function showPart(
 
 export function logsCommand(program: Command): void {
   withCommonOptions(program.command("logs"))
-    .summary("the log of a deployment; with --slot, of a server or the router")
+    .summary("show the log of a deployment; with --slot, of a server or the router")
     .description(
-      "Shows the log of a deployment, the last one unless another is named. The host keeps it as JSON lines; --json shows those. With --slot, what that container says.",
+      "Shows the log of a deployment (default: the last one). With --slot, the log of a server or of the router. The host keeps deployment logs as JSON lines; --json shows them.",
     )
-    .argument("[id]", "of the deployment, or the beginning of it: see history")
+    .argument("[id]", "id of the deployment, or the beginning of it, see history")
     .addOption(
-      new Option("--slot <slot>", "the log of a server, or of the router, instead of a deployment's").choices([
+      new Option("--slot <slot>", "log of a server or of the router, instead of a deployment's").choices([
         ...slotNames,
         "router",
       ]),
     )
-    .option("-f, --follow", "go on with what is added, until the deployment has succeeded or Ctrl-C")
-    .option("--tail <count>", "the last so many lines", checkedCount)
+    .option("-f, --follow", "follow the log until the deployment succeeds or Ctrl-C")
+    .option("--tail <count>", "show only this many lines from the end", checkedCount)
     .action(async (id: string | undefined, _options, command: Command) => {
       const options = command.optsWithGlobals<LogsOptions>();
       const context = await readContext(options);

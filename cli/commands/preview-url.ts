@@ -54,12 +54,12 @@ async function askRouter(
 
 export function previewUrlCommand(program: Command): void {
   withCommonOptions(program.command("preview-url"))
-    .summary("a link, and a header, that lead to the slot that does not serve, through the public port")
+    .summary("make a link and a header that lead to the idle slot")
     .description(
-      "Has the router sign a token. With it, people (by the link, which sets a cookie) and smoke tests (by the header) reach that slot through the public port, while everybody else goes on to the one that serves.",
+      "Makes a signed link for people and a header for smoke tests. Both lead to the idle slot through the public port; everybody else reaches the slot that serves.",
     )
-    .addOption(new Option("--slot <slot>", "the slot; the one that does not serve unless given").choices(slotNames))
-    .option("--for <time>", "how long it is valid, such as 30m, at most 7d", checkedTime, "1h")
+    .addOption(new Option("--slot <slot>", "slot to look at (default: the idle one)").choices(slotNames))
+    .option("--for <time>", "how long the link is valid, such as 30m, at most 7d", checkedTime, "1h")
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<PreviewOptions>();
       const { file, settings, output } = await readContext(options);

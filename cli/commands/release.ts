@@ -64,7 +64,7 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
   withDeployOptions(program.command("release"))
     .summary("put a commit or an image into the idle slot, and move traffic there")
     .description(
-      "Writes a release into the idle slot of Pulumi.<stack>.yaml, flips activeSlot, and deploys. What serves goes on serving until the new release has passed its gate.",
+      "Writes a release into the idle slot of Pulumi.<stack>.yaml, flips activeSlot, and deploys. The old release serves until the new one has passed its gate.",
     )
     .argument(
       "[ref]",
@@ -72,13 +72,10 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
     )
     .option(
       "--version <version>",
-      "what to call it; the tag that was typed, or `git describe --tags --always`, unless given",
+      "name of the release (default: the tag that was typed, or `git describe --tags --always`)",
     )
-    .option(
-      "--no-switch",
-      "fill the idle slot, through its gate, and leave traffic where it is: to look at the release first",
-    )
-    .option("--again", "a release from which this host has sent traffic back, on purpose")
+    .option("--no-switch", "fill the idle slot and pass its gate, but don't move traffic: look at the release first")
+    .option("--again", "release again what this host has sent traffic back from")
     .action(async (reference: string | undefined, _options, command: Command) => {
       const options = command.optsWithGlobals<ReleaseOptions>();
       const read = await readContext(options);

@@ -35,15 +35,15 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
   withDeployOptions(program.command("rollback"))
     .summary("move traffic back to the other slot, or give up a release that failed")
     .description(
-      "After a release: flips activeSlot back. No image, database or container is touched; the schema stays as the newer release left it. After a release that failed: the file says again what serves.",
+      "After a release: flips activeSlot back and deploys. No image, database or container is touched; the schema stays as it is. After a release that failed: gives it up, so that the file says again what serves.",
     )
-    .option("--to <id>", "go back to the release of this deployment (see history); it must still be in a slot")
+    .option("--to <id>", "deployment to go back to, see history; its release must still be in a slot")
     .option(
       "--restore-database [snapshot]",
-      "also put back the database as it was before the migrations of the release that is given up: what was written since is lost",
+      "also restore the database from before the release's migrations; what was written since is lost",
     )
     .option("-y, --yes", "don't ask before the database is replaced")
-    .option("--hold-jobs", "with --restore-database: jobs that were queued then are not worked until somebody says so")
+    .option("--hold-jobs", "with --restore-database: hold restored jobs until you release them")
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<RollbackOptions>();
       const read = await readContext(options);

@@ -45,9 +45,9 @@ function table(snapshots: readonly ListedSnapshot[]): string {
 
 function listCommand(group: Command): void {
   withCommonOptions(group.command("list"))
-    .summary("the snapshots on the Docker host, or their copies in the storage, the newest first")
-    .option("--all", "those of other deployments in the same place, too")
-    .option("--copies", "those in the storage of database.snapshot_copy instead")
+    .summary("list the snapshots on the Docker host, or their copies, newest first")
+    .option("--all", "include snapshots of other deployments in the same place")
+    .option("--copies", "list the copies in the storage of database.snapshot_copy instead")
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<SnapshotOptions>();
       const all = options.all === true;
@@ -67,10 +67,10 @@ function fetchCommand(group: Command): void {
   withCommonOptions(group.command("fetch"))
     .summary("bring a copy of a snapshot back from the storage to the Docker host")
     .description(
-      "Reads a copy from the storage of database.snapshot_copy, compares it with its manifest, and puts it where snapshots are; nothing is restored. Retention counts it like any other.",
+      "Brings a copy back from the storage of database.snapshot_copy, compared with its manifest. Restores nothing. Retention counts it like any other snapshot.",
     )
-    .argument("<id>", "of the copy, the beginning of it, or latest")
-    .option("--foreign", "also one of another deployment")
+    .argument("<id>", "id of the copy, the beginning of it, or latest")
+    .option("--foreign", "allow a copy of another deployment")
     .action(async (id: string, _options, command: Command) => {
       const options = command.optsWithGlobals<SnapshotOptions>();
       const context = await deployContext(options);
@@ -94,10 +94,10 @@ function verifyCommand(group: Command): void {
   withCommonOptions(group.command("verify"))
     .summary("prove a snapshot by restoring it into a scratch database")
     .description(
-      "Checks the file against its manifest, restores it into a scratch database on the same server, counts every row, and drops that database again. The live one is not touched.",
+      "Compares the file with its manifest, restores it into a scratch database on the same server, counts every row, and drops that database. The live database is not touched.",
     )
-    .argument("<id>", "of the snapshot, the beginning of it, or latest")
-    .option("--foreign", "also one of another deployment or environment")
+    .argument("<id>", "id of the snapshot, the beginning of it, or latest")
+    .option("--foreign", "allow a snapshot of another deployment or environment")
     .action(async (id: string, _options, command: Command) => {
       const options = command.optsWithGlobals<SnapshotOptions>();
       const { file, settings, output, pulumi } = await deployContext(options);
@@ -119,15 +119,15 @@ function verifyCommand(group: Command): void {
 
 function restoreCommand(group: Command, end: (code: number) => void): void {
   withCommonOptions(group.command("restore"))
-    .summary("put a snapshot in the place of the live database")
+    .summary("replace the live database by a snapshot")
     .description(
-      "Restores a snapshot into a new database beside the live one, counts every row, and swaps the two in one transaction; servers reconnect by themselves. Says before what is lost, and asks. What was live is kept: see discard.",
+      "Says what would be lost, and asks. Then restores the snapshot into a new database, counts every row, and swaps it with the live one in one transaction. Servers reconnect by themselves. The replaced database is kept: see discard.",
     )
-    .argument("<id>", "of the snapshot, the beginning of it, or latest")
+    .argument("<id>", "id of the snapshot, the beginning of it, or latest")
     .option("-y, --yes", "don't ask")
-    .option("--hold-jobs", "jobs that were queued then are not worked until somebody says so")
-    .option("--foreign", "also one of another deployment or environment")
-    .option("--force", "in spite of a lock, or of a schema that is older than what serves needs")
+    .option("--hold-jobs", "hold restored jobs until you release them")
+    .option("--foreign", "allow a snapshot of another deployment or environment")
+    .option("--force", "ignore a lock, and a schema that is too old for what serves")
     .action(async (id: string, _options, command: Command) => {
       const options = command.optsWithGlobals<SnapshotOptions>();
       const context = await deployContext(options);
@@ -150,7 +150,7 @@ function restoreCommand(group: Command, end: (code: number) => void): void {
           ...(result.replaced === null
             ? []
             : [
-                `What it was before is kept as ${result.replaced}. When nobody needs it any more:`,
+                `The replaced database is kept as ${result.replaced}. When nobody needs it any more:`,
                 `  → ${invocation(`snapshots discard ${result.replaced} --stack ${file.stack}`)}`,
               ]),
         ].join("\n"),
@@ -189,9 +189,7 @@ function discardCommand(group: Command): void {
 export function snapshotsCommand(program: Command, end: (code: number) => void): void {
   const group = withCommonOptions(program.command("snapshots"))
     .summary("list, verify and restore snapshots of the database")
-    .description(
-      "What is known about the snapshots on the Docker host, the proof that one restores, and the way back to it.",
-    );
+    .description("Lists, proves and restores snapshots of the database.");
   listCommand(group);
   fetchCommand(group);
   verifyCommand(group);

@@ -103,9 +103,9 @@ function text({ file, settings }: ReadContext, report: HostReport, drift: readon
 
 export function statusCommand(program: Command): void {
   withCommonOptions(program.command("status"))
-    .summary("what serves, what both slots hold, how they are, and whether that is what the file says")
+    .summary("show what serves, what both slots hold, and whether that is what the file says")
     .description(
-      "Asks the host: both slots' containers and health, the router's own answer, what is recorded; and compares that with Pulumi.<stack>.yaml. Changes nothing.",
+      "Shows what serves, by the router's own answer, and the release and health of both slots. Compares them with Pulumi.<stack>.yaml. Changes nothing.",
     )
     .action(async (_options, command: Command) => {
       const context = await readContext(command.optsWithGlobals<CommonOptions>());

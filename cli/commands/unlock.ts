@@ -72,11 +72,11 @@ function text(result: UnlockResult, name: string, stack: string): string {
 
 export function unlockCommand(program: Command, end: (code: number) => void): void {
   withCommonOptions(program.command("unlock"))
-    .summary("what holds a lock, and free what a killed run has left")
+    .summary("show who holds a lock, and free what a killed run has left")
     .description(
-      "Shows who holds the lock on the Docker host and that of Pulumi's backend, and what a killed run has left pending. Frees what is provably stale: a backend's lock whose process on this machine is gone while nobody deploys. The lock on the Docker host is never stale.",
+      "Shows who holds the lock on the Docker host and the lock of Pulumi's backend, and what a killed run has left pending. Frees a backend lock whose process on this machine is gone while nobody deploys. The lock on the Docker host is never stale.",
     )
-    .option("--force", "free all of it, whoever holds it; a deployment that runs loses its lock and ends")
+    .option("--force", "free every lock, whoever holds it; a running deployment loses its lock and ends")
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<UnlockOptions>();
       const { file, settings, output } = await readContext(options);

@@ -6,9 +6,9 @@ import { ensureDevelopmentSecrets } from "../development/secrets.ts";
 
 export function upCommand(program: Command, end: (code: number) => void): void {
   withDeployOptions(program.command("up"))
-    .summary("make the host what the stack file says")
+    .summary("deploy what the stack file says")
     .description(
-      "Makes the host what Pulumi.<stack>.yaml says: `pulumi up` with a line for each phase and an exit code for each kind of failure. After a failure it goes on where that one stopped.",
+      "Deploys what Pulumi.<stack>.yaml says: `pulumi up`, with a line for each phase and an exit code for each kind of failure. After a failure it goes on where the last run stopped.",
     )
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<DeployOptions>();
