@@ -1,10 +1,11 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import { LongestFirst } from "./test/stages/longest-first.ts";
 
 export default defineConfig({
   test: {
-    // Tests wait for containers more than they compute: two at a time on two cores.
-    maxWorkers: 2,
+    // One for each core: tests wait for containers as much as they compute. test/integration/addresses.ts has shares for four.
+    maxWorkers: Math.min(4, Math.max(2, availableParallelism())),
     sequence: { sequencer: LongestFirst },
     projects: [
       // A busy machine is no failure.

@@ -8,6 +8,7 @@ import { project } from "../../toolchain/setup.ts";
  */
 export const longest = [
   ...["cli", "deployment", "standby", "kill", "adopt", "router", "rehearsal", "ops", "snapshots", "external"],
+  "kill-and-fill",
   ...["copied-snapshots", "formats", "remote", "server-versions", "lock", "lost-host", "restore", "rollout", "drift"],
   ...["development", "traffic", "copy", "database-url"],
 ].map((name) => `test/integration/${name}.test.ts`);
