@@ -33,14 +33,14 @@ export function withDeployOptions(command: Command): Command {
     .option("--force", "this once, ignore a lock and allow a change to the slot that serves, which interrupts traffic");
 }
 
-/** What commands that only look work with. */
+/** The context of commands that only look. */
 export interface ReadContext {
   file: StackFile;
   settings: PlainSettings;
   output: Output;
 }
 
-/** What commands that deploy work with. */
+/** The context of commands that deploy. */
 export interface DeployContext extends ReadContext {
   pulumi: PulumiStack;
   before: Before;

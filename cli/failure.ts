@@ -3,7 +3,7 @@ import { StepError } from "../ops/contract/errors.ts";
 import { Problem } from "../toolchain/problem.ts";
 import type { Ending } from "./exit-codes.ts";
 
-/** What stops a command of `togather`: for people, without a stack trace, with the exit code that belongs to it. */
+/** A failure of a `togather` command: a message for people without a stack trace, and its exit code. */
 export class Failure extends Error {
   override name = "Failure";
   readonly ending: Ending;

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { Failure } from "./failure.ts";
 
-/** What npm calls an option that it has taken for itself: `--dry-run` arrives as `npm_config_dry_run`, `--no-switch` as an empty `npm_config_switch`. */
+/** npm's name of an option that it has taken for itself: `--dry-run` arrives as `npm_config_dry_run`, `--no-switch` as an empty `npm_config_switch`. */
 const npmName = (option: string): string => `npm_config_${option.replace(/^no-/, "").replaceAll("-", "_")}`;
 
 /** Options that many machines set for npm itself (CI above all). Without them nothing more is done: a question is asked, or a lock is respected. */

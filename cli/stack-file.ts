@@ -23,7 +23,7 @@ import { Failure } from "./failure.ts";
 
 const prefix = "togather:";
 
-/** What a stack file says, without its secrets. */
+/** The content of a stack file, without its secrets. */
 export interface PlainSettings extends StackSettings, HostDirectories {
   name: string;
   /** Directory on the Docker host that holds the snapshots. */

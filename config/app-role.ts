@@ -51,7 +51,7 @@ export function planAppRole(
   return { role: login.role === "togather_app" ? "togather_app_2" : "togather_app", kept: login.role, rotated };
 }
 
-/** What a changed password means for the slot that serves, for people; undefined where it means nothing. */
+/** A warning for people about a changed password and the slot that serves; undefined when there is nothing to say. */
 export function rotationSentence(
   { kept, role }: AppRolePlan,
   serving: SlotName | undefined,

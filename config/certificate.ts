@@ -2,7 +2,7 @@ import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { isIP } from "node:net";
 import { rootCertificates } from "node:tls";
 
-/** What is wrong with a certificate and its key; a broken one can't be served, another one should be replaced. */
+/** Problems of a certificate and its key: a broken one can't be served, another one should be replaced. */
 export interface CertificateProblem {
   severity: "broken" | "soon";
   what: string;

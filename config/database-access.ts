@@ -3,7 +3,7 @@ import { StepError } from "../ops/contract/errors.ts";
 import type { Problem } from "./problems.ts";
 import type { FoundSecret } from "./secrets/secrets.ts";
 
-/** What is wrong with a database URL by itself. */
+/** Problems of a database URL by itself. */
 export interface UrlCheck {
   /** The URL as all programs read it; undefined when it is none. */
   url: string | undefined;

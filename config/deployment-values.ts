@@ -2,7 +2,7 @@ import type { Settings } from "./settings.ts";
 import type { Placeholder } from "./placeholders.ts";
 import { primaryUrl } from "./public-url.ts";
 
-/** What the deployment knows of itself, whatever release it is about: values of placeholders. */
+/** The deployment's values of placeholders, the same for every release. */
 export function deploymentValues(
   settings: Settings,
 ): Record<Exclude<Placeholder, "slot" | "version" | "commit" | "created">, string> {

@@ -24,7 +24,7 @@ export function subnetOf(name: string): string {
   return `10.213.${createHash("sha256").update(name).digest().readUInt8(0)}.0/24`;
 }
 
-/** What is where in a /24. */
+/** The addresses in a /24. */
 export function networkIn(subnet: string): { network: PrivateNetwork; addresses: Addresses } {
   const prefix = subnet.slice(0, subnet.lastIndexOf(".") + 1);
   return {

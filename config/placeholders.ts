@@ -2,7 +2,7 @@
 import { nearest, type Problem } from "./problems.ts";
 import type { StackSettings } from "./schema/stack-settings.ts";
 
-/** What can stand in braces, and why it is not known somewhere; undefined where it is. */
+/** The names that can stand in braces, each with the reason where it is not known. */
 const names = {
   publicUrl: {},
   publicHost: {},
@@ -56,7 +56,7 @@ export function fillInAll(
   return Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, fillIn(text, values, later)]));
 }
 
-/** What is wrong with one placeholder; undefined when nothing. */
+/** The problem of one placeholder; undefined when there is none. */
 function problemWith(
   name: string,
   place: Place,
@@ -90,7 +90,7 @@ function problemWith(
   return undefined;
 }
 
-/** What is wrong with the placeholders in a stack's settings. */
+/** Problems of the placeholders in a stack's settings. */
 export function unknownPlaceholders(stack: Pick<StackSettings, "environment" | "publicUrl" | "source">): Problem[] {
   return (["environment", "buildArguments"] as const).flatMap((place) =>
     Object.entries(stack.source[place]).flatMap(([variable, text]) => {

@@ -1,7 +1,7 @@
 import type { EndpointCheck } from "../ops/contract/steps.ts";
 import type { Settings } from "./settings.ts";
 
-/** What is asked through the router after a switch: the stack's own checks, or the health endpoint where the environment wants any. */
+/** The requests through the router after a switch: the stack's own checks, or the health endpoint where the environment wants one. */
 export function postSwitchChecks({
   deployment,
   rules,

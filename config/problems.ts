@@ -5,7 +5,7 @@ import type * as z from "zod";
 export interface Problem {
   /** Where: a config key or a file and key, e.g. `togather:slots.blue.commit` or `deployment.yml: database.snapshot_retention`. */
   where: string;
-  /** What was found and what was expected. */
+  /** The value that was found, and the expected one. */
   what: string;
   /** The command or edit that fixes it. */
   fix?: string;

@@ -54,7 +54,7 @@ export interface Settings extends Omit<
   tls: { certificate: string; key: Secret } | undefined;
   deployment: DeploymentFile;
   database: DatabaseSettings;
-  /** What reads encrypted snapshots. */
+  /** The key that reads encrypted snapshots. */
   snapshotIdentity: Secret | undefined;
   /** Of the storage to which snapshots are copied; undefined where they are not. */
   snapshotCopyCredentials: { keyId: Secret; secret: Secret } | undefined;
@@ -86,7 +86,7 @@ function decode(key: string, text: string): unknown {
   }
 }
 
-/** What the config says by itself, without the files that it names. */
+/** The config by itself, without the files that it names. */
 export function parseConfig(sources: Pick<SettingsSources, "config">): { value?: StackSettings; problems: Problem[] } {
   const raw = Object.fromEntries(Object.entries(sources.config).map(([key, text]) => [key, decode(key, text)]));
   const parsed = stackSettingsSchema.safeParse(raw);
@@ -124,7 +124,7 @@ function plainTextSecrets({ config, encryptedKeys }: SettingsSources): Problem[]
     }));
 }
 
-/** What the settings name: files, secrets, certificates. With the problems of reading them. */
+/** The files, secrets and certificates that the settings name, with the problems of reading them. */
 function resolveSettings(
   stack: StackSettings,
   deployment: DeploymentFile | undefined,

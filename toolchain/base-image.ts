@@ -7,7 +7,7 @@ import { Problem } from "./problem.ts";
 import { run, tail } from "./run.ts";
 import type { Report, Step } from "./step.ts";
 
-/** What every Dockerfile of this project starts from. */
+/** The base image of every Dockerfile of this project. */
 const IMAGE = "debian:trixie-slim";
 const SUITE = "trixie";
 const EXTRA_CERTIFICATES = "/usr/local/share/ca-certificates";

@@ -10,7 +10,7 @@ import type { Report, Step } from "./step.ts";
 
 const OLDEST_ENGINE = "20.10.0";
 const START_LIMIT = 60_000;
-/** What is left when dockerd has ended: another one may be starting (ms). */
+/** Wait after dockerd has ended, since another one may be starting (ms). */
 const AFTER_END = 5_000;
 const ENGINE_LOG = "/var/log/togather-dockerd.log";
 

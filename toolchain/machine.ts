@@ -2,14 +2,14 @@ import { accessSync, constants, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import envPaths from "env-paths";
 
-/** What the set-up has to know about the machine it runs on; tests make up their own. */
+/** The machine that the set-up runs on; tests make up their own. */
 export interface Machine {
   platform: NodeJS.Platform;
   arch: string;
   isRoot: boolean;
   /** Debian or derived from it, so that apt-get is the way to install. */
   isDebian: boolean;
-  /** What every program is started with. */
+  /** The environment of every program that is started. */
   env: NodeJS.ProcessEnv;
   /** Shared by all clones of this user; safe to delete. */
   cacheDirectory: string;

@@ -6,7 +6,7 @@ import { run, tail } from "./run.ts";
 import { ensure, type Report } from "./step.ts";
 import { versionVariables, type Versions } from "./versions.ts";
 
-/** What the build is told: which versions, for which system, and the way through the user's network. */
+/** The build's arguments: versions, system, and the way through the user's network. */
 function buildArguments(machine: Machine, versions: Versions): string[] {
   // The engine is Linux everywhere; Pulumi runs here.
   const system =

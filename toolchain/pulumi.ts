@@ -11,7 +11,7 @@ import { installedVersions, type Versions } from "./versions.ts";
 /** The ways to a CLI, the best first. The last one finds a way or says what to do. */
 export const suppliers = [usePulumiOnPath, downloadPulumi, buildPulumi];
 
-/** What was found the last time, with what could change it: spares every command but the first from running Pulumi. */
+/** The installation found last time, with all that could change it: only the first command has to run Pulumi. */
 interface Stamp {
   installation: Installation;
   versions: Versions;

@@ -8,9 +8,9 @@ export interface Report {
 
 /** One thing that must be on the machine. */
 export interface Step {
-  /** What it is about: "Docker engine". */
+  /** Its subject: "Docker engine". */
   title: string;
-  /** What is there already, in a few words; undefined when something is missing. Quick, and without a network. */
+  /** A few words about what is installed; undefined when something is missing. Quick, and without a network. */
   check(): Promise<string | undefined>;
   /** Supplies what is missing and says what it did; throws a `Problem` when it can't. */
   supply(report: Report): Promise<string>;

@@ -6,7 +6,7 @@ import type { EnvironmentAudit } from "./audit.ts";
 import type { Node } from "./look.ts";
 import { holderOf, portsBeside } from "./ports.ts";
 
-/** What the bundled database and the snapshots' pg_dump are. */
+/** The versions of the bundled database and the snapshots' pg_dump. */
 const OWN_POSTGRES = 17;
 
 const list = (names: readonly string[]): string => names.join(", ");

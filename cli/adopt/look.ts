@@ -23,7 +23,7 @@ export interface NodeDatabase extends z.infer<typeof databaseSchema> {
   schema: { version: number; dirty: boolean } | undefined;
 }
 
-/** What was found. */
+/** The findings of a look at a node. */
 export interface Node {
   names: NodeNames;
   databaseState: string;

@@ -1,7 +1,7 @@
 import type { EnvironmentName } from "../../config/schema/environments.ts";
 import type { SlotName } from "../../ops/contract/steps.ts";
 
-/** What a node that deploy.sh made calls its parts. */
+/** The names of the parts of a node that deploy.sh made. */
 export interface NodeNames {
   /** Container of its PostgreSQL. */
   database: string;

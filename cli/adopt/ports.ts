@@ -5,7 +5,7 @@ import type { Node } from "./look.ts";
 
 type WantedPorts = Pick<PlainSettings, "ports" | "slotPorts" | "databasePort">;
 
-/** What else has a port, in words; undefined where it is free. */
+/** The other owner of a port, in words; undefined when the port is free. */
 export function holderOf(
   port: number,
   { listening, slots, names }: Pick<Node, "listening" | "slots" | "names">,

@@ -1,4 +1,4 @@
-/** What has the public ports on the old node: found, stopped, started again. */
+/** The owner of the public ports on the old node: found, stopped, started again. */
 import { Failure } from "../failure.ts";
 import type { ForeignHost } from "./host.ts";
 import type { Proxy } from "./record.ts";

@@ -49,7 +49,7 @@ const recordSchema = z.object({
 });
 export type AdoptionRecord = z.infer<typeof recordSchema>;
 export type Takeover = NonNullable<AdoptionRecord["takeover"]>;
-/** What had the public ports. */
+/** The former owner of the public ports. */
 export type Proxy = Takeover["proxy"];
 
 /** The record of a stack's adoption; every change of it is on disk at once. */

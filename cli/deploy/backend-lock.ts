@@ -27,7 +27,7 @@ export function locksIn(said: string): BackendLock[] {
   );
 }
 
-/** What is known of the process that made a lock: "elsewhere" is another machine, of which nothing is known. */
+/** The state of the process that made a lock: "elsewhere" is another machine, of which nothing is known. */
 export type HolderState = "gone" | "alive" | "elsewhere";
 
 /** Whether the process lives, and is what made the lock: pids are used again. */
@@ -127,7 +127,7 @@ export async function removeLocks(locks: readonly BackendLock[], cancel: () => P
   else await cancel();
 }
 
-/** What an operator can do about locks that are not provably stale. */
+/** An operator's ways out of locks that are not provably stale. */
 export function heldText(locks: readonly BackendLock[], unlock: string): string {
   const states = {
     gone: "that process is gone, but somebody deploys on the Docker host",

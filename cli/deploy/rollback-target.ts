@@ -7,7 +7,7 @@ import type { Before } from "../../config/plan.ts";
 import { plainSetting, settingOfRelease } from "../../config/release.ts";
 import { describeRelease, isSameRelease, otherSlot, typedCommit } from "../../ops/contract/release.ts";
 
-/** What a rollback changes in the stack file. */
+/** A rollback's changes to the stack file. */
 export interface Rollback {
   activeSlot: SlotName;
   /** A slot to put right: after a failed release, to what it held before; `release` is undefined when that is not known. */
@@ -40,7 +40,7 @@ function giveUp(
 export interface RollbackChoice {
   /** The deployment of `--to`; without it, the release that served before. */
   target?: Entry | undefined;
-  /** What the host knows of earlier deployments; undefined where it can't be asked. */
+  /** Earlier deployments, by the host; undefined when it can't be asked. */
   history?: readonly Entry[] | undefined;
   /** The releases that had all traffic and kept it, as the router has it; empty where that is not known. */
   served?: Partial<Record<SlotName, Release>> | undefined;

@@ -1,6 +1,6 @@
-/** What one check found. */
+/** The result of one check. */
 export interface Finding {
-  /** What was looked at: `docker`, `port 8080`, `commit of green`. */
+  /** The subject: `docker`, `port 8080`, `commit of green`. */
   check: string;
   /** `warn` keeps nothing from working now; `fail` stops a deployment, or will. */
   status: "ok" | "warn" | "fail";

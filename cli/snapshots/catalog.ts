@@ -15,7 +15,7 @@ import type { PlainSettings } from "../stack-file.ts";
 const listedSchema = z.array(z.object({ file: z.string(), bytes: z.number(), manifest: z.unknown() }));
 
 export interface ListedSnapshot {
-  /** What commands call it: `YYYYMMDD_HHMMSS`; another deployment's goes by its file's name. */
+  /** Its id in commands: `YYYYMMDD_HHMMSS`; another deployment's goes by its file's name. */
   id: string;
   file: string;
   bytes: number;
@@ -48,7 +48,7 @@ export async function listSnapshots(
   return withIds(found, settings, all);
 }
 
-/** What commands call snapshots, the newest first by their manifests. @param all keeps those of other deployments, too. */
+/** The ids of snapshots in commands, newest first by their manifests. @param all keeps those of other deployments, too. */
 export function withIds(
   snapshots: readonly Omit<ListedSnapshot, "id">[],
   { name }: Pick<PlainSettings, "name">,
@@ -83,7 +83,7 @@ export function findSnapshot(snapshots: readonly ListedSnapshot[], id: string, l
   );
 }
 
-/** What a rollback goes back to, and from what. */
+/** A rollback's target, and the release that it gives up. */
 export interface WayBack {
   target: Release;
   givenUp: Release;

@@ -4,7 +4,7 @@ import { get as getHttps } from "node:https";
 import { text } from "node:stream/consumers";
 import pRetry from "p-retry";
 
-/** What a server says of itself. */
+/** A server's health document. */
 export interface Health {
   status: string;
   version?: string;

@@ -9,7 +9,7 @@ import { Problem } from "../../toolchain/problem.ts";
 import { run } from "../../toolchain/run.ts";
 import { versionOf } from "../deploy/version-of.ts";
 
-/** What a release of the bundled server is made of, relative to the project. */
+/** The sources of a release of the bundled server, relative to the project. */
 const SOURCES = ["server", "migrations"];
 
 /** What could be deployed from here now. */

@@ -17,7 +17,7 @@ export interface Given {
   secrets: ResolvedSecrets;
   /** The secrets that this deployment's owner chose: of a URL, its password. */
   own: readonly OwnSecret[];
-  /** What this checkout remembers of secrets. */
+  /** This checkout's memory of secrets. */
   memory: SecretMemory;
   /** The database's URLs that are set. */
   urls: readonly UrlCheck[];

@@ -13,7 +13,7 @@ export function reservedVariables({
   return ["DATABASE_URL", "JWT_SECRET", "ADMIN_API_KEY", "SLOT", portVariable].filter((name) => !unread.includes(name));
 }
 
-/** What is wrong with the server's own variables and secrets, taken together. */
+/** Problems of the server's own variables and secrets, taken together. */
 function serverProblems({ source, secrets }: StackSettings): Problem[] {
   const reserved = reservedVariables(source);
   const set = [

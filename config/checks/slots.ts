@@ -5,7 +5,7 @@ import type { Problem } from "../problems.ts";
 import type { StackSettings } from "../schema/stack-settings.ts";
 import { errors, found, type Check } from "./check.ts";
 
-/** What is wrong with settings of an environment that runs the working tree, and has no slots, no router and no HTTPS. */
+/** Problems of an environment that runs the working tree: no slots, no router, no HTTPS. */
 function developmentProblems(
   { environment, slots, tls, host, source }: StackSettings,
   projectDirectory: string,
@@ -46,7 +46,7 @@ function developmentProblems(
   return problems;
 }
 
-/** What the slots hold, and which is to serve; in an environment without slots, what takes their place. */
+/** The slots' releases and the active slot; in an environment without slots, their substitute. */
 export const checkSlots: Check = ({ stack, rules, slots, projectDirectory }) => {
   const uncommitted = slotNames.filter((slot) => slots[slot]?.source.kind === "tree");
   return [

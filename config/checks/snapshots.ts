@@ -5,7 +5,7 @@ import { snapshotRules } from "../schema/snapshot-rules.ts";
 import type { OwnSecret } from "../secrets/secrets.ts";
 import { errors, type Check } from "./check.ts";
 
-/** What of the encryption of snapshots does not go together. */
+/** Contradictions in the encryption of snapshots. */
 function encryptionProblems(
   { database }: DeploymentFile,
   rules: EnvironmentRules,

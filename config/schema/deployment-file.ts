@@ -53,7 +53,7 @@ export const deploymentFileSchema = z.strictObject({
     .strictObject({
       /** How many snapshots stay. */
       snapshot_retention: z.int().min(1).max(1000).default(7),
-      /** The newest so many verified snapshots stay, however old they are. */
+      /** Keep at least this many verified snapshots, the newest, however old they are. */
       snapshot_keep_verified: z.int().min(0).max(1000).default(2),
       /** How snapshots are written: SQL packed with gzip or zstd, or pg_dump's directory format, by several processes at once. */
       snapshot_format: z
@@ -79,7 +79,7 @@ export const deploymentFileSchema = z.strictObject({
             .string()
             .regex(/^(|[A-Za-z0-9][\w./-]*\/)$/, "expected nothing, or a path that ends with /, such as togather/")
             .default(""),
-          /** What it means that a snapshot can't be copied. */
+          /** The effect of a snapshot that can't be copied. */
           failure: z.enum(["error", "warn"]).default("error"),
         })
         .nullable()
@@ -103,7 +103,7 @@ export const deploymentFileSchema = z.strictObject({
           error: (issue) => `expected auto, required, when-possible or never, found ${JSON.stringify(issue.input)}`,
         })
         .default("auto"),
-      /** What it means when the release that serves does not work on the migrated copy. `auto`: by environment. */
+      /** The effect of a serving release that does not work on the migrated copy. `auto`: by environment. */
       serving_release_check: z
         .enum(["auto", "error", "warn", "off"], {
           error: (issue) => `expected auto, error, warn or off, found ${JSON.stringify(issue.input)}`,
@@ -116,13 +116,13 @@ export const deploymentFileSchema = z.strictObject({
   logging: z
     .strictObject({
       location: absolutePath.default("/var/log/togather/deployments"),
-      /** The logs of the newest so many deployments stay. */
+      /** Keep the logs of this many deployments, the newest. */
       retention: z.int().min(1).max(100_000).default(100),
     })
     .prefault({}),
   images: z
     .strictObject({
-      /** Beside the images of both slots, the newest so many of earlier releases stay. */
+      /** Keep the images of this many earlier releases, beside those of both slots. */
       retention: z.int().min(0).max(1000).default(3),
     })
     .prefault({}),

@@ -1,14 +1,14 @@
 export const environmentNames = ["production", "staging", "development"] as const;
 export type EnvironmentName = (typeof environmentNames)[number];
 
-/** What a broken rule does: stop before anything changes, or say so and go on. */
+/** The effect of a broken rule: stop before anything changes, or warn and go on. */
 export type Severity = "error" | "warn" | "off";
 
 /** The rules in which the environments differ. The table in docs/settings.md is tested against this one. */
 export interface EnvironmentRules {
   /** Two slots behind a router; otherwise one server that is built from the working tree. */
   blueGreen: boolean;
-  /** What `togather:listenAddress` is unless it is set. */
+  /** The default of `togather:listenAddress`. */
   listenAddress: "0.0.0.0" | "127.0.0.1";
   /** `togather:tls` must be set. */
   https: Severity;
@@ -26,13 +26,13 @@ export interface EnvironmentRules {
   migrationLint: Severity;
   /** The database's volume can't be deleted by Pulumi. */
   protectData: boolean;
-  /** What `database.snapshot_verify: auto` means. */
+  /** The meaning of `database.snapshot_verify: auto`. */
   snapshotVerify: "required" | "when-possible" | "never";
-  /** What `database.migration_rehearsal: auto` means. */
+  /** The meaning of `database.migration_rehearsal: auto`. */
   migrationRehearsal: "required" | "when-possible" | "never";
-  /** What `database.serving_release_check: auto` means: the release that serves must work on the migrated copy. */
+  /** The meaning of `database.serving_release_check: auto`: the release that serves must work on the migrated copy. */
   servingReleaseCheck: Severity;
-  /** What `deployment.post_switch_checks: auto` means: the health endpoint is asked through the router after a switch. */
+  /** The meaning of `deployment.post_switch_checks: auto`: the health endpoint is asked through the router after a switch. */
   postSwitchChecks: boolean;
   /** The router sends plain HTTP to HTTPS, where there is a certificate. */
   redirectToHttps: boolean;

@@ -3,7 +3,7 @@ import type { EnvironmentRules } from "./environments.ts";
 
 type Database = DeploymentFile["database"];
 
-/** What is done with a snapshot and on it. */
+/** The treatment of a snapshot: proof, rehearsal, encryption, copies. */
 export interface SnapshotRules {
   verify: Exclude<Database["snapshot_verify"], "auto">;
   rehearse: Exclude<Database["migration_rehearsal"], "auto">;

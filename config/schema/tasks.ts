@@ -34,7 +34,7 @@ const taskSchema = z.strictObject({
 export const tasksSchema = z.array(taskSchema);
 type TaskSettings = z.infer<typeof taskSchema>;
 
-/** What is wrong with tasks taken together. */
+/** Problems of the tasks taken together. */
 export function taskProblems(tasks: readonly TaskSettings[]): Problem[] {
   return tasks.flatMap(({ name, when, onFailure }, index): Problem[] => {
     const where = `togather:source.tasks[${index}]`;

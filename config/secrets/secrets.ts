@@ -97,7 +97,7 @@ export function findSecret(
 const missing = (name: string): string =>
   `is missing; expected in the environment (${name}), the secrets file or the stack's config`;
 
-/** What a deployment wants of its sources, the server's own secrets among it. */
+/** The secrets that a deployment needs, the server's own among them. */
 export interface WantedSecrets extends Wanted {
   /** The server's own secrets, by variable. */
   server: readonly string[];

@@ -17,7 +17,7 @@ const kinds: Readonly<Record<string, HalfMade["kind"]>> = {
   "docker:index/network:Network": "network",
 };
 
-/** What may be half-made, by the operations that are pending. */
+/** Objects that may be half-made, by the pending operations. */
 export function mayBeHalfMade({ pending }: InterruptedState): HalfMade[] {
   const found = new Map<string, HalfMade>();
   for (const { operation, type, name } of pending) {
@@ -63,7 +63,7 @@ async function dockerOf(
   return (...args) => tryDocker(args, undefined, dockerEnvironment(host));
 }
 
-/** What is half-made on the host, by the operations that are pending. */
+/** Objects that are half-made on the host, by the pending operations. */
 export async function findHalfMade({ name, host, serving }: Where, state: InterruptedState): Promise<OnHost[]> {
   const candidates = mayBeHalfMade(state);
   if (candidates.length === 0) return [];

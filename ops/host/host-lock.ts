@@ -18,7 +18,7 @@ import { StepError } from "../contract/errors.ts";
 import { endOf } from "../contract/programs.ts";
 import { deployedBy } from "./deployed-by.ts";
 
-/** What every Dockerfile of this project starts from; has bash and flock. */
+/** The base image of every Dockerfile of this project; has bash and flock. */
 const image = "debian:trixie-slim";
 /** By which preview and people find the container; its value is the deployment's name. */
 const nameLabel = "org.togather.lock";

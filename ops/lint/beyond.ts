@@ -48,7 +48,7 @@ function* calls(value: unknown): Generator<string> {
 const reachesOut =
   /^(dblink.*|pg_terminate_backend|pg_cancel_backend|pg_reload_conf|pg_rotate_logfile|pg_switch_wal|pg_create_restore_point|pg_file_.*|lo_export)$/;
 
-/** What a statement does beyond its database; empty where it does nothing of the kind. */
+/** Effects of a statement beyond its database; empty when there are none. */
 export function beyondDatabase(node: Node): string[] {
   const kind = Object.keys(node)[0] ?? "";
   const whole = byKind[kind];

@@ -18,7 +18,7 @@ import type { Statement } from "./statements.ts";
 /** A rule that a statement breaks; `at` is a position in the file where the parser knows one of its own. */
 export interface Hit {
   rule: RuleName;
-  /** What of the statement: a table, a column. */
+  /** The part of the statement: a table, a column. */
   what: string;
   at?: number | undefined;
 }
@@ -82,7 +82,7 @@ export class Checker {
   readonly #count: number;
   /** Tables of others that this file has changed before. */
   readonly #changed = new Set<string>();
-  /** What the file makes again under the name that it drops: triggers, policies, rules, and constraints that have no index. */
+  /** Objects that the file makes again under the name that it drops: triggers, policies, rules, and constraints that have no index. */
   readonly #again: ReadonlySet<string>;
 
   /** @param nodes all statements of the file. */
@@ -381,7 +381,7 @@ export class Checker {
   }
 }
 
-/** What a statement makes that belongs to a table, as `table.name`. */
+/** Objects of a table that a statement makes, as `table.name`. */
 function madeOn(node: Node): string[] {
   if ("CreateTrigStmt" in node)
     return [`${relationName(node.CreateTrigStmt.relation)}.${node.CreateTrigStmt.trigname ?? ""}`];

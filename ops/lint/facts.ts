@@ -1,4 +1,4 @@
-/** What the steps want to know of a migration before they run it, read by PostgreSQL's own parser. */
+/** Facts about a migration that the steps need before they run it, read by PostgreSQL's own parser. */
 import type { Node } from "libpg-query";
 import type { Facts, FileFacts } from "../contract/file-facts.ts";
 import { upFiles } from "../contract/migrations.ts";

@@ -24,7 +24,7 @@ function finding(file: string, line: number, rule: RuleName, what: string): Find
   return { file, line, rule, what, ...rules[rule] };
 }
 
-/** What an allow comment itself does wrong. Without a reason it allows nothing. */
+/** Problems of an allow comment itself. Without a reason it allows nothing. */
 function checkAllows(file: string, allows: readonly Allow[], used: ReadonlySet<Allow>): Finding[] {
   return allows.flatMap((allow) => {
     if (allow.rule === "" || allow.reason === "")

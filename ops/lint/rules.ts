@@ -1,11 +1,11 @@
-/** What the lint of migrations looks for. The table in docs/migrations.md is tested against this one. */
+/** The rules of the lint of migrations. The table in docs/migrations.md is tested against this one. */
 
 /** `error` stops a deployment where `migrationLint` is `error`; a `warning` never does. */
 export type Level = "error" | "warning";
 
 export interface Rule {
   level: Level;
-  /** What it does to the data, or to the release that still serves while the migration runs. */
+  /** The harm to the data, or to the release that still serves while the migration runs. */
   why: string;
   /** How to do it instead. */
   safe: string;

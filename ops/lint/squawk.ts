@@ -59,7 +59,7 @@ const reportSchema = z.array(
   }),
 );
 
-/** What squawk says; `line` from 1. */
+/** Squawk's findings; `line` from 1. */
 export interface SquawkFinding {
   file: string;
   line: number;
