@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { execa, type ResultPromise } from "execa";
-import type { StepName, StepRequest, StepResult } from "../ops/contract/steps.ts";
+import { contract, type OwnRequest, type StepName, type StepResult } from "../ops/contract/steps.ts";
 import { bundledImageDigest, bundledImageTag, projectDirectory, type BundledImage } from "../ops/image.ts";
 import { freeSubnet } from "./integration/addresses.ts";
 import { Children } from "./integration/children.ts";
@@ -26,9 +26,7 @@ type Constant<T> = T extends readonly unknown[]
   : T extends object
     ? { readonly [K in keyof T]: Constant<T[K]> }
     : T;
-type Own<S extends StepName> = Constant<
-  Omit<StepRequest<S>, "contract" | "name" | "environment" | "stateLocation" | "logLocation" | "network">
->;
+type Own<S extends StepName> = Constant<Omit<OwnRequest<S>, "network">>;
 export type Environment = Record<string, string>;
 
 export async function docker(...args: string[]): Promise<string> {
@@ -83,13 +81,15 @@ export class Harness {
     return { exitCode, stdout, stderr, result: (exitCode === 0 ? JSON.parse(stdout) : undefined) as StepResult<S> };
   }
 
-  /** What requests have beside their own fields: contract.ts is strict, so nothing too much. */
+  /** Fields that every step of a deployment has, as far as its contract has them, which is strict: nothing too much. */
   private fieldsOf(step: StepName): Record<string, string> {
-    if (step === "build" || step === "router" || step === "prune") return {};
-    const directories = { stateLocation: join(this.directory, "state"), logLocation: join(this.directory, "logs") };
-    return step === "begin" || step === "record" || step === "fail" || step === "task"
-      ? directories
-      : { ...directories, network: this.network };
+    const fields = {
+      stateLocation: join(this.directory, "state"),
+      logLocation: join(this.directory, "logs"),
+      network: this.network,
+    };
+    const { shape } = contract[step].request;
+    return Object.fromEntries(Object.entries(fields).filter(([key]) => Object.hasOwn(shape, key)));
   }
 
   get backups(): string {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { withoutSecrets } from "../../ops/host/docker.ts";
 import { onLines } from "../../ops/host/lines.ts";
-import { CONTRACT_VERSION, type StepName, type StepRequest, type StepResult } from "../../ops/contract/steps.ts";
+import { CONTRACT_VERSION, type OwnRequest, type StepName, type StepResult } from "../../ops/contract/steps.ts";
 import { project } from "../../toolchain/setup.ts";
 import { errorText } from "../deploy/deploy.ts";
 import type { PulumiStack } from "../deploy/pulumi-stack.ts";
@@ -11,10 +11,7 @@ import { Failure } from "../failure.ts";
 import { invocation, type Output } from "../output.ts";
 import type { PlainSettings } from "../stack-file.ts";
 
-type Own<S extends StepName> = Omit<
-  StepRequest<S>,
-  "contract" | "name" | "environment" | "stateLocation" | "logLocation" | "network"
->;
+type Own<S extends StepName> = Omit<OwnRequest<S>, "network">;
 
 /** Secrets by environment variable. */
 export type DatabaseSecrets = Record<"DATABASE_URL", string> &

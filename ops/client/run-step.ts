@@ -10,8 +10,8 @@ import {
   questionIn,
   type Stop,
 } from "../contract/channel.ts";
-import type { StepContext } from "../contract/context.ts";
-import { SECRET_VARIABLES, type StepName } from "../contract/steps.ts";
+import { containerPaths, type StepContext } from "../contract/context.ts";
+import { contract, SECRET_VARIABLES, type ContainerStep, type StepRequest } from "../contract/steps.ts";
 import { messageOf, StepError } from "../contract/errors.ts";
 import { failureQuestionSchema } from "../contract/questions.ts";
 import { bundledImageDigest, bundledImageTag } from "../image.ts";
@@ -21,24 +21,9 @@ import { dockerProblem, tryDocker, withoutSecrets } from "../host/docker.ts";
 import { runFailureCommand } from "./failure-command.ts";
 import { onLines } from "../host/lines.ts";
 
-/** The requests of steps that run in the container have these, and some have more. */
-export interface ContainerRequest {
-  contract: 1;
-  name: string;
-  environment: "production" | "staging" | "development";
-  stateLocation: string;
-  logLocation: string;
-  /** None for steps that only read and write files: attaching a container to a network takes 0.1 s. */
-  network?: string;
-  /** snapshot */
-  backupLocation?: string;
-  /** switch: the router's volume. */
-  volume?: string;
-}
-
-export interface StepRun {
-  step: StepName;
-  request: ContainerRequest;
+export interface StepRun<Request = StepRequest<ContainerStep>> {
+  step: ContainerStep;
+  request: Request;
   context: StepContext;
   redactor: Redactor;
   /** Shows a line of what the step says, within bounds. */
@@ -53,8 +38,6 @@ export interface StepRun {
   stopMs: number;
   /** Looks on while the step runs; what it resolves with stops the step. */
   watch?: (signal: AbortSignal) => Promise<Stop | undefined>;
-  /** A container in whose network namespace the step runs, instead of one of its own, which takes a third of the container's time. */
-  joins?: string | undefined;
   /** Answers what the step asks. */
   answer?: (question: unknown) => Promise<unknown>;
 }
@@ -75,26 +58,36 @@ function hostDirectory(location: string, what: string): string {
   return location;
 }
 
+/** What is mounted into a step's container, and where. */
+function volumesOf(request: StepRequest<ContainerStep>): string[] {
+  return [
+    `${hostDirectory(request.stateLocation, "stateLocation")}:${containerPaths.state}`,
+    `${hostDirectory(request.logLocation, "logLocation")}:${containerPaths.logs}`,
+    // A request has these where the step's definition has the mount.
+    ...("backupLocation" in request
+      ? [`${hostDirectory(request.backupLocation, "backupLocation")}:${containerPaths.backups}`]
+      : []),
+    ...("volume" in request ? [`${request.volume}:${containerPaths.router}`] : []),
+  ];
+}
+
+interface Started {
+  containerName: string;
+  image: string;
+  /** The container in whose network namespace the step runs; none for one of its own. */
+  joins: string | undefined;
+}
+
 function runArguments(
-  run: StepRun,
-  containerName: string,
-  image: string,
+  { request, step }: StepRun,
+  { containerName, image, joins }: Started,
   environmentNames: readonly string[],
 ): string[] {
-  const { request, step } = run;
-  const network = run.joins === undefined ? (request.network ?? "none") : `container:${run.joins}`;
-  const volumes = [
-    `${hostDirectory(request.stateLocation, "stateLocation")}:/state`,
-    `${hostDirectory(request.logLocation, "logLocation")}:/logs`,
-    ...(request.backupLocation === undefined
-      ? []
-      : [`${hostDirectory(request.backupLocation, "backupLocation")}:/backups`]),
-    ...(request.volume === undefined ? [] : [`${request.volume}:/router`]),
-  ];
+  const network = joins === undefined ? ("network" in request ? request.network : "none") : `container:${joins}`;
   return [
     ...["run", "--rm", "--interactive", "--init", "--pull=never", `--name=${containerName}`, `--network=${network}`],
     // A database may be on the Docker host itself. Docker refuses this in another container's namespace.
-    ...(run.joins === undefined ? ["--add-host=host.docker.internal:host-gateway"] : []),
+    ...(joins === undefined ? ["--add-host=host.docker.internal:host-gateway"] : []),
     ...[`--label=org.togather.name=${request.name}`, "--label=org.togather.part=step", "--log-driver=none"],
     // Root, for directories that belong to the operator, but with no more of root than that takes.
     ...[
@@ -106,7 +99,7 @@ function runArguments(
       "--cap-add=DAC_OVERRIDE",
       "--cap-add=FOWNER",
     ],
-    ...volumes.map((volume) => `--volume=${volume}`),
+    ...volumesOf(request).map((volume) => `--volume=${volume}`),
     // By name: values on a command line can be read by everybody on the machine.
     ...environmentNames.map((name) => `--env=${name}`),
     image,
@@ -121,7 +114,7 @@ interface Attempt {
   dockerSaid: string;
 }
 
-async function attempt(run: StepRun, image: string): Promise<Attempt> {
+async function attempt(run: StepRun, image: string, joins: string | undefined): Promise<Attempt> {
   const { context, redactor, step, request } = run;
   const { signal } = context;
   const containerName = `togather-${request.name}-${step}-${randomBytes(4).toString("hex")}`;
@@ -131,7 +124,7 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
     if (value !== undefined && value !== "") environment[name] = value;
   }
   // Node's own: every step would wait for execa to load, longer than for its container.
-  const child = spawn("docker", runArguments(run, containerName, image, Object.keys(environment)), {
+  const child = spawn("docker", runArguments(run, { containerName, image, joins }, Object.keys(environment)), {
     env: { ...withoutSecrets(context.env), ...environment },
     stdio: "pipe",
   });
@@ -214,6 +207,12 @@ async function attempt(run: StepRun, image: string): Promise<Attempt> {
   }
 }
 
+/** The router's container, for a step that runs in its network namespace. */
+function joined({ step, request }: StepRun): string | undefined {
+  const joinsRouter = contract[step].joinsRouter as (request: StepRequest<ContainerStep>) => boolean;
+  return joinsRouter(request) ? `togather-${request.name}-router` : undefined;
+}
+
 /** Builds the ops image when it isn't there: every step can be run by itself, in any order. */
 async function buildOpsImage(run: StepRun, tag: string): Promise<void> {
   const { name, environment } = run.request;
@@ -238,14 +237,15 @@ async function buildOpsImage(run: StepRun, tag: string): Promise<void> {
  */
 export async function runStep(run: StepRun): Promise<unknown> {
   const tag = bundledImageTag("ops");
-  let outcome = await attempt(run, tag);
+  const joins = joined(run);
+  let outcome = await attempt(run, tag, joins);
   if (outcome.exitCode === 125 && /no such image|unable to find image/i.test(outcome.dockerSaid)) {
     await buildOpsImage(run, tag);
-    outcome = await attempt(run, tag);
+    outcome = await attempt(run, tag, joins);
   }
   // It may be restarting, or gone: the step itself waits for it, or says so.
-  if (outcome.exitCode === 125 && run.joins !== undefined && /container/i.test(outcome.dockerSaid))
-    outcome = await attempt({ ...run, joins: undefined }, tag);
+  if (outcome.exitCode === 125 && joins !== undefined && /container/i.test(outcome.dockerSaid))
+    outcome = await attempt(run, tag, undefined);
   const { exitCode, stdout, dockerSaid } = outcome;
   if (exitCode === 0) {
     try {
@@ -266,8 +266,8 @@ export async function runStep(run: StepRun): Promise<unknown> {
   throw new StepFailed(exitCode);
 }
 
-function startProblem(dockerSaid: string, request: ContainerRequest): StepError {
-  if (/network .* not found/i.test(dockerSaid)) {
+function startProblem(dockerSaid: string, request: StepRequest<ContainerStep>): StepError {
+  if (/network .* not found/i.test(dockerSaid) && "network" in request) {
     return new StepError(`the Docker network ${request.network} doesn't exist`, {
       hint: "pulumi up makes it; a network that was removed by hand: pulumi refresh, then pulumi up",
     });

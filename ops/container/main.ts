@@ -1,9 +1,9 @@
 /** The program inside of the ops container: `node main.js STEP`, one step, one JSON result on stdout. */
 import { join } from "node:path";
 import { encodeQuestion, openChannel, type Stop } from "../contract/channel.ts";
-import { containerSteps, isContainerStep, runCommand, type ContainerStep } from "./steps/index.ts";
+import { runCommand } from "./steps/index.ts";
 import { containerPaths, type CommandContext, type StepLog } from "../contract/context.ts";
-import { contract, type StepRequest, type StepResult } from "../contract/steps.ts";
+import { contract, isContainerStep, type ContainerStep, type StepRequest, type StepResult } from "../contract/steps.ts";
 import { endPhase, startPhase, type StepOf } from "./history/deployment.ts";
 import { timestampOf } from "../contract/deployment-id.ts";
 import { messageOf, RolledBackError, rolledBackExitCode, StepError } from "../contract/errors.ts";
@@ -55,11 +55,6 @@ async function findDeployment(store: StateStore, step: ContainerStep, now: Date)
     : { deploymentId: current.deployment_id, open: true };
 }
 
-/** `begin` opens a deployment, `record` and `fail` close it: they write their phase themselves. */
-function writesOwnPhase(step: ContainerStep): boolean {
-  return step === "begin" || step === "record" || step === "fail";
-}
-
 async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>> {
   const startedAt = new Date();
   const request = readRequest(step);
@@ -78,7 +73,7 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
       );
       return otherwise;
     });
-  const deployment = writesOwnPhase(step)
+  const deployment = contract[step].writesHistory
     ? undefined
     : await noted(findDeployment(store, step, startedAt), {
         deploymentId: `${timestampOf(startedAt)}_${step}`,
@@ -158,7 +153,9 @@ async function main(): Promise<number> {
   const step = process.argv[2] ?? "";
   try {
     if (!isContainerStep(step))
-      throw new StepError(`unknown step "${step}", expected one of ${containerSteps.join(", ")}`);
+      throw new StepError(
+        `unknown step "${step}", expected one of ${Object.keys(contract).filter(isContainerStep).join(", ")}`,
+      );
     const result = await runStep(step);
     process.stdout.write(`${JSON.stringify(result)}\n`);
     return 0;

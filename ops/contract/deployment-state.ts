@@ -5,7 +5,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import * as z from "zod";
-import { releaseSchema, slotNameSchema } from "./steps.ts";
+import { releaseSchema, slotNameSchema } from "./slots.ts";
 
 const slotsSchema = z.partialRecord(slotNameSchema, releaseSchema);
 const environmentSchema = z.enum(["production", "staging", "development"]);

@@ -1,6 +1,6 @@
 /** What a server's health endpoint says, in either of its two shapes, and what that means for the gate. */
 import * as z from "zod";
-import type { Release } from "./steps.ts";
+import type { Release } from "./slots.ts";
 import { isSameCommit, shortCommit } from "./release.ts";
 
 /** The shape that the reference documents. */

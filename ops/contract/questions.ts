@@ -1,6 +1,6 @@
 /** What a step in the container asks its client, which has a Docker client and the sources, and what it is answered. */
 import * as z from "zod";
-import { releaseSchema, slotNameSchema } from "./steps.ts";
+import { releaseSchema, slotNameSchema } from "./slots.ts";
 
 /** To run a task: one question after the other. `go on` is answered once there is something to tell, after a second at most. */
 export const taskQuestionSchema = z.discriminatedUnion("do", [

@@ -3,7 +3,7 @@
  * up, and the shapes that secrets have (the reference's patterns), for those that are not. Libraries at hand cover
  * object paths (pino's redact) or npm's tokens (@npmcli/redact), not texts such as a database's error message.
  */
-import { SECRET_VARIABLES } from "./steps.ts";
+import { SECRET_VARIABLES } from "./secrets.ts";
 
 export const REDACTED = "***REDACTED***";
 

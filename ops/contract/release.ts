@@ -3,7 +3,7 @@
  * git commit, `tree-` and a hash of files without history, or `sha256:` and the digest of an image. This is the one place
  * that takes that text apart.
  */
-import { slotNames, type Release, type SlotName } from "./steps.ts";
+import { slotNames, type Release, type SlotName } from "./slots.ts";
 
 /** What a release is made of. */
 export interface Source {

@@ -1,7 +1,7 @@
 /** Releases from which a host has sent traffic back: kept in the router's state, so that none of them comes again by itself. */
 import * as z from "zod";
 import { isSameCommit } from "./release.ts";
-import type { Release } from "./steps.ts";
+import type { Release } from "./slots.ts";
 
 export const sentBackSchema = z.object({
   version: z.string(),

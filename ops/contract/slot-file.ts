@@ -2,7 +2,7 @@
 import * as z from "zod";
 import { isSameRelease } from "./release.ts";
 import { sentBackSchema } from "./sent-back.ts";
-import { releaseSchema, slotNameSchema, type Release, type SlotName } from "./steps.ts";
+import { releaseSchema, slotNameSchema, type Release, type SlotName } from "./slots.ts";
 
 export const slotFileSchema = z.object({
   slot: slotNameSchema,

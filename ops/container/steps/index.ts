@@ -1,8 +1,7 @@
-/** The steps that run in the ops container, by name. `build`, `router`, `standby`, `prune` and `develop` are the client's own. */
+/** Programs of the steps that run in the ops container, by name. */
 import type { CommandContext } from "../../contract/context.ts";
-import type { StepName, StepRequest, StepResult } from "../../contract/steps.ts";
+import type { ContainerStep, StepRequest, StepResult } from "../../contract/steps.ts";
 
-export type ContainerStep = Exclude<StepName, "build" | "router" | "standby" | "prune" | "develop">;
 type Command<S extends ContainerStep> = (request: StepRequest<S>, context: CommandContext) => Promise<StepResult<S>>;
 
 // Each is loaded when it runs: PostgreSQL's client, for example, is nothing that a switch waits for.
@@ -23,8 +22,6 @@ const modules: { readonly [S in ContainerStep]: () => Promise<{ run: Command<S> 
   record: () => import("./record.ts"),
   fail: () => import("./fail.ts"),
 };
-export const containerSteps: readonly string[] = Object.keys(modules);
-
 /** Runs a step; its request has been read by the contract. */
 export async function runCommand<S extends ContainerStep>(
   step: S,
@@ -33,8 +30,4 @@ export async function runCommand<S extends ContainerStep>(
 ): Promise<StepResult<S>> {
   const { run } = await modules[step]();
   return run(request, context);
-}
-
-export function isContainerStep(name: string): name is ContainerStep {
-  return containerSteps.includes(name);
 }

@@ -1,0 +1,117 @@
+/** What the client does beside a step that runs in the `ops` container: most steps need nothing of it. */
+import { knownQuestionSchema } from "../contract/questions.ts";
+import { contract, type ContainerStep, type StepRequest, type StepResult } from "../contract/steps.ts";
+import { runStep, type StepRun } from "./run-step.ts";
+
+type Part<S extends ContainerStep> = (run: StepRun<StepRequest<S>>) => Promise<unknown>;
+
+/** A container that exits has failed its gate; one that was stopped, and is to stay so, is not asked. */
+const gate: Part<"gate"> = async (run) => {
+  const { request, context, redactor } = run;
+  const { seeToStopped, watchContainer } = await import("./gate.ts");
+  if ((await seeToStopped(request, context)) === "stays") {
+    const notAsked = "not asked, it is stopped";
+    const checks = { database: notAsked, migrations: notAsked, http: notAsked, jobs: notAsked };
+    return { attempts: 0, durationMs: 0, checks };
+  }
+  return runStep({ ...run, watch: (signal) => watchContainer(request, redactor, signal) });
+};
+
+/** What a step printed when it ran last; undefined when it runs for the first time. Pulumi's command provider tells it so. */
+function previousResult(env: NodeJS.ProcessEnv): StepResult<"snapshot"> | undefined {
+  try {
+    return contract.snapshot.result.parse(JSON.parse(env["PULUMI_COMMAND_STDOUT"] ?? ""));
+  } catch {
+    return undefined;
+  }
+}
+const snapshot: Part<"snapshot"> = (run) =>
+  runStep({ ...run, request: { ...run.request, previous: previousResult(run.context.env) } });
+
+/** The release's files go along. */
+const migrate: Part<"migrate"> = async (run) => {
+  const { request, context } = run;
+  const [{ migrationPayload }, { slotMigrations }] = await Promise.all([
+    import("./migrate.ts"),
+    import("./slot-migrations.ts"),
+  ]);
+  const payload = await migrationPayload(request, context.signal);
+  // The file that is being applied ends first: killing it would leave a schema that nobody knows.
+  const stopMs = request.statementTimeoutMs + run.stopMs;
+  return runStep({ ...run, payload, stopMs, answer: () => slotMigrations(request) });
+};
+
+/** The release's files go along, and the release that serves is started once more, and tasks are run, when the step asks for it. */
+const rehearse: Part<"rehearse"> = async (run) => {
+  const { request, context } = run;
+  const [{ migrationPayload }, { ServingRelease }, { slotMigrations }] = await Promise.all([
+    import("./migrate.ts"),
+    import("./serving-release.ts"),
+    import("./slot-migrations.ts"),
+  ]);
+  const payload = await migrationPayload({ source: request.source, lint: "off" }, context.signal);
+  const serving = new ServingRelease(request, context);
+  const answer = (question: unknown): Promise<unknown> =>
+    knownQuestionSchema.safeParse(question).success ? slotMigrations(request) : serving.answer(question);
+  if (request.tasks === undefined) {
+    try {
+      return await runStep({ ...run, payload, answer });
+    } finally {
+      await serving.remove();
+    }
+  }
+  const { TaskContainer, partsOfRelease, isTaskQuestion } = await import("./task-container.ts");
+  const task = new TaskContainer(request, context, partsOfRelease(request.tasks, context.env));
+  try {
+    return await runStep({
+      ...run,
+      payload,
+      answer: (question) => (isTaskQuestion(question) ? task.answer(question) : answer(question)),
+    });
+  } finally {
+    await Promise.all([task.end(), serving.remove()]);
+  }
+};
+
+/** It is told what the slots' containers are made of, and tasks are run when it asks for it. */
+const withTasks = async (run: StepRun<StepRequest<"switch"> | StepRequest<"task">>): Promise<unknown> => {
+  const { request, context } = run;
+  const [{ containerPrints }, { printsVariable }] = await Promise.all([
+    import("../host/container-prints.ts"),
+    import("../contract/slot-file.ts"),
+  ]);
+  const prints = await containerPrints(request, context.signal);
+  const withPrints = { ...run, environment: { [printsVariable]: JSON.stringify(prints) } };
+  // A switch that runs none waits for nothing.
+  if (!("task" in request) && request.tasks === undefined) return runStep(withPrints);
+  const { TaskContainer } = await import("./task-container.ts");
+  const task = new TaskContainer(request, context);
+  task.clear();
+  try {
+    return await runStep({ ...withPrints, answer: (question) => task.answer(question) });
+  } finally {
+    await task.end();
+  }
+};
+
+/** It is told who deploys. */
+const record: Part<"record"> = async (run) => {
+  const { deployedBy } = await import("../host/deployed-by.ts");
+  return runStep({ ...run, environment: { TOGATHER_DEPLOYED_BY: deployedBy(run.context.env) } });
+};
+
+const parts: { readonly [S in ContainerStep]?: Part<S> } = {
+  gate,
+  snapshot,
+  migrate,
+  rehearse,
+  switch: withTasks,
+  task: withTasks,
+  record,
+};
+
+/** Runs a step in the `ops` container, with the client's part in it. */
+export function runInContainer<S extends ContainerStep>(run: StepRun<StepRequest<S>> & { step: S }): Promise<unknown> {
+  const part = parts[run.step];
+  return part === undefined ? runStep(run) : part(run);
+}

@@ -1,0 +1,71 @@
+import * as z from "zod";
+import { releaseSchema } from "../slots.ts";
+import { clientStep } from "../step.ts";
+
+const source = z.discriminatedUnion("kind", [
+  z.strictObject({
+    /** The files of one commit: `git archive COMMIT PATHS | docker build -`. */
+    kind: z.literal("commit"),
+    /** Directory of the git repository, relative to the Pulumi project. */
+    repository: z.string(),
+    commit: z.string(),
+    /** Paths of the commit that go into the build context; ["."] for all. */
+    paths: z.array(z.string()).min(1),
+  }),
+  z.strictObject({
+    /** A source tree without git. `digest` is its content hash, so that a change builds again. */
+    kind: z.literal("tree"),
+    repository: z.string(),
+    paths: z.array(z.string()).min(1),
+    digest: z.string(),
+  }),
+  z.strictObject({
+    /** One of this project's own images, from images/<name>. */
+    kind: z.literal("bundled"),
+    image: z.enum(["ops", "postgres", "nginx", "dev"]),
+    digest: z.string(),
+  }),
+]);
+
+export const imageSteps = {
+  /**
+   * Makes an image from a git commit, a source tree or a directory of this project.
+   * Skips the build when the engine already has an image with this tag and the same `org.togather.source` label.
+   */
+  build: clientStep({
+    request: {
+      source,
+      /** Path of the Dockerfile in the context. */
+      dockerfile: z.string(),
+      tag: z.string(),
+      /** Build arguments of the source's own. `{version}`, `{commit}` and `{created}` stand for the release's. */
+      arguments: z.record(z.string(), z.string()).optional(),
+      /** The release that the image holds: build arguments VERSION, COMMIT, CREATED and the OCI labels. */
+      release: releaseSchema.optional(),
+    },
+    result: z.strictObject({
+      tag: z.string(),
+      /** `sha256:…` of the image's configuration: what containers are created from. */
+      imageId: z.string(),
+      built: z.boolean(),
+      durationMs: z.number(),
+    }),
+    ending: "build",
+    resource: { components: ["BundledImage", "ServerImage"], part: "build", outputs: { imageId: "imageId" } },
+    says: ({ built }) => (built === undefined ? "" : built ? "built" : "is there already"),
+  }),
+
+  /** Removes images of earlier releases, once a deployment is over. */
+  prune: clientStep({
+    request: {
+      /** Tags of the images in use: both slots', and this project's own. */
+      keep: z.array(z.string()),
+      /** How many others stay too, of each kind; the oldest go first. */
+      retention: z.number().int().min(0),
+    },
+    result: z.strictObject({ removed: z.array(z.string()) }),
+    resource: { components: ["ImageRetention"], part: "prune", outputs: { removed: "removed" } },
+    says: ({ removed = [] }) =>
+      removed.length === 0 ? "nothing to remove" : `removed ${removed.length} images of earlier releases`,
+  }),
+};

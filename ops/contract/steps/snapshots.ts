@@ -1,0 +1,185 @@
+import * as z from "zod";
+import { releaseSchema } from "../slots.ts";
+import { snapshotFormats } from "../snapshot-format.ts";
+import { containerStep } from "../step.ts";
+import { formatBytes } from "../units.ts";
+
+/** Which snapshot of backupLocation a step works with. */
+const snapshotChoice = {
+  /** Name of the file in it. */
+  file: z.string(),
+  /** Another deployment's or environment's will do. */
+  foreign: z.boolean(),
+};
+
+/** An S3-compatible storage to which snapshots are copied. */
+const storage = {
+  /** Its URL. */
+  endpoint: z.string(),
+  region: z.string(),
+  bucket: z.string(),
+  /** In the bucket; empty, or ending with /. */
+  prefix: z.string(),
+};
+
+export const snapshotSteps = {
+  /** pg_dump of the database (DATABASE_URL, the owner role) into backupLocation; then retention. */
+  snapshot: containerStep({
+    network: "private",
+    mounts: ["backups"],
+    request: {
+      /** How many snapshots of this deployment are kept; the oldest go first. */
+      retention: z.number().int().min(1),
+      /** At least this many verified snapshots are kept, however old they are. */
+      keepVerified: z.number().int().min(0),
+      format: z.enum(snapshotFormats),
+      /** age's public keys: whoever has one of the secret ones can read it. Empty: it is not encrypted. */
+      recipients: z.array(z.string()),
+      /** The release before whose migrations it is taken. */
+      release: releaseSchema,
+      /** The database is of a server whose roles mean nothing here: owners and rights are left out, and no roles are in it. */
+      withoutOwners: z.literal(true).optional(),
+      /** What the step gave when it ran last, added by its client: a changed setting is no reason to take a release's snapshot again. */
+      previous: z.object({ file: z.string(), sha256: z.string() }).optional(),
+    },
+    result: z.strictObject({
+      /** Path on the Docker host: a file, or a directory. */
+      file: z.string(),
+      bytes: z.number(),
+      sha256: z.string(),
+      /** golang-migrate's version when the snapshot was taken; null in a database without migrations. */
+      migrationVersion: z.number().nullable(),
+      durationMs: z.number(),
+    }),
+    ending: "snapshot",
+    resource: { components: ["Snapshot"], part: "dump", outputs: { file: "file" } },
+    says: ({ file, bytes }) => (file === undefined ? "" : `${file}, ${formatBytes(Number(bytes))}`),
+  }),
+
+  /**
+   * Restores a snapshot into a scratch database on the same server and compares it with its manifest. Who makes
+   * that database: the role of DATABASE_ADMIN_URL, or of DATABASE_URL where there is none.
+   */
+  verify: containerStep({
+    network: "private",
+    mounts: ["backups"],
+    request: {
+      ...snapshotChoice,
+      /** Of the snapshot that was taken; null for whichever is there. */
+      sha256: z.string().nullable(),
+      /** Fails when the role lacks the rights that this takes; otherwise a warning. A bad snapshot always fails. */
+      required: z.boolean(),
+    },
+    result: z.strictObject({
+      verified: z.boolean(),
+      /** Why it could not be verified. */
+      reason: z.string().nullable(),
+      rows: z.number(),
+      tables: z.number(),
+      durationMs: z.number(),
+    }),
+    ending: "snapshot",
+    resource: { components: ["Verification"], part: "restore", outputs: { verified: "verified" } },
+    says: ({ verified, rows, tables, reason }) =>
+      verified === true
+        ? `restores: ${String(rows)} rows in ${String(tables)} tables`
+        : typeof reason === "string"
+          ? `NOT VERIFIED: ${reason}`
+          : "",
+  }),
+
+  /**
+   * Copies a snapshot and its manifest to an S3-compatible storage and compares them there. The credentials are SNAPSHOT_COPY_KEY_ID
+   * and SNAPSHOT_COPY_SECRET. Nothing is ever removed there.
+   */
+  copy: containerStep({
+    network: "private",
+    mounts: ["backups"],
+    request: {
+      /** Name of the snapshot's file. */
+      file: z.string(),
+      sha256: z.string(),
+      ...storage,
+      failure: z.enum(["error", "warn"]),
+    },
+    result: z.strictObject({
+      /** Where it is; null when it could not be copied, and that was to be a warning. */
+      copied: z.string().nullable(),
+      reason: z.string().nullable(),
+      durationMs: z.number(),
+    }),
+    resource: { components: ["SnapshotCopy"], part: "upload", outputs: { copied: "copied" } },
+    says: ({ copied, reason }) =>
+      typeof copied === "string" ? copied : typeof reason === "string" ? `NOT COPIED: ${reason}` : "",
+  }),
+
+  /**
+   * Brings a copy of a snapshot back from the storage, whole or not at all; without a file it only says which copies there
+   * are. Credentials as for `copy`.
+   */
+  fetch: containerStep({
+    network: "private",
+    mounts: ["backups"],
+    request: { ...storage, file: z.string().nullable() },
+    result: z.strictObject({
+      /** Manifests of the copies that are there; with a file, its own. */
+      copies: z.array(z.unknown()),
+      /** False when it was on the host already. */
+      fetched: z.boolean(),
+      durationMs: z.number(),
+    }),
+  }),
+
+  /** Puts a snapshot in the place of the live database, which is kept under another name; or only says what that would lose. */
+  restore: containerStep({
+    network: "private",
+    mounts: ["backups"],
+    ending: "restore",
+    request: {
+      ...snapshotChoice,
+      mode: z.enum(["check", "restore"]),
+      /** With `check`: it is about to be restored, and must not expire before. */
+      keep: z.boolean().optional(),
+      /** With `restore`: River's jobs that were queued then are put on hold. */
+      holdJobs: z.boolean().optional(),
+    },
+    result: z.strictObject({
+      file: z.string(),
+      time: z.string(),
+      /** The release before whose migrations it was taken. */
+      beforeVersion: z.string(),
+      database: z.string(),
+      rows: z.number(),
+      /** Tables in which the database differs from the snapshot; `written`: rows inserted or changed since, null when nobody can tell. */
+      lost: z.array(
+        z.strictObject({
+          table: z.string(),
+          snapshot: z.number().nullable(),
+          now: z.number().nullable(),
+          written: z.number().nullable(),
+        }),
+      ),
+      /** River's jobs: queued in the snapshot (null where nobody has counted), ended in the database since, and put on hold. Null without River. */
+      jobs: z.strictObject({ queued: z.number().nullable(), doneSince: z.number(), held: z.number() }).nullable(),
+      /** Whether `lost` has every row that was written since; see data-loss.ts. */
+      counted: z.enum(["exact", "without-open", "rows-only"]),
+      /** golang-migrate's versions. */
+      schema: z.strictObject({ now: z.number().nullable(), snapshot: z.number().nullable() }),
+      /** The name under which the database that was live is kept. */
+      replaced: z.string().nullable(),
+      /** How long new connections waited at most. */
+      swapMs: z.number().nullable(),
+      durationMs: z.number(),
+    }),
+  }),
+
+  /** Drops a database that a restore has replaced; null lists them. */
+  discard: containerStep({
+    network: "private",
+    request: { database: z.string().nullable() },
+    result: z.strictObject({
+      kept: z.array(z.strictObject({ database: z.string(), bytes: z.number() })),
+      dropped: z.string().nullable(),
+    }),
+  }),
+};
