@@ -45,7 +45,7 @@ export class DevelopmentServer extends pulumi.ComponentResource {
   constructor(name: string, args: DevelopmentServerArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:DevelopmentServer", name, {}, opts);
     const { source, context } = args;
-    const { common, step } = context;
+    const { common } = context;
     const containerName = `togather-${common.name}-dev`;
     const cache = new docker.Volume(
       `${name}-cache`,
@@ -96,19 +96,21 @@ export class DevelopmentServer extends pulumi.ComponentResource {
       { parent: this, dependsOn: opts?.dependsOn, deleteBeforeReplace: true },
     );
     declareStep(
-      `${name}-wait`,
+      name,
       "develop",
       {
-        ...common,
-        containerName,
-        containerId: container.id,
-        port: source.port,
-        healthPath: source.healthPath,
-        schemaVersion: args.schemaVersion,
-        timeoutSeconds,
+        context,
+        request: {
+          containerName,
+          containerId: container.id,
+          port: source.port,
+          healthPath: source.healthPath,
+          schemaVersion: args.schemaVersion,
+          timeoutSeconds,
+        },
+        // A server that does not come up may print what it was given: its last words are shown without.
+        secrets: { SERVER_SECRETS: pulumi.jsonStringify(Object.values(args.secrets)) },
       },
-      // A server that does not come up may print what it was given: its last words are shown without.
-      { ...step, secrets: { SERVER_SECRETS: pulumi.jsonStringify(Object.values(args.secrets)) } },
       { parent: this },
     );
     this.registerOutputs({ containerId: container.id });

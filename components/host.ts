@@ -3,14 +3,14 @@ import { hostDirectories, type HostDirectories } from "../config/host-directorie
 import type { Settings } from "../config/settings.ts";
 import { orRunError } from "../config/run-error.ts";
 import { contextAddress } from "../ops/host/docker-context.ts";
-import type { StepEnvironment } from "./step.ts";
 
 /** What every component of a deployment is told about where it runs. */
 export interface HostContext {
   /** Fields that every request of a step has. */
   common: { contract: 1; name: string; environment: Settings["environment"] };
   directories: HostDirectories;
-  step: StepEnvironment;
+  /** Docker host; the local engine when empty. */
+  host: string;
 }
 
 /** The host context of a deployment. */
@@ -18,7 +18,7 @@ export function hostContext(settings: Settings): HostContext {
   return {
     common: { contract: 1, name: settings.name, environment: settings.environment },
     directories: hostDirectories(settings.deployment, settings.name),
-    step: { host: settings.host },
+    host: settings.host,
   };
 }
 

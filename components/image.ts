@@ -23,15 +23,16 @@ export class BundledImage extends pulumi.ComponentResource {
     const digest = bundledImageDigest(args.image);
     this.tag = bundledImageTag(args.image, digest);
     const build = declareStep(
-      `${name}-build`,
+      name,
       "build",
       {
-        ...args.context.common,
-        source: { kind: "bundled", image: args.image, digest },
-        dockerfile: "Dockerfile",
-        tag: this.tag,
+        context: args.context,
+        request: {
+          source: { kind: "bundled", image: args.image, digest },
+          dockerfile: "Dockerfile",
+          tag: this.tag,
+        },
       },
-      args.context.step,
       { parent: this, dependsOn: opts?.dependsOn },
     );
     this.imageId = build.result.apply(({ imageId }) => imageId);
@@ -73,20 +74,22 @@ export class ServerImage extends pulumi.ComponentResource {
       const { repository, paths } = source;
       const { commit } = plainRelease(release);
       const build = declareStep(
-        `${name}-build`,
+        name,
         "build",
         {
-          ...args.context.common,
-          source:
-            release.source.kind === "tree"
-              ? { kind: "tree", repository, paths, digest: commit }
-              : { kind: "commit", repository, commit, paths },
-          dockerfile: source.dockerfile,
-          ...(Object.keys(source.buildArguments).length === 0 ? {} : { arguments: source.buildArguments }),
-          tag: serverImageTag(release),
-          release: plainRelease(release),
+          context: args.context,
+          request: {
+            source:
+              release.source.kind === "tree"
+                ? { kind: "tree", repository, paths, digest: commit }
+                : { kind: "commit", repository, commit, paths },
+            dockerfile: source.dockerfile,
+            ...(Object.keys(source.buildArguments).length === 0 ? {} : { arguments: source.buildArguments }),
+            tag: serverImageTag(release),
+            release: plainRelease(release),
+          },
+          found: args.found,
         },
-        { ...args.context.step, found: args.found },
         { parent: this, dependsOn: opts?.dependsOn },
       );
       this.imageId = build.result.apply(({ imageId }) => imageId);

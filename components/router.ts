@@ -36,7 +36,8 @@ export class Router extends pulumi.ComponentResource {
 
   constructor(name: string, args: RouterArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Router", name, {}, opts);
-    const { common, step } = args.context;
+    const { context } = args;
+    const { common } = context;
     const containerName = `togather-${common.name}-router`;
     const volume = new docker.Volume(
       `${name}-files`,
@@ -44,23 +45,22 @@ export class Router extends pulumi.ComponentResource {
       { parent: this, dependsOn: opts?.dependsOn },
     );
     const files = declareStep(
-      `${name}-configuration`,
+      name,
       "router",
       {
-        ...common,
-        image: args.imageId,
-        volume: volume.name,
-        containerName,
-        files: renderNginxFiles({
-          slots: args.slots,
-          name: common.name,
-          tls: args.tls !== undefined,
-          closedPaths: args.closedPaths,
-          redirectToHttpsPort: args.redirectToHttps && args.tls !== undefined ? args.ports.https : undefined,
-        }),
-      },
-      {
-        ...step,
+        context,
+        request: {
+          image: args.imageId,
+          volume: volume.name,
+          containerName,
+          files: renderNginxFiles({
+            slots: args.slots,
+            name: common.name,
+            tls: args.tls !== undefined,
+            closedPaths: args.closedPaths,
+            redirectToHttpsPort: args.redirectToHttps && args.tls !== undefined ? args.ports.https : undefined,
+          }),
+        },
         secrets: args.tls === undefined ? {} : { TLS_CERTIFICATE: args.tls.certificate, TLS_KEY: args.tls.key },
       },
       { parent: this },

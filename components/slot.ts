@@ -6,7 +6,7 @@ import type { SlotName, StepRequest, StepResult } from "../ops/contract/steps.ts
 import { containerLabels, containerLogging, type HostContext } from "./host.ts";
 import { releaseLabels } from "../ops/host/serving-slot.ts";
 import { plainRelease, type SlotRelease } from "../config/release.ts";
-import { declareStep, type StepEnvironment, type StepInputs } from "./step.ts";
+import { declareStep, type StepArgs } from "./step.ts";
 
 export interface SlotArgs {
   context: HostContext;
@@ -78,11 +78,11 @@ export class Slot extends pulumi.ComponentResource {
   readonly gate: pulumi.Output<StepResult<"gate">>;
   readonly containerId: pulumi.Output<string>;
   /** What its gate is asked. */
-  readonly gateStep: { request: StepInputs<"gate">; environment: StepEnvironment };
+  readonly gateStep: StepArgs<"gate">;
 
   constructor(name: string, args: SlotArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Slot", name, {}, opts);
-    const { common, directories, step } = args.context;
+    const { common } = args.context;
     const containerName = `togather-${common.name}-${args.slot}`;
     const plain = Object.entries(plainEnvironment(args));
     const container = new docker.Container(
@@ -143,9 +143,8 @@ export class Slot extends pulumi.ComponentResource {
       },
     );
     this.gateStep = {
+      context: args.context,
       request: {
-        ...common,
-        ...directories,
         // The gate asks both the server and the database: it needs a network in which both are.
         network: args.databaseNetwork ?? args.networkName,
         slot: args.slot,
@@ -158,19 +157,14 @@ export class Slot extends pulumi.ComponentResource {
         expectedMigration: args.expectedMigration,
         whenStopped: args.whenStopped,
       },
-      environment: {
-        ...step,
-        found: args.found,
-        secrets: {
-          DATABASE_URL: args.gateDatabaseUrl,
-          // A server that does not stay up may print what it was given: the gate shows its last words without.
-          SERVER_SECRETS: pulumi.jsonStringify(Object.values(args.secrets)),
-        },
+      found: args.found,
+      secrets: {
+        DATABASE_URL: args.gateDatabaseUrl,
+        // A server that does not stay up may print what it was given: the gate shows its last words without.
+        SERVER_SECRETS: pulumi.jsonStringify(Object.values(args.secrets)),
       },
     };
-    const gate = declareStep(`${name}-gate`, "gate", this.gateStep.request, this.gateStep.environment, {
-      parent: this,
-    });
+    const gate = declareStep(name, "gate", this.gateStep, { parent: this });
     this.address = `${args.address}:${args.port}`;
     this.containerId = container.id;
     this.gate = gate.result;

@@ -1,22 +1,17 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import type { StepName, StepRequest, StepResult } from "../ops/contract/steps.ts";
+import { contract, type OwnRequest, type StepName, type StepResult } from "../ops/contract/steps.ts";
+import type { StepResource } from "../ops/contract/step.ts";
+import type { HostContext } from "./host.ts";
 
-/** A request whose values may be outputs of other resources. */
-export type StepInputs<S extends StepName> = { [K in keyof StepRequest<S>]: pulumi.Input<StepRequest<S>[K]> };
+/** A step's own fields of its request, whose values may be outputs of other resources. */
+export type StepInputs<S extends StepName> = { [K in keyof OwnRequest<S>]: pulumi.Input<OwnRequest<S>[K]> };
 
-/** A step of `ops` as a resource: it runs when its request or secrets change, and again until it succeeds. */
-export interface Step<S extends StepName> {
-  /** What others depend on. */
-  command: command.local.Command;
-  /** Unknown in a preview in which the step would run. */
-  result: pulumi.Output<StepResult<S>>;
-}
-
-/** What reaches a step beside its request. */
-export interface StepEnvironment {
-  /** Docker host; the local engine when empty. */
-  host: string;
+/** What a step's resource is told. */
+export interface StepArgs<S extends StepName> {
+  context: HostContext;
+  /** What the step is asked, but for what the context says. The order of its keys is that of people's states: another one runs the step again. */
+  request: StepInputs<S>;
   /** Secrets by environment variable, never part of the request. */
   secrets?: Record<string, pulumi.Input<string>>;
   /**
@@ -27,41 +22,75 @@ export interface StepEnvironment {
   found?: string | undefined;
 }
 
+/** A step of `ops` as a resource: it runs when its request or secrets change, and again until it succeeds. */
+export interface Step<S extends StepName> {
+  /** What others depend on. */
+  command: command.local.Command;
+  /** Unknown in a preview in which the step would run. */
+  result: pulumi.Output<StepResult<S>>;
+}
+
 /** Carries `found`. No step reads it. */
 const foundVariable = "TOGATHER_FOUND";
 
+/** How a step stands in the graph. @throws for one that the program never runs. */
+function resourceOf<S extends StepName>(step: S): StepResource<StepResult<S>> {
+  const { resource } = contract[step];
+  if (resource === undefined) throw new Error(`the step ${step} has no resource`);
+  return resource as StepResource<StepResult<S>>;
+}
+
 /**
- * Declares a step. It has no `delete`: a snapshot, a migration or a switch is not undone when it leaves the program.
- * The command line is the same on every machine, so that state is not tied to the machine that wrote it.
+ * Declares a step as a part of a component. It has no `delete`: a snapshot, a migration or a switch is not undone when it leaves the
+ * program. The command line is the same on every machine, so that state is not tied to the machine that wrote it.
+ * @param component the component's name.
  */
 export function declareStep<S extends StepName>(
-  resourceName: string,
+  component: string,
   step: S,
-  request: StepInputs<S>,
-  environment: StepEnvironment,
+  args: StepArgs<S>,
   options: pulumi.CustomResourceOptions,
 ): Step<S> {
-  const secrets = Object.fromEntries(
-    Object.entries(environment.secrets ?? {}).map(([name, value]) => [name, pulumi.secret(value)]),
-  );
-  const watched = "found" in environment;
+  const { context, request, secrets = {}, found } = args;
+  const asked = {
+    ...context.common,
+    ...(contract[step].runs === "container" ? context.directories : {}),
+    ...request,
+  };
   const resource = new command.local.Command(
-    resourceName,
+    `${component}-${resourceOf(step).part}`,
     {
       create: `node ops/main.ts ${step}`,
       environment: {
-        TOGATHER_REQUEST: pulumi.jsonStringify(request),
-        ...(environment.host === "" ? {} : { DOCKER_HOST: environment.host }),
-        ...(environment.found === undefined ? {} : { [foundVariable]: environment.found }),
-        ...secrets,
+        TOGATHER_REQUEST: pulumi.jsonStringify(asked),
+        ...(context.host === "" ? {} : { DOCKER_HOST: context.host }),
+        ...(found === undefined ? {} : { [foundVariable]: found }),
+        ...Object.fromEntries(Object.entries(secrets).map(([name, value]) => [name, pulumi.secret(value)])),
       },
       logging: command.local.Logging.Stderr,
     },
-    environment.found === undefined && watched
-      ? { ...options, ignoreChanges: [`environment.${foundVariable}`] }
-      : options,
+    found === undefined && "found" in args ? { ...options, ignoreChanges: [`environment.${foundVariable}`] } : options,
   );
   // A step's result never holds a secret (its client redacts), though its environment does.
   const result = pulumi.unsecret(resource.stdout).apply((text) => JSON.parse(text) as StepResult<S>);
   return { command: resource, result };
+}
+
+/** A step that is a component by itself: its request in, its result out. ops/contract/steps/ says what each of them does. */
+export class StepComponent<S extends StepName> extends pulumi.ComponentResource {
+  /** Unknown in a preview in which the step would run. */
+  readonly result: pulumi.Output<StepResult<S>>;
+
+  constructor(step: S, name: string, args: StepArgs<S>, opts?: pulumi.ComponentResourceOptions) {
+    const {
+      components: [component],
+      outputs = {},
+    } = resourceOf(step);
+    super(`togather:deployment:${component}`, name, {}, opts);
+    const { result } = declareStep(name, step, args, { parent: this, dependsOn: opts?.dependsOn });
+    this.result = result;
+    this.registerOutputs(
+      Object.fromEntries(Object.entries(outputs).map(([output, field]) => [output, result.apply((all) => all[field])])),
+    );
+  }
 }

@@ -1,20 +1,12 @@
 import * as pulumi from "@pulumi/pulumi";
-import { Begin } from "../components/begin.ts";
 import { dockerProvider, hostContext } from "../components/host.ts";
-import { ImageRetention } from "../components/image-retention.ts";
-import { BundledImage } from "../components/image.ts";
+import { BundledImage, serverImageTag } from "../components/image.ts";
 import { Network } from "../components/network.ts";
-import { DeploymentRecord } from "../components/record.ts";
 import { Router } from "../components/router.ts";
-import { Standby, Waking } from "../components/standby.ts";
-import { Switch } from "../components/switch.ts";
-import { Task } from "../components/task.ts";
-import { postSwitchChecks } from "../config/post-switch.ts";
-import { milliseconds } from "../config/schema/duration.ts";
-import { rolloutOf } from "../config/schema/rollout.ts";
-import { tasksAfter, tasksBefore } from "../config/schema/tasks.ts";
+import { StepComponent } from "../components/step.ts";
+import { asDeployed, plainRelease, plainReleases } from "../config/release.ts";
+import { tasksBefore } from "../config/schema/tasks.ts";
 import type { Settings } from "../config/settings.ts";
-import { asDeployed } from "../config/release.ts";
 import { otherSlot } from "../ops/contract/release.ts";
 import { slotNames } from "../ops/contract/steps.ts";
 import { declareDatabase } from "./database.ts";
@@ -24,6 +16,7 @@ import { blueGreenOutputs, type BlueGreenOutputs } from "./outputs.ts";
 import { noteOverrides } from "./overrides.ts";
 import { sayPlan } from "./plan.ts";
 import { declareRelease, type Ground } from "./release.ts";
+import { standbyRequest, switchRequest } from "./requests.ts";
 import { secretOutput } from "./secret-output.ts";
 import { neededVersions } from "./schema-versions.ts";
 
@@ -47,9 +40,11 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
   // A commit that is only spelled in another way is no other release: what runs keeps its spelling.
   const slots = asDeployed(wanted.slots, serving?.held, serving?.served);
   const settings = { ...wanted, slots };
-  const failureCommand = deployment.deployment.failure_command ?? undefined;
-  const begin = new Begin("begin", { context, activeSlot, slots, failureCommand }, { dependsOn: [ops] });
-  const { deploymentId } = begin;
+  const { failure_command: failureCommand } = deployment.deployment;
+  const held = plainReleases(slots);
+  const toBegin = { activeSlot, slots: held, ...(failureCommand === null ? {} : { failureCommand }) };
+  const begin = new StepComponent("begin", "begin", { context, request: toBegin }, { dependsOn: [ops] });
+  const deploymentId = begin.result.apply((begun) => begun.deploymentId);
   noteOverrides(settings, context.directories, deploymentId);
   const plan = await planDatabaseRole(settings, now);
   const database = await declareDatabase(settings, { context, networkName, plan }, onHost);
@@ -83,50 +78,46 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
   // Which of them serves: flipped for a release, flipped back for a rollback. `readSettings` has checked that it holds one.
   const target = declared.find((one) => one.name === activeSlot);
   if (target?.slot === undefined) throw new pulumi.RunError(`slot ${activeSlot} holds no release`);
-  const { slot, release } = target;
-  const ready = settings.standby === "stopped" ? new Waking("waking", { slot }) : slot;
+  const { slot } = target;
+  const release = plainRelease(target.release);
+  // Another gate, which starts a slot that was stopped, before any request reaches it.
+  const waking = { ...slot.gateStep, request: { ...slot.gateStep.request, whenStopped: "start" as const } };
+  const ready =
+    settings.standby === "stopped" ? new StepComponent("gate", "waking", waking, { dependsOn: [slot] }) : slot;
   // One after the other, and none once another has failed.
-  const tasks: Task[] = [];
+  const tasks: StepComponent<"task">[] = [];
   for (const task of tasksBefore(source.tasks)) {
     const dependsOn = [ready, router, begin, ...tasks.slice(-1)];
-    const args = { context, deploymentId, router, slot: activeSlot, release, task };
-    tasks.push(new Task(`task-${task.name}`, args, { dependsOn }));
+    const request = { deploymentId, slot: activeSlot, release, volume: router.volumeName, task };
+    tasks.push(new StepComponent("task", `task-${task.name}`, { context, request }, { dependsOn }));
   }
   // A switch asks the router, whatever moves: so that what is said to serve is what has answered.
   const toMove = found.router ?? found.down("router") ?? found.down(activeSlot);
-  const traffic = new Switch(
+  const traffic = new StepComponent(
     "switch",
-    {
-      context,
-      networkName,
-      router,
-      activeSlot,
-      release,
-      slotAddress: slot.address,
-      healthPath: source.healthPath,
-      checks: postSwitchChecks(settings),
-      rollout: rolloutOf(settings.rollout),
-      tasks: tasksAfter(source.tasks),
-      found: toMove,
-    },
+    "switch",
+    { context, request: switchRequest(settings, { network: networkName, router, slot, release }), found: toMove },
     { dependsOn: [ready, router, begin, ...tasks] },
   );
 
   // What follows once it does.
-  const record = new DeploymentRecord(
+  const { retention: logRetention } = deployment.logging;
+  const record = new StepComponent(
     "record",
-    { context, activeSlot, slots, release, deploymentId, logRetention: deployment.logging.retention },
+    "record",
+    { context, request: { deploymentId, activeSlot, release, slots: held, logRetention } },
     { dependsOn: [traffic, ...declared.flatMap((one) => one.slot ?? [])] },
   );
-  const after = { dependsOn: [record] };
+  const recorded = { dependsOn: [record] };
   const idle = otherSlot(activeSlot);
   const { containerId } = declared.find((one) => one.name === idle)?.slot ?? {};
-  const drainMs = milliseconds(settings.drainTimeout);
-  const standby = { context, mode: settings.standby, drainMs, found: toMove };
-  new Standby("standby", { ...standby, idle: { slot: idle, release: slots[idle], containerId } }, after);
-  const { retention } = deployment.images;
-  const releases = Object.values(slots);
-  new ImageRetention("image-retention", { context, releases, bundled: [ops, nginxImage], retention }, after);
+  const standby = { context, request: standbyRequest(settings, idle, containerId) };
+  // Where both keep running, a router that was elsewhere is no reason to do anything to them.
+  const asFound = settings.standby === "running" ? standby : { ...standby, found: toMove };
+  new StepComponent("standby", "standby", asFound, recorded);
+  const keep = [...Object.values(slots).map(serverImageTag), ops.tag, nginxImage.tag];
+  const prune = { keep, retention: deployment.images.retention };
+  new StepComponent("prune", "image-retention", { context, request: prune }, recorded);
   for (const one of declared) for (const begins of one.afterwards) begins([record]);
 
   const schemaVersions = {

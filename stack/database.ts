@@ -4,7 +4,6 @@ import { toRunError } from "../config/run-error.ts";
 import { forwardDatabase, forwardedPort, isElsewhere } from "../ops/host/forward-database.ts";
 import { derivedPassword, type AppRolePlan } from "../config/app-role.ts";
 import { Database, databaseContainer, type DatabaseUrls } from "../components/database.ts";
-import { externalDatabase } from "../components/external-database.ts";
 import type { HostContext } from "../components/host.ts";
 import { secretOutput, secretOutputOf } from "./secret-output.ts";
 import { engineAddress } from "./host-lock.ts";
@@ -36,11 +35,12 @@ export async function declareDatabase(
   const { name, addresses, database, databasePort, rules } = settings;
   if (database.mode === "external") {
     const { url, migrationUrl, adminUrl } = database;
-    return externalDatabase({
-      url: secretOutput(url),
-      migrationUrl: secretOutput(migrationUrl),
+    // Somebody else runs it: nothing of it belongs to this stack, and nothing of it ends with this stack.
+    return {
+      ownerUrl: secretOutput(migrationUrl),
+      appUrl: secretOutput(url),
       adminUrl: secretOutputOf(adminUrl),
-    });
+    };
   }
   const port = await reachableAt(settings);
   const { imageId } = new BundledImage("postgres-image", { image: "postgres", context });

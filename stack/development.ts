@@ -12,8 +12,9 @@ import { DevelopmentServer } from "../components/development-server.ts";
 import { dockerProvider, hostContext } from "../components/host.ts";
 import { BundledImage } from "../components/image.ts";
 import { putInOrder, type Opening } from "./open.ts";
-import { Migration } from "../components/migration.ts";
 import { Network } from "../components/network.ts";
+import { StepComponent } from "../components/step.ts";
+import { migrateRequest } from "./requests.ts";
 import { serverSecrets } from "./server-secrets.ts";
 
 /** A development stack's outputs: `pulumi stack output`. */
@@ -44,16 +45,13 @@ export async function declare(settings: Settings, opening: Opening): Promise<Dev
   const tree: SlotRelease = { version: "dev", source: { kind: "tree", id: migrationsHash(source) } };
   const migration = settings.skipMigrations
     ? undefined
-    : new Migration(
+    : new StepComponent(
+        "migrate",
         "dev-migration",
         {
           context,
-          networkName: databaseNetwork ?? networkName,
-          databaseUrl: database.ownerUrl,
-          release: tree,
-          source,
-          lint: rules.migrationLint,
-          allow: settings.migrations.allow,
+          request: migrateRequest(settings, { network: databaseNetwork ?? networkName, release: tree }),
+          secrets: { DATABASE_URL: database.ownerUrl },
         },
         { dependsOn: [ops] },
       );

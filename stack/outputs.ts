@@ -1,9 +1,8 @@
 import type * as pulumi from "@pulumi/pulumi";
 import type { DatabaseUrls } from "../components/database.ts";
-import type { DeploymentRecord } from "../components/record.ts";
-import type { Switch } from "../components/switch.ts";
+import type { StepComponent } from "../components/step.ts";
 import { primaryUrl, publicUrl } from "../config/public-url.ts";
-import { plainRelease, plainReleases, type SlotRelease } from "../config/release.ts";
+import { plainReleases } from "../config/release.ts";
 import type { Settings } from "../config/settings.ts";
 import { secretOutput } from "./secret-output.ts";
 import type { Release, SlotName } from "../ops/contract/steps.ts";
@@ -36,10 +35,10 @@ export interface BlueGreenOutputs {
 
 /** What a deployment has made, as the outputs tell it. */
 interface Made {
-  traffic: Switch;
+  traffic: StepComponent<"switch">;
   /** The release in the slot that is to serve. */
-  release: SlotRelease;
-  record: DeploymentRecord;
+  release: Release;
+  record: StepComponent<"record">;
   deploymentId: pulumi.Output<string>;
   database: DatabaseUrls;
   schemaVersions: BlueGreenOutputs["schemaVersions"];
@@ -52,7 +51,7 @@ export function blueGreenOutputs(
 ): BlueGreenOutputs {
   const { tls, slots, snapshotIdentity, deployment } = settings;
   const copyCredentials = deployment.database.snapshot_copy === null ? undefined : settings.snapshotCopyCredentials;
-  const serving = traffic.result.apply(({ to }) => ({ slot: to, release: plainRelease(release) }));
+  const serving = traffic.result.apply(({ to }) => ({ slot: to, release }));
   return {
     url: tls === undefined ? primaryUrl(settings) : publicUrl(settings, "http"),
     ...(tls === undefined ? {} : { httpsUrl: publicUrl(settings, "https") }),

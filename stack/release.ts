@@ -1,18 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { DatabaseUrls } from "../components/database.ts";
-import { DatabaseCheck } from "../components/external-database.ts";
 import type { HostContext } from "../components/host.ts";
 import { ServerImage, type BundledImage } from "../components/image.ts";
-import type { Begin } from "../components/begin.ts";
-import { Migration } from "../components/migration.ts";
-import { Rehearsal, type RehearsedTasks } from "../components/rehearsal.ts";
 import { plainEnvironment, Slot, type SlotArgs } from "../components/slot.ts";
-import { SnapshotCopy } from "../components/snapshot-copy.ts";
-import { Snapshot } from "../components/snapshot.ts";
-import { Verification } from "../components/verification.ts";
+import { StepComponent } from "../components/step.ts";
 import { deploymentValues } from "../config/deployment-values.ts";
 import { fillInAll } from "../config/placeholders.ts";
-import { postSwitchChecks } from "../config/post-switch.ts";
 import { plainRelease, type SlotRelease } from "../config/release.ts";
 import { snapshotRules } from "../config/schema/snapshot-rules.ts";
 import { tasksToRehearse } from "../config/schema/tasks.ts";
@@ -20,7 +13,17 @@ import type { Settings } from "../config/settings.ts";
 import type { SlotName } from "../ops/contract/steps.ts";
 import type { Serving } from "../ops/host/serving-slot.ts";
 import type { Found } from "./open.ts";
-import { secretOutput, secretOutputOf } from "./secret-output.ts";
+import {
+  migrateRequest,
+  rehearseRequest,
+  restoreSecrets,
+  snapshotRequest,
+  takenBy,
+  taskSecrets,
+  type DataStep,
+  type RehearsedTasks,
+} from "./requests.ts";
+import { secretOutput } from "./secret-output.ts";
 import { serverSecrets } from "./server-secrets.ts";
 import { staysInPlace } from "./serving.ts";
 
@@ -32,7 +35,7 @@ export interface Ground {
   onHost: pulumi.ComponentResourceOptions;
   networkName: pulumi.Input<string>;
   ops: BundledImage;
-  begin: Begin;
+  begin: StepComponent<"begin">;
   database: DatabaseUrls;
   serving: Serving | undefined;
   found: Found;
@@ -51,24 +54,16 @@ export interface DeclaredRelease {
   afterwards: Afterwards[];
 }
 
-/** What the steps about a release's data are told. */
-interface Data {
-  context: HostContext;
-  networkName: pulumi.Input<string>;
-  release: SlotRelease;
-  databaseUrl: pulumi.Output<string>;
-}
-
 /**
  * A slot's release: image ─► snapshot (─► rehearsal or verification) ─► migration ─► container ─► gate. It depends on
  * nothing of the other slot's.
  */
 export function declareRelease(ground: Ground, slot: SlotName, release: SlotRelease): DeclaredRelease {
   const { settings, context, onHost, networkName, ops, begin, database, found } = ground;
-  const { source, rules, deployment } = settings;
+  const { source, deployment } = settings;
   // Where a container reaches the database.
   const databaseNetwork = settings.database.network === "" ? undefined : settings.database.network;
-  const data = { context, networkName: databaseNetwork ?? networkName, release, databaseUrl: database.ownerUrl };
+  const data = { network: databaseNetwork ?? networkName, release };
   const check = checkDatabase(ground, slot, data);
   // The rest of what stands in build arguments is known only when the image is built.
   const buildArguments = fillInAll(source.buildArguments, deploymentValues(settings), ["version", "commit", "created"]);
@@ -86,9 +81,10 @@ export function declareRelease(ground: Ground, slot: SlotName, release: SlotRele
       });
   const migration =
     snapshot &&
-    new Migration(
+    new StepComponent(
+      "migrate",
       `${slot}-migration`,
-      { ...data, source, lint: rules.migrationLint, allow: settings.migrations.allow },
+      { context, request: migrateRequest(settings, data), secrets: { DATABASE_URL: database.ownerUrl } },
       { dependsOn: [snapshot, ...(proof === undefined ? [] : [proof])] },
     );
   const schemaVersion = migration?.result.apply(({ expected }) => expected);
@@ -127,16 +123,16 @@ export function declareRelease(ground: Ground, slot: SlotName, release: SlotRele
 }
 
 /** An external database is looked at before anything needs it. */
-function checkDatabase({ settings, begin, database }: Ground, slot: SlotName, data: Data): DatabaseCheck[] {
+function checkDatabase(
+  { settings, context, begin, database }: Ground,
+  slot: SlotName,
+  { network, release }: DataStep,
+): StepComponent<"database">[] {
   const { mode, extensions } = settings.database;
   if (mode === "bundled") return [];
-  return [
-    new DatabaseCheck(
-      `${slot}-database`,
-      { ...data, appUrl: database.appUrl, extensions, superuser: settings.rules.unprivilegedRole },
-      { dependsOn: [begin] },
-    ),
-  ];
+  const request = { network, release: plainRelease(release), extensions, superuser: settings.rules.unprivilegedRole };
+  const secrets = { DATABASE_URL: database.appUrl, MIGRATION_DATABASE_URL: database.ownerUrl };
+  return [new StepComponent("database", `${slot}-database`, { context, request, secrets }, { dependsOn: [begin] })];
 }
 
 /** The environment of a release's server. */
@@ -159,7 +155,7 @@ function serverIsTold(
 
 /** Tasks that are tried on the copy of the data; undefined for none. */
 function rehearsedTasks(
-  { settings: { source, database }, networkName }: Ground,
+  { settings: { source }, networkName }: Ground,
   slot: SlotName,
   server: Pick<SlotArgs, "environment" | "secrets" | "imageId" | "databaseNetwork">,
 ): RehearsedTasks | undefined {
@@ -169,8 +165,6 @@ function rehearsedTasks(
     list,
     imageId: server.imageId,
     networks: [networkName, ...(server.databaseNetwork === undefined ? [] : [server.databaseNetwork])],
-    knowsHost: database.mode === "external",
-    container: source.container,
     environment: plainEnvironment({
       environment: server.environment,
       slot,
@@ -185,64 +179,48 @@ function rehearsedTasks(
 function declareSnapshot(
   { settings, context, database }: Ground,
   slot: SlotName,
-  data: Data,
+  data: DataStep,
   { tasks, dependsOn }: { tasks: RehearsedTasks | undefined; dependsOn: pulumi.Resource[] },
-): { snapshot: Snapshot; proof: pulumi.Resource | undefined; afterwards: Afterwards[] } {
-  const { deployment, rules, source } = settings;
-  const { backup_location: backupLocation, snapshot_copy: to, ...kept } = deployment.database;
-  const snapshot = new Snapshot(
+): { snapshot: StepComponent<"snapshot">; proof: pulumi.Resource | undefined; afterwards: Afterwards[] } {
+  const { deployment, rules, snapshotCopyCredentials: credentials } = settings;
+  const { network } = data;
+  const snapshot = new StepComponent(
+    "snapshot",
     `${slot}-snapshot`,
-    {
-      ...data,
-      backupLocation,
-      retention: kept.snapshot_retention,
-      keepVerified: kept.snapshot_keep_verified,
-      format: kept.snapshot_format,
-      recipients: kept.snapshot_recipients,
-    },
+    { context, request: snapshotRequest(settings, data), secrets: { DATABASE_URL: database.ownerUrl } },
     { dependsOn },
   );
+  const taken = takenBy(settings, snapshot);
   const afterwards: Afterwards[] = [];
-  const known = settings.snapshotCopyCredentials;
-  if (to !== null && known !== undefined) {
-    const credentials = { keyId: secretOutput(known.keyId), secret: secretOutput(known.secret) };
+  const to = deployment.database.snapshot_copy;
+  if (to !== null && credentials !== undefined) {
+    const { endpoint, region, bucket, prefix, failure } = to;
+    const request = { network, ...taken, endpoint, region, bucket, prefix, failure };
+    const secrets = {
+      SNAPSHOT_COPY_KEY_ID: secretOutput(credentials.keyId),
+      SNAPSHOT_COPY_SECRET: secretOutput(credentials.secret),
+    };
     afterwards.push((after) => {
-      new SnapshotCopy(
-        `${slot}-copy`,
-        { context, networkName: data.networkName, snapshot, to, credentials },
-        { dependsOn: after },
-      );
+      new StepComponent("copy", `${slot}-copy`, { context, request, secrets }, { dependsOn: after });
     });
   }
-  // Only where something is encrypted: a step has no secret that it doesn't need.
-  const identity = kept.snapshot_recipients.length === 0 ? undefined : secretOutputOf(settings.snapshotIdentity);
-  const restored = { ...data, databaseAdminUrl: database.adminUrl, identity, snapshot };
-  const { verify, rehearse, servingCheck } = snapshotRules(deployment.database, rules);
-  const verification = (required: boolean, after: pulumi.Resource[]): Verification =>
-    new Verification(`${slot}-verification`, { ...restored, required }, { dependsOn: after });
+  const secrets = restoreSecrets(settings, database);
+  const { verify, rehearse } = snapshotRules(deployment.database, rules);
+  const verification = (required: boolean, after: pulumi.Resource[]): StepComponent<"verify"> => {
+    const { backupLocation, file, sha256 } = taken;
+    const request = { network, backupLocation, file, foreign: false, sha256, required };
+    return new StepComponent("verify", `${slot}-verification`, { context, request, secrets }, { dependsOn: after });
+  };
   if (verify === "background") afterwards.push((after) => void verification(false, after));
-  const verifyFirst = verify === "required" || verify === "when-possible";
-  if (rehearse === "never")
-    return { snapshot, proof: verifyFirst ? verification(verify === "required", []) : undefined, afterwards };
-  const { health_check_retries, health_check_interval, grace_period } = deployment.deployment;
+  if (rehearse === "never") {
+    const first = verify === "required" || verify === "when-possible";
+    return { snapshot, proof: first ? verification(verify === "required", []) : undefined, afterwards };
+  }
   // One restore serves both.
-  const proof = new Rehearsal(`${slot}-rehearsal`, {
-    ...restored,
-    source,
-    allow: settings.migrations.allow,
-    verify: verifyFirst,
-    required: rehearse === "required" || verify === "required",
-    serving:
-      servingCheck === "off"
-        ? null
-        : {
-            healthPath: source.healthPath,
-            port: source.port,
-            checks: postSwitchChecks(settings),
-            limitSeconds: grace_period + health_check_retries * health_check_interval,
-            failure: servingCheck,
-          },
-    tasks,
+  const proof = new StepComponent("rehearse", `${slot}-rehearsal`, {
+    context,
+    request: rehearseRequest(settings, data, taken, tasks),
+    secrets: { ...secrets, ...taskSecrets(tasks) },
   });
   return { snapshot, proof, afterwards };
 }
