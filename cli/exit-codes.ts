@@ -1,3 +1,5 @@
+import { stepEndings } from "../ops/contract/endings.ts";
+
 /**
  * How `togather` ends. The table in docs/cli.md is tested against this one. Scripts rely on the numbers: a number never
  * gets another meaning.
@@ -7,17 +9,7 @@ export const exitCodes = {
   other: { code: 1, meaning: "anything that has no code of its own" },
   config: { code: 2, meaning: "wrong arguments or settings; nothing was changed on the host" },
   lock: { code: 3, meaning: "another deployment holds the lock" },
-  build: { code: 4, meaning: "an image could not be built or pulled" },
-  snapshot: { code: 5, meaning: "the snapshot before the migrations failed" },
-  migration: {
-    code: 6,
-    meaning: "a migration failed, or would (in its rehearsal), is not safe (lint), or breaks the release that serves",
-  },
-  gate: { code: 7, meaning: "the new release did not pass its gate" },
-  switch: { code: 8, meaning: "the switch could not be confirmed and was undone" },
-  rolledBack: { code: 9, meaning: "traffic had moved to the new release and was sent back" },
-  restore: { code: 10, meaning: "a snapshot could not be verified or restored; the database is as it was" },
-  task: { code: 11, meaning: "a task before the switch failed" },
+  ...stepEndings,
   interrupted: { code: 130, meaning: "interrupted (Ctrl-C, SIGTERM)" },
 } as const;
 export type Ending = keyof typeof exitCodes;

@@ -17,7 +17,7 @@ import { columns, invocation, type Output } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import { areStale, describeLock, heldText, isLocked, locksIn } from "./backend-lock.ts";
 import { saysTooLong } from "./long-output.ts";
-import { endings, PhaseTracker, type Interruption } from "./phases.ts";
+import { endingOfPhase, PhaseTracker, type Interruption } from "./phases.ts";
 import { rolloutWords } from "../../config/schema/rollout.ts";
 import { planSentences, releasedSlot, type Before, type Serving } from "../../config/plan.ts";
 import { plainSetting, plainSettings } from "../../config/release.ts";
@@ -81,7 +81,7 @@ export function endingOf(
     return "lock";
   const { failed } = tracker;
   if (failed?.phase === "switch" && failed.errors.some(saysRolledBack)) return "rolledBack";
-  if (failed) return endings[failed.phase] ?? "other";
+  if (failed) return endingOfPhase(failed.phase);
   if (
     /problems? in the settings; nothing was changed|incorrect passphrase|passphrase must be set|no stack named|validating stack config|is not a valid configuration/i.test(
       said,

@@ -5,7 +5,7 @@ import type { PlainSettings } from "../stack-file.ts";
 import type { PhaseName, PhaseRun } from "./phases.ts";
 
 /** Phases that are no step of ours, or not only: what fails in one of them nobody has written down. */
-const ownless: readonly PhaseName[] = ["network", "database", "router", "image", "container"];
+const ownless: readonly PhaseName[] = ["network", "database", "router", "build", "pull", "container"];
 
 /** Has the host's history say that a deployment failed, and at what: what is not closed counts as interrupted. Best effort. */
 export async function noteFailed(

@@ -38,13 +38,23 @@ function track(...events: EngineEvent[]): PhaseTracker {
 
 describe("a resource's phase", () => {
   it("follows from the component it belongs to", () => {
-    expect(phaseOf(urn("ServerImage", "green-image-build"))).toEqual({ phase: "image", subject: "green" });
-    expect(phaseOf(urn("BundledImage", "ops-image-build"))).toEqual({ phase: "image", subject: "ops" });
+    expect(phaseOf(urn("ServerImage", "green-image-build"))).toEqual({ phase: "build", subject: "green" });
+    expect(phaseOf(urn("BundledImage", "ops-image-build"))).toEqual({ phase: "build", subject: "ops" });
     expect(phaseOf(urn("Slot", "blue-slot-container", "docker:index/container:Container"))).toEqual({
       phase: "container",
       subject: "blue",
     });
     expect(phaseOf(gate)).toEqual({ phase: "gate", subject: "green" });
+    expect(phaseOf(urn("Waking", "waking-gate"))).toEqual({ phase: "gate", subject: "" });
+    expect(phaseOf(urn("ServerImage", "green-image-pull", "docker:index/remoteImage:RemoteImage"))).toEqual({
+      phase: "pull",
+      subject: "green",
+    });
+    expect(phaseOf(urn("DevelopmentServer", "dev-server-wait"))).toEqual({ phase: "develop", subject: "" });
+    expect(phaseOf(urn("Database", "database-app", "postgresql:index/role:Role"))).toEqual({
+      phase: "database",
+      subject: "",
+    });
     expect(phaseOf(urn("Task", "task-warm-run-run"))).toEqual({ phase: "task", subject: "warm-run" });
     expect(phaseOf(urn("Switch", "switch-traffic"))).toEqual({ phase: "switch", subject: "" });
     expect(phaseOf("urn:pulumi:p::togather::togather:deployment:Slot::green-slot")).toBeUndefined();
@@ -204,24 +214,24 @@ describe("a run, by its events", () => {
 describe("what came out of a phase", () => {
   it("is said in a few words", () => {
     const stdout = (result: object) => ({ stdout: JSON.stringify(result) });
-    expect(describeResult("migrations", stdout({ from: 41, to: 43, applied: ["a", "b"] }))).toBe(
+    expect(describeResult("migrate", stdout({ from: 41, to: 43, applied: ["a", "b"] }))).toBe(
       "2 run, schema version 41 to 43",
     );
-    expect(describeResult("migrations", stdout({ from: 4, to: 4, applied: [] }))).toBe("none to run, schema version 4");
+    expect(describeResult("migrate", stdout({ from: 4, to: 4, applied: [] }))).toBe("none to run, schema version 4");
     expect(describeResult("switch", stdout({ from: "blue", to: "green" }))).toBe("traffic moved blue to green");
     expect(describeResult("switch", stdout({ from: null, to: "blue" }))).toBe("traffic goes to blue");
-    expect(describeResult("image", stdout({ built: false }))).toBe("is there already");
+    expect(describeResult("build", stdout({ built: false }))).toBe("is there already");
     expect(describeResult("snapshot", stdout({ file: "/b/x.sql.gz", bytes: 214_000_000 }))).toBe(
       "/b/x.sql.gz, 214.0 MB",
     );
-    expect(describeResult("rehearsal", stdout({ skipped: null, rows: 12, files: ["a"], serving: "v1: /health" }))).toBe(
+    expect(describeResult("rehearse", stdout({ skipped: null, rows: 12, files: ["a"], serving: "v1: /health" }))).toBe(
       "1 run on a copy; 12 rows restored; v1: /health",
     );
-    expect(describeResult("rehearsal", stdout({ skipped: null, rows: 0, files: [] }))).toBe(
+    expect(describeResult("rehearse", stdout({ skipped: null, rows: 0, files: [] }))).toBe(
       "nothing to rehearse; 0 rows restored",
     );
     // A rehearsal that failed, or did not run, has no result.
-    for (const nothing of [undefined, {}, { stdout: "" }]) expect(describeResult("rehearsal", nothing)).toBe("");
+    for (const nothing of [undefined, {}, { stdout: "" }]) expect(describeResult("rehearse", nothing)).toBe("");
     expect(describeResult("gate", { stdout: "[secret]" })).toBe("");
     expect(describeResult("container", undefined)).toBe("");
   });

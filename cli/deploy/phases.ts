@@ -1,60 +1,32 @@
 import { stripVTControlCharacters } from "node:util";
 import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
-import { formatBytes } from "../../ops/contract/units.ts";
+import { contract, isStep, type StepName } from "../../ops/contract/steps.ts";
 import type { Ending } from "../exit-codes.ts";
 
-/** What a deployment consists of, in the words of the people who run it. */
-export type PhaseName =
-  | "begin"
-  | "image"
-  | "network"
-  | "database"
-  | "router"
-  | "snapshot"
-  | "verification"
-  | "rehearsal"
-  | "migrations"
-  | "container"
-  | "gate"
-  | "task"
-  | "switch"
-  | "record"
-  | "standby"
-  | "copy"
-  | "retention";
+/** What a deployment consists of: its steps, by their names, and what Pulumi makes by itself. */
+export type PhaseName = StepName | "network" | "pull" | "container";
 
 /** How a run ends when one of its phases fails. */
-export const endings: Readonly<Partial<Record<PhaseName, Ending>>> = {
-  image: "build",
-  snapshot: "snapshot",
-  verification: "snapshot",
-  rehearsal: "migration",
-  migrations: "migration",
-  gate: "gate",
-  task: "task",
-  switch: "switch",
-};
+export function endingOfPhase(phase: PhaseName): Ending {
+  if (phase === "pull") return "build";
+  return (isStep(phase) ? contract[phase].ending : undefined) ?? "other";
+}
 
-/** By the component that a resource belongs to, and by its own type where a component has two. Type tokens never change. */
-const components: Readonly<Record<string, PhaseName>> = {
-  Begin: "begin",
-  BundledImage: "image",
-  ServerImage: "image",
+/** The step whose command belongs to a component, by the last part of the component's type token. */
+const steps: Readonly<Record<string, StepName>> = Object.fromEntries(
+  Object.entries(contract).flatMap(([step, { resource }]) =>
+    (resource?.components ?? []).map((component) => [component, step as StepName]),
+  ),
+);
+
+/** What a component's other resources are part of. */
+const parts: Readonly<Record<string, PhaseName>> = {
+  ServerImage: "pull",
   Network: "network",
   Database: "database",
-  DatabaseCheck: "database",
   Router: "router",
-  Snapshot: "snapshot",
-  Verification: "verification",
-  Rehearsal: "rehearsal",
-  Migration: "migrations",
-  Switch: "switch",
-  Record: "record",
-  Standby: "standby",
-  SnapshotCopy: "copy",
-  Waking: "gate",
-  Task: "task",
-  ImageRetention: "retention",
+  Slot: "container",
+  DevelopmentServer: "container",
 };
 
 export interface PhaseOfResource {
@@ -73,17 +45,12 @@ export function phaseOf(urn: string): PhaseOfResource | undefined {
     ?.split(":")
     .at(-1);
   if (component === undefined || own.startsWith("togather:") || own.startsWith("pulumi:")) return undefined;
-  const phase =
-    component === "Slot" || component === "DevelopmentServer"
-      ? own.startsWith("docker:")
-        ? "container"
-        : "gate"
-      : components[component];
+  const phase = (own.startsWith("command:") ? steps : parts)[component];
   if (phase === undefined) return undefined;
   const subject =
     phase === "task"
       ? name.replace(/^task-/, "").replace(/-run$/, "")
-      : (/^(blue|green)-/.exec(name)?.[1] ?? (phase === "image" ? (name.split("-")[0] ?? "") : ""));
+      : (/^(blue|green)-/.exec(name)?.[1] ?? (phase === "build" ? (name.split("-")[0] ?? "") : ""));
   return { phase, subject };
 }
 
@@ -127,71 +94,11 @@ function stepResult(outputs: unknown): Record<string, unknown> {
   }
 }
 
-const schema = (version: unknown): string => (typeof version === "number" ? String(version) : "none");
-
-/** What came out of a step, in a few words. */
+/** What came out of a phase, in a few words. */
 export function describeResult(phase: PhaseName, outputs: unknown): string {
-  const result = stepResult(outputs);
-  switch (phase) {
-    case "begin":
-    case "record":
-      return typeof result["deploymentId"] === "string" ? result["deploymentId"] : "";
-    case "retention":
-      return Array.isArray(result["removed"]) && result["removed"].length > 0
-        ? `removed ${result["removed"].length} images of earlier releases`
-        : "nothing to remove";
-    case "image":
-      return result["built"] === false ? "is there already" : result["built"] === true ? "built" : "";
-    case "snapshot":
-      return typeof result["file"] === "string" ? `${result["file"]}, ${formatBytes(Number(result["bytes"]))}` : "";
-    case "verification":
-      return result["verified"] === true
-        ? `restores: ${String(result["rows"])} rows in ${String(result["tables"])} tables`
-        : typeof result["reason"] === "string"
-          ? `NOT VERIFIED: ${result["reason"]}`
-          : "";
-    case "copy":
-      return typeof result["copied"] === "string"
-        ? result["copied"]
-        : typeof result["reason"] === "string"
-          ? `NOT COPIED: ${result["reason"]}`
-          : "";
-    case "rehearsal": {
-      if (typeof result["skipped"] === "string") return result["skipped"];
-      if (typeof result["rows"] !== "number") return "";
-      const count = Array.isArray(result["files"]) ? result["files"].length : 0;
-      const restores = `${result["rows"]} rows restored`;
-      if (count === 0) return `nothing to rehearse; ${restores}`;
-      return `${count} run on a copy; ${restores}${typeof result["serving"] === "string" ? `; ${result["serving"]}` : ""}`;
-    }
-    case "migrations": {
-      if (!Array.isArray(result["applied"])) return "";
-      const count = result["applied"].length;
-      return count === 0
-        ? `none to run, schema version ${schema(result["to"])}`
-        : `${count} run, schema version ${schema(result["from"])} to ${schema(result["to"])}`;
-    }
-    case "gate":
-      if (result["attempts"] === 0) return "is stopped, and stays so";
-      return typeof result["attempts"] === "number" ? `passed at attempt ${result["attempts"]}` : "";
-    case "task":
-      return typeof result["skipped"] === "string" ? `not run: ${result["skipped"]}` : "";
-    case "standby":
-      return typeof result["stopped"] === "string"
-        ? `${result["stopped"]} drained and stopped`
-        : Array.isArray(result["started"]) && result["started"].length > 0
-          ? `${result["started"].join(", ")} started`
-          : "";
-    case "switch":
-      if (typeof result["to"] !== "string") return "";
-      return result["from"] === result["to"]
-        ? `${result["to"]} serves still`
-        : typeof result["from"] === "string"
-          ? `traffic moved ${result["from"]} to ${result["to"]}`
-          : `traffic goes to ${result["to"]}`;
-    default:
-      return "";
-  }
+  if (!isStep(phase)) return "";
+  const says = contract[phase].says as ((result: Record<string, unknown>) => string) | undefined;
+  return says?.(stepResult(outputs)) ?? "";
 }
 
 /** The SDK's type leaves out a severity that the engine has. */

@@ -1,3 +1,5 @@
+import { stepEndings } from "./endings.ts";
+
 /** What a step reports when it can't do its work: a sentence for people, shown without a stack trace. */
 export class StepError extends Error {
   /** The command, or the sentence, that leads out of it. */
@@ -16,8 +18,8 @@ export class StepError extends Error {
  */
 export class RolledBackError extends StepError {}
 
-/** The step's exit code for it: `rolledBack` of cli/exit-codes.ts, too. */
-export const rolledBackExitCode = 9;
+/** The step's exit code for it, and the command's. */
+export const rolledBackExitCode = stepEndings.rolledBack.code;
 
 /** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {

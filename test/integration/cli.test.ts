@@ -66,12 +66,12 @@ describe("togather", () => {
     expect(stdout).toContain(`blue gets v1.0.0 (${v1.commit.slice(0, 7)}); traffic starts on blue`);
     for (const phase of [
       "begin",
-      "image blue",
+      "build blue",
       "database",
       "router",
       "snapshot blue",
-      "rehearsal blue",
-      "migrations blue",
+      "rehearse blue",
+      "migrate blue",
       "container blue",
       "gate blue",
       "switch",
@@ -173,7 +173,7 @@ describe("togather", () => {
       /WARNING: migrations: the lint has found, in files that this deployment would apply:\n {2}000099_never\.up\.sql:1: missing-down: /,
     );
     expect(stdout).toMatch(
-      /Would run: begin, image green, snapshot green, rehearsal green, migrations green, container green, gate green, switch, record/,
+      /Would run: begin, build green, snapshot green, rehearse green, migrate green, container green, gate green, switch, record/,
     );
     expect(file()).toBe(before);
     expect(await stack.containers()).toEqual(containers);

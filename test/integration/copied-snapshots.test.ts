@@ -87,8 +87,8 @@ describe("snapshots that are encrypted and copied", () => {
     stack.writeSecrets();
     const released = await togather("release", "v2.0.0");
     expect(released.code, `${released.stdout}\n${released.stderr}`).toBe(0);
-    expect(released.stdout).toMatch(/^rehearsal green +ok /m);
-    expect(released.stdout).toMatch(/^migrations green .*schema version 4 to 5/m);
+    expect(released.stdout).toMatch(/^rehearse green +ok /m);
+    expect(released.stdout).toMatch(/^migrate green .*schema version 4 to 5/m);
     const snapshot = await newest();
     expect(snapshot.file).toMatch(/\.sql\.zst\.age$/);
     expect(snapshot.manifest).toMatchObject({ before_version: "v2.0.0", verified_at: expect.any(String) as unknown });

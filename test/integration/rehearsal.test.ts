@@ -640,7 +640,7 @@ describe("a deployment whose migration breaks the release that serves", () => {
     const { code, stdout, stderr } = await stack.togather("release", good.commit, "--version", "v2.0.1");
     expect(code, `${stdout}\n${stderr}`).toBe(0);
     expect(stdout).toMatch(
-      /^rehearsal green +ok .*1 run on a copy; \d+ rows restored; v1\.0\.0: \/health, \/api\/v1\/events/m,
+      /^rehearse green +ok .*1 run on a copy; \d+ rows restored; v1\.0\.0: \/health, \/api\/v1\/events/m,
     );
     expect(await health()).toBe("v2.0.1");
     expect(await stack.query("SELECT version, dirty FROM schema_migrations")).toBe("5|f");

@@ -57,11 +57,11 @@ describe("the recovery story", () => {
   it("begins with a release whose snapshot is verified", async () => {
     const first = await stack.togather("release", "v1.0.0");
     expect(first.code, `${first.stdout}\n${first.stderr}`).toBe(0);
-    expect(first.stdout).toMatch(/^rehearsal blue +ok .*nothing to rehearse; 0 rows restored/m);
+    expect(first.stdout).toMatch(/^rehearse blue +ok .*nothing to rehearse; 0 rows restored/m);
     await addPlaces(20);
     const second = await stack.togather("release", "v2.0.0");
     expect(second.code, `${second.stdout}\n${second.stderr}`).toBe(0);
-    expect(second.stdout).toMatch(/^migrations green .*schema version 4 to 5/m);
+    expect(second.stdout).toMatch(/^migrate green .*schema version 4 to 5/m);
     const [newest, oldest] = await stack.snapshots();
     expect(newest?.manifest).toMatchObject({
       before_version: "v2.0.0",
@@ -179,7 +179,7 @@ describe("the recovery story", () => {
   it("goes on with the next release, whose migrations run again", async () => {
     const { code, stdout, stderr } = await stack.togather("release", "v2.0.0");
     expect(code, `${stdout}\n${stderr}`).toBe(0);
-    expect(stdout).toMatch(/^migrations green .*schema version 4 to 5/m);
+    expect(stdout).toMatch(/^migrate green .*schema version 4 to 5/m);
     expect(commands.filter((command) => command.startsWith("togather "))).toEqual([]);
   });
 
@@ -193,7 +193,7 @@ describe("the recovery story", () => {
     expect(await health()).toMatchObject({ status: 200, slot: "blue" });
     const again = await stack.togather("release", "v2.0.0");
     expect(again.code, `${again.stdout}\n${again.stderr}`).toBe(0);
-    expect(again.stdout).toMatch(/^migrations green .*schema version 4 to 5/m);
+    expect(again.stdout).toMatch(/^migrate green .*schema version 4 to 5/m);
     expect(await stack.query("SELECT to_regclass('extra') IS NULL, (SELECT version FROM schema_migrations)")).toBe(
       "f|5",
     );
