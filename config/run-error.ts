@@ -1,13 +1,14 @@
 import { StepError } from "../ops/contract/errors.ts";
 import { forStack, SettingsError } from "./problems.ts";
 import { getStack, RunError } from "./pulumi-runtime.ts";
+import { Refusal } from "./refusal.ts";
 
 /** What an operator can mend, as the error that Pulumi shows without a stack trace; anything else as it is. */
 export function toRunError(error: unknown): unknown {
-  const said = (text: string): RunError => new RunError(forStack(text, getStack()));
-  if (error instanceof SettingsError) return said(error.message);
+  const forThisStack = (text: string): string => forStack(text, getStack());
+  if (error instanceof SettingsError) return new Refusal("config", forThisStack(error.message));
   if (error instanceof StepError)
-    return said(error.hint === undefined ? error.message : `${error.message}\n  → ${error.hint}`);
+    return new RunError(forThisStack(error.hint === undefined ? error.message : `${error.message}\n  → ${error.hint}`));
   return error;
 }
 

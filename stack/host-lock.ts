@@ -1,6 +1,7 @@
 import { hostDirectories } from "../config/host-directories.ts";
 import type { Settings } from "../config/settings.ts";
 import { getEngine, getOrganization, getProject, getStack, isDryRun, log, RunError } from "../config/pulumi-runtime.ts";
+import { Refusal } from "../config/refusal.ts";
 import { toRunError } from "../config/run-error.ts";
 import {
   hostLockHolder,
@@ -19,7 +20,7 @@ type Deployment = Pick<Settings, "name" | "host" | "force" | "activeSlot" | "slo
  * Holds the lock of this deployment on its Docker host until the engine that runs this program is gone. A preview takes
  * no lock, and says when somebody deploys. Without an engine (tests with mocks) nothing is deployed and nothing locked.
  * @param heldAs the id of the lock that the command which runs this deployment holds for it.
- * @throws {RunError} when somebody else holds it, unless `togather:force` is set.
+ * @throws {Refusal} when somebody else holds it, unless `togather:force` is set.
  */
 export async function holdHostLock(settings: Deployment, heldAs?: string): Promise<void> {
   const engine = engineAddress();
@@ -59,7 +60,7 @@ export async function holdHostLock(settings: Deployment, heldAs?: string): Promi
     throw toRunError(error);
   });
   if (result.held) return;
-  if (!result.forced) throw new RunError(refusal(settings, result.holder));
+  if (!result.forced) throw new Refusal("lock", refusal(settings, result.holder));
   await log.warn(
     `FORCED: ${lockFile(name)} is held by somebody else, ${heldBy(result.holder)}. togather:force is set: two deployments of ${name} now run at once.`,
   );

@@ -67,23 +67,20 @@ export interface DeploymentResult {
 
 /** How a run ended, by what was seen of it. */
 export function endingOf(
-  end: Pick<RunEnd, "ok" | "interrupted" | "said">,
+  end: Pick<RunEnd, "ok" | "interrupted" | "said" | "refused">,
   tracker: Pick<PhaseTracker, "failed" | "diagnostics">,
 ): Ending {
   if (end.ok) return "ok";
   if (end.interrupted) return "interrupted";
+  // The program's own refusals go by a code; Pulumi's have no other sign than its words.
+  if (end.refused !== undefined) return end.refused;
   const said = [end.said, ...tracker.diagnostics.errors].join("\n");
-  if (
-    /the stack is currently locked|Pulumi's state is locked|Another update is currently in progress|is locked: another one is running/.test(
-      said,
-    )
-  )
-    return "lock";
+  if (/the stack is currently locked|Another update is currently in progress/.test(said)) return "lock";
   const { failed } = tracker;
   if (failed?.phase === "switch" && failed.errors.some(saysRolledBack)) return "rolledBack";
   if (failed) return endingOfPhase(failed.phase);
   if (
-    /problems? in the settings; nothing was changed|incorrect passphrase|passphrase must be set|no stack named|validating stack config|is not a valid configuration/i.test(
+    /incorrect passphrase|passphrase must be set|no stack named|validating stack config|is not a valid configuration/i.test(
       said,
     )
   )

@@ -120,7 +120,9 @@ describe("a run, by its events", () => {
         event("resOpFailedEvent", about),
       );
       expect(tracker.failed?.errors).toEqual(["it broke"]);
-      expect(endingOf({ ok: false, interrupted: false, said: "error: update failed" }, tracker)).toBe(ending);
+      expect(
+        endingOf({ ok: false, interrupted: false, said: "error: update failed", refused: undefined }, tracker),
+      ).toBe(ending);
     }
   });
 
@@ -128,7 +130,7 @@ describe("a run, by its events", () => {
     const about = urn("Switch", "switch-traffic");
     const ended = (message: string) =>
       endingOf(
-        { ok: false, interrupted: false, said: "" },
+        { ok: false, interrupted: false, said: "", refused: undefined },
         track(event("resourcePreEvent", about), diagnostic(message, "error", about), event("resOpFailedEvent", about)),
       );
     const provider = (code: number) =>
@@ -159,7 +161,9 @@ describe("a run, by its events", () => {
     tracker.add(event("resOpFailedEvent", gate));
     expect(tracker.phases[0]?.status).toBe("interrupted");
     expect(tracker.failed).toBeUndefined();
-    expect(endingOf({ ok: false, interrupted: true, said: "error: update canceled" }, tracker)).toBe("interrupted");
+    expect(
+      endingOf({ ok: false, interrupted: true, said: "error: update canceled", refused: undefined }, tracker),
+    ).toBe("interrupted");
   });
 
   it("that Pulumi left in the middle has no phase that runs", () => {
@@ -168,27 +172,23 @@ describe("a run, by its events", () => {
     expect(tracker.phases[0]?.status).toBe("interrupted");
   });
 
-  it("ends with lock and config by what the program and Pulumi say", () => {
+  it("ends with lock and config by the program's code, whatever its words are, and by what Pulumi says", () => {
     const none = track();
-    const end = (said: string) => endingOf({ ok: false, interrupted: false, said }, none);
+    const end = (said: string) => endingOf({ ok: false, interrupted: false, said, refused: undefined }, none);
     expect(end("error: the stack is currently locked by 1 lock(s). Either wait for the other process(es) to end")).toBe(
       "lock",
     );
     expect(end("error: incorrect passphrase")).toBe("config");
     expect(end("error: something new")).toBe("other");
-    expect(
-      endingOf(
-        { ok: false, interrupted: false, said: "" },
-        track(diagnostic("2 problems in the settings; nothing was changed.\n  togather:tls: …", "error")),
-      ),
-    ).toBe("config");
-    expect(
-      endingOf(
-        { ok: false, interrupted: false, said: "" },
-        track(diagnostic("The deployment production is locked: another one is running. Nothing was changed.", "error")),
-      ),
-    ).toBe("lock");
-    expect(endingOf({ ok: true, interrupted: false, said: "" }, none)).toBe("ok");
+    const words = [
+      "2 problems in the settings; nothing was changed.\n  togather:tls: …",
+      "The deployment production is locked: another one is running. Nothing was changed.",
+    ];
+    const told = track(...words.map((message) => diagnostic(message, "error")));
+    for (const refused of ["config", "lock"] as const)
+      expect(endingOf({ ok: false, interrupted: false, said: "", refused }, told)).toBe(refused);
+    expect(endingOf({ ok: false, interrupted: false, said: words.join("\n"), refused: undefined }, told)).toBe("other");
+    expect(endingOf({ ok: true, interrupted: false, said: "", refused: undefined }, none)).toBe("ok");
   });
 
   it("keeps a phase of many resources as one, and failed once one of them failed", () => {

@@ -18,6 +18,7 @@ import type { StackFile } from "../stack-file.ts";
 import { longOutput, withoutLongOutput } from "./long-output.ts";
 import { backendDirectory, locksOf, removeLocks, type BackendLock } from "./backend-lock.ts";
 import type { Before, Serving } from "../../config/plan.ts";
+import { readRefusal, refusalVariable, type RefusalEnding } from "../../config/refusal-file.ts";
 import type { EngineEvent, PulumiCommand } from "@pulumi/pulumi/automation/index.js";
 
 /** As Pulumi.yaml names it. */
@@ -50,6 +51,8 @@ export interface RunEnd {
   interrupted: boolean;
   /** What Pulumi itself said last: why it did not even begin, for instance. */
   said: string;
+  /** How the program ended it before anything changed; undefined where it did not. */
+  refused: RefusalEnding | undefined;
   /** Resources by operation. */
   changes: Partial<Record<string, number>>;
 }
@@ -323,16 +326,32 @@ export class PulumiStack {
   }
 
   /** `pulumi up` or `pulumi preview`. */
-  async run(operation: "up" | "preview", { configFile, onEvent, signal, lock }: RunOptions): Promise<RunEnd> {
+  async run(operation: "up" | "preview", options: RunOptions): Promise<RunEnd> {
+    const directory = await mkdtemp(join(tmpdir(), "togather-run-"));
+    const refusalFile = join(directory, "refusal");
+    try {
+      const end = await this.#runToldOf(refusalFile, operation, options);
+      return { ...end, refused: readRefusal(refusalFile) };
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  }
+
+  async #runToldOf(
+    refusalFile: string,
+    operation: "up" | "preview",
+    { configFile, onEvent, signal, lock }: RunOptions,
+  ): Promise<Omit<RunEnd, "refused">> {
     // Loaded here: reading commands do without it.
     const { LocalWorkspace, Stack } = await import("@pulumi/pulumi/automation/index.js");
+    const env = {
+      ...this.#env,
+      [refusalVariable]: refusalFile,
+      ...(lock === undefined ? {} : { TOGATHER_LOCK: lock.id }),
+    };
     const workspace = await LocalWorkspace.create({
       workDir: project,
-      pulumiCommand: commandFor(
-        this.#installation,
-        lock === undefined ? this.#env : { ...this.#env, TOGATHER_LOCK: lock.id },
-        lock?.keepFor,
-      ),
+      pulumiCommand: commandFor(this.#installation, env, lock?.keepFor),
     });
     // `pulumi stack select` would change which stack the operator's next plain `pulumi up` is about.
     workspace.selectStack = () => Promise.resolve();
