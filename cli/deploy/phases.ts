@@ -97,7 +97,7 @@ function stepResult(outputs: unknown): Record<string, unknown> {
 /** What came out of a phase, in a few words. */
 export function describeResult(phase: PhaseName, outputs: unknown): string {
   if (!isStep(phase)) return "";
-  const says = contract[phase].says as ((result: Record<string, unknown>) => string) | undefined;
+  const says = contract[phase].says;
   return says?.(stepResult(outputs)) ?? "";
 }
 
