@@ -21,6 +21,7 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
+          globalSetup: "test/integration/bundled-images.ts",
           testTimeout: 600_000,
           hookTimeout: 900_000,
         },

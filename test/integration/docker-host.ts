@@ -3,12 +3,10 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { execa } from "execa";
-import { build } from "../../ops/client/build.ts";
-import { bundledImageDigest, bundledImageTag, type BundledImage } from "../../ops/image.ts";
-import { createLog } from "../../ops/contract/log.ts";
-import { createRedactor } from "../../ops/contract/redact.ts";
+import { bundledImageTag, type BundledImage } from "../../ops/image.ts";
 import { eventually } from "../step-harness.ts";
 import { freePort } from "./addresses.ts";
+import { buildImages } from "./bundled-images.ts";
 
 const image = "togather-test-docker-host";
 const root = process.getuid?.() === 0;
@@ -105,27 +103,7 @@ export class DockerHost {
 
   /** Hands over the base image and this project's own, which are built here if they aren't yet: it need not build or pull them itself. */
   async load(...images: BundledImage[]): Promise<void> {
-    const log = createLog({ redactor: createRedactor({}), show: () => undefined, verbose: false });
-    const context = {
-      log,
-      signal: new AbortController().signal,
-      env: process.env,
-      payload: () => Promise.resolve(Buffer.alloc(0)),
-      paths: { state: "", logs: "", backups: "", router: "" },
-    };
-    for (const kind of images) {
-      await build(
-        {
-          contract: 1,
-          name: this.name,
-          environment: "staging",
-          source: { kind: "bundled", image: kind, digest: bundledImageDigest(kind) },
-          dockerfile: "Dockerfile",
-          tag: bundledImageTag(kind),
-        },
-        context,
-      );
-    }
+    await buildImages(...images);
     await execa("docker", ["save", "debian:trixie-slim", ...images.map((kind) => bundledImageTag(kind))], {
       buffer: false,
       maxBuffer: 0,

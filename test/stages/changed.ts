@@ -46,6 +46,8 @@ const foundations = [
   ],
   // What starts `npm test` itself.
   ...["toolchain/bootstrap.mjs", ".ci/"],
+  // Before all of them.
+  "test/integration/bundled-images.ts",
 ];
 /** Read by no integration test, unless `reached` says so. */
 const besideTests = [
