@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { execa } from "execa";
@@ -14,7 +14,7 @@ interface Change {
   after: string;
 }
 
-/** The changes of an example: `--- FILE`, then lines that are there and lines that are added; `@@` begins another place. */
+/** The changes of an example: `--- FILE`, then lines that are there, that are added or taken out; `@@` begins another place, and a new file has only added ones. */
 function changesOf(example: string): Change[] {
   return example.split(/^--- /m).flatMap((part) => {
     const [file = "", ...lines] = part.trimEnd().split("\n");
@@ -25,7 +25,11 @@ function changesOf(example: string): Change[] {
       .map((hunk) => {
         const all = hunk.split("\n");
         const without = (kept: string[]): string => kept.map((line) => line.slice(1)).join("\n");
-        return { file, before: without(all.filter((line) => !line.startsWith("+"))), after: without(all) };
+        return {
+          file,
+          before: without(all.filter((line) => !line.startsWith("+"))),
+          after: without(all.filter((line) => !line.startsWith("-"))),
+        };
       });
   });
 }
@@ -45,8 +49,13 @@ describe("the examples of CONTRIBUTING.md", () => {
   });
 
   it("find the places that they name", () => {
-    expect(examples.length).toBeGreaterThanOrEqual(3);
+    expect(examples.length).toBeGreaterThanOrEqual(4);
     for (const { file, before, after } of examples.flat()) {
+      if (before === "") {
+        expect(existsSync(join(copy, file)), file).toBe(false);
+        writeFileSync(join(copy, file), `${after}\n`);
+        continue;
+      }
       const content = readFileSync(join(copy, file), "utf8");
       expect(`\n${content}`.split(`\n${before}`), `${file} has "${before}" once`).toHaveLength(2);
       const at = `\n${content}`.indexOf(`\n${before}`);
