@@ -16,6 +16,7 @@ import { look, type HostReport } from "../host/look.ts";
 import { columns, invocation, type Output } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import { areStale, describeLock, heldText, isLocked, locksIn } from "./backend-lock.ts";
+import { explainPassphrase } from "./passphrase.ts";
 import { saysTooLong } from "./long-output.ts";
 import { endingOfPhase, PhaseTracker, type Interruption } from "./phases.ts";
 import { rolloutWords } from "../../config/schema/rollout.ts";
@@ -420,7 +421,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
       ? ""
       : isLocked(end.said)
         ? heldText(locksIn(end.said), invocation(`unlock --force --stack ${file.stack}`))
-        : errorText([end.said]),
+        : errorText([explainPassphrase(end.said)]),
   ]
     .filter((text) => text !== "" && !end.ok)
     .map((text) => redactor.text(text));

@@ -15,6 +15,7 @@ import { Failure } from "../failure.ts";
 import type { HeldLock } from "../snapshots/host-lock.ts";
 import type { DecryptedConfig } from "../doctor/settings.ts";
 import type { StackFile } from "../stack-file.ts";
+import { explainPassphrase } from "./passphrase.ts";
 import { longOutput, withoutLongOutput } from "./long-output.ts";
 import { backendDirectory, locksOf, removeLocks, type BackendLock } from "./backend-lock.ts";
 import type { Before, Serving } from "../../config/plan.ts";
@@ -173,14 +174,14 @@ export class PulumiStack {
     const asked = await this.#run("stack", "output", "--json", "--stack", this.name);
     if (asked.ok) return JSON.parse(asked.stdout) as StackOutputs;
     if (/no stack named/.test(asked.output)) return undefined;
-    throw new Failure("config", `Pulumi can't read the stack ${this.name}:\n${tail(asked.output)}`);
+    throw new Failure("config", `Pulumi can't read the stack ${this.name}:\n${tail(explainPassphrase(asked.output))}`);
   }
 
   /** How the database is reached: encrypted in the state, and in this process only for as long as it is used. */
   async secretOutputs(): Promise<SecretOutputs> {
     const asked = await this.#run("stack", "output", "--json", "--show-secrets", "--stack", this.name);
     if (asked.ok) return JSON.parse(asked.stdout) as SecretOutputs;
-    throw new Failure("config", `Pulumi can't read the stack ${this.name}:\n${tail(asked.output)}`);
+    throw new Failure("config", `Pulumi can't read the stack ${this.name}:\n${tail(explainPassphrase(asked.output))}`);
   }
 
   /** The same as a plan starts from. */
@@ -229,7 +230,7 @@ export class PulumiStack {
     // Nothing is encrypted before there is a stack.
     if (!ok && /no stack named/.test(output) && !file.belongsToAStack)
       return { values: file.plainConfig, encrypted: new Set() };
-    if (!ok) return tail(output);
+    if (!ok) return tail(explainPassphrase(output));
     const entries = Object.entries(JSON.parse(stdout) as Record<string, { value?: string; secret?: boolean }>)
       .filter(([key]) => key.startsWith("togather:"))
       .map(([key, entry]) => [key.slice("togather:".length), entry] as const);
@@ -288,7 +289,7 @@ export class PulumiStack {
     const asked = await this.#run("stack", "export", "--stack", this.name);
     if (asked.ok) return asked.stdout;
     if (/no stack named/.test(asked.output)) return undefined;
-    throw new Failure("config", `Pulumi can't read the stack ${this.name}:\n${tail(asked.output)}`);
+    throw new Failure("config", `Pulumi can't read the stack ${this.name}:\n${tail(explainPassphrase(asked.output))}`);
   }
 
   /**

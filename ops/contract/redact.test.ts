@@ -111,3 +111,22 @@ describe("values", () => {
     expect(output).toMatchObject({ password: REDACTED, count: 3, none: null, error: REDACTED });
   });
 });
+
+describe("a hint", () => {
+  it.each([
+    "put the value in single quotes: JWT_SECRET='…'",
+    'close it: ADMIN_API_KEY="…".',
+    "DATABASE_PASSWORD=… npm start",
+    "PULUMI_CONFIG_PASSPHRASE=... pulumi up",
+    "echo JWT_SECRET=$(openssl rand -hex 32) >> .env.production",
+  ])("is shown as it is: %s", (hint) => {
+    expect(redactor.text(hint)).toBe(hint);
+  });
+
+  it.each(["JWT_SECRET=…realsecret", "password='…x'", "JWT_SECRET=$(cat realsecret)"])(
+    "is no way round: %s",
+    (text) => {
+      expect(redactor.text(text)).toContain(REDACTED);
+    },
+  );
+});

@@ -10,8 +10,10 @@ export const REDACTED = "***REDACTED***";
 /** Names of variables, JSON fields and URL parameters whose values are secrets. */
 const secretName =
   "[A-Za-z0-9_-]*(?:database_?url|jwt_?secret|api_?key|password|passwd|passphrase|pgpassword|secret|token|tls_?key|private_?key)";
+/** What a hint has in the place of a value, or makes one with: `…`, `...`, `$(openssl rand -hex 32)`, in quotes or not. */
+const placeholder = String.raw`(?!(?<quote>["'\x60]?)(?:…|\.\.\.|\$\(openssl rand [-\w ]+\))\k<quote>(?:[\s.,;)]|$))`;
 /** A value as shells, URLs, JSON and connection strings write it: quoted, or up to what ends it. */
-const secretValue = String.raw`(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\\"(?:[^"\\]|\\[^"])*\\"|[^\s"'&,;}]+)`;
+const secretValue = String.raw`${placeholder}(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\\"(?:[^"\\]|\\[^"])*\\"|[^\s"'&,;}]+)`;
 
 const patterns: readonly (readonly [RegExp, string])[] = [
   [/-----BEGIN ([A-Z ]*)PRIVATE KEY-----[\s\S]*?(?:-----END \1PRIVATE KEY-----|$)/g, REDACTED],
