@@ -40,23 +40,63 @@ export class Collected extends Output {
   }
 }
 
-/** Rows as columns, as wide as they need to be. */
-export function columns(rows: readonly (readonly string[])[], gap = 2): string {
+const lengthOf = (text: string): number => stripVTControlCharacters(text).length;
+
+/** A text in lines that are no longer than so many characters, broken between words; a word that is longer has a line of its own. */
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && lengthOf(last) + 1 + lengthOf(word) <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+/** Characters that a last column needs to be read as one. */
+const narrowest = 24;
+
+/**
+ * Rows as columns, as wide as they need to be. On a terminal that is too narrow the last column goes on below itself, and where
+ * there is no room for it, each row is lines of its own.
+ * @param width of the terminal; undefined where the output is none.
+ */
+export function columns(
+  rows: readonly (readonly string[])[],
+  gap = 2,
+  width: number | undefined = terminalWidth(),
+): string {
+  return rowsAsColumns(rows, gap, width).join("\n");
+}
+
+const terminalWidth = (): number | undefined => (process.stdout.isTTY ? process.stdout.columns : undefined);
+
+/** The same, each row by itself: of several lines where it is too long for one. */
+export function rowsAsColumns(
+  rows: readonly (readonly string[])[],
+  gap = 2,
+  width: number | undefined = terminalWidth(),
+): string[] {
   const widths: number[] = [];
-  for (const row of rows)
-    row.forEach((cell, index) => (widths[index] = Math.max(widths[index] ?? 0, stripVTControlCharacters(cell).length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, index) =>
-          index === row.length - 1
-            ? cell
-            : cell + " ".repeat((widths[index] ?? 0) - stripVTControlCharacters(cell).length + gap),
-        )
-        .join("")
-        .trimEnd(),
-    )
-    .join("\n");
+  for (const row of rows) row.forEach((cell, index) => (widths[index] = Math.max(widths[index] ?? 0, lengthOf(cell))));
+  const padded = (row: readonly string[]): string =>
+    row
+      .map((cell, index) =>
+        index === row.length - 1 ? cell : cell + " ".repeat((widths[index] ?? 0) - lengthOf(cell) + gap),
+      )
+      .join("")
+      .trimEnd();
+  return rows.map((row) => {
+    const line = padded(row);
+    if (width === undefined || lengthOf(line) <= width) return line;
+    const indent = widths.slice(0, row.length - 1).reduce((sum, one) => sum + one + gap, 0);
+    if (width - indent >= narrowest) {
+      const [first = "", ...more] = wrap(row.at(-1) ?? "", width - indent);
+      return [padded([...row.slice(0, -1), first]), ...more.map((one) => " ".repeat(indent) + one)].join("\n");
+    }
+    const [first = "", ...rest] = row.map((cell) => cell.trim()).filter((cell) => cell !== "");
+    return [first, ...wrap(rest.join("  "), width - gap).map((one) => " ".repeat(gap) + one)].join("\n");
+  });
 }
 
 /** `3 h`, `12 s`: how long ago. */

@@ -2,7 +2,7 @@ import { styleText } from "node:util";
 import { forStack } from "../../config/problems.ts";
 import type { DeployContext } from "../context.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { columns, type Output } from "../output.ts";
+import { type Output, rowsAsColumns } from "../output.ts";
 import { databaseFindings } from "./database.ts";
 import { countFindings, fail, type Finding } from "./finding.ts";
 import { hostFindings } from "./host.ts";
@@ -49,13 +49,12 @@ const marks = { ok: ["green", "ok"], warn: ["yellow", "WARN"], fail: ["red", "FA
 
 /** A line for each finding; below it, for what is not well, what was expected and what to do. */
 export function findingsText(findings: readonly Finding[]): string {
-  const lines = columns(
-    findings.map(({ status, check, found }) => [
-      styleText(marks[status][0], marks[status][1]),
-      check,
-      found.replaceAll("\n", " "),
-    ]),
-  ).split("\n");
+  const cells = findings.map(({ status, check, found }) => [
+    styleText(marks[status][0], marks[status][1]),
+    check,
+    found.replaceAll("\n", " "),
+  ]);
+  const lines = rowsAsColumns(cells);
   return findings
     .flatMap(({ expected, fix }, index) => [
       lines[index] ?? "",
