@@ -85,6 +85,22 @@ describe("a node that deploy.sh made", () => {
     expect(listenerIn("")).toBeUndefined();
   });
 
+  it("has the container of a process that listens on the host's own network", () => {
+    const [id, outer] = ["5c".repeat(32), "0a".repeat(32)];
+    for (const cgroup of [
+      `0::/system.slice/docker-${id}.scope`,
+      `0::/../docker-${id}.scope`,
+      `12:cpu:/docker/${id}\ncgroup 0::/docker/${id}`,
+      `0::/docker/${outer}/docker/${id}`,
+    ])
+      expect(listenerIn(`pid 9\nprogram caddy\ncgroup ${cgroup}\n`)).toEqual({
+        pid: 9,
+        program: "caddy",
+        unit: undefined,
+        container: id,
+      });
+  });
+
   it("has a certificate by its public name", () => {
     const paths = ["acme/a.example.org/a.example.org.crt", "acme/b.example.org/b.example.org.crt"];
     expect(

@@ -3,6 +3,8 @@ import { dockerProblem, tryDocker, withoutSecrets } from "../../ops/host/docker.
 import { Failure } from "../failure.ts";
 
 const containerSchema = z.object({
+  /** By which people know it. */
+  name: z.string().transform((name) => name.replace(/^\//, "")),
   image: z.string(),
   state: z.string(),
   /** `always`, `unless-stopped`, `no` or `on-failure`. */
@@ -22,6 +24,8 @@ export interface Listener {
   program: string;
   /** The systemd unit that started it; undefined where none did. */
   unit: string | undefined;
+  /** Id of the container in which it runs, also of one that has the host's network; undefined where it is in none. */
+  container: string | undefined;
 }
 
 /** Where a variable's value ends in what `env -0` prints. */
@@ -57,7 +61,7 @@ export class ForeignHost {
   /** Undefined where there is no such container. Its environment, which has secrets, is not asked for. */
   async container(name: string): Promise<ForeignContainer | undefined> {
     const format =
-      '{"image":{{json .Image}},"state":{{json .State.Status}},"restart":{{json .HostConfig.RestartPolicy.Name}},"ports":{{json .HostConfig.PortBindings}},"networks":{{json .NetworkSettings.Networks}}}';
+      '{"name":{{json .Name}},"image":{{json .Image}},"state":{{json .State.Status}},"restart":{{json .HostConfig.RestartPolicy.Name}},"ports":{{json .HostConfig.PortBindings}},"networks":{{json .NetworkSettings.Networks}}}';
     const { ok, stdout, stderr } = await this.#docker("container", "inspect", `--format=${format}`, name);
     if (ok) return containerSchema.parse(JSON.parse(stdout));
     if (/no such container/i.test(stderr)) return undefined;
@@ -287,5 +291,7 @@ export function listenerIn(printed: string): Listener | undefined {
   if (pid === undefined) return undefined;
   // Of Docker's containers, the last part is the container's scope or id. With cgroups of version 1, some controllers know nothing of units.
   const units = [...printed.matchAll(/^cgroup \d+:[^:]*:.*\/([^/\n]+\.service)$/gm)].map(([, unit]) => unit);
-  return { pid: Number(pid), program: /^program (.*)$/m.exec(printed)?.[1] ?? "", unit: units[0] };
+  // The last of a line: an engine may itself run in a container of another one.
+  const [, container] = /^cgroup .*\/docker[-/]([0-9a-f]{64})(?:\.scope)?(?:\/|$)/m.exec(printed) ?? [];
+  return { pid: Number(pid), program: /^program (.*)$/m.exec(printed)?.[1] ?? "", unit: units[0], container };
 }

@@ -27,6 +27,13 @@ export async function findProxy(host: ForeignHost, image: string, ports: readonl
     const listener = await host.listener(image, port);
     if (listener === undefined) continue;
     const { unit, pid, program } = listener;
+    // One with the host's network publishes nothing.
+    const container =
+      unit === undefined && listener.container !== undefined ? await host.container(listener.container) : undefined;
+    if (container !== undefined) {
+      found.set(container.name, { kind: "container", container: container.name, restart: container.restart });
+      continue;
+    }
     if (unit === undefined || unit === "docker.service") {
       throw new Failure(
         "config",
