@@ -123,9 +123,18 @@ describe("a snapshot that is about to be restored", () => {
 describe("removeLeftovers", () => {
   it("removes what is not whole, and nothing of others", async () => {
     const whole = await put("a", "20260101_000000", "2026-01-01T00:00:00Z");
-    const others = ["togather_b_20260101_000000.sql.gz.partial", "togather_b_20260101_000000.json", "notes.json"];
-    for (const file of [...others, "togather_a_20260102_000000.sql.gz.partial", "togather_a_20260103_000000.json"])
-      await writeFile(join(directory, file), "x");
+    const others = [
+      "togather_b_20260101_000000.sql.gz.partial",
+      "togather_b_20260101_000000.json",
+      ".togather_b_20260101_000000.json.0123456789ab.tmp",
+      "notes.json",
+    ];
+    const ours = [
+      "togather_a_20260102_000000.sql.gz.partial",
+      "togather_a_20260103_000000.json",
+      ".togather_a_20260103_000000.json.0123456789ab.tmp",
+    ];
+    for (const file of [...others, ...ours]) await writeFile(join(directory, file), "x");
     await removeLeftovers(directory, "a");
     expect((await readdir(directory)).sort()).toEqual([...others, whole, manifestName(whole)].sort());
   });

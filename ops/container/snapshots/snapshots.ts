@@ -37,7 +37,11 @@ export async function removeLeftovers(directory: string, name: string): Promise<
   const files = await readdir(directory);
   const whole = new Set(files.flatMap((file) => stemOf(file) ?? []));
   for (const file of files) {
-    if (file.endsWith(".partial")) {
+    // Of a manifest, whose name no other one has: nobody would come by it again.
+    const [, temporary] = /^\.(.*)\.json\.[0-9a-f]+\.tmp$/.exec(file) ?? [];
+    if (temporary !== undefined && timeInName(`${temporary}.sql.gz`, name) !== undefined)
+      await rm(join(directory, file), { force: true });
+    else if (file.endsWith(".partial")) {
       if (timeInName(file.slice(0, -".partial".length), name) !== undefined)
         await rm(join(directory, file), { recursive: true, force: true });
     } else if (file.endsWith(".json")) {
