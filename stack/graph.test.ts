@@ -401,9 +401,9 @@ describe("a flip", () => {
     // What an earlier run has found stays in the state.
     expect(well.get("switch-traffic").options.ignoreChanges).toEqual([`environment.${variable}`]);
     const routers = [
-      { slot: "blue", agrees: true, mark: "both" },
-      { slot: "green", agrees: false, mark: "the file alone" },
-      { slot: undefined, agrees: true, mark: "neither" },
+      { slot: "blue", memory: "blue", file: "blue", mark: "both" },
+      { slot: "green", memory: "green", file: "blue", mark: "the file alone" },
+      { slot: undefined, memory: undefined, file: undefined, mark: "neither" },
     ] as const;
     for (const router of routers) {
       const off = await runProgram(released, router.slot === "blue" ? blueServes : greenServes, router);
@@ -453,7 +453,7 @@ describe("a flip", () => {
 describe("the slot that serves", () => {
   it("does not get traffic again after it was sent back, until somebody asks for it on purpose", async () => {
     const sentBack = [{ ...releases.v2, at: "2026-01-28T14:30:22.000Z", why: "/page answers 404" }];
-    const router = { slot: "blue", agrees: true, mark: "", sentBack } as const;
+    const router = { slot: "blue", memory: "blue", file: "blue", mark: "", sentBack } as const;
     await expect(runProgram(released, blueServes, router)).rejects.toThrow(
       /togather:slots\.green: v2\.0\.0 \(\w{12}\) was released on this host before, and all traffic was sent back from it at 2026-01-28T14:30:22\.000Z: \/page answers 404.*; blue serves\n.*togather release \w{12} --again, or pulumi config set --stack unit togather:releaseAgain/,
     );

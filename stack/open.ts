@@ -9,7 +9,8 @@ import type { HostNow, Part, Serving } from "../ops/host/serving-slot.ts";
 import { startStopped } from "../ops/host/start-stopped.ts";
 import { holdHostLock } from "./host-lock.ts";
 import { askInterrupted, removeInterrupted, type Interrupted } from "./interrupted.ts";
-import { askServing, refuseChangeInPlace, refuseSentBack, routerToMove, whatIsDown, whatIsMissing } from "./serving.ts";
+import { askServing, hostDifferences, refuseChangeInPlace, refuseSentBack } from "./serving.ts";
+import { containerName, differenceText, type Difference } from "../config/differences.ts";
 
 /** A deployment that has been opened: whatever is asked is under way. */
 export interface Opening {
@@ -58,10 +59,14 @@ export async function putInOrder(settings: Settings, { now, interrupted }: Openi
   await removeInterrupted(settings, host.serving, interrupted);
   const say = (sentence: string, failed: boolean): Promise<unknown> =>
     failed ? log.error(sentence) : log.warn(sentence);
-  const down = whatIsDown(settings, host);
+  const found = hostDifferences(settings, host);
+  const down = found.flatMap((one) =>
+    one.kind === "down" ? [{ ...one, container: containerName(settings.name, one.part) }] : [],
+  );
   if (down.length > 0) await startStopped(settings.host, down, say);
-  const images = whatIsMissing(settings, host).flatMap((slot) => {
-    const source = settings.slots[slot]?.source;
+  const images = found.flatMap((one) => {
+    if (one.kind !== "missing" || one.part === "database" || one.part === "router") return [];
+    const source = settings.slots[one.part]?.source;
     return source?.kind === "image" ? [source.reference] : [];
   });
   if (images.length > 0) await pullMissing(settings.host, images, say);
@@ -77,17 +82,31 @@ export interface Found {
   router: string | undefined;
 }
 
-/** What a host that was asked has to be made right. In a preview it says what would be started. */
+/** Says in a preview what will be mended. Where traffic moves to, and what a slot gets, is the plan's. */
+function sayRepair(found: Difference, name: string): void {
+  const repair =
+    found.kind === "down"
+      ? "pulumi up starts it again"
+      : found.kind === "restart"
+        ? "pulumi up writes it anew"
+        : found.kind === "missing" && found.repair === "make"
+          ? "togather up, or pulumi up --refresh --run-program, makes it again"
+          : undefined;
+  if (repair !== undefined) void log.warn(`${differenceText(found, { name, file: "the stack" })}: ${repair}.`);
+}
+
+/** What a host that was asked has to be made right. In a preview it says what would be. */
 export function whatWasFound(settings: Settings, host: HostNow): Found {
-  const [down, missing, at] = [whatIsDown(settings, host), whatIsMissing(settings, host), new Date().toISOString()];
-  if (isDryRun())
-    for (const { container, state } of down) void log.warn(`${container} is ${state}: pulumi up starts it again.`);
+  const [found, at] = [hostDifferences(settings, host), new Date().toISOString()];
+  if (isDryRun()) for (const one of found) sayRepair(one, settings.name);
+  const down = (part: Part): string | undefined => {
+    const stopped = found.find((one) => one.kind === "down" && one.part === part);
+    return stopped?.kind === "down" ? `${stopped.state} at ${at}` : undefined;
+  };
   return {
-    down: (part) => {
-      const found = down.find((one) => one.part === part);
-      return found && `${found.state} at ${at}`;
-    },
-    missing: (slot) => (missing.includes(slot) ? `no container at ${at}` : undefined),
-    router: routerToMove(settings, host),
+    down,
+    missing: (slot) =>
+      found.some((one) => one.kind === "missing" && one.part === slot) ? `no container at ${at}` : undefined,
+    router: found.some(({ repair }) => repair === "switch") ? host.router?.mark : undefined,
   };
 }

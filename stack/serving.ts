@@ -1,13 +1,12 @@
-import { slotNames, type Release, type SlotName } from "../ops/contract/steps.ts";
+import type { Release } from "../ops/contract/steps.ts";
 import { SettingsError } from "../config/problems.ts";
 import type { Settings } from "../config/settings.ts";
 import { toRunError } from "../config/run-error.ts";
 import { lookAtHost, type HostNow, type Serving } from "../ops/host/serving-slot.ts";
 import { isNamedBy, isSameCommit, isSameRelease, otherSlot, typedCommit } from "../ops/contract/release.ts";
 import { sentBackAs } from "../ops/contract/sent-back.ts";
-import type { Stopped } from "../ops/host/start-stopped.ts";
-import { stoppedAmong } from "../ops/host/start-stopped.ts";
-import { plainRelease } from "../config/release.ts";
+import { differences, type Difference } from "../config/differences.ts";
+import { plainRelease, plainReleases } from "../config/release.ts";
 
 /** Whether the settings leave a slot as it serves now: its release, and the port on which the router finds it. */
 export function staysInPlace(
@@ -77,44 +76,13 @@ export function refuseSentBack(
   ]);
 }
 
-/**
- * What a step that moves traffic is to know beside its request: how the router is, where that is not as it is wanted.
- * Undefined where it is: then there is nothing to do, whatever was found before.
- */
-export function routerToMove({ activeSlot }: Pick<Settings, "activeSlot">, { router }: HostNow): string | undefined {
-  return router === undefined || (router.slot === activeSlot && router.agrees) ? undefined : router.mark;
-}
-
-/**
- * The containers that are to run and were stopped. A slot that does not serve is one of them only where it is to be kept running;
- * one that is to serve from now on is its gate's.
- */
-export function whatIsDown(
-  { name, slots, standby, database }: Pick<Settings, "name" | "slots" | "standby" | "database">,
-  { router, states }: HostNow,
-): Stopped[] {
-  const slotsToRun = slotNames.filter(
-    (slot) => slots[slot] !== undefined && (slot === router?.slot || standby === "running"),
-  );
-  return stoppedAmong(name, states, [
-    ...(database.mode === "bundled" ? (["database"] as const) : []),
-    ...slotsToRun,
-    "router",
-  ]);
-}
-
-/**
- * The slots that are to have a container and have none, in a deployment that has a router. Pulumi makes it, from an image that nothing has held on to:
- * another deployment, or somebody who tidied up, may have removed that.
- */
-export function whatIsMissing(
-  { activeSlot, slots, standby }: Pick<Settings, "activeSlot" | "slots" | "standby">,
-  { router, states }: HostNow,
-): SlotName[] {
-  if (router === undefined) return [];
-  return slotNames.filter(
-    (slot) => slots[slot] !== undefined && states[slot] === undefined && (slot === activeSlot || standby !== "removed"),
-  );
+/** Where the host is not as it is wanted. What is recorded is not the program's to know: it has no container in which to read it. */
+export function hostDifferences(
+  { activeSlot, slots, standby, database }: Pick<Settings, "activeSlot" | "slots" | "standby" | "database">,
+  { router, states, serving }: HostNow,
+): Difference[] {
+  const wanted = { activeSlot, slots: plainReleases(slots), standby, bundledDatabase: database.mode === "bundled" };
+  return differences(wanted, undefined, { router, states, held: serving?.held ?? {}, had: serving?.served ?? {} });
 }
 
 /**

@@ -107,7 +107,8 @@ export async function runProgram(
 ): Promise<Graph> {
   const asWanted = last && {
     slot: last.slot,
-    agrees: true,
+    memory: last.slot,
+    file: last.slot,
     mark: `${last.slot} in nginx, ${last.slot} on disk since now`,
   };
   const found = router ?? asWanted;

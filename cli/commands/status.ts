@@ -40,13 +40,21 @@ function since({ router, state }: HostReport): string | undefined {
 }
 
 function servingLine(report: HostReport): string {
-  const { router, slots, state } = report;
+  const { router, slots, state, states } = report;
+  if (router.state === undefined && Object.keys(states).length > 0)
+    return styleText("red", "Nothing serves: the router has no container.");
   if (router.state === undefined) return "Nothing is deployed here: there is no router.";
   if (router.state !== "running") return styleText("red", `Nothing serves: the router's container is ${router.state}.`);
   if (router.slot === undefined)
     return styleText(
       "red",
       `Nothing serves: the router has no slot to send requests to (${router.health?.detail ?? "no answer"}).`,
+    );
+  const { health } = router;
+  if (health?.status === "no answer" || (health?.status === "unhealthy" && health.version === undefined))
+    return styleText(
+      "red",
+      `Nothing serves: the router sends requests to ${router.slot}, which does not answer as it should (${health.detail ?? "no answer"}).`,
     );
   const { release } = slots[router.slot];
   const from = since(report);

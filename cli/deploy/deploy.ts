@@ -1,7 +1,7 @@
 import { isStateLost, rebuildState, recordOf } from "./rebuild-state.ts";
 import { resolve } from "node:path";
 import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
-import { servingSlot } from "../../ops/host/serving-slot.ts";
+import { lookAtHost, servingSlot } from "../../ops/host/serving-slot.ts";
 import { rolledBackExitCode } from "../../ops/contract/errors.ts";
 import { createRedactor } from "../../ops/contract/redact.ts";
 import type { SlotName } from "../../ops/contract/steps.ts";
@@ -12,6 +12,7 @@ import { examine, findingsText } from "../doctor/doctor.ts";
 import { countFindings, type Finding } from "../doctor/finding.ts";
 import type { HeldLock } from "../snapshots/host-lock.ts";
 import { exitCodes, type Ending } from "../exit-codes.ts";
+import { wantedOf } from "../host/drift.ts";
 import { look, type HostReport } from "../host/look.ts";
 import { columns, invocation, type Output } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
@@ -20,6 +21,7 @@ import { explainPassphrase } from "./passphrase.ts";
 import { saysTooLong } from "./long-output.ts";
 import { endingOfPhase, PhaseTracker, type Interruption } from "./phases.ts";
 import { rolloutWords } from "../../config/schema/rollout.ts";
+import { differences } from "../../config/differences.ts";
 import { planSentences, releasedSlot, type Before, type Serving } from "../../config/plan.ts";
 import { plainSetting, plainSettings } from "../../config/release.ts";
 import { describeRelease } from "../../ops/contract/release.ts";
@@ -307,6 +309,19 @@ async function servedBefore({ name, host, rollout }: PlainSettings): Promise<Bef
   );
 }
 
+/** Whether a container is gone that Pulumi's state has still: it is made again only once Pulumi has looked. */
+async function hasLostContainers(settings: PlainSettings, { serving, slots }: Before): Promise<boolean> {
+  if (isDevelopment(settings) || serving === undefined) return false;
+  return lookAtHost(settings.name, settings.host).then(
+    ({ router, states }) =>
+      differences(wantedOf(settings), undefined, { router, states, held: {}, had: slots }).some(
+        ({ kind, repair }) => kind === "missing" && repair === "make",
+      ),
+    // A host that does not answer is the run's own error.
+    () => false,
+  );
+}
+
 /**
  * Runs `pulumi up` (or the preview) for what the file says, shows how far it is, and says how it ended.
  * @returns the exit code.
@@ -360,11 +375,15 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
     progress.say("Still stopping: a second signal would leave resources half-made. Please wait.");
   };
   const started = Date.now();
+  const refresh = await hasLostContainers(settings, before);
+  if (refresh)
+    output.say("A container was removed by hand: Pulumi looks at all that there is first, and makes it again.");
   const runPulumi = (configFile?: string): Promise<RunEnd> =>
     pulumi.run(dryRun ? "preview" : "up", {
       configFile,
       signal: interrupts.signal,
       lock: deployment.within?.lock,
+      refresh,
       onEvent: (event) => {
         const phase = tracker.add(event);
         if (phase && !dryRun) progress.changed(phase);

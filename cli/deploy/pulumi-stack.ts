@@ -66,6 +66,8 @@ export interface RunOptions {
   signal: AbortSignal;
   /** The deployment's lock, where this process holds it already. */
   lock?: HeldLock | undefined;
+  /** Looks at all resources first, with the program, which knows how the database is reached. */
+  refresh?: boolean;
 }
 
 class CommandFailed extends Error {
@@ -341,7 +343,7 @@ export class PulumiStack {
   async #runToldOf(
     refusalFile: string,
     operation: "up" | "preview",
-    { configFile, onEvent, signal, lock }: RunOptions,
+    { configFile, onEvent, signal, lock, refresh }: RunOptions,
   ): Promise<Omit<RunEnd, "refused">> {
     // Loaded here: reading commands do without it.
     const { LocalWorkspace, Stack } = await import("@pulumi/pulumi/automation/index.js");
@@ -362,6 +364,7 @@ export class PulumiStack {
       signal,
       color: "never" as const,
       configFile,
+      ...(refresh === true ? { refresh, runProgram: true } : {}),
       onEvent: (event: EngineEvent) => {
         if (event.summaryEvent) changes = event.summaryEvent.resourceChanges;
         onEvent(event);

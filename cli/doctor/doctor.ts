@@ -3,6 +3,7 @@ import { forStack } from "../../config/problems.ts";
 import type { DeployContext } from "../context.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { type Output, rowsAsColumns } from "../output.ts";
+import { containerFindings } from "./containers.ts";
 import { databaseFindings } from "./database.ts";
 import { countFindings, fail, type Finding } from "./finding.ts";
 import { hostFindings } from "./host.ts";
@@ -34,6 +35,7 @@ export async function examine(
   const asked = pulumi.config(file).then((config) => examineSettings(config, project));
   const groups = await Promise.all([
     guarded("docker", () => hostFindings(settings, settings.backupLocation)),
+    guarded("containers", () => containerFindings(settings, pulumi.name)),
     guarded("pulumi", () => pulumiFindings(pulumi, settings, project)),
     guarded("settings", async () => (await asked).findings),
     guarded("tls", () => Promise.resolve(tlsFindings(settings, project))),

@@ -1,40 +1,43 @@
-import { slotNames } from "../../ops/contract/steps.ts";
-import { plainSetting } from "../../config/release.ts";
-import { describeRelease, isSameRelease } from "../../ops/contract/release.ts";
+import { differences, differenceText, type Difference, type WantedNow } from "../../config/differences.ts";
+import { plainSettings } from "../../config/release.ts";
+import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import type { HostReport } from "./look.ts";
 
-/** Where what the stack file wants, what is recorded, and what is there differ. Empty when all agree. */
+type Settings = Pick<PlainSettings, "activeSlot" | "slots"> & Partial<Pick<PlainSettings, "standby" | "database">>;
+
+const bySlot = <T>(read: (slot: SlotName) => T | undefined): Partial<Record<SlotName, T>> =>
+  Object.fromEntries(
+    slotNames.flatMap((slot) => [read(slot)].flatMap((value) => (value === undefined ? [] : [[slot, value]]))),
+  );
+
+/** What the stack file wants of the host. */
+export const wantedOf = ({ activeSlot, slots, standby = "running", database }: Settings): WantedNow => ({
+  activeSlot,
+  slots: plainSettings(slots),
+  standby,
+  bundledDatabase: database?.mode !== "external",
+});
+
+/** Where what the stack file wants, what is recorded, and what is there differ. */
+function differencesOf(settings: Settings, { slots, router, states, state }: HostReport): Difference[] {
+  return differences(
+    wantedOf(settings),
+    { activeSlot: state?.active_slot },
+    {
+      router: router.state === undefined ? undefined : { memory: router.slot, file: router.persisted?.slot },
+      states,
+      held: bySlot((slot) => slots[slot].release),
+      had: state?.slots ?? {},
+    },
+  );
+}
+
+/** The same in sentences. Empty when all agree. */
 export function driftOf(
   file: Pick<StackFile, "name">,
-  settings: Pick<PlainSettings, "activeSlot" | "slots"> & Partial<Pick<PlainSettings, "standby">>,
-  { slots, router, state }: HostReport,
+  settings: Settings & Pick<PlainSettings, "name">,
+  report: HostReport,
 ): string[] {
-  const drift: string[] = [];
-  if (router.slot !== undefined && router.slot !== settings.activeSlot)
-    drift.push(`${file.name} wants ${settings.activeSlot} to serve, ${router.slot} does`);
-  for (const slot of slotNames) {
-    const setting = settings.slots[slot];
-    const wanted = setting && plainSetting(setting);
-    const { container, release } = slots[slot];
-    if (wanted === undefined && container !== undefined)
-      drift.push(
-        `${slot} runs ${release === undefined ? "a container" : describeRelease(release)}, ${file.name} wants nothing in it`,
-      );
-    else if (
-      wanted !== undefined &&
-      container === undefined &&
-      !(settings.standby === "removed" && slot !== settings.activeSlot)
-    )
-      drift.push(`${slot} has no container, ${file.name} wants ${describeRelease(wanted)} in it`);
-    else if (wanted !== undefined && release !== undefined && !isSameRelease(wanted, release))
-      drift.push(`${slot} runs ${describeRelease(release)}, ${file.name} wants ${describeRelease(wanted)}`);
-  }
-  if (state !== undefined && router.slot !== undefined && state.active_slot !== router.slot)
-    drift.push(
-      `deployment-state.json says that ${state.active_slot} serves, the router sends requests to ${router.slot}`,
-    );
-  if (router.persisted !== undefined && router.slot !== undefined && router.persisted.slot !== router.slot)
-    drift.push(`the router would come up on ${router.persisted.slot} after a restart`);
-  return drift;
+  return differencesOf(settings, report).map((one) => differenceText(one, { name: settings.name, file: file.name }));
 }

@@ -17,6 +17,12 @@ const slot = (name: "blue" | "green", release?: typeof v1): SlotReport => ({
 });
 const report = (serving: "blue" | "green", blue?: typeof v1, green?: typeof v1): HostReport => ({
   slots: { blue: slot("blue", blue), green: slot("green", green) },
+  states: {
+    database: "running",
+    router: "running",
+    ...(blue && { blue: "running" }),
+    ...(green && { green: "running" }),
+  },
   router: {
     state: "running",
     slot: serving,
@@ -24,36 +30,56 @@ const report = (serving: "blue" | "green", blue?: typeof v1, green?: typeof v1):
     health: { status: "healthy" },
   },
   lock: undefined,
-  state: undefined,
+  state: { active_slot: serving } as HostReport["state"],
   current: undefined,
   history: [],
 });
 const file = { name: "Pulumi.production.yaml" };
+const name = "production";
 
 describe("drift", () => {
   it("is none when the host is what the file says", () => {
-    expect(driftOf(file, { activeSlot: "blue", slots: { blue: v1, green: v2 } }, report("blue", v1, v2))).toEqual([]);
+    expect(driftOf(file, { name, activeSlot: "blue", slots: { blue: v1, green: v2 } }, report("blue", v1, v2))).toEqual(
+      [],
+    );
     expect(
-      driftOf(file, { activeSlot: "blue", slots: { blue: { ...v1, commit: "1111111" } } }, report("blue", v1)),
+      driftOf(file, { name, activeSlot: "blue", slots: { blue: { ...v1, commit: "1111111" } } }, report("blue", v1)),
     ).toEqual([]);
   });
   it("names every difference", () => {
     expect(
-      driftOf(file, { activeSlot: "blue", slots: { blue: v1, green: v2 }, standby: "removed" }, report("blue", v1)),
+      driftOf(
+        file,
+        { name, activeSlot: "blue", slots: { blue: v1, green: v2 }, standby: "removed" },
+        report("blue", v1),
+      ),
     ).toEqual([]);
-    expect(driftOf(file, { activeSlot: "green", slots: { blue: v1, green: v2 } }, report("blue", v1))).toEqual([
-      "Pulumi.production.yaml wants green to serve, blue does",
+    expect(driftOf(file, { name, activeSlot: "green", slots: { blue: v1, green: v2 } }, report("blue", v1))).toEqual([
       "green has no container, Pulumi.production.yaml wants v2.0.0 (2222222) in it",
+      "Pulumi.production.yaml wants green to serve, blue does",
     ]);
-    expect(driftOf(file, { activeSlot: "blue", slots: { blue: v2 } }, report("blue", v1, v2))).toEqual([
+    expect(driftOf(file, { name, activeSlot: "blue", slots: { blue: v2 } }, report("blue", v1, v2))).toEqual([
       "blue runs v1.0.0 (1111111), Pulumi.production.yaml wants v2.0.0 (2222222)",
       "green runs v2.0.0 (2222222), Pulumi.production.yaml wants nothing in it",
     ]);
     const other = { ...report("blue", v1), state: { active_slot: "green" } as HostReport["state"] };
     other.router.persisted = { slot: "green", changedAt: "2026-01-28T14:30:22Z", served: {} };
-    expect(driftOf(file, { activeSlot: "blue", slots: { blue: v1 } }, other)).toEqual([
-      "deployment-state.json says that green serves, the router sends requests to blue",
+    expect(driftOf(file, { name, activeSlot: "blue", slots: { blue: v1 } }, other)).toEqual([
       "the router would come up on green after a restart",
+      "deployment-state.json says that green serves, the router sends requests to blue",
+    ]);
+    const down = { ...report("blue", v1, v2), states: { database: "exited", blue: "running", green: "exited" } };
+    down.router = { state: undefined, slot: undefined, persisted: undefined, health: undefined };
+    expect(driftOf(file, { name, activeSlot: "blue", slots: { blue: v1, green: v2 } }, down)).toEqual([
+      "togather-production-db is exited",
+      "togather-production-green is exited",
+      "the router has no container (togather-production-router)",
+    ]);
+    const lost = { ...report("blue", v1), state: undefined };
+    lost.router.persisted = undefined;
+    expect(driftOf(file, { name, activeSlot: "blue", slots: { blue: v1 } }, lost)).toEqual([
+      "the router would come up without a slot after a restart: its state/slot.json is not there, or damaged",
+      "deployment-state.json is not there, or can't be read; the router sends requests to blue",
     ]);
   });
 });

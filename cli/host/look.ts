@@ -1,5 +1,6 @@
 import { hostLockHolder, type LockHolder } from "../../ops/host/host-lock.ts";
-import { releaseLabels } from "../../ops/host/serving-slot.ts";
+import { releaseLabels, type Part } from "../../ops/host/serving-slot.ts";
+import { containerName } from "../../config/differences.ts";
 import { parseHealth } from "../../ops/contract/health.ts";
 import {
   currentSchema,
@@ -36,6 +37,8 @@ export interface SlotReport {
 /** A deployment as its host has it. */
 export interface HostReport {
   slots: Record<SlotName, SlotReport>;
+  /** How each container is, in Docker's words; without those that are not there. */
+  states: Partial<Record<Part, string>>;
   router: {
     /** State of its container; undefined when there is none. */
     state: string | undefined;
@@ -125,9 +128,10 @@ export async function look(
 ): Promise<HostReport> {
   const host = new DockerHost(settings.host);
   const names = {
-    blue: `togather-${settings.name}-blue`,
-    green: `togather-${settings.name}-green`,
-    router: `togather-${settings.name}-router`,
+    database: containerName(settings.name, "database"),
+    blue: containerName(settings.name, "blue"),
+    green: containerName(settings.name, "green"),
+    router: containerName(settings.name, "router"),
   };
   const [containers, lock] = await Promise.all([
     host.containers(Object.values(names)),
@@ -207,8 +211,15 @@ export async function look(
         : { success: true as const, data: { slot: name, changedAt, served } };
     },
   });
+  const states = Object.fromEntries(
+    Object.entries(names).flatMap(([part, name]) => {
+      const container = containers.get(name);
+      return container === undefined ? [] : [[part, container.State.Status]];
+    }),
+  );
   return {
     slots: { blue: report("blue"), green: report("green") },
+    states,
     router: {
       state: router?.State.Status,
       slot: through && "slot" in through ? slotText(through.slot) : undefined,

@@ -24,8 +24,10 @@ export interface Serving {
 export interface RouterNow {
   /** Where it sends requests: by nginx's memory, or, where nginx does not answer, by the file that it starts from. */
   slot: SlotName | undefined;
-  /** Both say the same; where nginx does not answer, there is only one. */
-  agrees: boolean;
+  /** By nginx's memory alone; undefined where it does not answer, or has none. */
+  memory: SlotName | undefined;
+  /** By the file alone; undefined where it is not there, or damaged. */
+  file: SlotName | undefined;
   /** Memory, file and the time at which the file was written: another text after each switch. */
   mark: string;
   /** Releases from which traffic was sent back. */
@@ -206,7 +208,8 @@ export async function lookAtHost(
   const slot = memory ?? file?.slot;
   const router = {
     slot,
-    agrees: memory === undefined || memory === file?.slot,
+    memory,
+    file: file?.slot,
     mark: `${memory ?? "no slot"} in nginx, ${file?.slot ?? "no slot"} on disk since ${written}`,
     sentBack: file?.sentBack ?? [],
   };

@@ -12,28 +12,10 @@ export interface Stopped {
   state: string;
 }
 
-/** Each waits for those before it: the servers for their database, and the router for what it sends requests to. */
-const order: readonly Part[] = ["database", "blue", "green", "router"];
 /** Longest wait for the database, in ms. */
 const databaseMs = 60_000;
 
-/** The containers that are to run and don't, in the order in which they are started. One that restarts by itself is not among them. */
-export function stoppedAmong(name: string, states: Partial<Record<Part, string>>, wanted: readonly Part[]): Stopped[] {
-  return order.flatMap((part) => {
-    const state = states[part];
-    if (
-      !wanted.includes(part) ||
-      state === undefined ||
-      state === "running" ||
-      state === "restarting" ||
-      state === "removing"
-    )
-      return [];
-    return [{ part, container: `togather-${name}-${part === "database" ? "db" : part}`, state }];
-  });
-}
-
-/** Starts them, one after the other. Tells of each in a sentence, also of one that can't be started: what depends on it says so. */
+/** Starts them, one after the other, in this order. Tells of each in a sentence, also of one that can't be started: what depends on it says so. */
 export async function startStopped(
   host: string,
   stopped: readonly Stopped[],

@@ -1,3 +1,6 @@
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startLoad } from "./load.ts";
@@ -11,7 +14,7 @@ describe("a host that is not what Pulumi's state says", () => {
   let v2: { version: string; commit: string };
 
   beforeAll(async () => {
-    stack = await TestStack.create();
+    stack = await TestStack.create("production");
     v1 = await stack.commit("v1.0.0");
     stack.edit("server/main.go", "package main", "package main // second release");
     v2 = await stack.commit("v2.0.0");
@@ -29,7 +32,7 @@ describe("a host that is not what Pulumi's state says", () => {
   const container = (part: string): string => `togather-${stack.name}-${part}`;
 
   async function serving(): Promise<string | null> {
-    return (await fetch(stack.url("/health"))).headers.get("x-togather-slot");
+    return (await stack.secureGet("/health")).slot ?? null;
   }
 
   /** Moves the router behind everybody's back, as a step that was killed leaves it. */
@@ -45,9 +48,33 @@ describe("a host that is not what Pulumi's state says", () => {
     await execa("docker", ["exec", container("router"), "sh", "-ec", commands.join("\n")]);
   }
 
+  const inRouter = (script: string) => execa("docker", ["exec", container("router"), "sh", "-ec", script]);
   async function fileSlot(): Promise<unknown> {
-    const { stdout } = await execa("docker", ["exec", container("router"), "cat", "/router/state/slot.json"]);
+    const { stdout } = await inRouter("cat /router/state/slot.json");
     return (JSON.parse(stdout) as { slot: unknown }).slot;
+  }
+  const stateFile = (): string => join(stack.directory, ".togather/deployment", stack.name, "deployment-state.json");
+  const recorded = (): unknown =>
+    (JSON.parse(readFileSync(stateFile(), "utf8")) as { active_slot: unknown }).active_slot;
+
+  /** What each sentence about who serves says, where it is not what the router answers; `wanted` is what a plan may call the slot that is to serve. */
+  function untrue(said: string, serves: string | null): string[] {
+    const sentences = [
+      /(?<!says that )\b(blue|green)(?: v\d\S*(?: \(\w+\))?)? serves\b/g,
+      /the router sends requests to (blue|green)/g,
+      /traffic stays on (blue|green)/g,
+      /traffic moves (blue|green) to/g,
+      /to serve, (blue|green) does/g,
+      /\b(blue|green) goes on serving/g,
+    ];
+    const text = stripVTControlCharacters(said);
+    return (
+      sentences
+        .flatMap((sentence) => [...text.matchAll(sentence)])
+        // The router may well send requests to what does not answer.
+        .filter(([sentence, slot]) => slot !== serves && !(serves === null && sentence.startsWith("the router sends")))
+        .map(([sentence]) => `"${sentence}", while ${serves ?? "nothing"} answers`)
+    );
   }
 
   it.each([
@@ -56,7 +83,7 @@ describe("a host that is not what Pulumi's state says", () => {
     ["file", { file: true }],
   ])("is brought back by one up, with no request lost: the router's %s on blue", async (_what, where) => {
     const before = await stack.containers();
-    const load = startLoad(stack.ports.http);
+    const load = startLoad(stack.ports.https, 4, 20, true);
     await move("blue", where);
     expect((await stack.togather("status")).stdout).toMatch(/Drift: .*(green to serve, blue does|come up on)/);
     expect((await stack.run("preview")).output).toMatch(/switch-traffic/);
@@ -70,6 +97,111 @@ describe("a host that is not what Pulumi's state says", () => {
     expect(await stack.containers()).toEqual(before);
     const again = await stack.run("up");
     expect(Object.keys(again.changes), again.output).toEqual(["unchanged"]);
+  });
+
+  /** A way in which what is wanted, recorded and real can differ, brought about by hand. */
+  interface Difference {
+    what: string;
+    make: () => Promise<unknown>;
+    /** Which slot answers then; null where none can. */
+    serves?: "blue" | "green" | null;
+    /** What one `up` is to make of it: green serves, unless the stack file says otherwise. */
+    wants?: "blue" | "green";
+    /** Each is said by the status and by the preview. */
+    said?: RegExp[];
+    undo?: () => Promise<unknown>;
+  }
+  const remove = (...parts: string[]) => execa("docker", ["rm", "--force", ...parts.map(container)]);
+  const differences: Difference[] = [
+    {
+      what: "the state file is gone, and nginx is on blue",
+      make: async () => {
+        rmSync(stateFile());
+        await move("blue", { memory: true });
+      },
+      serves: "blue",
+      said: [/blue does|traffic moves blue to green/],
+    },
+    {
+      what: "the router's file is damaged, the idle slot is stopped",
+      make: async () => {
+        await inRouter("echo '{' > /router/state/slot.json");
+        await execa("docker", ["stop", "--time", "5", container("blue")]);
+      },
+      said: [/-blue is exited/],
+    },
+    {
+      what: "the router's file is gone, and the stack file wants blue",
+      make: async () => {
+        await inRouter("rm /router/state/slot.json");
+        stack.set({ activeSlot: "blue" });
+      },
+      wants: "blue",
+      said: [/green does|traffic moves green to blue/],
+      undo: async () => {
+        stack.set({ activeSlot: "green" });
+        const back = await stack.togather("up");
+        expect(back.code, back.stderr).toBe(0);
+      },
+    },
+    { what: "the idle slot's container is gone", make: () => remove("blue"), said: [/blue has no container/] },
+    {
+      what: "the router's container is gone, and its file says blue",
+      make: async () => {
+        await move("blue", { file: true });
+        await remove("router");
+      },
+      serves: null,
+      said: [/the router has no container/],
+    },
+    {
+      what: "the serving slot's container is gone",
+      make: () => remove("green"),
+      serves: null,
+      said: [/green has no container/],
+    },
+  ];
+
+  it.each(differences)(
+    "is made one by a single up, and nothing untrue is said: $what",
+    async ({ make, serves = "green", wants = "green", said = [], undo }) => {
+      const before = await stack.containers();
+      const load = startLoad(stack.ports.https, 4, 20, true);
+      await make();
+      const isUp = serves !== null;
+      if (isUp) expect(await serving()).toBe(serves);
+      const [status, preview] = await Promise.all([stack.togather("status"), stack.run("preview")]);
+      const spoken = `${status.stdout}\n${status.stderr}\n${preview.output}`;
+      expect(untrue(spoken, serves), spoken).toEqual([]);
+      for (const sentence of said) {
+        expect(status.stdout).toMatch(sentence);
+        expect(preview.output).toMatch(sentence);
+      }
+      const refresh = await stack.run("refresh");
+      expect(refresh.ok, refresh.output).toBe(true);
+      if (isUp) expect(await serving()).toBe(serves);
+      const up = await stack.togather("up");
+      const report = await load.stop();
+      expect(up.code, `${up.stdout}\n${up.stderr}`).toBe(0);
+      const end = up.stdout
+        .split("\n")
+        .filter((line) => !line.startsWith("Deploying"))
+        .join("\n");
+      expect(untrue(end, wants), up.stdout).toEqual([]);
+      expect([await serving(), await fileSlot(), recorded()]).toEqual([wants, wants, wants]);
+      if (isUp) {
+        expect(report.lost).toEqual([]);
+        const served = serves === wants ? [before.get(container(wants))] : [];
+        for (const id of served) expect((await stack.containers()).get(container(wants))).toBe(id);
+      }
+      expect((await stack.togather("status")).stdout).toContain("No drift");
+      await undo?.();
+    },
+  );
+
+  it("leaves nothing to do", async () => {
+    const { code, stdout } = await stack.togather("up");
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/^Nothing to do: green serves/m)]);
   });
 
   it("is started again by one up, in order, and gated: all that was stopped", async () => {
@@ -102,7 +234,7 @@ describe("a host that is not what Pulumi's state says", () => {
   it("keeps what serves until traffic has moved, also where the other slot is to be removed", async () => {
     await move("green", { memory: true, file: true });
     stack.set({ standby: "removed" });
-    const load = startLoad(stack.ports.http);
+    const load = startLoad(stack.ports.https, 4, 20, true);
     const up = await stack.togather("up");
     const report = await load.stop();
     expect(up.code, up.stderr).toBe(0);

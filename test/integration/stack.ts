@@ -236,7 +236,7 @@ export class TestStack {
   }
 
   /** `pulumi up` or another operation on the stack, as an operator runs it. */
-  async run(operation: "up" | "preview" | "destroy", flags: string[] = []): Promise<Run> {
+  async run(operation: "up" | "preview" | "refresh" | "destroy", flags: string[] = []): Promise<Run> {
     const started = Date.now();
     const confirm = operation === "preview" ? [] : ["--yes", "--skip-preview"];
     const result = await this.children.start(() =>
