@@ -25,6 +25,9 @@ export interface DatabaseServer {
   apart: boolean;
 }
 
+/** The server's major version. */
+export const majorOf = ({ version }: Pick<DatabaseServer, "version">): number => Math.floor(version / 10_000);
+
 const applicationName = "togather-restore";
 
 /** As DATABASE_URL's role, with the settings of role, database and URL: another role has others. */

@@ -56,6 +56,6 @@ export async function dropIndexes(client: pg.Client, indexes: readonly Index[], 
   try {
     for (const index of indexes) await client.query(`DROP INDEX CONCURRENTLY IF EXISTS ${indexText(index)}`);
   } finally {
-    await client.query("RESET statement_timeout");
+    await client.query("SET statement_timeout = 0");
   }
 }

@@ -13,9 +13,10 @@ export async function connect(connection: Connection, applicationName: string): 
     client.on("error", () => undefined);
     try {
       await client.connect();
-      // Nor may the server end it meanwhile. Asked for, since PostgreSQL before 14 has no such setting.
+      // Nor may the server end it, or what it does, meanwhile: a database takes its time to be made, counted and analyzed. Asked for, since older servers
+      // lack some of them. What a step limits, it limits itself.
       await client.query(
-        "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'idle_session_timeout'",
+        "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'statement_timeout', 'transaction_timeout')",
       );
     } catch (error) {
       void client.end().catch(() => undefined);
@@ -48,6 +49,9 @@ function connectionHint({ host }: Connection, error: unknown, variable: string):
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   if (/^(ENOTFOUND|EAI_AGAIN)$/.test(code))
     return `check the host in ${variable}; where it is a container, set togather:database.network to its Docker network`;
+  // Poolers: `options` of the URL.
+  if (/unsupported startup parameter/.test(messageOf(error)))
+    return `it is a connection pooler: the server's own address and port in ${variable} (often 5432 instead of 6432, or the host without -pooler)`;
   if (/^(28...|3D000)$/.test(code)) return `check the role, its password and the database in ${variable}`;
   return `check ${variable}, and that the database listens on an address that containers on the Docker host reach`;
 }

@@ -5,13 +5,14 @@ import { execa } from "execa";
 import pg from "pg";
 import { connectionEnvironment, type Connection } from "../../contract/connection.ts";
 import type { StepContext } from "../../contract/context.ts";
-import { createDatabaseLike, dropScratchDatabase, type DatabaseServer } from "../database/database-server.ts";
+import { createDatabaseLike, dropScratchDatabase, majorOf, type DatabaseServer } from "../database/database-server.ts";
 import { knowsSettings, withoutNewerSettings, withoutSuperuserStatements } from "./dump-filter.ts";
 import { messageOf, StepError } from "../../contract/errors.ts";
 import { loadingPsql } from "./load-directory.ts";
 import { failureOf, succeed } from "../../contract/programs.ts";
 import { deniedBy, saysNotFound, scratchName, searchPathHint } from "../database/scratch-database.ts";
 import { connect, ownSchemas } from "../database/sql.ts";
+import { withClientFor } from "../database/postgres-client.ts";
 
 /** Rows of each table on which expressions are tried, as a load would compute them. */
 const sampleRows = 1_000;
@@ -76,7 +77,7 @@ async function lostSchema(
   { server, connection, deployment }: Subject,
   context: StepContext,
 ): Promise<Lost | undefined> {
-  const { env, signal } = context;
+  const { env, signal } = withClientFor(context, majorOf(server));
   const database = scratchName(deployment);
   await createDatabaseLike(server, connection.database, database);
   try {

@@ -11,6 +11,7 @@ import { measureDirectory } from "./measure-directory.ts";
 import { failureOf } from "../../contract/programs.ts";
 import type { Manifest } from "../../contract/manifest.ts";
 import { transferProgress } from "../../contract/units.ts";
+import { madeByMajor, withClientFor } from "../database/postgres-client.ts";
 import { canRead, withUnpacking } from "./unpack.ts";
 
 const progressMs = 2_000;
@@ -36,7 +37,7 @@ export async function measureSnapshot(path: string, manifest: Manifest, context:
   }, progressMs);
   try {
     return await (manifest.format === "directory"
-      ? measureFiles(path, context, onRead)
+      ? measureFiles(path, withClientFor(context, madeByMajor(manifest)), onRead)
       : measureFile(path, manifest, context, onRead));
   } finally {
     clearInterval(progress);

@@ -1,4 +1,3 @@
-import { execa } from "execa";
 import type pg from "pg";
 import type { Connection } from "../../contract/connection.ts";
 import type { StepContext } from "../../contract/context.ts";
@@ -6,6 +5,8 @@ import type { StepRequest, StepResult } from "../../contract/steps.ts";
 import { StepError } from "../../contract/errors.ts";
 import { closedExtensionTables, grantOnTables } from "../database/extension-tables.ts";
 import { describeDatabase, withDatabase } from "../database/sql.ts";
+import { poolerProblem } from "../database/pooler.ts";
+import { newestClient, noClientHint } from "../database/postgres-client.ts";
 
 /** The oldest server that PostgreSQL's own developers still mend. */
 const oldestMajor = 14;
@@ -43,16 +44,6 @@ async function look(client: pg.Client, wanted: readonly string[]): Promise<Seen>
 
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
-/** The major version of the pg_dump at hand, which can't read a newer server. */
-async function dumpMajor(context: StepContext): Promise<number> {
-  const { stdout } = await execa("pg_dump", ["--version"], {
-    env: { PATH: context.env["PATH"] },
-    extendEnv: false,
-    cancelSignal: context.signal,
-  });
-  return Number(/(\d+)/.exec(stdout)?.[1] ?? 0);
-}
-
 /** All that is wrong with the server and the owner's role, so that nobody has to find it one by one. */
 function ownerProblems(owner: Seen, extensions: readonly string[], dump: number): { what: string; fix: string }[] {
   const missing = extensions.filter((name) => !owner.extensions.includes(name));
@@ -65,7 +56,7 @@ function ownerProblems(owner: Seen, extensions: readonly string[], dump: number)
   if (owner.major > dump) {
     problems.push({
       what: `it is PostgreSQL ${owner.version}, and the pg_dump of this project (${dump}) can't make snapshots of a newer one`,
-      fix: `a server up to version ${dump}, or a newer client in images/ops/Dockerfile`,
+      fix: noClientHint(owner.major),
     });
   }
   if (owner.standby)
@@ -105,10 +96,15 @@ function superuserProblem({ role }: Seen): { what: string; fix: string } {
 export async function run(request: StepRequest<"database">, context: StepContext): Promise<StepResult<"database">> {
   const { log, signal, env } = context;
   const started = performance.now();
-  const ask = (variable: "DATABASE_URL" | "MIGRATION_DATABASE_URL"): Promise<{ seen: Seen; connection: Connection }> =>
+  const ask = (
+    variable: "DATABASE_URL" | "MIGRATION_DATABASE_URL",
+  ): Promise<{ seen: Seen; connection: Connection; pooler: Awaited<ReturnType<typeof poolerProblem>> }> =>
     withDatabase(
       { url: env[variable], variable, applicationName: "togather-database", signal },
-      async (client, connection) => ({ seen: await look(client, request.extensions), connection }),
+      async (client, connection) => {
+        const pooler = await poolerProblem(client, connection);
+        return { seen: await look(client, request.extensions), connection, pooler };
+      },
     );
   const app = await ask("DATABASE_URL");
   const owner = env["MIGRATION_DATABASE_URL"] === env["DATABASE_URL"] ? app : await ask("MIGRATION_DATABASE_URL");
@@ -120,7 +116,8 @@ export async function run(request: StepRequest<"database">, context: StepContext
       },
     );
   }
-  const problems = ownerProblems(owner.seen, request.extensions, await dumpMajor(context));
+  const problems = ownerProblems(owner.seen, request.extensions, newestClient());
+  if (owner.pooler !== undefined) problems.push(owner.pooler);
   if (owner.seen.closed.length > 0 && !owner.seen.standby) {
     const { what, fix } = closedProblem(owner.seen);
     // Where migrations have run without, a server may well never need it.

@@ -1,0 +1,69 @@
+/**
+ * Connection poolers between this project and the database. A pooler that hands the server's sessions out by the transaction keeps locks for whoever comes
+ * next, and passes no settings on: a migration would wait for its own lock, and run without limits.
+ */
+import { connect } from "./sql.ts";
+import pg from "pg";
+import type { Connection } from "../../contract/connection.ts";
+import { messageOf } from "../../contract/errors.ts";
+
+/** A value that nobody has. */
+const probeMs = 4_321;
+const applicationName = "togather-pooler";
+
+const session = async (client: pg.Client): Promise<number> =>
+  (await client.query<{ pid: number }>("SELECT pg_catalog.pg_backend_pid() AS pid")).rows[0]?.pid ?? 0;
+
+/** Whether a connection to a pooler was refused for what it was to begin with. */
+export const isPoolersRefusal = (error: unknown): boolean => /unsupported startup parameter/.test(messageOf(error));
+
+/** Whether a client talks to the server through something that answers for it. Not bad by itself: some services have a proxy that hands on whole sessions. */
+async function isBehindSomething(client: pg.Client): Promise<boolean> {
+  // What the other side named when the connection began; node's pg keeps it, and its types don't know.
+  const told = (client as unknown as { processID?: number | null }).processID;
+  return typeof told === "number" && told !== (await session(client));
+}
+
+/** What of a session is not kept, if anything. */
+async function lostOnTheWay(client: pg.Client, connection: Connection): Promise<string | undefined> {
+  const others: pg.Client[] = [];
+  try {
+    const options = [connection.options, `-c lock_timeout=${probeMs}`].filter((part) => part !== "").join(" ");
+    const other = await connect({ ...connection, options }, applicationName);
+    others.push(other);
+    const mine = await session(client);
+    await other.query("BEGIN");
+    if ((await session(other)) === mine) return "two connections are given one session of the server in turn";
+    const { rows } = await other.query<{ ms: string }>(
+      "SELECT setting AS ms FROM pg_catalog.pg_settings WHERE name = 'lock_timeout'",
+    );
+    await other.query("ROLLBACK");
+    return rows[0]?.ms === String(probeMs) ? undefined : "the limits that a connection begins with are not passed on";
+  } catch (error) {
+    if (isPoolersRefusal(error)) return messageOf(error);
+    throw error;
+  } finally {
+    await Promise.all(others.map((one) => one.end().catch(() => undefined)));
+  }
+}
+
+/**
+ * What is wrong with a URL that leads to a pooler which can't be used for migrations and snapshots; undefined where nothing is.
+ * @param client connected by it.
+ */
+export async function poolerProblem(
+  client: pg.Client,
+  connection: Connection,
+): Promise<{ what: string; fix: string } | undefined> {
+  if (!(await isBehindSomething(client))) return undefined;
+  const lost = await lostOnTheWay(client, connection);
+  return lost === undefined ? undefined : pooled(connection, lost);
+}
+
+/** In words. */
+export function pooled({ host, port }: Pick<Connection, "host" | "port">, why: string): { what: string; fix: string } {
+  return {
+    what: `${host}:${port} is a connection pooler and no PostgreSQL server (${why}): locks and limits of migrations, and snapshots, take a session of one's own`,
+    fix: "the server's own address and port in MIGRATION_DATABASE_URL (often 5432 instead of 6432, or the host without -pooler); DATABASE_URL, the server's own, may stay the pooler's",
+  };
+}
