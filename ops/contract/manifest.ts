@@ -48,6 +48,8 @@ export const manifestSchema = z.looseObject({
   rows: z.number(),
   /** Version by extension. */
   extensions: z.record(z.string(), z.string()),
+  /** Owner by extension, where that is no superuser; older versions of this project have not written it. */
+  extension_owners: z.record(z.string(), z.string()).optional(),
   /** The first transaction that is not in it: rows of later ones were written since. */
   next_transaction: z.string(),
   /** River's jobs in it that are still to be worked; null where there is no table of them. */

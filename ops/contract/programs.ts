@@ -21,13 +21,38 @@ export function endOf(child: ChildProcess): Promise<Ending> {
   });
 }
 
+/** What is said beside an error: by PostgreSQL's own words, which a server in another language does not use. */
+const noError = /^(WARNING|NOTICE|INFO|LOG|DEBUG\d?|DETAIL|HINT|CONTEXT|QUERY|STATEMENT|LOCATION|LINE \d+)$/;
+
+/** A server's error in one line of what psql, pg_dump or pg_restore says; undefined for a line that is none. */
+function errorIn(line: string): { sqlState: string | undefined; said: string } | undefined {
+  const [, severity = "", sqlState, said = ""] =
+    /^(?:.*? )??(\p{Lu}[\p{Lu}\d]*): +(?:([0-9A-Z]{5}): )?(.*)/u.exec(line) ?? [];
+  // Without its number, only what is surely one.
+  if (sqlState === undefined ? !/^(ERROR|FATAL|PANIC)$/.test(severity) : noError.test(severity)) return undefined;
+  // Success and warnings, in whatever language.
+  return sqlState !== undefined && /^0[01]/.test(sqlState) ? undefined : { sqlState, said };
+}
+
+/**
+ * The first error of a server in what a program said: its SQLSTATE, which psql tells and pg_restore does not, and its words.
+ * @param message several lines, such as that of `failureOf`, or an error's own.
+ */
+export function serverError(message: string): { sqlState: string | undefined; said: string } | undefined {
+  for (const line of message.split("\n")) {
+    const found = errorIn(line);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
 /** What a program said, cut down to what tells why: PostgreSQL's error with its details, which may be many lines, or else the end. */
-function lastWords(stderr: string): string {
+export function lastWords(stderr: string): string {
   const lines = stderr
     .trim()
     .split("\n")
     .filter((line) => !line.startsWith("LOCATION: "));
-  const at = lines.findIndex((line) => /(?:^|\s)(?:(?:ERROR|FATAL): |\p{Lu}+: +[0-9A-Z]{5}: )/u.test(line));
+  const at = lines.findIndex((line) => errorIn(line) !== undefined);
   return (at === -1 ? lines.slice(-5) : lines.slice(at, at + 8)).join("\n");
 }
 

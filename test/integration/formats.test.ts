@@ -166,20 +166,30 @@ describe.each([
         /role owner may not do what it takes: must be superuser to create FOR ALL TABLES publication/,
         "DATABASE_ADMIN_URL of a role that may",
       );
+      await harness.sql(
+        "DROP PUBLICATION everything; CREATE FUNCTION noted() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN NULL; END'; ALTER FUNCTION noted() OWNER TO owner; CREATE EVENT TRIGGER noted ON ddl_command_end EXECUTE FUNCTION noted()",
+        "barred",
+      );
+      await barred(
+        /role owner may not do what it takes: permission denied to create event trigger "noted"/,
+        "DATABASE_ADMIN_URL of a role that may",
+      );
       await harness.sql("ALTER ROLE owner NOCREATEDB");
       await harness.sql("DROP DATABASE barred");
       await harness.sql("DROP ROLE third");
       expect(await databases()).toEqual(["live"]);
     });
 
-    it("is taken and proved by a role whose idle sessions and long transactions the server ends", async () => {
+    it("is taken and proved by a role whose idle sessions, long statements and transactions the server ends", async () => {
       const limits = [
         "idle_session_timeout = '300ms'",
         "idle_in_transaction_session_timeout = '300ms'",
         "transaction_timeout = '1s'",
+        "statement_timeout = '20ms'",
       ];
       for (const limit of limits) await harness.sql(`ALTER ROLE owner SET ${limit}`);
-      await harness.sql("ALTER ROLE postgres SET idle_session_timeout = '300ms'");
+      for (const limit of ["idle_session_timeout = '300ms'", "statement_timeout = '20ms'"])
+        await harness.sql(`ALTER ROLE postgres SET ${limit}`);
       const taken = await harness.run("snapshot", request, live);
       expect(taken.exitCode, taken.stderr).toBe(0);
       const { exitCode, stderr } = await harness.run(
@@ -187,8 +197,8 @@ describe.each([
         { ...choice(basename(taken.result.file)), sha256: taken.result.sha256, required: true },
         live,
       );
-      await harness.sql("ALTER ROLE owner RESET ALL");
-      await harness.sql("ALTER ROLE postgres RESET ALL");
+      await harness.sql("SET statement_timeout = 0; ALTER ROLE owner RESET ALL");
+      await harness.sql("SET statement_timeout = 0; ALTER ROLE postgres RESET ALL");
       expect(exitCode, stderr).toBe(0);
       await rm(join(harness.backups, basename(taken.result.file)), { recursive: true });
       await rm(join(harness.backups, manifestName(basename(taken.result.file))));

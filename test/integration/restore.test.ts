@@ -163,6 +163,20 @@ describe("verify", () => {
       { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release },
       own,
     );
+    // Another role's, as of a run with DATABASE_ADMIN_URL, is said to be in the way, and is not.
+    const others = `togather_scratch_${harness.name}_89abcdef`;
+    await harness.sql(`CREATE DATABASE "${others}"`);
+    const first = await harness.run(
+      "verify",
+      { ...choice(basename(taken.result.file)), sha256: taken.result.sha256, required: true },
+      own,
+    );
+    expect(first.exitCode, first.stderr).toBe(0);
+    expect(first.stderr).toMatch(
+      /WARN .*_89abcdef was left by a run that was killed, and can't be dropped: must be owner/,
+    );
+    expect(first.stderr).not.toContain("killed, dropped");
+    await harness.sql(`DROP DATABASE "${others}"`);
     const { exitCode, stderr } = await harness.run(
       "verify",
       { ...choice(basename(taken.result.file)), sha256: taken.result.sha256, required: true },
@@ -179,10 +193,24 @@ describe("verify", () => {
       "live",
     );
     const big = await snapshot();
-    const verifying = harness.start("verify", { ...choice(big), sha256: null, required: true }, live);
-    await eventually("a scratch database", async () =>
-      (await databases()).some((name) => name.startsWith(`togather_scratch_${harness.name}_`)),
+    const scratch = (): Promise<true> =>
+      eventually("a scratch database", async () =>
+        (await databases()).some((name) => name.startsWith(`togather_scratch_${harness.name}_`)),
+      );
+    // As another host does it, which has a deployment of the same name, and the same database server.
+    const elsewhere = harness.start("verify", { ...choice(big), sha256: null, required: true }, live);
+    await scratch();
+    const apart = { stateLocation: join(harness.directory, "another-host") };
+    const beside = await harness.run(
+      "verify",
+      { ...choice(file), sha256: null, required: true, ...apart } as Parameters<typeof harness.run<"verify">>[1],
+      live,
     );
+    expect(beside.exitCode, beside.stderr).toBe(0);
+    const undisturbed = await elsewhere;
+    expect(undisturbed.exitCode, undisturbed.stderr).toBe(0);
+    const verifying = harness.start("verify", { ...choice(big), sha256: null, required: true }, live);
+    await scratch();
     await docker("kill", await harness.stepContainer("verify"));
     expect((await verifying).exitCode).not.toBe(0);
     expect((await databases()).length).toBe(2);
@@ -435,7 +463,9 @@ describe("restore", () => {
 
   it("brings back a database that is gone, and a role", async () => {
     const like = `SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datlocprovider, (SELECT string_agg(entry, ';') FROM pg_db_role_setting s, unnest(s.setconfig) entry WHERE setdatabase = d.oid AND entry NOT LIKE 'app.%'), has_database_privilege('public', oid, 'TEMPORARY'), datconnlimit FROM pg_database d WHERE datname = 'live'`;
-    await harness.sql("ALTER DATABASE live CONNECTION LIMIT 77");
+    await harness.sql(
+      "ALTER DATABASE live CONNECTION LIMIT 77; CREATE ROLE readers; GRANT readers TO app; GRANT app TO owner",
+    );
     const full = await snapshot();
     const before = await harness.sql(like);
     expect((await manifestOf(full)).attributes).toMatchObject({
@@ -450,6 +480,9 @@ describe("restore", () => {
     const { exitCode, stderr, result } = await harness.run("restore", { ...choice(full), mode: "restore" }, live);
     expect(exitCode, stderr).toBe(0);
     expect(stderr).toContain("the server had no role app any more");
+    expect(
+      await harness.sql("SELECT pg_has_role('app', 'readers', 'MEMBER'), pg_has_role('owner', 'app', 'MEMBER')"),
+    ).toBe("t|t");
     expect(result.replaced).toBeNull();
     expect(Number(await count())).toBe((await manifestOf(full)).tables["public.events"]);
     expect(await harness.sql("SELECT has_table_privilege('app', 'events', 'INSERT')", "live")).toBe("t");
@@ -534,6 +567,27 @@ describe("restore", () => {
       ),
     ).toBe("owner|{statement_timeout=5min}");
     await harness.sql("SET ROLE owner; CREATE TABLE next_migration (id int)", "managed");
+    // A role that it may not make is named before anything is done.
+    await harness.sql("CREATE ROLE fleeting; GRANT SELECT ON notes TO fleeting", "managed");
+    const granted = await harness.run(
+      "snapshot",
+      { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release },
+      own,
+    );
+    await harness.sql("DROP OWNED BY fleeting; DROP ROLE fleeting", "managed");
+    const roleless = { ...choice(basename(granted.result.file)), mode: "restore" } as const;
+    const refused = await harness.run("restore", roleless, own);
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toMatch(
+      /the server has no role fleeting, which the snapshot gives rights to, and role steward may not make it. Nothing was changed\n.*CREATE ROLE "fleeting";/,
+    );
+    const unproved = await harness.run(
+      "verify",
+      { ...choice(basename(granted.result.file)), sha256: granted.result.sha256, required: true },
+      own,
+    );
+    expect(unproved.stderr).toMatch(/gives rights to the role fleeting, which the server has no more\n.*CREATE ROLE/);
+    expect(unproved.stderr).not.toContain("Loading it once more");
     await harness.sql("DROP DATABASE managed");
     await harness.sql(`DROP DATABASE ${result.replaced ?? ""}`);
     await harness.sql("DROP OWNED BY steward");

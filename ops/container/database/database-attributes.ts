@@ -9,11 +9,22 @@ import type { DatabaseAttributes } from "../../contract/manifest.ts";
 const id = pg.escapeIdentifier;
 const text = pg.escapeLiteral;
 
-/** A setting's value in ALTER DATABASE … SET: lists such as search_path are stored as SQL has them. */
-function setting(entry: string): string {
+const listSettings =
+  /^(search_path|temp_tablespaces|(session|local|shared)_preload_libraries|unix_socket_directories)$/i;
+
+/** The names in a setting that is a list of them, as PostgreSQL stores it: `"$user", public`. An empty one is a name as well: `""`. */
+function listed(value: string): string[] {
+  return [...value.matchAll(/"((?:[^"]|"")*)"|[^\s,"]+/g)].map(
+    ([bare, quoted]) => quoted?.replaceAll('""', '"') ?? bare,
+  );
+}
+
+/** What follows ALTER DATABASE or ALTER ROLE. @param entry `name=value`, as pg_db_role_setting has it. */
+export function settingClause(entry: string): string {
   const at = entry.indexOf("=");
   const [name, value] = [entry.slice(0, at), entry.slice(at + 1)];
-  return `SET ${id(name)} TO ${/^(search_path|temp_tablespaces|session_preload_libraries|local_preload_libraries)$/i.test(name) ? value : text(value)}`;
+  const values = listSettings.test(name) ? listed(value) : [value];
+  return `SET ${name.split(".").map(id).join(".")} TO ${values.length === 0 ? "''" : values.map(text).join(", ")}`;
 }
 
 /** Reads them; undefined where there is no such database. */
@@ -58,7 +69,9 @@ function statementsOf({ connectionLimit, comment, rights, settings }: DatabaseAt
             `GRANT ${privilege} ON ${target} TO ${grantee === null ? "PUBLIC" : id(grantee)}${grantable ? " WITH GRANT OPTION" : ""}`,
         )),
     ...settings.map(({ role, entry }) =>
-      role === null ? `ALTER ${target} ${setting(entry)}` : `ALTER ROLE ${id(role)} IN ${target} ${setting(entry)}`,
+      role === null
+        ? `ALTER ${target} ${settingClause(entry)}`
+        : `ALTER ROLE ${id(role)} IN ${target} ${settingClause(entry)}`,
     ),
   ];
 }

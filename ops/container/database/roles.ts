@@ -15,22 +15,44 @@ export function tolerateExistingRoles(sql: string): string {
     .concat("\n");
 }
 
+const name = String.raw`("(?:[^"]|"")+"|[^\s";]+)`;
+const unquoted = (quoted: string): string =>
+  quoted.startsWith('"') ? quoted.slice(1, -1).replaceAll('""', '"') : quoted;
+
+/** What the roles of a snapshot that a server doesn't have take. */
+export interface MissingRoles {
+  names: string[];
+  /** They make the roles, with their settings. */
+  statements: string[];
+  /** They give them to each other, and to roles that are there. */
+  memberships: string[];
+}
+
 /**
- * Statements that make the roles of a snapshot that a server doesn't have, and no others: what roles there are now is
+ * Statements that make the roles of a snapshot that a server doesn't have, with what they are members of, and no others: what roles there are now is
  * the server's own business.
  * @param sql what `tolerateExistingRoles` has made.
  */
-export function missingRoles(sql: string, existing: readonly string[]): { names: string[]; statements: string[] } {
+export function missingRoles(sql: string, existing: readonly string[]): MissingRoles {
   const names = new Set<string>();
   const statements: string[] = [];
+  const memberships: string[] = [];
   for (const line of sql.split("\n")) {
-    const [, kind, quoted] =
-      /^(?:DO \$togather\$ BEGIN )?(CREATE|ALTER) ROLE ("(?:[^"]|"")+"|[^\s";]+)/.exec(line) ?? [];
-    if (quoted === undefined) continue;
-    const name = quoted.startsWith('"') ? quoted.slice(1, -1).replaceAll('""', '"') : quoted;
-    if (existing.includes(name)) continue;
-    if (kind === "CREATE") names.add(name);
-    statements.push(line);
+    const [, kind, quoted] = new RegExp(`^(?:DO \\$togather\\$ BEGIN )?(CREATE|ALTER) ROLE ${name}`).exec(line) ?? [];
+    if (quoted !== undefined) {
+      if (existing.includes(unquoted(quoted))) continue;
+      if (kind === "CREATE") names.add(unquoted(quoted));
+      statements.push(line);
+      continue;
+    }
+    const [, granted, member, options = ""] =
+      new RegExp(
+        `^(?:DO \\$togather\\$ BEGIN )?GRANT ${name} TO ${name}( WITH [A-Z, ]+?)?(?: GRANTED BY ${name})?;`,
+      ).exec(line) ?? [];
+    if (granted === undefined || member === undefined) continue;
+    if ([granted, member].every((one) => existing.includes(unquoted(one)))) continue;
+    // Who had given it may have no right to it here: it is the restoring role's gift.
+    memberships.push(`GRANT ${granted} TO ${member}${options}`);
   }
-  return { names: [...names], statements };
+  return { names: [...names], statements, memberships };
 }

@@ -1,14 +1,17 @@
 /** A database on the same server for as long as it takes to restore a snapshot and look at it. */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import type { StepContext } from "../../contract/context.ts";
+import type { Connection } from "../../contract/connection.ts";
 import { differences, readContents, type Contents } from "./database-contents.ts";
 import {
   connectAsOwnerLooks,
   createDatabaseLike,
   dropScratchDatabase,
   freeSpace,
+  majorOf,
   missingRight,
   type DatabaseServer,
 } from "./database-server.ts";
@@ -18,6 +21,9 @@ import { loadDump } from "../snapshots/load-dump.ts";
 import type { Manifest } from "../../contract/manifest.ts";
 import { formatBytes } from "../../contract/units.ts";
 import { canRead, identityHint } from "../snapshots/unpack.ts";
+import { madeByMajor, withClientFor } from "./postgres-client.ts";
+import { serverError } from "../../contract/programs.ts";
+import { connect } from "./sql.ts";
 
 const prefixOf = (deployment: string): string => `togather_scratch_${deployment}_`;
 /** A name for a scratch database, which the next run drops if this one can't. */
@@ -33,6 +39,8 @@ export interface Restored {
   contents: Contents;
   /** It was loaded with the servers' search path, since it can't be without. */
   needsSearchPath: boolean;
+  /** To be called before it gets another name: nobody may be connected to it then. */
+  release: () => Promise<void>;
 }
 /** What a restore writes beside the data: WAL, sorting for indexes. */
 const smallestReserve = 256 * 1024 * 1024;
@@ -40,13 +48,43 @@ const smallestReserve = 256 * 1024 * 1024;
 /** The server doesn't allow it, whatever the snapshot is like. */
 export class NotAllowed extends StepError {}
 
-/** Drops what killed runs of a deployment have left; nobody else has one, since the snapshots' lock is held. */
-async function dropLeftovers(server: DatabaseServer, deployment: string, { log }: StepContext): Promise<void> {
-  const { rows } = await server.client.query<{ name: string }>(
-    "SELECT datname AS name FROM pg_database WHERE starts_with(datname, $1) AND datname ~ '_[0-9a-f]{8}$'",
-    [prefixOf(deployment)],
+/** Of the connection that a run keeps to its scratch database: another host's deployment of the same name, on the same server, is to leave it alone. */
+const keeperName = "togather-scratch-keeper";
+/** Between the making of a scratch database and its keeper's connection, at most. */
+const keeperMs = 2_000;
+
+class Keeper {
+  private client: pg.Client | undefined;
+  private readonly connection: Connection;
+  constructor({ connection }: DatabaseServer, database: string) {
+    this.connection = { ...connection, database };
+  }
+  async open(): Promise<void> {
+    this.client = await connect(this.connection, keeperName);
+  }
+  async close(): Promise<void> {
+    await this.client?.end().catch(() => undefined);
+    this.client = undefined;
+  }
+}
+
+/** Those that look as if a killed run had left them. */
+async function leftovers({ client }: DatabaseServer, deployment: string): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT datname AS name FROM pg_database d WHERE starts_with(datname, $1) AND datname ~ '_[0-9a-f]{8}$'
+        AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid AND a.application_name = $2)`,
+    [prefixOf(deployment), keeperName],
   );
-  for (const { name } of rows) {
+  return rows.map(({ name }) => name);
+}
+
+/** Drops what killed runs of a deployment have left. Nobody else on this host has one, since the snapshots' lock is held. */
+async function dropLeftovers(server: DatabaseServer, deployment: string, { log, signal }: StepContext): Promise<void> {
+  const seen = await leftovers(server, deployment);
+  if (seen.length === 0) return;
+  await sleep(keeperMs, undefined, { signal });
+  const still = await leftovers(server, deployment);
+  for (const name of seen.filter((one) => still.includes(one))) {
     try {
       await dropScratchDatabase(server, name);
       log.info(`restore: ${name} was left by a run that was killed, dropped`);
@@ -59,19 +97,24 @@ async function dropLeftovers(server: DatabaseServer, deployment: string, { log }
   }
 }
 
+/** How servers in English say it, for programs that don't tell the SQLSTATE. */
+const deniedWords =
+  /^(permission denied|must be (an? )?(superuser|owner|member|able to )|must have (\w+ privilege|privileges of|admin option)|only (superusers?|roles) )/i;
+
 /**
  * What the server would not let a role do, in its words; undefined when something else was wrong. psql tells the SQLSTATE (42501: insufficient
  * privilege), pg_restore the words alone.
  */
 export function deniedBy(message: string, role: string): NotAllowed | undefined {
-  // The first error, in whatever language the server speaks.
-  const [, sqlState, said = ""] = /^(?:.*? )?\p{Lu}+: +(?:([0-9A-Z]{5}): )?(.*)/mu.exec(message) ?? [];
-  const denied =
-    sqlState === undefined
-      ? /^(permission denied|must be (superuser|owner|member|able to SET ROLE)|must have )/.test(said)
-      : sqlState === "42501";
-  if (!denied) return undefined;
+  const { sqlState, said } = serverError(message) ?? { sqlState: undefined, said: message };
   const beside = "a snapshot can't be restored beside the live database";
+  // pg_cron, which looks at the database's name.
+  if (/^can only create extension in database /.test(said))
+    return new NotAllowed(`${beside}: one of its extensions can be in one database of a server only: ${said}`, {
+      hint: "for pg_cron: SELECT * FROM cron.job; then DROP EXTENSION pg_cron; there, cron.database_name = 'postgres' on the database server, and cron.schedule_in_database() in that one",
+    });
+  const denied = sqlState === undefined ? deniedWords.test(said) : sqlState === "42501";
+  if (!denied) return undefined;
   const [, extension] = /^permission denied to create extension "(.*?)"/.exec(said) ?? [];
   if (extension !== undefined)
     return new NotAllowed(`${beside}: role ${role} may not create the extension ${extension}`, {
@@ -87,7 +130,7 @@ export function deniedBy(message: string, role: string): NotAllowed | undefined 
 
 /** A database error that says that a name was not found: a function, a table, a type. */
 export function saysNotFound(message: string): boolean {
-  const [, sqlState, said = ""] = /^(?:.*? )?\p{Lu}+: +(?:([0-9A-Z]{5}): )?(.*)/mu.exec(message) ?? [];
+  const { sqlState, said } = serverError(message) ?? { sqlState: undefined, said: message };
   return sqlState === undefined
     ? /^(function|relation|type|operator|schema) .* does not exist/.test(said)
     : /^(42883|42P01|42704|3F000)$/.test(sqlState);
@@ -103,10 +146,10 @@ export const searchPathHint =
  */
 async function load(
   server: DatabaseServer,
-  database: string,
-  manifest: Manifest,
-  context: StepContext,
+  { database, keeper, manifest }: { database: string; keeper: Keeper; manifest: Manifest },
+  stepContext: StepContext,
 ): Promise<{ needsSearchPath: boolean }> {
+  const context = withClientFor(stepContext, majorOf(server), madeByMajor(manifest));
   const connection = { ...server.connection, database };
   const path = join(context.paths.backups, manifest.file);
   const foreign = manifest.without_owners !== undefined;
@@ -124,6 +167,12 @@ async function load(
   } catch (error) {
     const denied = deniedBy(messageOf(error), connection.user);
     if (denied !== undefined) throw denied;
+    const [, role] = /^role "(.*)" does not exist/.exec(serverError(messageOf(error))?.said ?? "") ?? [];
+    if (role !== undefined)
+      throw new StepError(
+        `the snapshot ${manifest.file} gives rights to the role ${role}, which the server has no more`,
+        { hint: `as a superuser of the database: CREATE ROLE ${pg.escapeIdentifier(role)}; then the same again` },
+      );
     if (!saysNotFound(messageOf(error))) throw error;
     // Of a live database that is gone, nobody knows it.
     const searchPath = server.searchPath ?? "public";
@@ -131,8 +180,10 @@ async function load(
       `restore: ${manifest.file} does not load by itself: ${messageOf(error)}. Loading it once more, with names looked up where servers do (${searchPath})`,
       { hint: searchPathHint },
     );
+    await keeper.close();
     await dropScratchDatabase(server, database);
     await createDatabaseLike(server, server.live, database, attributesOf(manifest));
+    await keeper.open();
     await loadIt({ searchPath }).catch((again: unknown) => {
       throw deniedBy(messageOf(again), connection.user) ?? again;
     });
@@ -177,9 +228,11 @@ export async function withRestored<T>(
   await dropLeftovers(server, deployment, context);
   await checkFreeSpace(server, manifest);
   const database = scratchName(deployment);
+  const keeper = new Keeper(server, database);
   await createDatabaseLike(server, server.live, database, attributesOf(manifest));
   try {
-    const { needsSearchPath } = await load(server, database, manifest, context);
+    await keeper.open();
+    const { needsSearchPath } = await load(server, { database, keeper, manifest }, context);
     const client = await connectAsOwnerLooks(server, database, "togather-restore");
     let contents: Contents;
     try {
@@ -210,8 +263,9 @@ export async function withRestored<T>(
           `restore: extension ${extension} has version ${has ?? "none"}, the snapshot was taken with ${version}`,
         );
     }
-    return await use({ database, contents, needsSearchPath });
+    return await use({ database, contents, needsSearchPath, release: () => keeper.close() });
   } finally {
+    await keeper.close();
     await dropScratchDatabase(server, database).catch((error: unknown) => {
       context.log.warn(`restore: ${database} is left behind, the next run drops it: ${messageOf(error)}`);
     });

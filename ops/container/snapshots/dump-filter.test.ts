@@ -1,7 +1,14 @@
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
-import { madeBy, skipBytes, withoutNewerSettings, withoutSuperuserStatements, withSearchPath } from "./dump-filter.ts";
+import {
+  extensionsMadeBy,
+  madeBy,
+  skipBytes,
+  withoutNewerSettings,
+  withoutSuperuserStatements,
+  withSearchPath,
+} from "./dump-filter.ts";
 
 /** Through a filter, cut into pieces of so many bytes. */
 async function through(filter: NodeJS.ReadWriteStream, text: string, size: number): Promise<string> {
@@ -41,7 +48,7 @@ describe("withoutSuperuserStatements", () => {
 
 describe("madeBy", () => {
   const foreign = [
-    "CREATE SCHEMA topology;",
+    "CREATE COLLATION topology.before (provider = libc, locale = 'C');",
     "CREATE EXTENSION IF NOT EXISTS postgis_topology WITH SCHEMA topology;",
     "COMMENT ON EXTENSION postgis_topology IS 'PostGIS''s';",
     "CREATE FUNCTION public.f() RETURNS text LANGUAGE sql AS $$",
@@ -85,6 +92,34 @@ describe("madeBy", () => {
       expect(await through(madeBy('"it"', own), foreign.join("\n"), size)).toBe(expected.join("\n"));
     },
   );
+});
+
+describe("extensionsMadeBy", () => {
+  const text = [
+    "CREATE SCHEMA kit;",
+    "CREATE COLLATION kit.german (provider = libc, locale = 'C');",
+    "CREATE EXTENSION IF NOT EXISTS hstore WITH SCHEMA public;",
+    'CREATE EXTENSION IF NOT EXISTS "uuid-ossp" WITH SCHEMA "odd ""one";',
+    "CREATE EXTENSION IF NOT EXISTS postgis WITH SCHEMA public;",
+    "CREATE FUNCTION public.f() RETURNS text LANGUAGE sql AS $$",
+    "CREATE EXTENSION IF NOT EXISTS hstore WITH SCHEMA public;",
+    "$$;",
+    "the end",
+  ];
+  const made = (role: string, what: string): string =>
+    `DO $togather$ BEGIN SET LOCAL ROLE ${role}; CREATE EXTENSION ${what}; EXCEPTION WHEN insufficient_privilege OR undefined_object THEN NULL; END $togather$;`;
+  it.each([1, 7, 64, 10_000])("has each made by whom it belonged to, in pieces of %i bytes", async (size) => {
+    const filter = extensionsMadeBy({ hstore: "owner", "uuid-ossp": 'we"ird' });
+    expect(await through(filter, text.join("\n"), size)).toBe(
+      [
+        ...text.slice(0, 2),
+        made('"owner"', "hstore WITH SCHEMA public"),
+        ...text.slice(2, 3),
+        made('"we""ird"', '"uuid-ossp" WITH SCHEMA "odd ""one"'),
+        ...text.slice(3),
+      ].join("\n"),
+    );
+  });
 });
 
 describe("skipBytes", () => {

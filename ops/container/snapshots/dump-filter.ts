@@ -1,5 +1,6 @@
 /** What of a dump is sent to the server that it is restored into. */
 import { Transform } from "node:stream";
+import pg from "pg";
 
 /** Leaves out so many bytes at the beginning: the roles, which the server has. */
 export function skipBytes(count: number): Transform {
@@ -16,11 +17,11 @@ export function skipBytes(count: number): Transform {
 /**
  * Filters whole lines, each with its line end; what stands behind the last one passes as it is.
  * @param line puts what remains of a line into `out`. @param first comes before a dump that has anything in it.
- * @param heldBack what `line` has kept for a later one, at the end.
+ * @param heldBack what `line` has kept for a later one, at the end. @param done tells that nothing more is to be changed.
  */
 function byLine(
   line: (whole: Buffer, out: Buffer[]) => void,
-  { first, heldBack }: { first?: Buffer; heldBack?: () => Buffer | undefined },
+  { first, heldBack, done: isDone }: { first?: Buffer; heldBack?: () => Buffer | undefined; done?: () => boolean },
 ): Transform {
   let rest: Buffer | undefined;
   return new Transform({
@@ -28,11 +29,15 @@ function byLine(
       const out: Buffer[] = rest === undefined && first !== undefined ? [first] : [];
       const all = rest === undefined || rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
       let from = 0;
-      for (let end = all.indexOf(10); end !== -1; end = all.indexOf(10, from)) {
+      for (let end = all.indexOf(10); end !== -1 && isDone?.() !== true; end = all.indexOf(10, from)) {
         line(all.subarray(from, end + 1), out);
         from = end + 1;
       }
       rest = all.subarray(from);
+      if (isDone?.() === true) {
+        out.push(rest);
+        rest = Buffer.alloc(0);
+      }
       done(null, Buffer.concat(out));
     },
     flush(done) {
@@ -70,6 +75,9 @@ export function withoutSuperuserStatements(): Transform {
   return byLine(line, { heldBack: () => held });
 }
 
+/** What pg_dump writes behind all extensions, as it sorts what it has. */
+const behindExtensions = /^CREATE (?!(?:OR REPLACE )?(?:EXTENSION|SCHEMA|COLLATION|TRUSTED|PROCEDURAL|TRANSFORM) )/;
+
 const setval = /^SELECT pg_catalog\.setval\('(.*)', -?\d+, (?:true|false)\);$/;
 
 /**
@@ -106,9 +114,35 @@ export function madeBy(role: string, extensionRelations: ReadonlySet<string>): T
     if (isExtension || (sequence !== undefined && extensionRelations.has(sequence.replaceAll("''", "'"))))
       out.push(reset, whole, set);
     else out.push(whole);
-    if (/^CREATE (?!EXTENSION |SCHEMA )/.test(words)) extensionsAreMade = true;
+    if (behindExtensions.test(words)) extensionsAreMade = true;
   };
   return byLine(line, { first: set });
+}
+
+/**
+ * Has extensions made by the roles that owned them, which no dump tells: later migrations may change or drop only what is theirs. Where such a role may
+ * not any more, the session's own role makes them, as without this.
+ * @param owners by extension.
+ */
+export function extensionsMadeBy(owners: Readonly<Record<string, string>>): Transform {
+  let extensionsAreMade = false;
+  const line = (whole: Buffer, out: Buffer[]): void => {
+    const text = whole[0] === 0x43 ? whole.subarray(0, -1).toString() : "";
+    const [, quoted, where = ""] =
+      /^CREATE EXTENSION IF NOT EXISTS ("(?:[^"]|"")+"|\S+)( WITH SCHEMA .*)?;$/.exec(text) ?? [];
+    const owner = quoted === undefined ? undefined : owners[quoted.replace(/^"|"$/g, "").replaceAll('""', '"')];
+    if (quoted !== undefined && owner !== undefined && !`${quoted}${where}${owner}`.includes("$togather$")) {
+      const make = `SET LOCAL ROLE ${pg.escapeIdentifier(owner)}; CREATE EXTENSION ${quoted}${where};`;
+      out.push(
+        Buffer.from(
+          `DO $togather$ BEGIN ${make} EXCEPTION WHEN insufficient_privilege OR undefined_object THEN NULL; END $togather$;\n`,
+        ),
+      );
+    }
+    out.push(whole);
+    if (behindExtensions.test(text)) extensionsAreMade = true;
+  };
+  return byLine(line, { done: () => extensionsAreMade });
 }
 
 /** Settings stand at a dump's beginning; what looks like one later is somebody's row. */

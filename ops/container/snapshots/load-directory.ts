@@ -8,7 +8,7 @@ import { execa } from "execa";
 import pg from "pg";
 import { connectionEnvironment, type Connection } from "../../contract/connection.ts";
 import type { StepContext } from "../../contract/context.ts";
-import { knowsSettings, madeBy, withoutNewerSettings, withSearchPath } from "./dump-filter.ts";
+import { extensionsMadeBy, knowsSettings, madeBy, withoutNewerSettings, withSearchPath } from "./dump-filter.ts";
 import { failureOf, succeed } from "../../contract/programs.ts";
 import type { Manifest } from "../../contract/manifest.ts";
 import { seconds } from "../../contract/units.ts";
@@ -69,6 +69,11 @@ export function loadFilters(
   ];
 }
 
+/** The filter that has extensions made by whom they belonged to, where that is known and no superuser. */
+export function ownersOfExtensions({ extension_owners: owners = {} }: Pick<Manifest, "extension_owners">): Transform[] {
+  return Object.keys(owners).length === 0 ? [] : [extensionsMadeBy(owners)];
+}
+
 /** Whether a table's packed data are no rows. */
 async function hasNoRows(file: string, context: StepContext): Promise<boolean> {
   const size = await stat(file).then(
@@ -123,7 +128,10 @@ async function loadAsText(
   });
   const psql = loadingPsql(target.connection, { env, signal: cancelSignal });
   // psql gets its end of input only when pg_restore has succeeded: statements that were cut off are none.
-  const feeding = pipeline([writing.stdout, ...loadFilters(manifest, target), psql.stdin], { end: false })
+  const feeding = pipeline(
+    [writing.stdout, ...ownersOfExtensions(manifest), ...loadFilters(manifest, target), psql.stdin],
+    { end: false },
+  )
     .catch(() => undefined)
     .then(async () => {
       const broken = await failureOf(writing, "pg_restore");
@@ -160,12 +168,24 @@ export async function loadDirectory(
   try {
     // In this format pg_dump writes owners and rights whatever it is told.
     const args: string[] = manifest.without_owners === undefined ? [] : ["--no-owner", "--no-privileges"];
-    if (!superuser) {
+    const owners = ownersOfExtensions(manifest).length > 0;
+    if (!superuser || owners) {
       const listing = execa("pg_restore", ["--list", directory], { ...options, env: environment });
       await succeed(listing, "pg_restore --list", signal);
-      const list = join(scratch, "list");
-      await writeFile(list, await allowedList(directory, (await listing).stdout, context));
-      args.push(`--use-list=${list}`);
+      const all = (await listing).stdout;
+      const allowed = superuser ? all : await allowedList(directory, all, context);
+      // Through a filter: schemas first, in which extensions are made.
+      const isFirst = (line: string): boolean => owners && /^\d+; \d+ \d+ (SCHEMA|EXTENSION) - /.test(line);
+      const write = async (name: string, keep: (line: string) => boolean): Promise<string> => {
+        const list = join(scratch, name);
+        await writeFile(list, allowed.split("\n").filter(keep).join("\n"));
+        return `--use-list=${list}`;
+      };
+      if (owners && loadFilters(manifest, target).length === 0) {
+        const first = [...args, await write("first", isFirst)];
+        await loadAsText(directory, first, { manifest, target }, context);
+        args.push(await write("list", (line) => !isFirst(line)));
+      } else args.push(await write("list", () => true));
     }
     if (loadFilters(manifest, target).length > 0) {
       await loadAsText(directory, args, { manifest, target }, context);

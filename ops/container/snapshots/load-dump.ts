@@ -4,7 +4,7 @@ import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { StepContext } from "../../contract/context.ts";
 import { skipBytes, withoutSuperuserStatements } from "./dump-filter.ts";
-import { loadDirectory, loadFilters, loadingPsql, type LoadTarget } from "./load-directory.ts";
+import { loadDirectory, loadFilters, loadingPsql, ownersOfExtensions, type LoadTarget } from "./load-directory.ts";
 import { failureOf } from "../../contract/programs.ts";
 import type { Manifest } from "../../contract/manifest.ts";
 import { transferProgress } from "../../contract/units.ts";
@@ -56,6 +56,7 @@ async function loadFile(path: string, manifest: Manifest, target: LoadTarget, co
           skipBytes(manifest.roles_bytes),
           counting,
           ...(target.superuser ? [] : [withoutSuperuserStatements()]),
+          ...ownersOfExtensions(manifest),
           ...loadFilters(manifest, target),
           psql.stdin,
         ]),

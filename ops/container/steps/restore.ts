@@ -16,7 +16,7 @@ import { StepError } from "../../contract/errors.ts";
 import { holdJobs, jobsDoneSince } from "../database/job-queue.ts";
 import { releaseJobs } from "../../contract/job-queue.ts";
 import { missingRoles } from "../database/roles.ts";
-import { attributesOf, withRestored } from "../database/scratch-database.ts";
+import { attributesOf, NotAllowed, withRestored } from "../database/scratch-database.ts";
 import { checkedSnapshot, readRoles } from "../snapshots/snapshot-file.ts";
 import { noteKept, withSnapshotLock } from "../snapshots/snapshots.ts";
 import { type Manifest } from "../../contract/manifest.ts";
@@ -51,17 +51,45 @@ async function compare(
   }
 }
 
-/** Rights are given to roles: those that the snapshot knows and the server has no more come first. */
-async function createMissingRoles({ client }: DatabaseServer, manifest: Manifest, context: StepContext): Promise<void> {
+/**
+ * Rights are given to roles: those that the snapshot knows and the server has no more come first.
+ * @throws {NotAllowed} where this role may not make them.
+ */
+async function createMissingRoles(
+  { client, connection }: DatabaseServer,
+  manifest: Manifest,
+  context: StepContext,
+): Promise<void> {
   const { paths, log } = context;
-  const { rows } = await client.query<{ name: string }>("SELECT rolname AS name FROM pg_roles");
-  const { names, statements } = missingRoles(
+  const existing = async (): Promise<string[]> =>
+    (await client.query<{ name: string }>("SELECT rolname AS name FROM pg_roles")).rows.map(({ name }) => name);
+  const { names, statements, memberships } = missingRoles(
     await readRoles(join(paths.backups, manifest.file), manifest, context),
-    rows.map(({ name }) => name),
+    await existing(),
   );
+  if (names.length === 0) return;
   for (const statement of statements) await client.query(statement);
-  if (names.length > 0)
-    log.warn(`restore: the server had no role ${names.join(", ")} any more; made again, without a password`);
+  const now = await existing();
+  // The statements themselves pass over what they may not: they are also for people, whose server has most of the roles.
+  const lacking = names.filter((name) => !now.includes(name));
+  if (lacking.length > 0)
+    throw new NotAllowed(
+      `the server has no role ${lacking.join(", ")}, which the snapshot gives rights to, and role ${connection.user} may not make it. Nothing was changed`,
+      {
+        hint: `as a superuser of the database: ${lacking.map((name) => `CREATE ROLE ${pg.escapeIdentifier(name)};`).join(" ")} then the same again`,
+      },
+    );
+  const left: string[] = [];
+  for (const statement of memberships)
+    await client.query(statement).catch((error: unknown) => {
+      // Not allowed; or the other role is gone as well.
+      if (!(error instanceof pg.DatabaseError) || !/^(42501|42704|0LP01)$/.test(error.code ?? "")) throw error;
+      left.push(statement);
+    });
+  log.warn(
+    `restore: the server had no role ${names.join(", ")} any more; made again, without a password`,
+    left.length === 0 ? {} : { hint: `as a superuser of the database: ${left.join("; ")};` },
+  );
 }
 
 /** Under which the live database stays. Names have whole seconds: a second restore within one takes the next. */
@@ -157,7 +185,7 @@ export async function run(request: Request, context: StepContext): Promise<Resul
       }
       await createMissingRoles(server, manifest, context);
       log.info(`restore: ${file} is whole; restoring it beside ${live}`);
-      return withRestored(server, { deployment: name, manifest }, context, async ({ database: restored }) => {
+      return withRestored(server, { deployment: name, manifest }, context, async ({ database: restored, release }) => {
         await analyze(server, restored);
         await dress(server, { there, restored, manifest }, log);
         const held = request.holdJobs === true ? await hold(server, restored) : 0;
@@ -166,6 +194,7 @@ export async function run(request: Request, context: StepContext): Promise<Resul
         signal.throwIfAborted();
         const replaced = there ? await freeReplacedName(server, live) : undefined;
         log.info(`restore: ${restored} has all ${rows} rows; it takes the place of ${live} now`);
+        await release();
         const swapMs = Math.round(await swapDatabases(server, { live, restored, replaced }));
         log.success(
           `restore: ${live} is ${file}, in ${seconds(performance.now() - started)}; connections waited ${swapMs} ms${replaced === undefined ? "" : `. What it was before is kept as ${replaced}`}`,

@@ -19,6 +19,7 @@ import { queuedJobs } from "../database/job-queue.ts";
 import { currentSnapshot, rowVisibility, type RowVisibility } from "../database/row-visibility.ts";
 import { transactionsSince } from "../database/same-database.ts";
 import { manifestName, snapshotName } from "../../contract/snapshot-format.ts";
+import { withClientFor } from "../database/postgres-client.ts";
 import {
   expireSnapshots,
   listSnapshots,
@@ -41,6 +42,7 @@ const compressedShare = 0.25;
 interface Facts {
   databaseOid: number;
   databaseVersion: string;
+  databaseMajor: number;
   databaseBytes: number;
   /** Without indexes, as of the last ANALYZE: pg_table_size() would wait for whoever holds a lock. */
   tableBytes: number;
@@ -48,36 +50,50 @@ interface Facts {
   subscriptions: string | null;
   /** Tables and sequences of extensions, as SQL writes their names. */
   extensionRelations: string[];
+  /** By extension, where that is no superuser. */
+  extensionOwners: Record<string, string>;
+  /** Of foreign servers, whose options this role is not shown; null where there is none. */
+  hiddenMappings: string | null;
 }
 
 async function gatherFacts(client: pg.Client): Promise<Facts> {
   const { rows } = await client.query<{
     oid: number;
     version: string;
+    major: number;
     bytes: string;
     tables: string;
     subscriptions: string | null;
     relations: string[];
+    owners: Record<string, string>;
+    hidden: string | null;
   }>(`
     SELECT (SELECT oid FROM pg_database WHERE datname = current_database()) AS oid,
-           current_setting('server_version') AS version,
+           current_setting('server_version') AS version, current_setting('server_version_num')::int / 10000 AS major,
            pg_database_size(current_database()) AS bytes,
            (SELECT string_agg(subname, ', ' ORDER BY subname) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())) AS subscriptions,
            (SELECT coalesce(sum(greatest(relpages, 0)::bigint), 0) * current_setting('block_size')::int FROM pg_class WHERE relkind IN ('r', 't') AND oid >= 16384) AS tables,
            (SELECT coalesce(json_agg(format('%I.%I', n.nspname, c.relname) ORDER BY n.nspname, c.relname), '[]')
               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
               JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
-             WHERE c.relkind IN ('r', 'p', 'S')) AS relations`);
+             WHERE c.relkind IN ('r', 'p', 'S')) AS relations,
+           (SELECT coalesce(json_object_agg(extname, rolname), '{}') FROM pg_catalog.pg_extension JOIN pg_catalog.pg_roles r ON r.oid = extowner WHERE NOT rolsuper) AS owners,
+           (SELECT string_agg(format('%s on %s', usename, srvname), ', ' ORDER BY usename, srvname) FROM pg_catalog.pg_user_mappings
+             WHERE umoptions IS NULL AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)) AS hidden`);
   const row = rows[0];
   if (row === undefined) throw new StepError("the database told nothing about itself");
   const { oid: databaseOid, version: databaseVersion, subscriptions, relations: extensionRelations } = row;
+  const { owners: extensionOwners, hidden: hiddenMappings } = row;
   return {
     databaseOid,
     databaseVersion,
+    databaseMajor: row.major,
     databaseBytes: Number(row.bytes),
     tableBytes: Number(row.tables),
     subscriptions,
     extensionRelations,
+    extensionOwners,
+    hiddenMappings,
   };
 }
 
@@ -260,11 +276,6 @@ export async function run(request: Request, context: StepContext): Promise<StepR
       });
     // What a killed run left behind; nobody else writes here, since the lock is held.
     await removeLeftovers(directory, name);
-    const tool = await execa("pg_dump", ["--version"], {
-      env: { PATH: env["PATH"] },
-      extendEnv: false,
-      cancelSignal: signal,
-    });
     return withDatabase(
       { url: env["DATABASE_URL"], applicationName: "togather-snapshot", signal },
       async (client, connection) => {
@@ -276,6 +287,12 @@ export async function run(request: Request, context: StepContext): Promise<StepR
           return resultOf(before, backupLocation);
         }
         const facts = await gatherFacts(client);
+        const dumping = withClientFor(context, facts.databaseMajor);
+        const tool = await execa("pg_dump", ["--version"], {
+          env: { PATH: dumping.env["PATH"] },
+          extendEnv: false,
+          cancelSignal: signal,
+        });
         await checkFreeSpace(directory, backupLocation, facts);
         const { file, time } = await freeName(directory, request, signal);
         const partial = join(directory, `${file}.partial`);
@@ -287,12 +304,16 @@ export async function run(request: Request, context: StepContext): Promise<StepR
           log.warn(
             `snapshot: the subscription ${facts.subscriptions} (logical replication) is in no snapshot; after a restore it has to be made again`,
           );
+        if (facts.hiddenMappings !== null)
+          log.warn(
+            `snapshot: the server does not show role ${connection.user} the options of the user mapping of ${facts.hiddenMappings} (foreign server): they are in no snapshot, and after a restore have to be given again`,
+          );
         let manifest: Manifest;
         try {
           const taken = await take(partial, request, await expectedBytes(directory, request, facts), {
             client,
             connection,
-            context,
+            context: dumping,
           });
           const written = await flushSnapshot(partial, format, directory);
           if (written !== taken.dump.bytes)
@@ -321,6 +342,7 @@ export async function run(request: Request, context: StepContext): Promise<StepR
             tables: contents.tables,
             rows: rowsOf(contents.tables),
             extensions: contents.extensions,
+            ...(request.withoutOwners === true ? {} : { extension_owners: facts.extensionOwners }),
             next_transaction: taken.visibility.snapshot.split(":")[1] ?? "",
             visibility: taken.visibility,
             queued_jobs: taken.queuedJobs,
