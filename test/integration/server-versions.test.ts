@@ -398,7 +398,10 @@ describe("a server as managed ones are", () => {
       ...["-c", "fsync=off", "-c", "shared_preload_libraries=pg_cron", "-c", "cron.database_name=managed"],
     );
     await eventually("PostgreSQL", () => sql("SELECT 1", "postgres"));
-    await sql("CREATE ROLE boss LOGIN CREATEDB PASSWORD 'secret'", "postgres");
+    await sql(
+      "CREATE ROLE boss LOGIN CREATEDB PASSWORD 'secret'; ALTER ROLE boss SET statement_timeout = '7s'",
+      "postgres",
+    );
     await sql("CREATE DATABASE managed OWNER boss", "postgres");
     await sql("SET ROLE boss; CREATE TABLE notes (t text); INSERT INTO notes VALUES ('x')");
     await docker("exec", container, "sh", "-c", `echo '"boss" "secret"' > /tmp/users`);
@@ -447,6 +450,15 @@ describe("a server as managed ones are", () => {
       expect(stderr).toContain(`${address(60)}:6432 is a connection pooler and no PostgreSQL server`);
       expect(stderr).toContain(why);
       expect(stderr).toMatch(/Nothing was changed\n.*the server's own address and port in MIGRATION_DATABASE_URL/);
+      // Nothing is left in a session that others are given.
+      const limit = docker(
+        ...["exec", container, "psql", url(6432).replace(address(60), "127.0.0.1"), "-Atc", "SHOW statement_timeout"],
+      );
+      expect(await limit).toBe("7s");
+      const copies = { DATABASE_URL: url(5432), DATABASE_ADMIN_URL: url(6432, "postgres") };
+      const discard = await harness.run("discard", { database: null }, copies);
+      expect(discard.exitCode).toBe(1);
+      expect(discard.stderr).toContain("is a connection pooler and no PostgreSQL server");
       // Migrations and snapshots by the server itself, its own connections by the pooler.
       const direct = await look(url(5432), url(6432));
       expect(direct.exitCode, direct.stderr).toBe(0);

@@ -4,7 +4,8 @@ import { parseDatabaseUrl, type Connection } from "../../contract/connection.ts"
 import type { StepContext } from "../../contract/context.ts";
 import { giveDatabase, readDatabaseAttributes } from "./database-attributes.ts";
 import { type DatabaseAttributes } from "../../contract/manifest.ts";
-import { messageOf } from "../../contract/errors.ts";
+import { messageOf, StepError } from "../../contract/errors.ts";
+import { poolerProblem } from "./pooler.ts";
 import { connect as connectTo, ownSchemas, withDatabase } from "./sql.ts";
 
 export interface DatabaseServer {
@@ -89,6 +90,8 @@ export async function withDatabaseServer<T>(
         "SELECT rolsuper AS superuser, rolcreatedb AS creates, current_setting('server_version_num')::int AS version FROM pg_roles WHERE rolname = current_user",
       );
       const [role] = rows;
+      const pooler = await poolerProblem(client, connection, "DATABASE_ADMIN_URL");
+      if (pooler !== undefined) throw new StepError(`${pooler.what}. Nothing was changed`, { hint: pooler.fix });
       session.reached = true;
       return use({
         client,

@@ -2,10 +2,10 @@
  * Connection poolers between this project and the database. A pooler that hands the server's sessions out by the transaction keeps locks for whoever comes
  * next, and passes no settings on: a migration would wait for its own lock, and run without limits.
  */
-import { connect } from "./sql.ts";
 import pg from "pg";
 import type { Connection } from "../../contract/connection.ts";
 import { messageOf } from "../../contract/errors.ts";
+import { connect, toldProcess } from "./sql.ts";
 
 /** A value that nobody has. */
 const probeMs = 4_321;
@@ -15,13 +15,13 @@ const session = async (client: pg.Client): Promise<number> =>
   (await client.query<{ pid: number }>("SELECT pg_catalog.pg_backend_pid() AS pid")).rows[0]?.pid ?? 0;
 
 /** Whether a connection to a pooler was refused for what it was to begin with. */
-export const isPoolersRefusal = (error: unknown): boolean => /unsupported startup parameter/.test(messageOf(error));
+const isPoolersRefusal = (error: unknown): boolean =>
+  /unsupported startup parameter|pooling mode/.test(messageOf(error));
 
 /** Whether a client talks to the server through something that answers for it. Not bad by itself: some services have a proxy that hands on whole sessions. */
 async function isBehindSomething(client: pg.Client): Promise<boolean> {
-  // What the other side named when the connection began; node's pg keeps it, and its types don't know.
-  const told = (client as unknown as { processID?: number | null }).processID;
-  return typeof told === "number" && told !== (await session(client));
+  const told = toldProcess(client);
+  return told !== null && told !== (await session(client));
 }
 
 /** What of a session is not kept, if anything. */
@@ -49,21 +49,19 @@ async function lostOnTheWay(client: pg.Client, connection: Connection): Promise<
 
 /**
  * What is wrong with a URL that leads to a pooler which can't be used for migrations and snapshots; undefined where nothing is.
- * @param client connected by it.
+ * @param client connected by it. @param variable where the URL stands.
  */
 export async function poolerProblem(
   client: pg.Client,
   connection: Connection,
+  variable: string,
 ): Promise<{ what: string; fix: string } | undefined> {
   if (!(await isBehindSomething(client))) return undefined;
   const lost = await lostOnTheWay(client, connection);
-  return lost === undefined ? undefined : pooled(connection, lost);
-}
-
-/** In words. */
-export function pooled({ host, port }: Pick<Connection, "host" | "port">, why: string): { what: string; fix: string } {
+  if (lost === undefined) return undefined;
+  const { host, port } = connection;
   return {
-    what: `${host}:${port} is a connection pooler and no PostgreSQL server (${why}): locks and limits of migrations, and snapshots, take a session of one's own`,
-    fix: "the server's own address and port in MIGRATION_DATABASE_URL (often 5432 instead of 6432, or the host without -pooler); DATABASE_URL, the server's own, may stay the pooler's",
+    what: `${host}:${port} is a connection pooler and no PostgreSQL server (${lost}): locks and limits of migrations, and snapshots, take a session of one's own`,
+    fix: `the server's own address and port in ${variable} (often 5432 instead of 6432, or the host without -pooler); DATABASE_URL, the server's own, may stay the pooler's`,
   };
 }

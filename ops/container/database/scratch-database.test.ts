@@ -29,6 +29,22 @@ describe("what a server does not let a role do", () => {
       "must be superuser",
       "DATABASE_ADMIN_URL",
     ],
+    [
+      "pg_restore: error: could not execute query: ERROR:  only superuser can define a leakproof function",
+      "only superuser can",
+      "DATABASE_ADMIN_URL",
+    ],
+    // What is no error stands before it.
+    [
+      'psql:<stdin>:5: WARNING:  01000: collation version mismatch\npsql:<stdin>:6: NOTICE:  42710: extension "x" already exists, skipping\npsql:<stdin>:31: ERROR:  42501: must be owner of schema x',
+      "must be owner of schema x",
+      "DATABASE_ADMIN_URL",
+    ],
+    [
+      "psql:<stdin>:9: ERROR:  P0001: can only create extension in database postgres\nDETAIL:  Jobs must be scheduled",
+      "one of its extensions can be in one database of a server only",
+      "DROP EXTENSION pg_cron",
+    ],
     // In another language, by its SQLSTATE.
     ["psql:<stdin>:31: FEHLER:  42501: keine Berechtigung", "keine Berechtigung", "DATABASE_ADMIN_URL"],
   ])("%s", (message, what, hint) => {

@@ -4,6 +4,11 @@ import pg from "pg";
 import { clientConfig, parseDatabaseUrl, type Connection } from "../../contract/connection.ts";
 import { messageOf, StepError } from "../../contract/errors.ts";
 
+/** The process of the server that the other side named when the connection began; node's pg keeps it, and its types don't know. */
+export function toldProcess(client: pg.Client): number | null {
+  return (client as unknown as { processID?: number | null }).processID ?? null;
+}
+
 /** Connects; where sslmode prefers TLS, a server without it is fine too. */
 export async function connect(connection: Connection, applicationName: string): Promise<pg.Client> {
   const config = clientConfig(connection, applicationName);
@@ -14,9 +19,12 @@ export async function connect(connection: Connection, applicationName: string): 
     try {
       await client.connect();
       // Nor may the server end it, or what it does, meanwhile: a database takes its time to be made, counted and analyzed. Asked for, since older servers
-      // lack some of them. What a step limits, it limits itself.
+      // lack some of them. What a step limits, it limits itself. Not behind a pooler, where the next one would be given the same session.
       await client.query(
-        "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'statement_timeout', 'transaction_timeout')",
+        `SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+          WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'statement_timeout', 'transaction_timeout')
+            AND pg_catalog.pg_backend_pid() = coalesce($1::int, pg_catalog.pg_backend_pid())`,
+        [toldProcess(client)],
       );
     } catch (error) {
       void client.end().catch(() => undefined);

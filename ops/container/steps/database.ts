@@ -102,7 +102,7 @@ export async function run(request: StepRequest<"database">, context: StepContext
     withDatabase(
       { url: env[variable], variable, applicationName: "togather-database", signal },
       async (client, connection) => {
-        const pooler = await poolerProblem(client, connection);
+        const pooler = await poolerProblem(client, connection, "MIGRATION_DATABASE_URL");
         return { seen: await look(client, request.extensions), connection, pooler };
       },
     );

@@ -68,7 +68,11 @@ async function createMissingRoles(
     await existing(),
   );
   if (names.length === 0) return;
-  for (const statement of statements) await client.query(statement);
+  for (const statement of statements)
+    await client.query(statement).catch((error: unknown) => {
+      // Of a role that it could not make.
+      if (!(error instanceof pg.DatabaseError) || error.code !== "42704") throw error;
+    });
   const now = await existing();
   // The statements themselves pass over what they may not: they are also for people, whose server has most of the roles.
   const lacking = names.filter((name) => !now.includes(name));

@@ -19,6 +19,7 @@ import { queuedJobs } from "../database/job-queue.ts";
 import { currentSnapshot, rowVisibility, type RowVisibility } from "../database/row-visibility.ts";
 import { transactionsSince } from "../database/same-database.ts";
 import { manifestName, snapshotName } from "../../contract/snapshot-format.ts";
+import { serverError } from "../../contract/programs.ts";
 import { withClientFor } from "../database/postgres-client.ts";
 import {
   expireSnapshots,
@@ -215,6 +216,26 @@ async function attributesOf(client: pg.Client, database: string): Promise<Manife
   return attributes && withoutOwnSettings(attributes);
 }
 
+/** The error of what the role may not read, with what lets it; undefined for another error. */
+function unreadable(error: unknown, { user, database }: Connection): StepError | undefined {
+  const said = error instanceof pg.DatabaseError ? error.message : serverError(messageOf(error))?.said;
+  const [, what, name = ""] =
+    /^permission denied for ((?:foreign table|materialized view|large object|table|view|sequence|schema) (.*))$/.exec(
+      said ?? "",
+    ) ?? [];
+  if (what === undefined) return undefined;
+  const role = pg.escapeIdentifier(user);
+  const grant = what.startsWith("large object")
+    ? `GRANT SELECT ON LARGE OBJECT ${name} TO ${role};`
+    : `GRANT pg_read_all_data TO ${role}; or make it its owner`;
+  return new StepError(
+    `no snapshot can be taken: role ${user} may not read the ${what}, and a dump leaves nothing out`,
+    {
+      hint: `as a superuser of the database ${database}: ${grant}`,
+    },
+  );
+}
+
 /** The error of a table of which the role would see some rows only, with what mends it; undefined for another error. */
 function hiddenRows(error: unknown, { user, host, database }: Connection): StepError | undefined {
   const [, table] =
@@ -359,7 +380,7 @@ export async function run(request: Request, context: StepContext): Promise<StepR
           await publishSnapshot(directory, partial, manifest);
         } catch (error) {
           await rm(partial, { recursive: true, force: true });
-          throw hiddenRows(error, connection) ?? error;
+          throw hiddenRows(error, connection) ?? unreadable(error, connection) ?? error;
         }
         const { bytes, sha256, rows, tables, migration_version: migrationVersion, duration_ms: durationMs } = manifest;
         log.info(
