@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { dockerProblem, tryDocker, withoutSecrets } from "../../ops/host/docker.ts";
+import { dockerProblem, tryDocker } from "../../ops/host/docker.ts";
 import { Failure } from "../failure.ts";
 
 const containerSchema = z.object({
@@ -36,7 +36,7 @@ const end = "\0";
  * nothing; the few that change something say so.
  */
 export class ForeignHost {
-  readonly #env: NodeJS.ProcessEnv;
+  readonly #on: { host: string; env: NodeJS.ProcessEnv };
   readonly #pid: string;
 
   /**
@@ -44,12 +44,12 @@ export class ForeignHost {
    * @param pid the process namespace in which the host's services are: in tests, that of a container in which systemd runs.
    */
   constructor(host: string, env: NodeJS.ProcessEnv = process.env, pid = "host") {
-    this.#env = { ...withoutSecrets(env), ...(host === "" ? {} : { DOCKER_HOST: host }) };
+    this.#on = { host, env };
     this.#pid = pid;
   }
 
   #docker(...args: string[]): ReturnType<typeof tryDocker> {
-    return tryDocker(args, undefined, this.#env);
+    return tryDocker(args, this.#on);
   }
 
   async #mustDocker(...args: string[]): Promise<string> {

@@ -1,8 +1,5 @@
-import { spawn } from "node:child_process";
 import { Option, type Command } from "commander";
-import { execa } from "execa";
-import { dockerProblem } from "../../ops/host/docker.ts";
-import { dockerEnvironment } from "../../ops/host/host-lock.ts";
+import { dockerProblem, passToDocker, tryDocker } from "../../ops/host/docker.ts";
 import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
 import { Failure } from "../failure.ts";
@@ -17,9 +14,9 @@ interface ExecOptions extends CommonOptions {
 const signalled = 128;
 
 /** Runs the Docker client on this process's own streams. @returns the exit code of what it ran. */
-function passThrough(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+function passThrough(args: readonly string[], host: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn("docker", args, { env, stdio: "inherit" });
+    const child = passToDocker(args, { host });
     // Ctrl-C is the command's: it ends, and its exit code is passed on.
     const ignore = (): void => undefined;
     process.on("SIGINT", ignore);
@@ -62,15 +59,11 @@ export function execCommand(program: Command, end: (code: number) => void): void
           `${invocation(`logs --slot ${part} --stack ${stack}`)} shows what it said last; ${invocation(`status --stack ${stack}`)} how it is`,
         );
       }
-      const env = dockerEnvironment(context.settings.host);
+      const { host } = context.settings;
       if (options.json === true) {
-        const { exitCode, stdout, stderr, cause } = await execa("docker", ["exec", "--interactive", name, ...words], {
-          env,
-          extendEnv: false,
-          reject: false,
-          stdin: "inherit",
-        });
-        if (exitCode === undefined) throw dockerProblem(stderr, cause);
+        const args = ["exec", "--interactive", name, ...words];
+        const { exitCode, stdout, stderr } = await tryDocker(args, { host, inheritStdin: true });
+        if (exitCode === undefined) throw dockerProblem(stderr);
         context.output.result(
           { stack: context.file.stack, slot: part, container: name, exitCode, stdout, stderr },
           () => "",
@@ -79,6 +72,6 @@ export function execCommand(program: Command, end: (code: number) => void): void
         return;
       }
       const terminal = process.stdin.isTTY && process.stdout.isTTY;
-      end(await passThrough(["exec", "--interactive", ...(terminal ? ["--tty"] : []), name, ...words], env));
+      end(await passThrough(["exec", "--interactive", ...(terminal ? ["--tty"] : []), name, ...words], host));
     });
 }

@@ -4,7 +4,6 @@ import { duration, milliseconds } from "../../config/schema/duration.ts";
 import { otherSlot } from "../../ops/contract/release.ts";
 import { primaryUrl } from "../../config/public-url.ts";
 import { tryDocker } from "../../ops/host/docker.ts";
-import { dockerEnvironment } from "../../ops/host/host-lock.ts";
 import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
 import { refuseWithoutSlots } from "../development/refuse.ts";
@@ -42,7 +41,7 @@ async function askRouter(
     JSON.stringify(wanted),
     "http://router/preview",
   ];
-  const { ok, stdout, stderr } = await tryDocker(["exec", router, ...curl], undefined, dockerEnvironment(host));
+  const { ok, stdout, stderr } = await tryDocker(["exec", router, ...curl], { host });
   if (!ok)
     throw new Failure(
       "other",

@@ -1,12 +1,6 @@
 import type { Command } from "commander";
 import { tryDocker } from "../../ops/host/docker.ts";
-import {
-  dockerEnvironment,
-  hostLockHolder,
-  lockContainers,
-  lockFile,
-  type LockHolder,
-} from "../../ops/host/host-lock.ts";
+import { hostLockHolder, lockContainers, lockFile, type LockHolder } from "../../ops/host/host-lock.ts";
 import { findHalfMade, type HalfMade } from "../../ops/host/half-made.ts";
 import { resourceName, type PendingOperation } from "../../ops/host/pending-operations.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
@@ -95,9 +89,7 @@ export function unlockCommand(program: Command, end: (code: number) => void): vo
           `--force: the lock on the Docker host is taken from ${holder.held_by} (pid ${holder.pid}). A deployment that still runs there ends; until then two may run at once.`,
         );
         const containers = await lockContainers(name, host);
-        hostRemoved =
-          containers.length > 0 &&
-          (await tryDocker(["rm", "--force", ...containers], undefined, dockerEnvironment(host))).ok;
+        hostRemoved = containers.length > 0 && (await tryDocker(["rm", "--force", ...containers], { host })).ok;
       }
       const locks = found ?? [];
       const stale = await areStale(locks, settings);

@@ -2,7 +2,6 @@ import semver from "semver";
 import * as z from "zod";
 import { environmentRules } from "../../config/schema/environments.ts";
 import { tryDocker } from "../../ops/host/docker.ts";
-import { dockerEnvironment } from "../../ops/host/host-lock.ts";
 import { StepError } from "../../ops/contract/errors.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
@@ -128,7 +127,7 @@ async function portFindings(
 /** The Docker host: its engine, its clock, its disks, its ports. */
 export async function hostFindings(settings: Where, backupLocation: string): Promise<Finding[]> {
   const { name, host, stateLocation, logLocation, ports, slotPorts, databasePort, listenAddress } = settings;
-  const docker = (...args: string[]) => tryDocker(args, undefined, dockerEnvironment(host));
+  const docker = (...args: string[]) => tryDocker(args, { host });
   const at = host === "" ? "the local engine" : host;
   const reach = `${host === "" ? "" : `DOCKER_HOST=${host} `}docker version`;
   const before = Date.now();

@@ -1,7 +1,6 @@
 /** What a container has printed, shown line by line. */
-import { spawn } from "node:child_process";
-import { dockerProblem } from "../../ops/host/docker.ts";
-import { dockerEnvironment } from "../../ops/host/host-lock.ts";
+import { endOf } from "../../ops/contract/programs.ts";
+import { dockerProblem, startDocker } from "../../ops/host/docker.ts";
 import { onLines } from "../../ops/host/lines.ts";
 
 export interface ContainerLog {
@@ -21,22 +20,9 @@ export async function showContainerLog(
   signal: AbortSignal,
 ): Promise<void> {
   const args = ["logs", ...(follow ? ["--follow"] : []), ...(tail === undefined ? [] : [`--tail=${tail}`]), container];
-  const child = spawn("docker", args, {
-    env: dockerEnvironment(host),
-    stdio: ["ignore", "pipe", "pipe"],
-    detached: true,
-  });
-  const stop = (): void => {
-    child.kill("SIGTERM");
-  };
-  signal.addEventListener("abort", stop);
+  const child = startDocker(args, { host, signal, detached: true });
+  const ended = endOf(child);
   let last = "";
-  const ended = new Promise<number | null>((resolve, reject) => {
-    child.once("error", (error) => {
-      reject(dockerProblem(error.message, error));
-    });
-    child.once("close", resolve);
-  });
   const shown = Promise.all([
     onLines(child.stdout, (line) => {
       show(line, "stdout");
@@ -46,11 +32,8 @@ export async function showContainerLog(
       show(line, "stderr");
     }),
   ]);
-  try {
-    const code = await ended;
-    await shown;
-    if (code !== 0 && !signal.aborted) throw dockerProblem(last);
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
+  const { exitCode, error } = await ended;
+  if (error !== undefined) throw dockerProblem(error.message, error);
+  await shown;
+  if (exitCode !== 0 && !signal.aborted) throw dockerProblem(last);
 }

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { execa } from "execa";
 import * as z from "zod";
-import { dockerProblem, isMissing, withoutSecrets } from "../../ops/host/docker.ts";
+import { endOf } from "../../ops/contract/programs.ts";
+import { dockerProblem, startDocker, tryDocker, type DockerAnswer } from "../../ops/host/docker.ts";
 import { bundledImageTag } from "../../ops/image.ts";
 import { Failure } from "../failure.ts";
 
@@ -63,27 +63,16 @@ export class NotOnHost extends Error {}
 
 /** The engine that a deployment runs on, on this machine or another one: files are read in containers, never from here. */
 export class DockerHost {
-  readonly #env: NodeJS.ProcessEnv;
+  readonly #on: { host: string; env: NodeJS.ProcessEnv };
   #image: Promise<string> | undefined;
 
   /** @param host as in `togather:host`; empty for the engine that the Docker client finds by itself. */
   constructor(host: string, env: NodeJS.ProcessEnv = process.env) {
-    this.#env = { ...withoutSecrets(env), ...(host === "" ? {} : { DOCKER_HOST: host }) };
+    this.#on = { host, env };
   }
 
-  async #try(
-    args: readonly string[],
-    input?: string,
-    more: Record<string, string> = {},
-  ): Promise<{ ok: boolean; stdout: string; stderr: string }> {
-    const result = await execa("docker", args, {
-      env: { ...this.#env, ...more },
-      extendEnv: false,
-      reject: false,
-      ...(input === undefined ? { stdin: "ignore" as const } : { input }),
-    });
-    if (isMissing(result.cause)) throw dockerProblem("", result.cause);
-    return { ok: !result.failed, stdout: result.stdout, stderr: result.stderr };
+  #try(args: readonly string[], input?: string, give?: Record<string, string>): Promise<DockerAnswer> {
+    return tryDocker(args, { ...this.#on, input, give });
   }
 
   /** The containers that exist, by name. */
@@ -185,31 +174,29 @@ export class DockerHost {
       mounts,
       "none",
     );
-    const child = execa("docker", args, {
-      env: this.#env,
-      extendEnv: false,
-      reject: false,
-      buffer: { stdout: false },
-      stdin: "pipe",
-      detached: true,
-    });
+    const child = startDocker(args, { ...this.#on, stdin: "open", detached: true });
+    const ended = endOf(child);
+    const said: string[] = [];
     const stop = (): void => {
       child.stdin.end();
     };
     signal.addEventListener("abort", stop);
     const { onLines } = await import("../../ops/host/lines.ts");
     const enough = new AbortController();
+    const complaints = onLines(child.stderr, (line) => said.push(line));
     await onLines(child.stdout, (line) => {
       if (enough.signal.aborted || onLine(line) !== "enough") return;
       enough.abort();
       stop();
     });
-    const result = await child;
+    const { exitCode, error } = await ended;
+    await complaints;
     signal.removeEventListener("abort", stop);
-    if (result.failed && !enough.signal.aborted && !signal.aborted) {
-      if (/bind source path does not exist/.test(result.stderr))
+    if (exitCode !== 0 && !enough.signal.aborted && !signal.aborted) {
+      const stderr = said.join("\n");
+      if (/bind source path does not exist/.test(stderr))
         throw new NotOnHost("there is no such directory on the Docker host");
-      throw new Failure("other", `the log can't be followed: ${dockerProblem(result.stderr).message}`);
+      throw new Failure("other", `the log can't be followed: ${dockerProblem(stderr, error).message}`);
     }
   }
 }

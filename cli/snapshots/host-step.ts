@@ -1,7 +1,7 @@
 /** A step of `ops`, run as Pulumi runs it, but by a command. */
 import { join } from "node:path";
 import { execa } from "execa";
-import { withoutSecrets } from "../../ops/host/docker.ts";
+import { withoutSecrets } from "../../ops/host/environment.ts";
 import { onLines } from "../../ops/host/lines.ts";
 import { CONTRACT_VERSION, type OwnRequest, type StepName, type StepResult } from "../../ops/contract/steps.ts";
 import { project } from "../../toolchain/setup.ts";

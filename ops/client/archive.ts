@@ -7,7 +7,8 @@ import { Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { create } from "tar";
 import { messageOf, StepError } from "../contract/errors.ts";
-import { lastLines, withoutSecrets } from "../host/docker.ts";
+import { lastLines } from "../host/docker.ts";
+import { withoutSecrets } from "../host/environment.ts";
 import { gitEnvironment, neutralGit } from "./git.ts";
 
 /** A tar that is being made. */

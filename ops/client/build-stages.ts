@@ -39,13 +39,13 @@ export async function keepNewestStages(
 ): Promise<void> {
   for (const [position, id] of stageImages(output).entries()) {
     const tag = stageTag(imageTag, dockerfile, position);
-    const before = await tryDocker(["image", "inspect", "--format", "{{.Id}}", tag], signal);
-    const tagged = await tryDocker(["tag", id, tag], signal);
+    const before = await tryDocker(["image", "inspect", "--format", "{{.Id}}", tag], { signal });
+    const tagged = await tryDocker(["tag", id, tag], { signal });
     if (!tagged.ok || !before.ok) continue;
     const old = before.stdout.trim();
     if (old.replace(/^sha256:/, "").startsWith(id)) continue;
     // Without --force: what another build or container still stands on stays.
-    const removed = await tryDocker(["image", "rm", old], signal);
+    const removed = await tryDocker(["image", "rm", old], { signal });
     log.debug(
       removed.ok
         ? `removed the build stage that ${tag} was`

@@ -2,7 +2,6 @@
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { execa } from "execa";
 import { pipeline } from "node:stream/promises";
 import * as z from "zod";
 import type { StepContext } from "../contract/context.ts";
@@ -13,7 +12,9 @@ import { networkVariables } from "./network-variables.ts";
 import { seconds } from "../contract/units.ts";
 import { commitArchive, findCommit, newestChange, treeArchive, type Archive } from "./archive.ts";
 import { keepNewestStages } from "./build-stages.ts";
-import { dockerProblem, isMissing, lastLines, tryDocker, withoutSecrets } from "../host/docker.ts";
+import { dockerProblem, lastLines, startDocker, tryDocker } from "../host/docker.ts";
+import { withoutSecrets } from "../host/environment.ts";
+import { endOf } from "../contract/programs.ts";
 import { onLines } from "../host/lines.ts";
 import { missingContent } from "./missing-content.ts";
 
@@ -87,7 +88,7 @@ async function findImage(
   tag: string,
   signal: AbortSignal,
 ): Promise<{ imageId: string; label: string | undefined } | undefined> {
-  const { ok, stdout, stderr } = await tryDocker(["image", "inspect", tag], signal);
+  const { ok, stdout, stderr } = await tryDocker(["image", "inspect", tag], { signal });
   if (!ok) {
     signal.throwIfAborted();
     if (/no such image/i.test(stderr)) return undefined;
@@ -149,16 +150,15 @@ async function runBuild(
 ): Promise<BuildRun> {
   const { log, signal } = context;
   const archive = source.archive();
-  const child = execa("docker", args, {
-    env: { ...buildEnvironment(env), BUILDKIT_PROGRESS: "plain", DOCKER_CLI_HINTS: "false" },
-    extendEnv: false,
-    reject: false,
-    buffer: false,
-    stdin: "pipe",
-    cancelSignal: signal,
+  const child = startDocker(args, {
+    env: buildEnvironment(env),
+    give: { BUILDKIT_PROGRESS: "plain", DOCKER_CLI_HINTS: "false" },
+    stdin: "open",
+    signal,
     // Docker's client tells the engine to give up; killed at once, it would leave the build running.
-    forceKillAfterDelay: 10_000,
+    graceMs: 10_000,
   });
+  const ended = endOf(child);
   const lines: string[] = [];
   const use = (line: string): void => {
     lines.push(line);
@@ -168,12 +168,12 @@ async function runBuild(
   const said = [onLines(child.stdout, use), onLines(child.stderr, use)];
   // The engine may refuse before it has read everything: then what it says matters, not the broken pipe.
   const sent = pipeline(archive.stream, child.stdin).catch(() => undefined);
-  const [result] = await Promise.all([child, archive.done.catch(() => undefined), sent, ...said]);
+  const [{ exitCode, error }] = await Promise.all([ended, archive.done.catch(() => undefined), sent, ...said]);
   signal.throwIfAborted();
-  if (isMissing(result.cause)) throw dockerProblem("", result.cause);
+  if (error !== undefined) throw dockerProblem(error.message, error);
   // A build of half an archive may well succeed: it must not count.
   await archive.done;
-  return { ok: !result.failed, output: lines.join("\n") };
+  return { ok: exitCode === 0, output: lines.join("\n") };
 }
 
 /** Nobody would guess from a failing build, or from a server without its pictures, what is not in a commit. */
@@ -202,7 +202,7 @@ export async function build(request: Request, context: StepContext): Promise<Ste
     const there = await findImage(tag, signal);
     if (there?.label === source.label) {
       // It counts as new again: another deployment on this host that prunes must not take it before a container holds it.
-      await tryDocker(["tag", there.imageId, tag], signal);
+      await tryDocker(["tag", there.imageId, tag], { signal });
       log.info(`${tag} is there already`);
       return { tag, imageId: there.imageId, built: false, durationMs: Math.round(performance.now() - started) };
     }

@@ -1,12 +1,11 @@
 /** `develop`, on the operator's machine: waits for the server of a development container, and shows what it says meanwhile. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { execa } from "execa";
 import * as z from "zod";
 import type { StepContext } from "../contract/context.ts";
 import type { StepRequest, StepResult } from "../contract/steps.ts";
 import { StepError } from "../contract/errors.ts";
 import { createRedactor } from "../contract/redact.ts";
-import { lastLines, tryDocker, withoutSecrets } from "../host/docker.ts";
+import { lastLines, tryDocker, startDocker } from "../host/docker.ts";
 import { onLines } from "../host/lines.ts";
 
 type Request = StepRequest<"develop">;
@@ -73,7 +72,7 @@ async function ask(
       "\n%{http_code}",
       `http://127.0.0.1:${port}${healthPath}`,
     ],
-    signal,
+    { signal },
   );
   signal.throwIfAborted();
   if (!ok) return { error: lastLines(stderr, 1) };
@@ -100,13 +99,7 @@ export async function run(request: Request, { log, signal, env }: StepContext): 
   const redactor = createRedactor(env);
   const { State } = await inspect(containerName);
   const said = new DevelopmentLog();
-  const follow = execa("docker", ["logs", "--follow", "--since", State.StartedAt, containerName], {
-    env: withoutSecrets(process.env),
-    extendEnv: false,
-    reject: false,
-    buffer: false,
-    stdin: "ignore",
-  });
+  const follow = startDocker(["logs", "--follow", "--since", State.StartedAt, containerName]);
   const hear = (line: string): void => {
     const text = redactor.text(line);
     said.add(text);

@@ -5,7 +5,7 @@ import { messageOf } from "../contract/errors.ts";
 import type { failureQuestionSchema } from "../contract/questions.ts";
 import { endOf } from "../contract/programs.ts";
 import type * as z from "zod";
-import { withoutSecrets } from "../host/docker.ts";
+import { withoutSecrets } from "../host/environment.ts";
 import { onLines } from "../host/lines.ts";
 
 /** Longest time that the end of a failed deployment waits for it, in ms. */

@@ -1,12 +1,12 @@
 /** Watches the slot's container while the gate asks it: one that exits has failed, whatever comes after. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { execa } from "execa";
 import * as z from "zod";
 import type { Stop } from "../contract/channel.ts";
 import type { StepContext } from "../contract/context.ts";
 import type { StepRequest } from "../contract/steps.ts";
+import { endOf } from "../contract/programs.ts";
 import type { Redactor } from "../contract/redact.ts";
-import { dockerProblem, tryDocker, withoutSecrets } from "../host/docker.ts";
+import { dockerProblem, startDocker, tryDocker } from "../host/docker.ts";
 import { onLines } from "../host/lines.ts";
 
 const logLines = 20;
@@ -136,7 +136,7 @@ export async function seeToStopped(
     return "stays";
   }
   log.info(`gate: ${containerName} is stopped, and is started`);
-  const { ok, stderr } = await tryDocker(["start", containerName], signal);
+  const { ok, stderr } = await tryDocker(["start", containerName], { signal });
   if (!ok) throw dockerProblem(stderr);
   return undefined;
 }
@@ -148,24 +148,17 @@ export async function watchContainer(
   signal: AbortSignal,
 ): Promise<Stop | undefined> {
   // The engine tells of an exit at once, through one connection: asking twice a second would cost an ssh login each.
-  const events = execa(
-    "docker",
+  const events = startDocker(
     ["events", `--filter=container=${request.containerName}`, "--filter=event=die", "--format={{json .}}"],
-    {
-      env: withoutSecrets(process.env),
-      extendEnv: false,
-      reject: false,
-      buffer: false,
-      stdin: "ignore",
-      stderr: "ignore",
-      cancelSignal: signal,
-    },
+    { signal },
   );
+  const ended = endOf(events);
+  events.stderr.resume();
   const died = new Promise<string | undefined>((resolve) => {
     void onLines(events.stdout, (line) => {
       resolve(exitCodeIn(line) ?? "unknown");
     });
-    void events.then(() => {
+    void ended.then(() => {
       resolve(undefined);
     });
   });

@@ -1,5 +1,4 @@
 /** The migrations of a release, as a tar for the step's stdin: the Docker host has no clone of the repository. */
-import { execa } from "execa";
 import { basename } from "node:path/posix";
 import type { StepRequest } from "../contract/steps.ts";
 import { StepError } from "../contract/errors.ts";
@@ -7,22 +6,14 @@ import { factsFile } from "../contract/file-facts.ts";
 import { findingsFile } from "../contract/migration-findings.ts";
 import { collect, commitArchive, findCommit, treeArchive } from "./archive.ts";
 import { lfsPointer, submoduleOf } from "./missing-content.ts";
-import { docker, dockerProblem, lastLines, withoutSecrets } from "../host/docker.ts";
+import { docker, dockerProblem, lastLines, tryDocker } from "../host/docker.ts";
 
 /** Files out of an image, which need not be able to run. */
 async function fromImage(image: string, path: string, signal: AbortSignal): Promise<Buffer> {
-  const container = await docker(["create", "--network=none", image, "none"], signal);
+  const container = await docker(["create", "--network=none", image, "none"], { signal });
   try {
-    const { failed, stdout, stderr } = await execa("docker", ["cp", `${container}:${path}`, "-"], {
-      env: withoutSecrets(process.env),
-      extendEnv: false,
-      reject: false,
-      stdin: "ignore",
-      encoding: "buffer",
-      cancelSignal: signal,
-    });
-    if (!failed) return Buffer.from(stdout);
-    const said = Buffer.from(stderr).toString();
+    const { ok, bytes, stderr: said } = await tryDocker(["cp", `${container}:${path}`, "-"], { signal });
+    if (ok) return bytes;
     if (/could not find the file|no such/i.test(said)) {
       throw new StepError(`the image ${image} has no ${path}: ${lastLines(said, 1)}`, {
         hint: `set togather:source.migrations to the directory of ${basename(path)} in the image`,

@@ -1,6 +1,6 @@
 /** What is in a commit by name only: submodules, which `git archive` leaves out, and files that Git LFS keeps elsewhere. */
 import { execa } from "execa";
-import { withoutSecrets } from "../host/docker.ts";
+import { withoutSecrets } from "../host/environment.ts";
 import { gitEnvironment, neutralGit } from "./git.ts";
 
 async function git(repository: string, args: readonly string[]): Promise<string> {

@@ -1,7 +1,7 @@
 /** A container beside those of the stack, for as long as a step needs it: with a server's image and environment, hardened like its own, published nowhere. */
 import * as z from "zod";
 import { createRedactor, isSecretName, type Redactor } from "../contract/redact.ts";
-import { docker, lastLines, tryDocker, withoutSecrets } from "../host/docker.ts";
+import { docker, lastLines, tryDocker } from "../host/docker.ts";
 
 /** Variables that the Docker client needs as they are on this machine: a server's own can't reach it by name, and are no secrets. */
 const clientsOwn = new Set(["PATH", "HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "SSH_AUTH_SOCK"]);
@@ -41,7 +41,7 @@ const containerSchema = z
 
 /** What a container is made of that is there. @throws {StepError} when there is none of that name. */
 export async function partsOf(container: string, signal: AbortSignal): Promise<ContainerParts> {
-  const [found] = containerSchema.parse(JSON.parse(await docker(["container", "inspect", container], signal)));
+  const [found] = containerSchema.parse(JSON.parse(await docker(["container", "inspect", container], { signal })));
   if (found === undefined) throw new Error(`${container} has no description`);
   const { Image: image, Config, HostConfig, NetworkSettings } = found;
   return {
@@ -102,7 +102,7 @@ export async function createOneOff(
     image,
     ...words,
   ];
-  const { ok, stderr } = await tryDocker(args, signal, { ...withoutSecrets(process.env), ...variables });
+  const { ok, stderr } = await tryDocker(args, { signal, give: variables });
   if (!ok) throw new Error(lastLines(stderr, 3));
-  for (const other of others) await docker(["network", "connect", other, name], signal);
+  for (const other of others) await docker(["network", "connect", other, name], { signal });
 }

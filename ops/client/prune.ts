@@ -58,25 +58,25 @@ const inspectedSchema = z.array(
 async function holdImages(name: string, keep: readonly string[], signal: AbortSignal): Promise<void> {
   const images = keep.filter((tag) => repositoryOf(tag) === "togather-server");
   const tags = keptTags(name, images.length);
-  for (const [index, image] of images.entries()) await tryDocker(["tag", image, tags[index] ?? ""], signal);
+  for (const [index, image] of images.entries()) await tryDocker(["tag", image, tags[index] ?? ""], { signal });
   const listed = await docker(
     ["image", "ls", `--filter=reference=${keptRepository}:${name}-*`, "--format={{.Repository}}:{{.Tag}}"],
-    signal,
+    { signal },
   );
   for (const tag of listed.split("\n"))
     if (/-\d+$/.test(tag) && tag.replace(/-\d+$/, "") === `${keptRepository}:${name}` && !tags.includes(tag))
-      await tryDocker(["image", "rm", "--no-prune", tag], signal);
+      await tryDocker(["image", "rm", "--no-prune", tag], { signal });
 }
 
 async function ourTags(signal: AbortSignal): Promise<Tagged[]> {
   const listed = await docker(
     ["image", "ls", "--quiet", "--no-trunc", ...repositories.map((name) => `--filter=reference=${name}`)],
-    signal,
+    { signal },
   );
   const ids = [...new Set(listed.split("\n").filter((id) => id !== ""))];
   if (ids.length === 0) return [];
   return inspectedSchema
-    .parse(JSON.parse(await docker(["image", "inspect", ...ids], signal)))
+    .parse(JSON.parse(await docker(["image", "inspect", ...ids], { signal })))
     .flatMap(({ RepoTags, Created, Metadata }) => {
       // Some deployment's, this one's or another's.
       if (RepoTags?.some((tag) => repositoryOf(tag) === keptRepository) === true) return [];
@@ -94,7 +94,7 @@ export async function run(request: StepRequest<"prune">, { log, signal }: StepCo
     await holdImages(request.name, request.keep, signal);
     for (const tag of expiredTags(await ourTags(signal), request.keep, request.retention)) {
       // Without --force: an image that any container uses, also a stopped one or another deployment's, stays.
-      const { ok, stderr } = await tryDocker(["image", "rm", tag], signal);
+      const { ok, stderr } = await tryDocker(["image", "rm", tag], { signal });
       if (ok) removed.push(tag);
       else if (!/conflict|in use|being used|no such image/i.test(stderr))
         log.warn(`image ${tag} can't be removed: ${lastLines(stderr, 1)}`);

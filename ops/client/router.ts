@@ -3,11 +3,10 @@
  * Everything goes through the Docker client, so that it works the same with an engine behind ssh.
  */
 import { createHash } from "node:crypto";
-import { execa } from "execa";
 import type { StepContext } from "../contract/context.ts";
 import type { StepRequest, StepResult } from "../contract/steps.ts";
 import { StepError } from "../contract/errors.ts";
-import { dockerProblem, withoutSecrets } from "../host/docker.ts";
+import { dockerProblem, tryDocker } from "../host/docker.ts";
 
 /** Exit codes of images/nginx/bin/router-apply and router-reload. */
 const refusedByNginx = 3;
@@ -143,17 +142,11 @@ interface Finished {
 /** Runs docker commands whose exit code tells something; only trouble with Docker itself throws. */
 function createDocker({ env, signal }: StepContext): (args: string[], input?: string) => Promise<Finished> {
   return async (args, input) => {
-    const { exitCode, stdout, stderr, cause } = await execa("docker", args, {
-      // The certificate and the key travel in `input`.
-      env: withoutSecrets(env),
-      extendEnv: false,
-      reject: false,
-      cancelSignal: signal,
-      ...(input === undefined ? { stdin: "ignore" as const } : { input }),
-    });
+    // The certificate and the key travel in `input`.
+    const { exitCode, stdout, stderr } = await tryDocker(args, { env, signal, input });
     signal.throwIfAborted();
     // 125: `docker run` could not start the container.
-    if (exitCode === undefined || exitCode === 125 || /docker daemon/i.test(stderr)) throw dockerProblem(stderr, cause);
+    if (exitCode === undefined || exitCode === 125 || /docker daemon/i.test(stderr)) throw dockerProblem(stderr);
     return { exitCode, stdout, stderr };
   };
 }

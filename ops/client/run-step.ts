@@ -1,5 +1,4 @@
 /** Runs a step in its container: `docker run` with the request and secrets by name, progress through, result back. */
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import {
   aliveEveryMs,
@@ -17,7 +16,7 @@ import { failureQuestionSchema } from "../contract/questions.ts";
 import { bundledImageDigest, bundledImageTag } from "../image.ts";
 import { endOf } from "../contract/programs.ts";
 import type { Redactor } from "../contract/redact.ts";
-import { dockerProblem, tryDocker, withoutSecrets } from "../host/docker.ts";
+import { dockerProblem, startDocker, tryDocker } from "../host/docker.ts";
 import { runFailureCommand } from "./failure-command.ts";
 import { onLines } from "../host/lines.ts";
 
@@ -123,10 +122,10 @@ async function attempt(run: StepRun, image: string, joins: string | undefined): 
     const value = context.env[name];
     if (value !== undefined && value !== "") environment[name] = value;
   }
-  // Node's own: every step would wait for execa to load, longer than for its container.
-  const child = spawn("docker", runArguments(run, { containerName, image, joins }, Object.keys(environment)), {
-    env: { ...withoutSecrets(context.env), ...environment },
-    stdio: "pipe",
+  const child = startDocker(runArguments(run, { containerName, image, joins }, Object.keys(environment)), {
+    env: context.env,
+    give: environment,
+    stdin: "open",
   });
   const ended = endOf(child);
   const dockerSaid: string[] = [];
@@ -162,8 +161,6 @@ async function attempt(run: StepRun, image: string, joins: string | undefined): 
       .catch((error: unknown) => ({ problem: messageOf(error) }))
       .then((answer) => child.stdin.write(encodeAnswer(redactor.value(answer))));
   });
-  // The step may be gone before it has read everything.
-  child.stdin.on("error", () => undefined);
   child.stdin.write(encodeStart(run.payload ?? Buffer.alloc(0)));
   const alive = setInterval(() => child.stdin.write(encodeAlive()), aliveEveryMs);
   child.stdin.write(encodeAlive());

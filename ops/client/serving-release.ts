@@ -50,7 +50,7 @@ export class ServingRelease {
     };
     this.#redactor = redactorOf(parts);
     await createOneOff(this.#container, parts, { deployment: this.#name, signal: this.#signal });
-    await docker(["start", this.#container], this.#signal);
+    await docker(["start", this.#container], { signal: this.#signal });
     return { host: this.#container, release: serving.release };
   }
 

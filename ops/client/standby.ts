@@ -29,7 +29,7 @@ async function startAll(request: Request, { log, signal }: StepContext): Promise
     const state = await containerState(container, signal);
     if (state === undefined || state.status === "running") continue;
     log.info(`standby: ${container} is ${state.status} and is started`);
-    await docker(["start", container], signal);
+    await docker(["start", container], { signal });
     started.push(slot);
   }
   return started;
@@ -46,7 +46,7 @@ async function drain(request: Request, slot: SlotName, { log, signal }: StepCont
   log.info(`standby: waiting for the requests that are open on ${slot}, ${request.drainMs / 1000} s at most`);
   const { ok, stdout, stderr } = await tryDocker(
     ["exec", router, "router-drain", slot, String(Math.ceil(request.drainMs / 1000))],
-    signal,
+    { signal },
   );
   signal.throwIfAborted();
   if (!ok) {
@@ -73,7 +73,7 @@ async function hasServed(
 ): Promise<boolean> {
   const { ok, stdout } = await tryDocker(
     ["exec", `togather-${request.name}-router`, "cat", "/router/state/slot.json"],
-    signal,
+    { signal },
   );
   const served = ok ? slotFileSchema.safeParse(JSON.parse(stdout)).data?.served : undefined;
   if (served === undefined || release === null) return true;
@@ -99,7 +99,7 @@ async function stop(
   }
   const open = await drain(request, slot, context);
   // SIGTERM, and after the container's own stop timeout SIGKILL.
-  await docker(["stop", container], signal);
+  await docker(["stop", container], { signal });
   const after = await containerState(container, signal);
   if (after !== undefined && after.exitCode !== 0) {
     log.warn(

@@ -1,5 +1,4 @@
 /** The container of a task: made like the slot's own, with another command, and gone when the task is over. */
-import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 import type { StepContext } from "../contract/context.ts";
@@ -9,7 +8,7 @@ import { createRedactor, type Redactor } from "../contract/redact.ts";
 import { withDatabaseName } from "../contract/connection.ts";
 import { SERVER_ENVIRONMENT, type StepRequest } from "../contract/steps.ts";
 import { taskQuestionSchema, type TaskQuestion, type TaskAnswer } from "../contract/questions.ts";
-import { containerState, tryDocker, withoutSecrets } from "../host/docker.ts";
+import { containerState, startDocker, tryDocker } from "../host/docker.ts";
 import { onLines } from "../host/lines.ts";
 import { createOneOff, partsOf, redactorOf, type ContainerParts } from "./one-off-container.ts";
 
@@ -135,10 +134,7 @@ export class TaskContainer {
   /** Runs it, and hears its end: of the container itself, since the connection to an engine on another machine may break before. */
   async #follow(): Promise<void> {
     try {
-      const child = spawn("docker", ["start", "--attach", this.#name], {
-        env: withoutSecrets(process.env),
-        stdio: ["ignore", "pipe", "pipe"],
-      });
+      const child = startDocker(["start", "--attach", this.#name]);
       const ended = endOf(child);
       const put = (line: string): void => {
         this.#lines.push(this.#redactor.text(line).slice(0, longest));

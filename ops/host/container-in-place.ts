@@ -1,10 +1,7 @@
 /** What a container of the stack is, beside the image that it is to have: whether Pulumi would replace it. */
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
 import { bundledImageTag, type BundledImage } from "../image.ts";
-import { dockerEnvironment } from "./host-lock.ts";
+import { docker } from "./docker.ts";
 
-const run = promisify(execFile);
 /** Longest wait for the Docker host, in ms. */
 const answerMs = 30_000;
 
@@ -29,10 +26,9 @@ export async function containerInPlace({
   image,
   value,
 }: Asked): Promise<{ imageStays: boolean; value: unknown } | undefined> {
-  const docker = (...args: string[]): Promise<string> =>
-    run("docker", args, { env: dockerEnvironment(host), timeout: answerMs }).then(({ stdout }) => stdout.trim());
+  const ask = async (...args: string[]): Promise<string> => (await docker(args, { host, timeoutMs: answerMs })).trim();
   const [container, wanted] = await Promise.all([
-    docker(
+    ask(
       "container",
       "inspect",
       "--format",
@@ -40,7 +36,7 @@ export async function containerInPlace({
       `togather-${name}-${part}`,
     ).catch(() => undefined),
     // An image that is not there has yet to be built, so that it is another one.
-    docker("image", "inspect", "--format", "{{.Id}}", bundledImageTag(image)).catch(() => "not built yet"),
+    ask("image", "inspect", "--format", "{{.Id}}", bundledImageTag(image)).catch(() => "not built yet"),
   ]);
   if (container === undefined) return undefined;
   const is = JSON.parse(container) as { image: string; value: unknown };

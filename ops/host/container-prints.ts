@@ -1,10 +1,9 @@
 /** What the slots' containers are made of: by it a switch knows whether it is one that has proved itself. */
-import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as z from "zod";
 import { slotNames, type StepRequest } from "../contract/steps.ts";
 import type { Prints } from "../contract/slot-file.ts";
-import { withoutSecrets } from "./docker.ts";
+import { tryDocker } from "./docker.ts";
 
 const inspectedSchema = z.array(
   z.looseObject({
@@ -34,18 +33,12 @@ export async function containerPrints(
   signal: AbortSignal,
 ): Promise<Prints> {
   const container = (slot: string): string => `togather-${name}-${slot}`;
-  // Node's own: a rollback would wait for execa to load. What is there is told also where the other one is not.
-  const stdout = await new Promise<string>((resolve) => {
-    execFile(
-      "docker",
-      ["container", "inspect", ...slotNames.map(container)],
-      { env: withoutSecrets(process.env), signal, timeout: 10_000, maxBuffer: 16 << 20 },
-      (_error, out) => {
-        resolve(out);
-      },
-    );
-  });
   try {
+    // What is there is told also where the other one is not.
+    const { stdout } = await tryDocker(["container", "inspect", ...slotNames.map(container)], {
+      signal,
+      timeoutMs: 10_000,
+    });
     const found = inspectedSchema.parse(JSON.parse(stdout));
     return Object.fromEntries(
       slotNames.flatMap((slot) =>

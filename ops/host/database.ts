@@ -1,7 +1,6 @@
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
+import { messageOf } from "../contract/errors.ts";
 import { bundledImageTag } from "../image.ts";
-import { dockerEnvironment } from "./host-lock.ts";
+import { tryDocker } from "./docker.ts";
 
 /** The deployment's database as it is. */
 export interface DatabaseReport {
@@ -91,11 +90,11 @@ async function outside({
  */
 export async function askDatabase(about: DatabaseQuestion): Promise<DatabaseReport> {
   const { args, environment } = about.external === undefined ? inside(about) : await outside(about.external);
-  // Not by docker.ts: it loads what a preview, which asks too, does without.
-  const { stdout, stderr } = await promisify(execFile)("docker", [...args, "-AtX", "--command", question(about)], {
-    env: { ...dockerEnvironment(about.host), ...environment },
-  }).catch((error: unknown) => ({ stdout: "", stderr: (error as { stderr?: string }).stderr ?? String(error) }));
-  if (stdout !== "") return JSON.parse(stdout) as DatabaseReport;
+  const { ok, stdout, stderr } = await tryDocker([...args, "-AtX", "--command", question(about)], {
+    host: about.host,
+    give: environment,
+  }).catch((error: unknown) => ({ ok: false, stdout: "", stderr: messageOf(error) }));
+  if (ok && stdout !== "") return JSON.parse(stdout) as DatabaseReport;
   const said = stderr.trim().split("\n").at(-1) ?? "";
   const exists = !/no such (container|image)|unable to find image|database "togather" does not exist/i.test(stderr);
   throw new NoDatabase(

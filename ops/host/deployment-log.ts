@@ -1,8 +1,7 @@
 /** A line for a deployment's own log that no step writes. */
-import { spawn } from "node:child_process";
 import { bundledImageTag } from "../image.ts";
 import { deployedBy } from "./deployed-by.ts";
-import { dockerEnvironment } from "./host-lock.ts";
+import { tryDocker } from "./docker.ts";
 
 export interface LogNote {
   /** Docker host; the local engine when empty. */
@@ -46,20 +45,6 @@ export async function noteInLog({ host, logLocation, deploymentId, message }: Lo
       `/logs/${deploymentId}.log`,
     ],
   ];
-  const child = spawn("docker", args, {
-    env: dockerEnvironment(host),
-    stdio: ["pipe", "ignore", "pipe"],
-    windowsHide: true,
-  });
-  child.stdin.on("error", () => undefined);
-  child.stdin.end(`${JSON.stringify(line)}\n`);
-  let said = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    said += text;
-  });
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  });
-  if (code !== 0) throw new Error(said.trim());
+  const { ok, stderr } = await tryDocker(args, { host, input: `${JSON.stringify(line)}\n` });
+  if (!ok) throw new Error(stderr.trim());
 }

@@ -1,12 +1,15 @@
-/** The Docker client, as every step of the client calls it. */
-import { SECRET_VARIABLES, SERVER_ENVIRONMENT } from "../contract/steps.ts";
+/** The Docker client: the one place that starts it. */
+import {
+  spawn,
+  type ChildProcess,
+  type ChildProcessByStdio,
+  type ChildProcessWithoutNullStreams,
+  type StdioOptions,
+} from "node:child_process";
+import type { Readable, Writable } from "node:stream";
 import { StepError } from "../contract/errors.ts";
-
-/** The environment without secrets: for programs that have no use for them. */
-export function withoutSecrets(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const left: readonly string[] = [...SECRET_VARIABLES, SERVER_ENVIRONMENT, "TOGATHER_REQUEST"];
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !left.includes(name)));
-}
+import { endOf } from "../contract/programs.ts";
+import { dockerEnvironment } from "./environment.ts";
 
 /** Whether a program could not be started because there is none of that name. */
 export function isMissing(cause: unknown): boolean {
@@ -43,23 +46,148 @@ export function lastLines(text: string, count: number): string {
     .join("\n");
 }
 
-/** Runs a short docker command; the caller decides what a failure means. */
+export interface DockerOptions {
+  /** As in `togather:host`; empty, or left out, for the engine that the client finds by itself. */
+  host?: string | undefined;
+  /** Whose environment the client gets, without secrets; this process's unless given. */
+  env?: NodeJS.ProcessEnv | undefined;
+  /** Variables beside that, secrets too: for `--env=NAME`, since values on a command line can be read by everybody on the machine. */
+  give?: Readonly<Record<string, string>> | undefined;
+  /** Its abort stops the client. */
+  signal?: AbortSignal | undefined;
+}
+
+export interface StartOptions extends DockerOptions {
+  /** Its stdin: at its end at once unless the caller holds it open. */
+  stdin?: "ended" | "open" | undefined;
+  /** In a session of its own: neither Ctrl-C nor the end of this process ends it. */
+  detached?: boolean | undefined;
+  /** How long a client that is stopped may take before it is killed, in ms. */
+  graceMs?: number | undefined;
+}
+
+const running = new Set<ChildProcess>();
+/** What is not meant to outlive this process ends with it. */
+function endAll(): void {
+  for (const child of running) child.kill();
+}
+
+/** At once, whatever its own children (ssh) hold open. */
+function kill(child: ChildProcess): void {
+  child.kill("SIGKILL");
+  child.stdout?.destroy();
+  child.stderr?.destroy();
+}
+
+function environmentOf({ host = "", env, give }: DockerOptions): NodeJS.ProcessEnv {
+  return { ...dockerEnvironment(host, env), ...give };
+}
+
+/** By Node's own means: every step, and every preview, would wait for execa to load. */
+function launch(
+  args: readonly string[],
+  stdio: StdioOptions,
+  { signal, detached = false, graceMs = 5_000, ...options }: Omit<StartOptions, "stdin">,
+): ChildProcess {
+  const child = spawn("docker", args, { env: environmentOf(options), stdio, detached, windowsHide: true });
+  // How it ended tells: it may be gone before it has read everything.
+  child.stdin?.on("error", () => undefined);
+  child.on("error", () => undefined);
+  let killing: NodeJS.Timeout | undefined;
+  const stop = (): void => {
+    child.kill();
+    killing = setTimeout(() => {
+      kill(child);
+    }, graceMs);
+    killing.unref();
+  };
+  signal?.addEventListener("abort", stop, { once: true });
+  if (signal?.aborted === true) stop();
+  if (!detached) {
+    if (running.size === 0) process.once("exit", endAll);
+    running.add(child);
+  }
+  child.once("close", () => {
+    clearTimeout(killing);
+    signal?.removeEventListener("abort", stop);
+    if (running.delete(child) && running.size === 0) process.off("exit", endAll);
+  });
+  return child;
+}
+
+/** Starts the Docker client on pipes. Call `endOf` at once: it tells how the client ended, or why it could not be started. */
+export function startDocker(
+  args: readonly string[],
+  { stdin = "ended", ...options }: StartOptions = {},
+): ChildProcessWithoutNullStreams {
+  const child = launch(args, "pipe", options) as ChildProcessWithoutNullStreams;
+  if (stdin === "ended") child.stdin.end();
+  return child;
+}
+
+/** The same on this process's own streams: for a person's command. */
+export function passToDocker(args: readonly string[], options: Omit<DockerOptions, "signal"> = {}): ChildProcess {
+  return launch(args, "inherit", options);
+}
+
+export interface DockerAnswer {
+  ok: boolean;
+  /** Undefined for a client that was stopped, or killed. */
+  exitCode: number | undefined;
+  /** Without its last line's end. */
+  stdout: string;
+  stderr: string;
+  /** Of stdout. */
+  bytes: Buffer;
+}
+
+export interface CommandOptions extends DockerOptions {
+  /** What its stdin has. */
+  input?: string | Buffer | undefined;
+  /** Its stdin is this process's own. */
+  inheritStdin?: boolean | undefined;
+  /** Longest wait, in ms. */
+  timeoutMs?: number | undefined;
+  /** Texts that stderr must not show, whoever repeats them. */
+  hide?: readonly string[] | undefined;
+}
+
+const text = (chunks: readonly Buffer[]): string =>
+  Buffer.concat(chunks)
+    .toString("utf8")
+    .replace(/\r?\n$/, "");
+
+/** Runs a docker command to its end; the caller decides what a failure means. @throws {StepError} where there is no Docker client. */
 export async function tryDocker(
   args: readonly string[],
-  signal?: AbortSignal,
-  env = withoutSecrets(process.env),
-): Promise<{ ok: boolean; stdout: string; stderr: string }> {
-  // Loaded here: a step that calls no Docker command of its own doesn't wait for it.
-  const { execa } = await import("execa");
-  const { failed, stdout, stderr, cause } = await execa("docker", args, {
-    env,
-    extendEnv: false,
-    reject: false,
-    stdin: "ignore",
-    cancelSignal: signal,
+  { input, inheritStdin = false, timeoutMs, hide = [], ...options }: CommandOptions = {},
+): Promise<DockerAnswer> {
+  const stdin = inheritStdin ? "inherit" : "pipe";
+  const child = launch(args, [stdin, "pipe", "pipe"], options) as ChildProcessByStdio<
+    Writable | null,
+    Readable,
+    Readable
+  >;
+  const ended = endOf(child);
+  const [stdout, stderr]: [Buffer[], Buffer[]] = [[], []];
+  child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));
+  child.stderr.on("data", (chunk: Buffer) => stderr.push(chunk));
+  child.stdin?.end(input);
+  const limit = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
+  limit?.addEventListener("abort", () => {
+    kill(child);
   });
-  if (isMissing(cause)) throw dockerProblem("", cause);
-  return { ok: !failed, stdout, stderr };
+  const { exitCode, error } = await ended;
+  const late = exitCode === null && limit?.aborted === true;
+  if (isMissing(error)) throw dockerProblem("", error);
+  const problem = late ? `no answer within ${(timeoutMs ?? 0) / 1000} s` : (error?.message ?? text(stderr));
+  return {
+    ok: exitCode === 0,
+    exitCode: exitCode ?? undefined,
+    stdout: text(stdout),
+    stderr: hide.reduce((said, secret) => said.replaceAll(secret, "…"), problem),
+    bytes: Buffer.concat(stdout),
+  };
 }
 
 /** How a container is, or was when it ended; undefined where there is none of that name. @throws {StepError} when Docker can't tell. */
@@ -69,7 +197,7 @@ export async function containerState(
 ): Promise<{ status: string; exitCode: number } | undefined> {
   const { ok, stdout, stderr } = await tryDocker(
     ["container", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container],
-    signal,
+    { signal },
   );
   if (ok) {
     const [status = "", exitCode = ""] = stdout.trim().split(" ");
@@ -80,11 +208,11 @@ export async function containerState(
   throw dockerProblem(stderr);
 }
 
-/** Runs a short docker command that has to succeed. */
-export async function docker(args: readonly string[], signal?: AbortSignal): Promise<string> {
-  const { ok, stdout, stderr } = await tryDocker(args, signal);
+/** Runs a docker command that has to succeed. @returns its stdout. */
+export async function docker(args: readonly string[], options: CommandOptions = {}): Promise<string> {
+  const { ok, stdout, stderr } = await tryDocker(args, options);
   if (!ok) {
-    signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
     throw dockerProblem(stderr);
   }
   return stdout;

@@ -8,7 +8,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { StepError } from "../contract/errors.ts";
 import { currentContext } from "./docker-context.ts";
-import { dockerEnvironment } from "./host-lock.ts";
+import { dockerEnvironment } from "./environment.ts";
 
 export interface ForwardRequest {
   /** PostgreSQL's container; it need not be there yet. */

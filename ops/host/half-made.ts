@@ -59,8 +59,7 @@ async function dockerOf(
   host: string,
 ): Promise<(...args: string[]) => ReturnType<typeof import("./docker.ts").tryDocker>> {
   const { tryDocker } = await import("./docker.ts");
-  const { dockerEnvironment } = await import("./host-lock.ts");
-  return (...args) => tryDocker(args, undefined, dockerEnvironment(host));
+  return (...args) => tryDocker(args, { host });
 }
 
 /** Objects that are half-made on the host, by the pending operations. */

@@ -13,9 +13,11 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import * as z from "zod";
-import { releaseSchema, SECRET_VARIABLES, slotNameSchema } from "../contract/steps.ts";
+import { releaseSchema, slotNameSchema } from "../contract/steps.ts";
 import { StepError } from "../contract/errors.ts";
 import { endOf } from "../contract/programs.ts";
+import { dockerEnvironment } from "./environment.ts";
+import { dockerProblem, lastLines, startDocker, tryDocker } from "./docker.ts";
 import { deployedBy } from "./deployed-by.ts";
 
 /** The base image of every Dockerfile of this project; has bash and flock. */
@@ -137,15 +139,6 @@ cat "$file"
 exit 0
 `;
 
-/** The environment of a Docker client that needs no secret. */
-export function dockerEnvironment(host: string): NodeJS.ProcessEnv {
-  const left: readonly string[] = SECRET_VARIABLES;
-  const env = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !left.includes(name) && !name.startsWith("PULUMI_")),
-  );
-  return host === "" ? env : { ...env, DOCKER_HOST: host };
-}
-
 function startContainer({
   name,
   host,
@@ -154,8 +147,7 @@ function startContainer({
   silenceSeconds = defaultSilenceSeconds,
 }: HostLockRequest): ChildProcessWithoutNullStreams {
   const told = JSON.stringify(holder);
-  return spawn(
-    "docker",
+  return startDocker(
     [
       ...["run", "--interactive", "--rm", `--name=togather-${name}-lock-${randomBytes(4).toString("hex")}`],
       ...[`--label=${nameLabel}=${name}`, `--label=${holderLabel}=${told}`],
@@ -171,7 +163,7 @@ function startContainer({
       ...[image, "bash", "-c", script, "bash", name, told, String(force), String(silenceSeconds), String(waitSeconds)],
     ],
     // In a session of its own: Ctrl-C ends a deployment in order, and must not end its lock before.
-    { env: dockerEnvironment(host), stdio: ["pipe", "pipe", "pipe"], detached: true, windowsHide: true },
+    { host, stdin: "open", detached: true },
   );
 }
 
@@ -182,8 +174,6 @@ function startContainer({
 export async function takeHostLock(request: HostLockRequest): Promise<HostLockResult> {
   const client = startContainer(request);
   const { stdin, stdout, stderr } = client;
-  // It may end at any time; its exit tells.
-  stdin.on("error", () => undefined);
   const gone = endOf(client);
   let said = "";
   const held = new Promise<"held">((resolve) => {
@@ -207,7 +197,7 @@ export async function takeHostLock(request: HostLockRequest): Promise<HostLockRe
   if (outcome !== "held") {
     stdin.destroy();
     if (outcome.exitCode !== 0 || !said.startsWith("busy\n"))
-      throw await lockProblem(complained, outcome.error, request.name);
+      throw lockProblem(complained, outcome.error, request.name);
     return { held: false, forced: request.force, holder: readHolder(said.slice("busy\n".length)) };
   }
   const heartbeatMs = ((request.silenceSeconds ?? defaultSilenceSeconds) * 1000) / 12;
@@ -263,8 +253,7 @@ export function readHolder(text: string): LockHolder | undefined {
   }
 }
 
-async function lockProblem(stderr: string, cause: Error | undefined, name: string): Promise<StepError> {
-  const { dockerProblem, lastLines } = await import("./docker.ts");
+function lockProblem(stderr: string, cause: Error | undefined, name: string): StepError {
   if (isImageMissing(stderr)) {
     return new StepError(`the Docker host has no image ${image}, and can't pull it: ${lastLines(stderr, 1)}`, {
       hint: `docker save ${image} | DOCKER_HOST=… docker load, from a machine that has it`,
@@ -288,31 +277,18 @@ export async function isLockHeldAs(id: string, name: string, host: string): Prom
 }
 
 async function lockLabels(name: string, host: string): Promise<string> {
-  const client = spawn(
-    "docker",
-    ["ps", `--filter=label=${nameLabel}=${name}`, `--format={{.Label "${holderLabel}"}}`],
-    {
-      env: dockerEnvironment(host),
-      stdio: ["ignore", "pipe", "ignore"],
-      timeout: 10_000,
-      windowsHide: true,
-    },
-  );
-  let said = "";
-  client.stdout.setEncoding("utf8").on("data", (text: string) => {
-    said += text;
+  const asked = tryDocker(["ps", `--filter=label=${nameLabel}=${name}`, `--format={{.Label "${holderLabel}"}}`], {
+    host,
+    timeoutMs: 10_000,
   });
-  await endOf(client);
-  return said;
+  return asked.then(
+    ({ stdout }) => stdout,
+    () => "",
+  );
 }
 
 /** Ids of the containers that hold the lock: it ends with them. Empty where nobody holds it by a container, or nobody can tell. */
 export async function lockContainers(name: string, host: string): Promise<string[]> {
-  const { tryDocker } = await import("./docker.ts");
-  const { ok, stdout } = await tryDocker(
-    ["ps", "--quiet", `--filter=label=${nameLabel}=${name}`],
-    undefined,
-    dockerEnvironment(host),
-  );
+  const { ok, stdout } = await tryDocker(["ps", "--quiet", `--filter=label=${nameLabel}=${name}`], { host });
   return ok ? stdout.split("\n").filter(Boolean) : [];
 }

@@ -1,6 +1,5 @@
 /** Images by digest that a container is about to be made from, and that the engine has no more: Pulumi's state says that it has. */
-import { lastLines, tryDocker, withoutSecrets } from "./docker.ts";
-import { dockerEnvironment } from "./host-lock.ts";
+import { lastLines, tryDocker } from "./docker.ts";
 
 /**
  * Pulls those that are not there. Tells of each in a sentence, also of one that can't be had: what is made from it says so.
@@ -11,7 +10,7 @@ export async function pullMissing(
   images: readonly string[],
   say: (sentence: string, failed: boolean) => Promise<unknown>,
 ): Promise<void> {
-  const docker = (...args: string[]) => tryDocker(args, undefined, withoutSecrets(dockerEnvironment(host)));
+  const docker = (...args: string[]) => tryDocker(args, { host });
   for (const image of images) {
     if ((await docker("image", "inspect", image)).ok) continue;
     const { ok, stderr } = await docker("pull", "--quiet", image);

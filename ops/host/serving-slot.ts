@@ -2,11 +2,10 @@
  * Which slot takes requests, asked of the deployment itself: nginx's memory, the router's state file, and the labels of the
  * slots' containers. Two short Docker calls at once; it works the same with an engine behind ssh, and whether or not the router runs.
  */
-import { execFile } from "node:child_process";
 import type { Release, SlotName } from "../contract/steps.ts";
 import { slotNames } from "../contract/steps.ts";
 import { sentBackSchema, type SentBack } from "../contract/sent-back.ts";
-import { dockerEnvironment } from "./host-lock.ts";
+import { dockerProblem, tryDocker, type DockerAnswer } from "./docker.ts";
 
 /** What takes requests. */
 export interface Serving {
@@ -64,37 +63,8 @@ export const releaseLabels = {
 /** Longest wait for the Docker host, in ms. */
 const answerMs = 30_000;
 
-interface Answer {
-  stdout: Buffer;
-  /** What Docker said when it failed. */
-  problem?: string;
-  cause?: Error;
-}
-
-function docker(args: readonly string[], host: string): Promise<Answer> {
-  return new Promise((resolve) => {
-    execFile(
-      "docker",
-      args,
-      { env: dockerEnvironment(host), encoding: "buffer", timeout: answerMs },
-      (error, stdout, stderr) => {
-        if (error === null) resolve({ stdout });
-        else
-          resolve({
-            stdout,
-            problem: error.killed === true ? `no answer within ${answerMs / 1000} s` : stderr.toString().trim(),
-            cause: error,
-          });
-      },
-    );
-  });
-}
-
-/** The failure in words that say what to do. Loaded only then: every preview would pay for it. */
-async function failure({ problem = "", cause }: Answer): Promise<Error> {
-  const { dockerProblem } = await import("./docker.ts");
-  return dockerProblem(problem, cause);
-}
+const askDocker = (args: readonly string[], host: string): Promise<DockerAnswer> =>
+  tryDocker(args, { host, timeoutMs: answerMs });
 
 /** Prints nginx's own answer, when its state file was written, and the file: a line, a line, and the rest. */
 const askRouter = `curl --silent --max-time 2 --unix-socket /router/run/control.sock http://router/slot | tr -d '\\n'; echo
@@ -132,22 +102,22 @@ interface RouterState {
 
 /** @throws {StepError} when the Docker host doesn't answer. */
 async function routerState(container: string, host: string): Promise<RouterState | undefined> {
-  const asked = await docker(["exec", container, "sh", "-c", askRouter], host);
-  if (asked.problem === undefined) {
-    const [answer = "", written = "", ...file] = asked.stdout.toString().split("\n");
+  const asked = await askDocker(["exec", container, "sh", "-c", askRouter], host);
+  if (asked.ok) {
+    const [answer = "", written = "", ...file] = asked.stdout.split("\n");
     return { memory: readState(answer)?.slot, file: readState(file.join("\n")), written };
   }
   // It does not run: the file is what it would start from.
-  const copied = await docker(["cp", `${container}:/router/state/slot.json`, "-"], host);
-  if (copied.problem === undefined)
+  const copied = await askDocker(["cp", `${container}:/router/state/slot.json`, "-"], host);
+  if (copied.ok)
     return {
       memory: undefined,
-      file: readState(fileInTar(copied.stdout)),
-      written: copied.stdout.subarray(136, 147).toString("latin1"),
+      file: readState(fileInTar(copied.bytes)),
+      written: copied.bytes.subarray(136, 147).toString("latin1"),
     };
-  if (/could not find the file/i.test(copied.problem)) return { memory: undefined, file: undefined, written: "" };
-  if (/no such container/i.test(copied.problem)) return undefined;
-  throw await failure(copied);
+  if (/could not find the file/i.test(copied.stderr)) return { memory: undefined, file: undefined, written: "" };
+  if (/no such container/i.test(copied.stderr)) return undefined;
+  throw dockerProblem(copied.stderr);
 }
 
 /** Of a container's environment, nothing but its DATABASE_URL leaves the engine's answer. */
@@ -155,18 +125,15 @@ const databaseUrlFormat = `{{.Name}}{{range .Config.Env}}{{if eq (index (split .
 
 /** The DATABASE_URL of each slot's server. A slot without a container has none. */
 async function databaseUrlsOf(name: string, host: string): Promise<HostNow["databaseUrls"]> {
-  const { stdout } = await docker(
+  const { stdout } = await askDocker(
     ["container", "inspect", `--format=${databaseUrlFormat}`, ...slotNames.map((slot) => `togather-${name}-${slot}`)],
     host,
   );
   return Object.fromEntries(
-    stdout
-      .toString()
-      .split("\n")
-      .flatMap((line) => {
-        const [, slot, url] = /^\/?togather-\S+-(blue|green) DATABASE_URL=(.*)$/.exec(line) ?? [];
-        return slot === undefined ? [] : [[slot, url]];
-      }),
+    stdout.split("\n").flatMap((line) => {
+      const [, slot, url] = /^\/?togather-\S+-(blue|green) DATABASE_URL=(.*)$/.exec(line) ?? [];
+      return slot === undefined ? [] : [[slot, url]];
+    }),
   );
 }
 
@@ -183,7 +150,7 @@ export async function lookAtHost(
   const [databaseUrls, state, containers] = await Promise.all([
     ask.databaseUrls ? databaseUrlsOf(name, host) : {},
     routerState(`togather-${name}-router`, host),
-    docker(
+    askDocker(
       [
         "ps",
         "--all",
@@ -193,11 +160,8 @@ export async function lookAtHost(
       host,
     ),
   ]);
-  if (containers.problem !== undefined) throw await failure(containers);
-  const lines = containers.stdout
-    .toString()
-    .split("\n")
-    .map((line) => line.split(" "));
+  if (!containers.ok) throw dockerProblem(containers.stderr);
+  const lines = containers.stdout.split("\n").map((line) => line.split(" "));
   const states: HostNow["states"] = {};
   for (const [status = "", label] of lines) {
     const part = parts.find((one) => one === label);

@@ -1,8 +1,7 @@
 /** Containers of a deployment that were stopped, started again: nothing in Pulumi's state says that they don't run. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Part } from "./serving-slot.ts";
-import { lastLines, tryDocker, withoutSecrets } from "./docker.ts";
-import { dockerEnvironment } from "./host-lock.ts";
+import { lastLines, tryDocker } from "./docker.ts";
 
 /** A container that is to run, and how it is instead. */
 export interface Stopped {
@@ -21,7 +20,7 @@ export async function startStopped(
   stopped: readonly Stopped[],
   say: (sentence: string, failed: boolean) => Promise<unknown>,
 ): Promise<void> {
-  const docker = (...args: string[]) => tryDocker(args, undefined, withoutSecrets(dockerEnvironment(host)));
+  const docker = (...args: string[]) => tryDocker(args, { host });
   for (const { part, container, state } of stopped) {
     const { ok, stderr } = await docker(state === "paused" ? "unpause" : "start", container);
     await say(

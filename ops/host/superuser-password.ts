@@ -1,8 +1,6 @@
 /** The password of the bundled database's superuser, set from inside of its container, where no password is asked for. */
-import { execa } from "execa";
 import { StepError } from "../contract/errors.ts";
-import { lastLines, withoutSecrets } from "./docker.ts";
-import { dockerEnvironment } from "./host-lock.ts";
+import { lastLines, tryDocker } from "./docker.ts";
 
 /**
  * Sets it, whatever it was.
@@ -24,8 +22,7 @@ export async function setSuperuserPassword({
     "SET standard_conforming_strings = on",
     `ALTER ROLE CURRENT_USER PASSWORD ${literal}`,
   ];
-  const { failed, stderr } = await execa(
-    "docker",
+  const { ok, stderr } = await tryDocker(
     [
       "exec",
       "--interactive",
@@ -36,16 +33,11 @@ export async function setSuperuserPassword({
       "--set=ON_ERROR_STOP=1",
       "--dbname=postgres",
     ],
-    {
-      env: withoutSecrets(dockerEnvironment(host)),
-      extendEnv: false,
-      reject: false,
-      input: `${sql.join(";\n")};\n`,
-    },
+    { host, input: `${sql.join(";\n")};\n`, hide: [literal, password] },
   );
-  if (!failed) return;
+  if (ok) return;
   throw new StepError(
-    `togather:databasePassword has changed, and the superuser of ${container} can't be given the new one: ${lastLines(stderr.replaceAll(literal, "'…'"), 2)}`,
+    `togather:databasePassword has changed, and the superuser of ${container} can't be given the new one: ${lastLines(stderr, 2)}`,
     {
       hint: `docker logs --tail 20 ${container}`,
     },

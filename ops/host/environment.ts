@@ -1,0 +1,16 @@
+/** What programs that are started get of this one's environment. */
+import { SECRET_VARIABLES, SERVER_ENVIRONMENT } from "../contract/steps.ts";
+
+const withheld: readonly string[] = [...SECRET_VARIABLES, SERVER_ENVIRONMENT, "DATABASE_PASSWORD", "TOGATHER_REQUEST"];
+
+/** The environment without the deployment's secrets and without Pulumi's own, such as the passphrase of its state: for programs that have no use for them. */
+export function withoutSecrets(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(env).filter(([name]) => !withheld.includes(name) && !name.startsWith("PULUMI_")),
+  );
+}
+
+/** The same for a Docker client. @param host as in `togather:host`; empty for the engine that the client finds by itself. */
+export function dockerEnvironment(host: string, env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  return host === "" ? withoutSecrets(env) : { ...withoutSecrets(env), DOCKER_HOST: host };
+}
