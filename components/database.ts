@@ -1,3 +1,4 @@
+import { containerName as nameOf, volumeName } from "../ops/contract/names.ts";
 import * as docker from "@pulumi/docker";
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
@@ -36,10 +37,6 @@ const port = 5432;
 /** Tables of extensions in which servers keep rows of their own. They are the superuser's, who makes the extension. */
 const extensionTables: Readonly<Partial<Record<string, readonly string[]>>> = { postgis: ["spatial_ref_sys"] };
 
-export function databaseContainer(name: string): string {
-  return `togather-${name}-db`;
-}
-
 /** How a database is reached, whoever runs it. */
 export interface DatabaseUrls {
   /** DATABASE_URL of the role that migrates and makes snapshots. Secret. */
@@ -58,10 +55,10 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
 
   constructor(name: string, args: DatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Database", name, {}, opts);
-    const containerName = databaseContainer(args.name);
+    const containerName = nameOf(args.name, "database");
     const volume = new docker.Volume(
       `${name}-data`,
-      { name: `${containerName}-data`, labels: containerLabels(args.name, "database") },
+      { name: volumeName(args.name, "database"), labels: containerLabels(args.name, "database") },
       // Where data is protected, Pulumi refuses to delete it, and leaves it on disk even when it is told to forget it.
       { parent: this, protect: args.protectData, retainOnDelete: args.protectData },
     );

@@ -1,3 +1,4 @@
+import { containerName as nameOf, volumeName } from "../ops/contract/names.ts";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { StackSettings } from "../config/schema/stack-settings.ts";
@@ -46,10 +47,10 @@ export class DevelopmentServer extends pulumi.ComponentResource {
     super("togather:deployment:DevelopmentServer", name, {}, opts);
     const { source, context } = args;
     const { common } = context;
-    const containerName = `togather-${common.name}-dev`;
+    const containerName = nameOf(common.name, "dev");
     const cache = new docker.Volume(
       `${name}-cache`,
-      { name: `${containerName}-cache`, labels: containerLabels(common.name, "dev") },
+      { name: volumeName(common.name, "dev"), labels: containerLabels(common.name, "dev") },
       { parent: this },
     );
     const plain = Object.entries({

@@ -1,3 +1,4 @@
+import { labels } from "../ops/contract/names.ts";
 import * as docker from "@pulumi/docker";
 import { hostDirectories, type HostDirectories } from "../config/host-directories.ts";
 import type { Settings } from "../config/settings.ts";
@@ -41,7 +42,7 @@ export const containerLogging = {
 /** Labels by which people and tests find what belongs to a deployment. */
 export function containerLabels(name: string, part: string): docker.types.input.ContainerLabel[] {
   return [
-    { label: "org.togather.name", value: name },
-    { label: "org.togather.part", value: part },
+    { label: labels.name, value: name },
+    { label: labels.part, value: part },
   ];
 }

@@ -1,3 +1,4 @@
+import { imageRepository } from "../ops/contract/names.ts";
 import * as docker from "@pulumi/docker";
 import { plainRelease, type SlotRelease } from "../config/release.ts";
 import * as pulumi from "@pulumi/pulumi";
@@ -42,7 +43,7 @@ export class BundledImage extends pulumi.ComponentResource {
 
 /** The tag of an image that is built from a release's source. */
 export function serverImageTag(release: SlotRelease): string {
-  return `togather-server:${plainRelease(release).commit}`;
+  return `${imageRepository("server")}:${plainRelease(release).commit}`;
 }
 
 export interface ServerImageArgs {

@@ -1,3 +1,4 @@
+import { networkName } from "../ops/contract/names.ts";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { containerLabels } from "./host.ts";
@@ -21,7 +22,7 @@ export class Network extends pulumi.ComponentResource {
     const network = new docker.Network(
       `${name}-bridge`,
       {
-        name: `togather-${args.name}`,
+        name: networkName(args.name),
         ipamConfigs: [{ subnet: args.subnet, ipRange: args.dynamicRange, gateway: args.gateway }],
         labels: containerLabels(args.name, "network"),
       },

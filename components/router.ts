@@ -1,3 +1,4 @@
+import { containerName as nameOf, volumeName } from "../ops/contract/names.ts";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { SlotName } from "../ops/contract/steps.ts";
@@ -38,10 +39,10 @@ export class Router extends pulumi.ComponentResource {
     super("togather:deployment:Router", name, {}, opts);
     const { context } = args;
     const { common } = context;
-    const containerName = `togather-${common.name}-router`;
+    const containerName = nameOf(common.name, "router");
     const volume = new docker.Volume(
       `${name}-files`,
-      { name: `${containerName}-files`, labels: containerLabels(common.name, "router") },
+      { name: volumeName(common.name, "router"), labels: containerLabels(common.name, "router") },
       { parent: this, dependsOn: opts?.dependsOn },
     );
     const files = declareStep(

@@ -1,10 +1,10 @@
+import { containerName as nameOf, labels } from "../ops/contract/names.ts";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { megabytes } from "../config/schema/memory-size.ts";
 import type { StackSettings } from "../config/schema/stack-settings.ts";
 import type { SlotName, StepRequest, StepResult } from "../ops/contract/steps.ts";
 import { containerLabels, containerLogging, type HostContext } from "./host.ts";
-import { releaseLabels } from "../ops/host/serving-slot.ts";
 import { plainRelease, type SlotRelease } from "../config/release.ts";
 import { declareStep, type StepArgs } from "./step.ts";
 
@@ -83,7 +83,7 @@ export class Slot extends pulumi.ComponentResource {
   constructor(name: string, args: SlotArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Slot", name, {}, opts);
     const { common } = args.context;
-    const containerName = `togather-${common.name}-${args.slot}`;
+    const containerName = nameOf(common.name, args.slot);
     const plain = Object.entries(plainEnvironment(args));
     const container = new docker.Container(
       `${name}-container`,
@@ -93,9 +93,9 @@ export class Slot extends pulumi.ComponentResource {
         labels: [
           ...containerLabels(common.name, args.slot),
           // What the next run reads back, should this slot serve then.
-          { label: releaseLabels.version, value: args.release.version },
-          { label: releaseLabels.commit, value: plainRelease(args.release).commit },
-          { label: releaseLabels.port, value: String(args.port) },
+          { label: labels.version, value: args.release.version },
+          { label: labels.commit, value: plainRelease(args.release).commit },
+          { label: labels.port, value: String(args.port) },
         ],
         envs: [
           ...plain.map(([key, value]) => `${key}=${value}`),

@@ -1,4 +1,5 @@
 /** Content hashes of this project's own images: what decides whether one is built again. Fast, for previews. */
+import { imageRepository } from "./contract/names.ts";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
@@ -62,5 +63,5 @@ export function bundledImageDigest(image: BundledImage): string {
 
 /** The tag of one of this project's images. */
 export function bundledImageTag(image: BundledImage, digest = bundledImageDigest(image)): string {
-  return `togather-${image}:${digest.slice(0, 12)}`;
+  return `${imageRepository(image)}:${digest.slice(0, 12)}`;
 }

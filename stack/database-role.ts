@@ -1,5 +1,5 @@
+import { containerName } from "../ops/contract/names.ts";
 import * as pulumi from "@pulumi/pulumi";
-import { databaseContainer } from "../components/database.ts";
 import { firstRole, planAppRole, rotationSentence, type AppRolePlan } from "../config/app-role.ts";
 import { toRunError } from "../config/run-error.ts";
 import type { Settings } from "../config/settings.ts";
@@ -17,7 +17,7 @@ export async function planDatabaseRole(
   if (sentence !== undefined) void pulumi.log.warn(sentence);
   if (!plan.rotated || states.database === undefined || pulumi.runtime.isDryRun()) return plan;
   await setSuperuserPassword({
-    container: databaseContainer(name),
+    container: containerName(name, "database"),
     host,
     // Over the standard input of the container's psql.
     // eslint-disable-next-line no-restricted-syntax

@@ -1,9 +1,10 @@
+import { containerName } from "../ops/contract/names.ts";
 import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/settings.ts";
 import { toRunError } from "../config/run-error.ts";
 import { forwardDatabase, forwardedPort, isElsewhere } from "../ops/host/forward-database.ts";
 import { derivedPassword, type AppRolePlan } from "../config/app-role.ts";
-import { Database, databaseContainer, type DatabaseUrls } from "../components/database.ts";
+import { Database, type DatabaseUrls } from "../components/database.ts";
 import type { HostContext } from "../components/host.ts";
 import { secretOutput, secretOutputOf } from "./secret-output.ts";
 import { engineAddress } from "./host-lock.ts";
@@ -18,7 +19,7 @@ async function reachableAt({ name, host, databasePort }: Settings): Promise<numb
   const engine = engineAddress();
   const port = forwardedPort(name);
   if (engine === undefined) return port;
-  return forwardDatabase({ container: databaseContainer(name), host, engine, port }).catch((error: unknown) => {
+  return forwardDatabase({ container: containerName(name, "database"), host, engine, port }).catch((error: unknown) => {
     throw toRunError(error);
   });
 }

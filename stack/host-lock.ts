@@ -1,3 +1,4 @@
+import { labels } from "../ops/contract/names.ts";
 import { hostDirectories } from "../config/host-directories.ts";
 import type { Settings } from "../config/settings.ts";
 import { getEngine, getOrganization, getProject, getStack, isDryRun, log, RunError } from "../config/pulumi-runtime.ts";
@@ -100,7 +101,7 @@ export function refusal({ name, host }: Pick<Deployment, "name" | "host">, holde
     ...(holder === undefined ? [] : [`  for: ${purpose(holder)}`]),
     `  lock: ${lockFile(name)} on ${host === "" ? "the Docker host" : host}`,
     "  → wait until it has ended and run this again. The lock ends with the process that holds it, kill -9 included; removing the file frees nothing.",
-    `  → if that machine can't be reached: ${docker} rm -f $(${docker} ps -q --filter label=org.togather.lock=${name})`,
+    `  → if that machine can't be reached: ${docker} rm -f $(${docker} ps -q --filter label=${labels.lock}=${name})`,
     "  → to deploy beside it all the same: pulumi config set togather:force true",
   ].join("\n");
 }

@@ -1,3 +1,4 @@
+import { labels } from "../../ops/contract/names.ts";
 import * as z from "zod";
 import { dockerProblem, tryDocker } from "../../ops/host/docker.ts";
 import { Failure } from "../failure.ts";
@@ -73,7 +74,7 @@ export class ForeignHost {
     const { ok, stdout, stderr } = await this.#docker(
       "ps",
       "--all",
-      `--filter=label=org.togather.name=${name}`,
+      `--filter=label=${labels.name}=${name}`,
       "--format={{.Names}}",
     );
     if (!ok) throw dockerProblem(stderr);

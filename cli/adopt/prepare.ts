@@ -1,4 +1,5 @@
 /** Before anything changes: what an adoption would do, and why it can't be done. */
+import { containerName } from "../../ops/contract/names.ts";
 import { join, resolve } from "node:path";
 import { environmentRules } from "../../config/schema/environments.ts";
 import { readSecretsFile, secretsFileOf } from "../../config/secrets/secrets.ts";
@@ -176,11 +177,7 @@ export async function prepare(about: {
       ),
     );
 
-  const own = [
-    ...slotNames.map((slot) => `togather-${settings.name}-${slot}`),
-    `togather-${settings.name}-db`,
-    `togather-${settings.name}-router`,
-  ];
+  const own = [...([...slotNames, "database", "router"] as const).map((part) => containerName(settings.name, part))];
   const theirs = [node.names.database, ...Object.values(node.names.slots)].filter((name) => own.includes(name));
   if (theirs.length > 0)
     findings.push(

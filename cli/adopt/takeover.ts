@@ -1,4 +1,5 @@
 /** The last step: from the old node to this stack, and back when something fails. */
+import { containerName, type Part } from "../../ops/contract/names.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { seconds } from "../../ops/contract/units.ts";
 import type { DeployContext } from "../context.ts";
@@ -106,7 +107,7 @@ async function deployOn(job: TakeoverJob, ports: { http: number; https: number }
   return deploy({ ...job.context, dryRun: false, skipMigrations: false, force: false });
 }
 
-const container = ({ context }: TakeoverJob, part: string): string => `togather-${context.settings.name}-${part}`;
+const container = ({ context }: TakeoverJob, part: Part): string => containerName(context.settings.name, part);
 
 /** Starts all of the old node that this has stopped. @returns how it answers. */
 export async function goBack(job: TakeoverJob, takeover: Takeover): Promise<string> {
@@ -160,7 +161,8 @@ export async function takeOver(
   try {
     const final = adoption.record.ports?.final ?? job.context.settings.ports;
     // An earlier attempt may have left them stopped.
-    for (const part of ["db", job.context.settings.activeSlot]) await host.start(container(job, part), "no");
+    for (const part of ["database", job.context.settings.activeSlot] as const)
+      await host.start(container(job, part), "no");
     for (const slot of takeover.slots) {
       output.say(`Stopping ${slot.container}.`);
       await host.stop(slot.container, slot.restart);

@@ -1,3 +1,4 @@
+import { containerName } from "../../ops/contract/names.ts";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import * as z from "zod";
 import { duration, milliseconds } from "../../config/schema/duration.ts";
@@ -30,7 +31,7 @@ async function askRouter(
   { name, host }: { name: string; host: string },
   wanted: { slot: SlotName; seconds: number; version: string | undefined },
 ): Promise<z.infer<typeof answerSchema>> {
-  const router = `togather-${name}-router`;
+  const router = containerName(name, "router");
   const curl = [
     "curl",
     "--silent",

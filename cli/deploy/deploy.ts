@@ -1,3 +1,4 @@
+import { containerName } from "../../ops/contract/names.ts";
 import { isStateLost, rebuildState, recordOf } from "./rebuild-state.ts";
 import { resolve } from "node:path";
 import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
@@ -232,7 +233,7 @@ export function unlikeRouter(
     health.status === "no answer" ||
     (health.status === "unhealthy" && health.version === undefined)
   ) {
-    return `the router sends requests to ${wanted}, which does not answer (${health?.detail ?? "no answer"}): docker logs togather-${name}-${wanted}`;
+    return `the router sends requests to ${wanted}, which does not answer (${health?.detail ?? "no answer"}): docker logs ${containerName(name, wanted)}`;
   }
   return undefined;
 }
@@ -545,7 +546,7 @@ function successText(
 }
 
 function developmentSuccess({ url, phases }: DeploymentResult, name: string, started: number): string {
-  return `${phases.length === 0 ? "Nothing to do: the" : "The"} working tree is served at ${url ?? "?"} (${seconds(Date.now() - started)}); docker logs -f togather-${name}-dev shows every build`;
+  return `${phases.length === 0 ? "Nothing to do: the" : "The"} working tree is served at ${url ?? "?"} (${seconds(Date.now() - started)}); docker logs -f ${containerName(name, "dev")} shows every build`;
 }
 
 /** What Pulumi would touch, phase by phase. */

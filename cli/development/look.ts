@@ -1,3 +1,4 @@
+import { containerName as nameOf } from "../../ops/contract/names.ts";
 import { styleText } from "node:util";
 import { primaryUrl } from "../../config/public-url.ts";
 import { hostLockHolder, type LockHolder } from "../../ops/host/host-lock.ts";
@@ -24,7 +25,7 @@ export async function lookAtDevelopment(
 ): Promise<DevelopmentReport> {
   const { name, source } = settings;
   const host = new DockerHost(settings.host);
-  const containerName = `togather-${name}-dev`;
+  const containerName = nameOf(name, "dev");
   const [containers, lock] = await Promise.all([host.containers([containerName]), hostLockHolder(name, settings.host)]);
   const container = containers.get(containerName);
   const [network, at] =

@@ -1,3 +1,4 @@
+import { containerName } from "../../ops/contract/names.ts";
 import type { Settings } from "../../config/settings.ts";
 import { askDatabase, NoDatabase, type DatabaseQuestion } from "../../ops/host/database.ts";
 import type { PlainSettings } from "../stack-file.ts";
@@ -52,7 +53,7 @@ export async function databaseFindings(
           "database",
           `${about} is dirty: a migration was interrupted`,
           "a schema that is whole",
-          `${bundled ? `docker exec -it -u postgres togather-${name}-db psql -d togather` : "psql"}: see which part of ${schema.version} is there, put it right, then UPDATE schema_migrations SET dirty = false`,
+          `${bundled ? `docker exec -it -u postgres ${containerName(name, "database")} psql -d togather` : "psql"}: see which part of ${schema.version} is there, put it right, then UPDATE schema_migrations SET dirty = false`,
         ),
       ];
     return [ok("database", about)];
@@ -70,7 +71,7 @@ export async function databaseFindings(
         error.message,
         "an answer",
         bundled
-          ? `docker logs togather-${name}-db`
+          ? `docker logs ${containerName(name, "database")}`
           : "check DATABASE_URL and MIGRATION_DATABASE_URL, and that the Docker host reaches the database",
       ),
     ];

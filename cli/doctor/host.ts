@@ -1,3 +1,4 @@
+import { labels } from "../../ops/contract/names.ts";
 import semver from "semver";
 import * as z from "zod";
 import { environmentRules } from "../../config/schema/environments.ts";
@@ -109,7 +110,7 @@ async function portFindings(
       const { stdout } = await docker(
         "ps",
         `--filter=publish=${port}`,
-        `--format={{.Names}} {{.Label "org.togather.name"}}`,
+        `--format={{.Names}} {{.Label "${labels.name}"}}`,
       );
       const [container = "", owner = ""] = (stdout.split("\n")[0] ?? "").split(" ");
       if (owner === name) return ok(check, `ours (${container})`);

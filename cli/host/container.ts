@@ -1,4 +1,5 @@
 /** A container of a stack on its Docker host, for the commands that reach into one. */
+import { containerName } from "../../ops/contract/names.ts";
 import { lookAtHost } from "../../ops/host/serving-slot.ts";
 import type { SlotName } from "../../ops/contract/steps.ts";
 import type { ReadContext } from "../context.ts";
@@ -28,7 +29,7 @@ export async function containerOf(
     throw new Failure(
       "config",
       `${file.stack} has no slots: togather:environment in ${file.name} is ${settings.environment}`,
-      `${docker} logs, or ${docker} exec, with its one server, togather-${name}-dev`,
+      `${docker} logs, or ${docker} exec, with its one server, ${containerName(name, "dev")}`,
     );
   }
   const { router, states } = await lookAtHost(name, host);
@@ -45,11 +46,11 @@ export async function containerOf(
     const fix = part === "router" ? `up --stack ${file.stack}` : `release REF --no-switch --stack ${file.stack}`;
     throw new Failure(
       "other",
-      `${part} has no container on ${host === "" ? "the Docker host" : host}, expected togather-${name}-${part}`,
+      `${part} has no container on ${host === "" ? "the Docker host" : host}, expected ${containerName(name, part)}`,
       part === "router"
         ? invocation(fix)
         : `${invocation(fix)} fills the slot that does not serve; ${invocation(`status --stack ${file.stack}`)} says what there is`,
     );
   }
-  return { name: `togather-${name}-${part}`, part, state };
+  return { name: containerName(name, part), part, state };
 }

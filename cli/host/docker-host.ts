@@ -1,3 +1,4 @@
+import { imageRepository, labels } from "../../ops/contract/names.ts";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
@@ -89,7 +90,12 @@ export class DockerHost {
     this.#image ??= (async () => {
       const current = bundledImageTag("ops");
       if ((await this.#try(["image", "inspect", "--format={{.Id}}", current])).ok) return current;
-      const { ok, stdout, stderr } = await this.#try(["image", "ls", "--quiet", "--filter=reference=togather-ops"]);
+      const { ok, stdout, stderr } = await this.#try([
+        "image",
+        "ls",
+        "--quiet",
+        `--filter=reference=${imageRepository("ops")}`,
+      ]);
       if (!ok) throw dockerProblem(stderr);
       const newest = stdout.split("\n")[0] ?? "";
       if (newest === "") throw new NotOnHost("the Docker host has no image of togather-ops");
@@ -115,7 +121,7 @@ export class DockerHost {
         "--init",
         "--pull=never",
         `--network=${network}`,
-        "--label=org.togather.part=look",
+        `--label=${labels.part}=look`,
         "--log-driver=none",
       ],
       ...["--read-only", "--security-opt=no-new-privileges", "--cap-drop=ALL", "--cap-add=DAC_OVERRIDE"],

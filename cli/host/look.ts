@@ -1,6 +1,6 @@
+import { containerName, labels } from "../../ops/contract/names.ts";
 import { hostLockHolder, type LockHolder } from "../../ops/host/host-lock.ts";
-import { releaseLabels, type Part } from "../../ops/host/serving-slot.ts";
-import { containerName } from "../../config/differences.ts";
+import type { Part } from "../../ops/host/serving-slot.ts";
 import { parseHealth } from "../../ops/contract/health.ts";
 import {
   currentSchema,
@@ -100,14 +100,14 @@ function parsed<T>(
 }
 
 function releaseOf(container: Container): Release | undefined {
-  const labels = container.Config.Labels ?? {};
-  const { [releaseLabels.version]: labelledVersion, [releaseLabels.commit]: labelledCommit } = labels;
+  const has = container.Config.Labels ?? {};
+  const { [labels.version]: labelledVersion, [labels.commit]: labelledCommit } = has;
   if (labelledVersion !== undefined && labelledCommit !== undefined)
     return { version: labelledVersion, commit: labelledCommit };
   // Images that are pulled have labels of their own making, or none.
-  if (labels["org.togather.source"] === undefined) return undefined;
-  const version = labels["org.opencontainers.image.version"];
-  const commit = labels["org.opencontainers.image.revision"];
+  if (has[labels.source] === undefined) return undefined;
+  const version = has["org.opencontainers.image.version"];
+  const commit = has["org.opencontainers.image.revision"];
   return version === undefined || commit === undefined ? undefined : { version, commit };
 }
 

@@ -1,4 +1,5 @@
 /** A step of `ops`, run as Pulumi runs it, but by a command. */
+import { networkName } from "../../ops/contract/names.ts";
 import { join } from "node:path";
 import { execa } from "execa";
 import { withoutSecrets } from "../../ops/host/environment.ts";
@@ -53,7 +54,7 @@ export async function runHostStep<S extends StepName>(
   const { settings, secrets, output, signal } = about;
   const { name, environment, stateLocation, logLocation, host, database } = settings;
   // An external database may be in a network of its own.
-  const network = about.network ?? (database.network === "" ? `togather-${name}` : database.network);
+  const network = about.network ?? (database.network === "" ? networkName(name) : database.network);
   const request = { contract: CONTRACT_VERSION, name, environment, stateLocation, logLocation, network, ...own };
   const child = execa(process.execPath, ["ops/main.ts", step], {
     cwd: join(project),

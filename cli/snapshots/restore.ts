@@ -1,4 +1,5 @@
 /** A snapshot in the place of the live database: looked at, asked about, done, and the servers asked how they are. */
+import { containerName } from "../../ops/contract/names.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { slotNames, type SlotName, type StepResult } from "../../ops/contract/steps.ts";
@@ -75,7 +76,7 @@ export function heldText({ jobs, database }: Restored, name: string): string | u
   if (jobs === null || jobs.held === 0) return undefined;
   const where =
     database === "togather"
-      ? `docker exec -u postgres togather-${name}-db psql -d ${database} -c "${releaseJobs}"`
+      ? `docker exec -u postgres ${containerName(name, "database")} psql -d ${database} -c "${releaseJobs}"`
       : `in the database ${database}: ${releaseJobs};`;
   return `${jobs.held} jobs that were queued then are on hold (state pending). To have them worked:\n  → ${where}`;
 }

@@ -1,3 +1,4 @@
+import { labels } from "../../ops/contract/names.ts";
 import { run } from "../../toolchain/run.ts";
 
 /**
@@ -6,7 +7,7 @@ import { run } from "../../toolchain/run.ts";
  */
 export async function freeName(wish: string, env: NodeJS.ProcessEnv): Promise<string> {
   const isFree = async (name: string) => {
-    const filter = ["--quiet", "--filter", `label=org.togather.name=${name}`];
+    const filter = ["--quiet", "--filter", `label=${labels.name}=${name}`];
     const found = await Promise.all(
       [
         ["ps", "--all"],

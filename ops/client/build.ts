@@ -1,4 +1,5 @@
 /** `build`: an image from a git commit, a source tree, or one of this project's own directories. */
+import { labels as label } from "../contract/names.ts";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -95,13 +96,13 @@ async function findImage(
     throw dockerProblem(stderr);
   }
   const image = inspectedSchema.parse(JSON.parse(stdout))[0];
-  return image && { imageId: image.Id, label: image.Config?.Labels?.["org.togather.source"] };
+  return image && { imageId: image.Id, label: image.Config?.Labels?.[label.source] };
 }
 
 function buildArguments(request: Request, source: BuildSource, env: NodeJS.ProcessEnv): string[] {
   const { release, tag, dockerfile } = request;
   const labels: Record<string, string> = {
-    "org.togather.source": source.label,
+    [label.source]: source.label,
     ...(release === undefined
       ? {}
       : {

@@ -1,4 +1,5 @@
 /** A container beside those of the stack, for as long as a step needs it: with a server's image and environment, hardened like its own, published nowhere. */
+import { labels } from "../contract/names.ts";
 import * as z from "zod";
 import { createRedactor, isSecretName, type Redactor } from "../contract/redact.ts";
 import { docker, lastLines, tryDocker } from "../host/docker.ts";
@@ -92,7 +93,7 @@ export async function createOneOff(
       "--log-driver=json-file",
       "--log-opt=max-size=10m",
     ],
-    ...[`--label=org.togather.name=${deployment}`, "--label=org.togather.part=step"],
+    ...[`--label=${labels.name}=${deployment}`, `--label=${labels.part}=step`],
     ...(memory > 0 ? [`--memory=${memory}`] : []),
     ...extraHosts.map((host) => `--add-host=${host}`),
     // By name: values on a command line can be read by everybody on the machine.

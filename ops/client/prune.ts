@@ -2,6 +2,7 @@
  * `prune`, on the operator's machine: removes images of earlier releases from the Docker host. It never fails a deployment,
  * which is over by then: what can't be removed stays, and the log says why.
  */
+import { imageRepository } from "../contract/names.ts";
 import * as z from "zod";
 import type { StepContext } from "../contract/context.ts";
 import type { StepRequest, StepResult } from "../contract/steps.ts";
@@ -10,16 +11,10 @@ import { docker, lastLines, tryDocker } from "../host/docker.ts";
 import { repositoryOf } from "./repository.ts";
 
 /** Repositories of the images that `build` makes. */
-const repositories = [
-  "togather-server",
-  "togather-ops",
-  "togather-postgres",
-  "togather-nginx",
-  "togather-dev",
-] as const;
+const repositories = (["server", "ops", "postgres", "nginx", "dev"] as const).map(imageRepository);
 
 /** Tags by which deployments hold on to the images of their slots: the container of one may be gone, and comes back with a rollback. */
-const keptRepository = "togather-kept";
+const keptRepository = imageRepository("kept");
 
 /** The tags that hold on to a deployment's images, as many as it has. */
 export const keptTags = (name: string, count: number): string[] =>
@@ -56,7 +51,7 @@ const inspectedSchema = z.array(
 
 /** Has the engine hold on to what both slots of a deployment are made from, whatever another one removes. */
 async function holdImages(name: string, keep: readonly string[], signal: AbortSignal): Promise<void> {
-  const images = keep.filter((tag) => repositoryOf(tag) === "togather-server");
+  const images = keep.filter((tag) => repositoryOf(tag) === imageRepository("server"));
   const tags = keptTags(name, images.length);
   for (const [index, image] of images.entries()) await tryDocker(["tag", image, tags[index] ?? ""], { signal });
   const listed = await docker(

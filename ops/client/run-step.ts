@@ -1,4 +1,5 @@
 /** Runs a step in its container: `docker run` with the request and secrets by name, progress through, result back. */
+import { containerName, labels, oneOffName } from "../contract/names.ts";
 import { randomBytes } from "node:crypto";
 import {
   aliveEveryMs,
@@ -87,7 +88,7 @@ function runArguments(
     ...["run", "--rm", "--interactive", "--init", "--pull=never", `--name=${containerName}`, `--network=${network}`],
     // A database may be on the Docker host itself. Docker refuses this in another container's namespace.
     ...(joins === undefined ? ["--add-host=host.docker.internal:host-gateway"] : []),
-    ...[`--label=org.togather.name=${request.name}`, "--label=org.togather.part=step", "--log-driver=none"],
+    ...[`--label=${labels.name}=${request.name}`, `--label=${labels.part}=step`, "--log-driver=none"],
     // Root, for directories that belong to the operator, but with no more of root than that takes.
     ...[
       "--read-only",
@@ -116,7 +117,7 @@ interface Attempt {
 async function attempt(run: StepRun, image: string, joins: string | undefined): Promise<Attempt> {
   const { context, redactor, step, request } = run;
   const { signal } = context;
-  const containerName = `togather-${request.name}-${step}-${randomBytes(4).toString("hex")}`;
+  const containerName = oneOffName(request.name, step, randomBytes(4).toString("hex"));
   const environment: Record<string, string> = { ...run.environment, TOGATHER_REQUEST: JSON.stringify(request) };
   for (const name of SECRET_VARIABLES) {
     const value = context.env[name];
@@ -207,7 +208,7 @@ async function attempt(run: StepRun, image: string, joins: string | undefined): 
 /** The router's container, for a step that runs in its network namespace. */
 function joined({ step, request }: StepRun): string | undefined {
   const joinsRouter = contract[step].joinsRouter as (request: StepRequest<ContainerStep>) => boolean;
-  return joinsRouter(request) ? `togather-${request.name}-router` : undefined;
+  return joinsRouter(request) ? containerName(request.name, "router") : undefined;
 }
 
 /** Builds the ops image when it isn't there: every step can be run by itself, in any order. */

@@ -2,6 +2,7 @@
  * The release that serves, started once more against another database, for as long as the step asks it: from the image and with
  * the environment of its own container, hardened like that, published nowhere.
  */
+import { containerName, oneOffName } from "../contract/names.ts";
 import { withDatabaseName } from "../contract/connection.ts";
 import type { StepContext } from "../contract/context.ts";
 import type { StepRequest } from "../contract/steps.ts";
@@ -23,7 +24,7 @@ export class ServingRelease {
 
   constructor({ name }: Pick<StepRequest<"rehearse">, "name">, { signal }: Pick<StepContext, "signal">) {
     this.#name = name;
-    this.#container = `togather-${name}-rehearsal`;
+    this.#container = oneOffName(name, "rehearsal");
     this.#signal = signal;
   }
 
@@ -41,7 +42,7 @@ export class ServingRelease {
     const serving = await servingSlot(this.#name, "");
     if (serving === undefined) return { nothing: "nothing serves yet that the migrations could break" };
     await this.remove();
-    const found = await partsOf(`togather-${this.#name}-${serving.slot}`, this.#signal);
+    const found = await partsOf(containerName(this.#name, serving.slot), this.#signal);
     const parts = {
       ...found,
       environment: found.environment.map(

@@ -1,4 +1,5 @@
 /** Which migrations the releases in the slots have: what a database is known to have where nobody has written it down yet. */
+import { containerName } from "../contract/names.ts";
 import { slotNames, type StepRequest } from "../contract/steps.ts";
 import { sourceOf } from "../contract/release.ts";
 import { upFiles } from "../contract/migrations.ts";
@@ -27,7 +28,7 @@ export async function slotMigrations({
     slotNames.map(async (slot): Promise<string[] | undefined> => {
       const commit = serving?.held?.[slot]?.commit;
       if (commit === undefined) return undefined;
-      if (source.kind === "image") return namesInContainer(`togather-${name}-${slot}`, source.path);
+      if (source.kind === "image") return namesInContainer(containerName(name, slot), source.path);
       return sourceOf({ commit }).kind === "tree"
         ? undefined
         : await fileNames({ repository: source.repository, commit, path: source.path });

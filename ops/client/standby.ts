@@ -2,6 +2,7 @@
  * `standby`, on the operator's machine: the slot that does not serve is kept running, or drained and stopped. Its open requests
  * are counted by the router, who alone knows of all of them.
  */
+import { containerName } from "../contract/names.ts";
 import * as z from "zod";
 import type { StepContext } from "../contract/context.ts";
 import {
@@ -19,7 +20,7 @@ import { containerState, docker, lastLines, tryDocker } from "../host/docker.ts"
 
 type Request = StepRequest<"standby">;
 
-const containerOf = ({ name }: Request, slot: SlotName): string => `togather-${name}-${slot}`;
+const containerOf = ({ name }: Request, slot: SlotName): string => containerName(name, slot);
 
 /** Starts what a standby of another kind had stopped: from now on a flip finds it running. */
 async function startAll(request: Request, { log, signal }: StepContext): Promise<SlotName[]> {
@@ -39,7 +40,7 @@ const drainedSchema = z.object({ open: z.number() });
 
 /** Waits for the slot's open requests; returns how many are left when the time is over. */
 async function drain(request: Request, slot: SlotName, { log, signal }: StepContext): Promise<number> {
-  const router = `togather-${request.name}-router`;
+  const router = containerName(request.name, "router");
   const state = await containerState(router, signal);
   // Without a router there are no requests.
   if (state?.status !== "running") return 0;
@@ -72,7 +73,7 @@ async function hasServed(
   signal: AbortSignal,
 ): Promise<boolean> {
   const { ok, stdout } = await tryDocker(
-    ["exec", `togather-${request.name}-router`, "cat", "/router/state/slot.json"],
+    ["exec", containerName(request.name, "router"), "cat", "/router/state/slot.json"],
     { signal },
   );
   const served = ok ? slotFileSchema.safeParse(JSON.parse(stdout)).data?.served : undefined;

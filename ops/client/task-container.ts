@@ -1,4 +1,5 @@
 /** The container of a task: made like the slot's own, with another command, and gone when the task is over. */
+import { containerName, oneOffName } from "../contract/names.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 import type { StepContext } from "../contract/context.ts";
@@ -69,10 +70,11 @@ export class TaskContainer {
 
   /** @param partsOfRehearsed what its container is made of in a rehearsal; that of the slot unless given. */
   constructor({ name }: { name: string }, { signal }: Pick<StepContext, "signal">, partsOfRehearsed?: PartsOfTask) {
-    this.#partsOfTask = partsOfRehearsed ?? (({ slot }) => partsOf(`togather-${name}-${slot ?? ""}`, signal));
+    this.#partsOfTask =
+      partsOfRehearsed ?? (({ slot }) => partsOf(slot === null ? "" : containerName(name, slot), signal));
     this.#deployment = name;
     // One slot's tasks may be rehearsed while the other's are run.
-    this.#name = `togather-${name}-${partsOfRehearsed === undefined ? "task" : "rehearsed-task"}`;
+    this.#name = oneOffName(name, partsOfRehearsed === undefined ? "task" : "rehearsed-task");
     this.#signal = signal;
   }
 

@@ -1,4 +1,5 @@
 /** A lock between steps on one host. The kernel drops it with the process that holds it: nothing stale stays behind. */
+import { labels } from "../contract/names.ts";
 import { spawn } from "node:child_process";
 import { StepError } from "../contract/errors.ts";
 import { endOf } from "../contract/programs.ts";
@@ -42,7 +43,7 @@ export async function withFileLock<T>(options: LockOptions, use: () => Promise<T
     if (exitCode !== 1)
       throw new StepError(`${file} can't be locked: ${error?.message ?? `flock ended with exit code ${exitCode}`}`);
     throw new StepError(`${file} is locked by another step, still after ${waitSeconds} s`, {
-      hint: "docker ps --filter label=org.togather.part=step",
+      hint: `docker ps --filter label=${labels.part}=step`,
     });
   }
   try {

@@ -1,4 +1,5 @@
 /** What a container of the stack is, beside the image that it is to have: whether Pulumi would replace it. */
+import { containerName } from "../contract/names.ts";
 import { bundledImageTag, type BundledImage } from "../image.ts";
 import { docker } from "./docker.ts";
 
@@ -11,8 +12,7 @@ interface Asked {
   name: string;
   /** Docker host; the local engine when empty. */
   host: string;
-  /** The end of the container's name. */
-  part: "db" | "router";
+  part: "database" | "router";
   image: BundledImage;
   /** Docker's template of the value that is asked for, as JSON. */
   value: string;
@@ -28,13 +28,9 @@ export async function containerInPlace({
 }: Asked): Promise<{ imageStays: boolean; value: unknown } | undefined> {
   const ask = async (...args: string[]): Promise<string> => (await docker(args, { host, timeoutMs: answerMs })).trim();
   const [container, wanted] = await Promise.all([
-    ask(
-      "container",
-      "inspect",
-      "--format",
-      `{"image":"{{.Image}}","value":${value}}`,
-      `togather-${name}-${part}`,
-    ).catch(() => undefined),
+    ask("container", "inspect", "--format", `{"image":"{{.Image}}","value":${value}}`, containerName(name, part)).catch(
+      () => undefined,
+    ),
     // An image that is not there has yet to be built, so that it is another one.
     ask("image", "inspect", "--format", "{{.Id}}", bundledImageTag(image)).catch(() => "not built yet"),
   ]);

@@ -1,7 +1,8 @@
 /** What the slots' containers are made of: by it a switch knows whether it is one that has proved itself. */
+import { containerName } from "../contract/names.ts";
 import { createHash } from "node:crypto";
 import * as z from "zod";
-import { slotNames, type StepRequest } from "../contract/steps.ts";
+import { slotNames, type SlotName, type StepRequest } from "../contract/steps.ts";
 import type { Prints } from "../contract/slot-file.ts";
 import { tryDocker } from "./docker.ts";
 
@@ -32,7 +33,7 @@ export async function containerPrints(
   { name }: Pick<StepRequest<"switch">, "name">,
   signal: AbortSignal,
 ): Promise<Prints> {
-  const container = (slot: string): string => `togather-${name}-${slot}`;
+  const container = (slot: SlotName): string => containerName(name, slot);
   try {
     // What is there is told also where the other one is not.
     const { stdout } = await tryDocker(["container", "inspect", ...slotNames.map(container)], {

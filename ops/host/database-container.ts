@@ -24,7 +24,7 @@ export async function databaseReplacement({ name, host, maxConnections }: Wanted
   const container = await containerInPlace({
     name,
     host,
-    part: "db",
+    part: "database",
     image: "postgres",
     value: "{{json .Config.Cmd}}",
   });

@@ -1,3 +1,4 @@
+import { containerName } from "../contract/names.ts";
 import { messageOf } from "../contract/errors.ts";
 import { bundledImageTag } from "../image.ts";
 import { tryDocker } from "./docker.ts";
@@ -49,7 +50,10 @@ export class NoDatabase extends Error {
 
 /** The bundled database is asked in its own container and as its own superuser: no password, no port. */
 function inside({ name }: DatabaseQuestion): { args: string[]; environment: Record<string, string> } {
-  return { args: ["exec", "--user=postgres", `togather-${name}-db`, "psql", "--dbname=togather"], environment: {} };
+  return {
+    args: ["exec", "--user=postgres", containerName(name, "database"), "psql", "--dbname=togather"],
+    environment: {},
+  };
 }
 
 /** Another one by the client that makes its snapshots, from where the steps reach it. */

@@ -2,6 +2,7 @@
  * Containers and networks that a killed run of Pulumi has made on the Docker host without writing them down: the next run
  * would find their names taken. A volume needs nothing: making one that is there is no error.
  */
+import { labels } from "../contract/names.ts";
 import type { SlotName } from "../contract/steps.ts";
 import { StepError } from "../contract/errors.ts";
 import type { InterruptedState } from "./pending-operations.ts";
@@ -69,7 +70,7 @@ export async function findHalfMade({ name, host, serving }: Where, state: Interr
   const docker = await dockerOf(host);
   const found: OnHost[] = [];
   for (const { kind, name: wanted } of candidates) {
-    const labels = kind === "container" ? ".Config.Labels" : ".Labels";
+    const list = kind === "container" ? ".Config.Labels" : ".Labels";
     // A network's name is not unique to Docker; its ids tell them apart.
     const { stdout: ids } =
       kind === "network"
@@ -79,7 +80,7 @@ export async function findHalfMade({ name, host, serving }: Where, state: Interr
       const { ok, stdout } = await docker(
         kind,
         "inspect",
-        `--format={{.Id}} {{index ${labels} "org.togather.name"}} {{index ${labels} "org.togather.part"}}`,
+        `--format={{.Id}} {{index ${list} "${labels.name}"}} {{index ${list} "${labels.part}"}}`,
         one,
       );
       if (!ok) continue;

@@ -6,6 +6,7 @@
  * keeper that lives as long as the deployment's engine (lock-keeper.mjs): the kernel closes it with them, `kill -9`
  * included, also through ssh. Where no kernel can (a machine without power), the container misses their heartbeat.
  */
+import { labels, oneOffName } from "../contract/names.ts";
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -22,9 +23,6 @@ import { deployedBy } from "./deployed-by.ts";
 
 /** The base image of every Dockerfile of this project; has bash and flock. */
 const image = "debian:trixie-slim";
-/** By which preview and people find the container; its value is the deployment's name. */
-const nameLabel = "org.togather.lock";
-const holderLabel = "org.togather.lock.holder";
 
 const defaultSilenceSeconds = 120;
 /** A deployment that has just ended may need a moment to let go. */
@@ -149,8 +147,8 @@ function startContainer({
   const told = JSON.stringify(holder);
   return startDocker(
     [
-      ...["run", "--interactive", "--rm", `--name=togather-${name}-lock-${randomBytes(4).toString("hex")}`],
-      ...[`--label=${nameLabel}=${name}`, `--label=${holderLabel}=${told}`],
+      ...["run", "--interactive", "--rm", `--name=${oneOffName(name, "lock", randomBytes(4).toString("hex"))}`],
+      ...[`--label=${labels.lock}=${name}`, `--label=${labels.lockHolder}=${told}`],
       // It talks to nobody; a network namespace of its own takes as long to make as all the rest.
       ...["--network=host", "--userns=host", "--log-driver=none", "--stop-signal=SIGKILL"],
       ...[
@@ -277,10 +275,13 @@ export async function isLockHeldAs(id: string, name: string, host: string): Prom
 }
 
 async function lockLabels(name: string, host: string): Promise<string> {
-  const asked = tryDocker(["ps", `--filter=label=${nameLabel}=${name}`, `--format={{.Label "${holderLabel}"}}`], {
-    host,
-    timeoutMs: 10_000,
-  });
+  const asked = tryDocker(
+    ["ps", `--filter=label=${labels.lock}=${name}`, `--format={{.Label "${labels.lockHolder}"}}`],
+    {
+      host,
+      timeoutMs: 10_000,
+    },
+  );
   return asked.then(
     ({ stdout }) => stdout,
     () => "",
@@ -289,6 +290,6 @@ async function lockLabels(name: string, host: string): Promise<string> {
 
 /** Ids of the containers that hold the lock: it ends with them. Empty where nobody holds it by a container, or nobody can tell. */
 export async function lockContainers(name: string, host: string): Promise<string[]> {
-  const { ok, stdout } = await tryDocker(["ps", "--quiet", `--filter=label=${nameLabel}=${name}`], { host });
+  const { ok, stdout } = await tryDocker(["ps", "--quiet", `--filter=label=${labels.lock}=${name}`], { host });
   return ok ? stdout.split("\n").filter(Boolean) : [];
 }

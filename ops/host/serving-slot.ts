@@ -2,6 +2,7 @@
  * Which slot takes requests, asked of the deployment itself: nginx's memory, the router's state file, and the labels of the
  * slots' containers. Two short Docker calls at once; it works the same with an engine behind ssh, and whether or not the router runs.
  */
+import { containerName, labels, slotNamed } from "../contract/names.ts";
 import type { Release, SlotName } from "../contract/steps.ts";
 import { slotNames } from "../contract/steps.ts";
 import { sentBackSchema, type SentBack } from "../contract/sent-back.ts";
@@ -33,7 +34,7 @@ export interface RouterNow {
   sentBack: readonly SentBack[];
 }
 
-/** Containers of a blue-green deployment, by their label org.togather.part. */
+/** Containers of a blue-green deployment, by their label. */
 const parts = ["database", "router", ...slotNames] as const;
 export type Part = (typeof parts)[number];
 
@@ -52,13 +53,6 @@ export interface HostNow extends Containers {
   /** How each container is, in Docker's words; without those that are not there. */
   states: Partial<Record<Part, string>>;
 }
-
-/** Labels of a slot's container: which release it runs, and on which port. */
-export const releaseLabels = {
-  version: "org.togather.version",
-  commit: "org.togather.commit",
-  port: "org.togather.port",
-} as const;
 
 /** Longest wait for the Docker host, in ms. */
 const answerMs = 30_000;
@@ -126,12 +120,13 @@ const databaseUrlFormat = `{{.Name}}{{range .Config.Env}}{{if eq (index (split .
 /** The DATABASE_URL of each slot's server. A slot without a container has none. */
 async function databaseUrlsOf(name: string, host: string): Promise<HostNow["databaseUrls"]> {
   const { stdout } = await askDocker(
-    ["container", "inspect", `--format=${databaseUrlFormat}`, ...slotNames.map((slot) => `togather-${name}-${slot}`)],
+    ["container", "inspect", `--format=${databaseUrlFormat}`, ...slotNames.map((slot) => containerName(name, slot))],
     host,
   );
   return Object.fromEntries(
     stdout.split("\n").flatMap((line) => {
-      const [, slot, url] = /^\/?togather-\S+-(blue|green) DATABASE_URL=(.*)$/.exec(line) ?? [];
+      const [, container = "", url] = /^(\S+) DATABASE_URL=(.*)$/.exec(line) ?? [];
+      const slot = slotNamed(container);
       return slot === undefined ? [] : [[slot, url]];
     }),
   );
@@ -149,13 +144,13 @@ export async function lookAtHost(
 ): Promise<HostNow> {
   const [databaseUrls, state, containers] = await Promise.all([
     ask.databaseUrls ? databaseUrlsOf(name, host) : {},
-    routerState(`togather-${name}-router`, host),
+    routerState(containerName(name, "router"), host),
     askDocker(
       [
         "ps",
         "--all",
-        `--filter=label=org.togather.name=${name}`,
-        `--format={{.State}} {{.Label "org.togather.part"}} {{.Label "${releaseLabels.version}"}} {{.Label "${releaseLabels.commit}"}} {{.Label "${releaseLabels.port}"}}`,
+        `--filter=label=${labels.name}=${name}`,
+        `--format={{.State}} {{.Label "${labels.part}"}} {{.Label "${labels.version}"}} {{.Label "${labels.commit}"}} {{.Label "${labels.port}"}}`,
       ],
       host,
     ),

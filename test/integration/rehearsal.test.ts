@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitCodes } from "../../cli/exit-codes.ts";
-import { releaseLabels } from "../../ops/host/serving-slot.ts";
+import { labels } from "../../ops/contract/names.ts";
 import type { StepRequest } from "../../ops/contract/steps.ts";
 import { bundledImageTag } from "../../ops/image.ts";
 import type { Manifest } from "../../ops/contract/manifest.ts";
@@ -427,19 +427,19 @@ describe("rehearse", () => {
       input: `FROM ${bundledImageTag("ops")}\nENTRYPOINT ["node", "-e", ${JSON.stringify(program)}]\n`,
     });
     const named = `--label=org.togather.name=${harness.name}`;
-    const labels = [
+    const labelled = [
       named,
       "--label=org.togather.part=blue",
-      `--label=${releaseLabels.version}=${old.version}`,
-      `--label=${releaseLabels.commit}=${old.commit}`,
-      `--label=${releaseLabels.port}=8080`,
+      `--label=${labels.version}=${old.version}`,
+      `--label=${labels.commit}=${old.commit}`,
+      `--label=${labels.port}=8080`,
     ];
     await docker(
       "run",
       "--detach",
       `--name=togather-${harness.name}-blue`,
       `--network=${harness.network}`,
-      ...labels,
+      ...labelled,
       "--env",
       `DATABASE_URL=${app("live")}`,
       "--env",

@@ -1,4 +1,5 @@
 /** Short questions to the database. */
+import { isContainerHost } from "../../contract/names.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { clientConfig, parseDatabaseUrl, type Connection } from "../../contract/connection.ts";
@@ -53,7 +54,7 @@ export function describeDatabase({ user, host, port, database }: Connection): st
 
 /** What to look at when there is no connection. */
 function connectionHint({ host }: Connection, error: unknown, variable: string): string {
-  if (host.startsWith("togather-")) return `docker logs ${host}`;
+  if (isContainerHost(host)) return `docker logs ${host}`;
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   if (/^(ENOTFOUND|EAI_AGAIN)$/.test(code))
     return `check the host in ${variable}; where it is a container, set togather:database.network to its Docker network`;

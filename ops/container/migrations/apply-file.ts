@@ -1,4 +1,5 @@
 /** One migration applied for good: with the limits that fit it, again when a lock was not to be had, and with what it has left cleaned up. */
+import { containerName } from "../../contract/names.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import type { Connection } from "../../contract/connection.ts";
@@ -43,7 +44,7 @@ export function repairCommand(
     version === undefined
       ? "DELETE FROM schema_migrations"
       : `UPDATE schema_migrations SET version = ${version}, dirty = false`;
-  const bundled = `togather-${name}-db`;
+  const bundled = containerName(name, "database");
   return connection.host === bundled
     ? `docker exec ${bundled} psql -U ${connection.user} -d ${connection.database} -c "${sql}"`
     : `psql "$DATABASE_URL" -c "${sql}"`;

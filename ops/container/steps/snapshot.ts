@@ -1,3 +1,4 @@
+import { isContainerHost } from "../../contract/names.ts";
 import { rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { join as joinOnHost } from "node:path/posix";
@@ -242,7 +243,7 @@ function hiddenRows(error: unknown, { user, host, database }: Connection): StepE
     /query would be affected by row-level security policy for table "(.*?)"/.exec(messageOf(error)) ?? [];
   if (table === undefined) return undefined;
   const sql = `ALTER ROLE ${pg.escapeIdentifier(user)} BYPASSRLS`;
-  const how = host.startsWith("togather-")
+  const how = isContainerHost(host)
     ? `docker exec -u postgres ${host} psql -d ${database} -c '${sql}'`
     : `as a superuser of the database: ${sql};`;
   return new StepError(

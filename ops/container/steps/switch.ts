@@ -3,6 +3,7 @@
  * router that is on one slot or the other, and a restart that comes up on what was decided last. A share of the requests
  * is never persisted. A release that does not hold up once it serves is no success: traffic goes back, and the step fails.
  */
+import { containerName } from "../../contract/names.ts";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { CommandContext, StepContext } from "../../contract/context.ts";
@@ -29,7 +30,7 @@ const watchAnswerMs = 2_000;
 
 /** What to look at when the router is not as it should be. */
 function routerLogs({ name }: { name: string }): string {
-  return `docker logs --tail 20 togather-${name}-router`;
+  return `docker logs --tail 20 ${containerName(name, "router")}`;
 }
 
 /** Moves traffic; a release from which it is sent back is remembered, and not released again by itself. */
@@ -297,14 +298,14 @@ async function checkTarget(request: StepRequest<"switch">, signal: AbortSignal):
     throw new StepError(
       `${activeSlot} can't take over at ${new URL(healthPath, slotUrl).href}: ${problem}${gone ? ": its container does not run" : ""}. Nothing was changed`,
       {
-        hint: gone ? `docker start togather-${request.name}-${activeSlot}, then the same again` : slotLogs(request),
+        hint: gone ? `docker start ${containerName(request.name, activeSlot)}, then the same again` : slotLogs(request),
       },
     );
   }
 }
 
 function slotLogs({ name, activeSlot }: { name: string; activeSlot: SlotName }): string {
-  return `docker logs togather-${name}-${activeSlot}`;
+  return `docker logs ${containerName(name, activeSlot)}`;
 }
 
 /** What a switch changes, with all that it takes to put it back. */
