@@ -1,6 +1,7 @@
 import { labels } from "../../ops/contract/names.ts";
 import * as z from "zod";
-import { dockerProblem, tryDocker } from "../../ops/host/docker.ts";
+import { dockerProblem, tryDocker, type DockerAnswer } from "../../ops/host/docker.ts";
+import { oneOffArguments, type OneOff } from "../../ops/host/one-off.ts";
 import { Failure } from "../failure.ts";
 
 const containerSchema = z.object({
@@ -49,7 +50,7 @@ export class ForeignHost {
     this.#pid = pid;
   }
 
-  #docker(...args: string[]): ReturnType<typeof tryDocker> {
+  #docker(...args: string[]): Promise<DockerAnswer> {
     return tryDocker(args, this.#on);
   }
 
@@ -105,27 +106,23 @@ export class ForeignHost {
   }
 
   /** A program in a one-off container of an image that the host has, which may read all files and write none. */
-  #read(image: string, [program = "", ...args]: readonly string[], ...options: string[]): ReturnType<typeof tryDocker> {
-    const confined = [
-      "--pull=never",
-      "--log-driver=none",
-      "--read-only",
-      "--security-opt=no-new-privileges",
-      "--user=0:0",
-      "--cap-drop=ALL",
-      "--cap-add=DAC_OVERRIDE",
-    ];
-    return this.#docker("run", "--rm", ...confined, ...options, `--entrypoint=${program}`, image, ...args);
+  #read(image: string, program: readonly string[], about: Pick<OneOff, "network" | "mounts">): Promise<DockerAnswer> {
+    const args = oneOffArguments({
+      ...about,
+      image,
+      program,
+      capabilities: ["DAC_OVERRIDE"],
+      options: ["--user=0:0"],
+    });
+    return this.#docker(...args);
   }
 
   /** Reads something that is at a path of the host, symbolic links followed. Undefined where it is not there. */
   async #readAt(image: string, path: string, target: string, program: readonly string[]): Promise<string | undefined> {
-    const { ok, stdout, stderr } = await this.#read(
-      image,
-      program,
-      "--network=none",
-      `--mount=type=bind,source=${path},target=${target},readonly`,
-    );
+    const { ok, stdout, stderr } = await this.#read(image, program, {
+      network: "none",
+      mounts: [{ type: "bind", source: path, target, readonly: true }],
+    });
     if (ok) return stdout;
     if (/bind source path does not exist/.test(stderr)) return undefined;
     throw dockerProblem(stderr);
@@ -163,8 +160,7 @@ export class ForeignHost {
         `command -v bash > /dev/null && exec env -i PATH="$PATH" bash -c "$0"; exec env -i PATH="$PATH" sh -c "$0"`,
         script,
       ],
-      "--network=none",
-      `--mount=type=bind,source=${path},target=/file,readonly`,
+      { network: "none", mounts: [{ type: "bind", source: path, target: "/file", readonly: true }] },
     );
     if (!ok) {
       if (/^docker: /m.test(stderr)) throw dockerProblem(stderr);
@@ -185,7 +181,7 @@ export class ForeignHost {
   /** TCP ports on which anything listens, containers' published ones included. */
   async listening(image: string): Promise<Set<number>> {
     const answers = await Promise.all(
-      ["/proc/net/tcp", "/proc/net/tcp6"].map((path) => this.#read(image, ["cat", path], "--network=host")),
+      ["/proc/net/tcp", "/proc/net/tcp6"].map((path) => this.#read(image, ["cat", path], { network: "host" })),
     );
     // Without IPv6 there is no second one.
     const [first] = answers;
@@ -195,7 +191,7 @@ export class ForeignHost {
 
   /** Bytes that are free where the engine keeps images, volumes and containers. */
   async freeBytes(image: string): Promise<number | undefined> {
-    const { ok, stdout } = await this.#read(image, ["df", "-kP", "/"], "--network=none");
+    const { ok, stdout } = await this.#read(image, ["df", "-kP", "/"], { network: "none" });
     const free = Number(stdout.trim().split("\n").at(-1)?.trim().split(/\s+/)[3]);
     return ok && Number.isFinite(free) ? free * 1024 : undefined;
   }

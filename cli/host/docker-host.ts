@@ -4,6 +4,7 @@ import { join } from "node:path";
 import * as z from "zod";
 import { endOf } from "../../ops/contract/programs.ts";
 import { dockerProblem, startDocker, tryDocker, type DockerAnswer } from "../../ops/host/docker.ts";
+import { oneOffArguments, type OneOff } from "../../ops/host/one-off.ts";
 import { bundledImageTag } from "../../ops/image.ts";
 import { Failure } from "../failure.ts";
 
@@ -111,32 +112,19 @@ export class DockerHost {
     network: string,
     { write = false, environment = [] as string[] } = {},
   ): Promise<string[]> {
-    const [entrypoint = "", ...rest] = program;
-    const mode = write ? "" : ",readonly";
-    return [
-      ...[
-        "run",
-        "--rm",
-        "--interactive",
-        "--init",
-        "--pull=never",
-        `--network=${network}`,
-        `--label=${labels.part}=look`,
-        "--log-driver=none",
-      ],
-      ...["--read-only", "--security-opt=no-new-privileges", "--cap-drop=ALL", "--cap-add=DAC_OVERRIDE"],
-      // Unlike --volume, this makes no directory that isn't there.
-      ...Object.entries(mounts.directories ?? {}).map(
-        ([target, source]) => `--mount=type=bind,source=${source},target=${target}${mode}`,
-      ),
-      ...Object.entries(mounts.volumes ?? {}).map(
-        ([target, source]) => `--mount=type=volume,source=${source},target=${target}${mode}`,
-      ),
-      ...environment.map((name) => `--env=${name}`),
-      `--entrypoint=${entrypoint}`,
-      await this.#opsImage(),
-      ...rest,
-    ];
+    const mounted = (type: "bind" | "volume", sources: Record<string, string> = {}): NonNullable<OneOff["mounts"]> =>
+      Object.entries(sources).map(([target, source]) => ({ type, source, target, readonly: !write }));
+    return oneOffArguments({
+      image: await this.#opsImage(),
+      network,
+      labels: { [labels.part]: "look" },
+      interactive: true,
+      capabilities: ["DAC_OVERRIDE"],
+      mounts: [...mounted("bind", mounts.directories), ...mounted("volume", mounts.volumes)],
+      variables: environment,
+      options: ["--init"],
+      program,
+    });
   }
 
   /** Runs a program in a one-off container. @throws {NotOnHost} when a directory or the image isn't there. */

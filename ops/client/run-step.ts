@@ -20,6 +20,7 @@ import type { Redactor } from "../contract/redact.ts";
 import { dockerProblem, startDocker, tryDocker } from "../host/docker.ts";
 import { runFailureCommand } from "./failure-command.ts";
 import { onLines } from "../host/lines.ts";
+import { oneOffArguments } from "../host/one-off.ts";
 
 export interface StepRun<Request = StepRequest<ContainerStep>> {
   step: ContainerStep;
@@ -83,28 +84,25 @@ function runArguments(
   { containerName, image, joins }: Started,
   environmentNames: readonly string[],
 ): string[] {
-  const network = joins === undefined ? ("network" in request ? request.network : "none") : `container:${joins}`;
-  return [
-    ...["run", "--rm", "--interactive", "--init", "--pull=never", `--name=${containerName}`, `--network=${network}`],
-    // A database may be on the Docker host itself. Docker refuses this in another container's namespace.
-    ...(joins === undefined ? ["--add-host=host.docker.internal:host-gateway"] : []),
-    ...[`--label=${labels.name}=${request.name}`, `--label=${labels.part}=step`, "--log-driver=none"],
-    // Root, for directories that belong to the operator, but with no more of root than that takes.
-    ...[
-      "--read-only",
-      "--tmpfs=/tmp",
-      "--security-opt=no-new-privileges",
-      "--cap-drop=ALL",
-      "--cap-add=CHOWN",
-      "--cap-add=DAC_OVERRIDE",
-      "--cap-add=FOWNER",
-    ],
-    ...volumesOf(request).map((volume) => `--volume=${volume}`),
-    // By name: values on a command line can be read by everybody on the machine.
-    ...environmentNames.map((name) => `--env=${name}`),
+  return oneOffArguments({
     image,
-    step,
-  ];
+    command: [step],
+    name: containerName,
+    network: joins === undefined ? ("network" in request ? request.network : "none") : `container:${joins}`,
+    labels: { [labels.name]: request.name, [labels.part]: "step" },
+    interactive: true,
+    // Root, for directories that belong to the operator, but with no more of root than that takes.
+    capabilities: ["CHOWN", "DAC_OVERRIDE", "FOWNER"],
+    variables: environmentNames,
+    options: [
+      "--init",
+      "--tmpfs=/tmp",
+      // A database may be on the Docker host itself. Docker refuses this in another container's namespace.
+      ...(joins === undefined ? ["--add-host=host.docker.internal:host-gateway"] : []),
+      // Unlike --mount, this makes a directory that is not there yet.
+      ...volumesOf(request).map((volume) => `--volume=${volume}`),
+    ],
+  });
 }
 
 interface Attempt {

@@ -2,6 +2,7 @@ import { containerName } from "../contract/names.ts";
 import { messageOf } from "../contract/errors.ts";
 import { bundledImageTag } from "../image.ts";
 import { tryDocker } from "./docker.ts";
+import { oneOffArguments } from "./one-off.ts";
 
 /** The deployment's database as it is. */
 export interface DatabaseReport {
@@ -66,26 +67,13 @@ async function outside({
 }): Promise<{ args: string[]; environment: Record<string, string> }> {
   const { connectionEnvironment, parseDatabaseUrl } = await import("../contract/connection.ts");
   const environment = connectionEnvironment(parseDatabaseUrl(url), "togather-doctor");
-  return {
-    args: [
-      ...[
-        "run",
-        "--rm",
-        "--pull=never",
-        `--network=${network === "" ? "bridge" : network}`,
-        "--log-driver=none",
-        "--read-only",
-        "--cap-drop=ALL",
-        "--security-opt=no-new-privileges",
-      ],
-      ...[
-        ...Object.keys(environment).map((variable) => `--env=${variable}`),
-        "--entrypoint=psql",
-        bundledImageTag("ops"),
-      ],
-    ],
-    environment,
-  };
+  const args = oneOffArguments({
+    image: bundledImageTag("ops"),
+    network: network === "" ? "bridge" : network,
+    variables: Object.keys(environment),
+    program: ["psql"],
+  });
+  return { args, environment };
 }
 
 /**

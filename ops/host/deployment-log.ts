@@ -2,6 +2,7 @@
 import { bundledImageTag } from "../image.ts";
 import { deployedBy } from "./deployed-by.ts";
 import { tryDocker } from "./docker.ts";
+import { oneOffArguments } from "./one-off.ts";
 
 export interface LogNote {
   /** Docker host; the local engine when empty. */
@@ -22,29 +23,14 @@ export async function noteInLog({ host, logLocation, deploymentId, message }: Lo
     message,
     deployed_by: deployedBy(process.env),
   };
-  const args = [
-    ...[
-      "run",
-      "--rm",
-      "--interactive",
-      "--pull=never",
-      "--network=none",
-      "--log-driver=none",
-      "--read-only",
-      "--security-opt=no-new-privileges",
-      "--cap-drop=ALL",
-      "--cap-add=DAC_OVERRIDE",
-    ],
-    // Unlike --volume, this makes no directory that isn't there.
-    ...[
-      `--mount=type=bind,source=${logLocation},target=/logs`,
-      "--entrypoint=sh",
-      bundledImageTag("ops"),
-      "-c",
-      'cat >> "$0"',
-      `/logs/${deploymentId}.log`,
-    ],
-  ];
+  const args = oneOffArguments({
+    image: bundledImageTag("ops"),
+    network: "none",
+    interactive: true,
+    capabilities: ["DAC_OVERRIDE"],
+    mounts: [{ type: "bind", source: logLocation, target: "/logs", readonly: false }],
+    program: ["sh", "-c", 'cat >> "$0"', `/logs/${deploymentId}.log`],
+  });
   const { ok, stderr } = await tryDocker(args, { host, input: `${JSON.stringify(line)}\n` });
   if (!ok) throw new Error(stderr.trim());
 }

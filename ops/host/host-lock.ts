@@ -19,6 +19,7 @@ import { StepError } from "../contract/errors.ts";
 import { endOf } from "../contract/programs.ts";
 import { dockerEnvironment } from "./environment.ts";
 import { dockerProblem, lastLines, startDocker, tryDocker } from "./docker.ts";
+import { oneOffArguments } from "./one-off.ts";
 import { deployedBy } from "./deployed-by.ts";
 
 /** The base image of every Dockerfile of this project; has bash and flock. */
@@ -146,20 +147,18 @@ function startContainer({
 }: HostLockRequest): ChildProcessWithoutNullStreams {
   const told = JSON.stringify(holder);
   return startDocker(
-    [
-      ...["run", "--interactive", "--rm", `--name=${oneOffName(name, "lock", randomBytes(4).toString("hex"))}`],
-      ...[`--label=${labels.lock}=${name}`, `--label=${labels.lockHolder}=${told}`],
+    oneOffArguments({
+      image,
+      pull: true,
+      name: oneOffName(name, "lock", randomBytes(4).toString("hex")),
+      labels: { [labels.lock]: name, [labels.lockHolder]: told },
+      interactive: true,
       // It talks to nobody; a network namespace of its own takes as long to make as all the rest.
-      ...["--network=host", "--userns=host", "--log-driver=none", "--stop-signal=SIGKILL"],
-      ...[
-        "--read-only",
-        "--security-opt=no-new-privileges",
-        "--cap-drop=ALL",
-        "--cap-add=DAC_OVERRIDE",
-        "--volume=/tmp:/host",
-      ],
-      ...[image, "bash", "-c", script, "bash", name, told, String(force), String(silenceSeconds), String(waitSeconds)],
-    ],
+      network: "host",
+      capabilities: ["DAC_OVERRIDE"],
+      options: ["--userns=host", "--stop-signal=SIGKILL", "--volume=/tmp:/host"],
+      command: ["bash", "-c", script, "bash", name, told, String(force), String(silenceSeconds), String(waitSeconds)],
+    }),
     // In a session of its own: Ctrl-C ends a deployment in order, and must not end its lock before.
     { host, stdin: "open", detached: true },
   );
