@@ -3,6 +3,7 @@ import semver from "semver";
 import * as z from "zod";
 import { environmentRules } from "../../config/schema/environments.ts";
 import { tryDocker } from "../../ops/host/docker.ts";
+import { oneOffArguments } from "../../ops/host/one-off.ts";
 import { StepError } from "../../ops/contract/errors.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
@@ -173,27 +174,13 @@ export async function hostFindings(settings: Where, backupLocation: string): Pro
     ["disk of the state", stateLocation, space.logs],
   ] as const;
   const looked = await docker(
-    ...[
-      "run",
-      "--rm",
-      "--pull=never",
-      "--network=host",
-      "--log-driver=none",
-      "--read-only",
-      "--cap-drop=ALL",
-      "--cap-add=DAC_READ_SEARCH",
-      "--security-opt=no-new-privileges",
-    ],
-    ...[
-      "--mount=type=bind,source=/,target=/host,readonly",
-      baseImage,
-      "bash",
-      "-c",
-      script,
-      "bash",
-      listen.join(" "),
-      ...locations.map(([, path]) => path),
-    ],
+    ...oneOffArguments({
+      image: baseImage,
+      network: "host",
+      capabilities: ["DAC_READ_SEARCH"],
+      mounts: [{ type: "bind", source: "/", target: "/host", readonly: true }],
+      command: ["bash", "-c", script, "bash", listen.join(" "), ...locations.map(([, path]) => path)],
+    }),
   );
   if (!looked.ok) {
     findings.push(

@@ -1,5 +1,5 @@
 import { labels } from "../../ops/contract/names.ts";
-import { run } from "../../toolchain/run.ts";
+import { tryDocker } from "../../ops/host/docker.ts";
 
 /**
  * A name under which the engine has no deployment yet: what another clone made, or left behind with a password
@@ -13,7 +13,7 @@ export async function freeName(wish: string, env: NodeJS.ProcessEnv): Promise<st
         ["ps", "--all"],
         ["volume", "ls"],
         ["network", "ls"],
-      ].map((list) => run("docker", [...list, ...filter], { env })),
+      ].map((list) => tryDocker([...list, ...filter], { env })),
     );
     return found.every(({ stdout }) => stdout === "");
   };
