@@ -2,6 +2,7 @@
  * Where what is wanted, what is recorded and what is there differ, and what mends it. The one place that knows: the program, its preview,
  * `status` and `doctor` go by it. It asks nobody and changes nothing.
  */
+import { containerName } from "../ops/contract/names.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract/steps.ts";
 import type { Part } from "../ops/host/serving-slot.ts";
 import { describeRelease, isSameRelease } from "../ops/contract/release.ts";
@@ -119,10 +120,6 @@ export function differences(wanted: WantedNow, recorded: RecordedNow | undefined
     found.push({ kind: "recorded", recorded: recorded.activeSlot, serves, repair: "record" });
   return found;
 }
-
-/** A container's name. */
-export const containerName = (deployment: string, part: Part): string =>
-  `togather-${deployment}-${part === "database" ? "db" : part}`;
 
 /**
  * A difference in a sentence.

@@ -10,7 +10,8 @@ import { startStopped } from "../ops/host/start-stopped.ts";
 import { holdHostLock } from "./host-lock.ts";
 import { askInterrupted, removeInterrupted, type Interrupted } from "./interrupted.ts";
 import { askServing, hostDifferences, refuseChangeInPlace, refuseSentBack } from "./serving.ts";
-import { containerName, differenceText, type Difference } from "../config/differences.ts";
+import { differenceText, type Difference } from "../config/differences.ts";
+import { containerName } from "../ops/contract/names.ts";
 
 /** A deployment that has been opened: whatever is asked is under way. */
 export interface Opening {

@@ -1,5 +1,4 @@
 /** Containers of a deployment that were stopped, started again: nothing in Pulumi's state says that they don't run. */
-import { containerName } from "../contract/names.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Part } from "./serving-slot.ts";
 import { lastLines, tryDocker } from "./docker.ts";
