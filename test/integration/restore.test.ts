@@ -563,6 +563,27 @@ describe("restore", () => {
       ),
     ).toBe("owner|{statement_timeout=5min}");
     await harness.sql("SET ROLE owner; CREATE TABLE next_migration (id int)", "managed");
+    // A role that it may not make is named before anything is done.
+    await harness.sql("CREATE ROLE fleeting; GRANT SELECT ON notes TO fleeting", "managed");
+    const granted = await harness.run(
+      "snapshot",
+      { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release },
+      own,
+    );
+    await harness.sql("DROP OWNED BY fleeting; DROP ROLE fleeting", "managed");
+    const roleless = { ...choice(basename(granted.result.file)), mode: "restore" } as const;
+    const refused = await harness.run("restore", roleless, own);
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toMatch(
+      /the server has no role fleeting, which the snapshot gives rights to, and role steward may not make it. Nothing was changed\n.*CREATE ROLE "fleeting";/,
+    );
+    const unproved = await harness.run(
+      "verify",
+      { ...choice(basename(granted.result.file)), sha256: granted.result.sha256, required: true },
+      own,
+    );
+    expect(unproved.stderr).toMatch(/gives rights to the role fleeting, which the server has no more\n.*CREATE ROLE/);
+    expect(unproved.stderr).not.toContain("Loading it once more");
     await harness.sql("DROP DATABASE managed");
     await harness.sql(`DROP DATABASE ${result.replaced ?? ""}`);
     await harness.sql("DROP OWNED BY steward");
