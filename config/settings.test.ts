@@ -797,7 +797,7 @@ describe("snapshots that are encrypted", () => {
     [
       {},
       { SNAPSHOT_IDENTITY: recipient.padEnd(74, "x") },
-      "environment variable SNAPSHOT_IDENTITY: is no secret key of age",
+      "environment variable SNAPSHOT_IDENTITY: is not a secret key of age",
     ],
   ])("are refused as %j with %j", (change, environment, expected) => {
     expect(problems({ ...staging, ...change }, { ...secrets, ...environment })).toEqual([
@@ -897,7 +897,7 @@ describe("what the lint of migrations lets through", () => {
     expect(load(staging).migrations).toEqual({ allow: [] });
   });
   it.each([
-    [{ file: "000044_x.up.sql", rule: "drop-colunm", reason: "x" }, /drop-colunm" is no rule of the lint/],
+    [{ file: "000044_x.up.sql", rule: "drop-colunm", reason: "x" }, /drop-colunm" is not a rule of the lint/],
     [
       { file: "migrations/000044_x.up.sql", rule: "drop-column", reason: "x" },
       /the name of a migration without its directory/,

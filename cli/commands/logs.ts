@@ -82,7 +82,7 @@ export function logsCommand(program: Command): void {
       }
       const seeHistory = invocation(`history --stack ${file.stack}`);
       if (id !== undefined && !/^[\w-]+$/.test(id))
-        throw new Failure("config", `${JSON.stringify(id)} is no id of a deployment`, seeHistory);
+        throw new Failure("config", `${JSON.stringify(id)} is not the id of a deployment`, seeHistory);
       const entry = entriesOf(await look(settings)).find((one) => id === undefined || one.id.startsWith(id));
       if (entry === undefined)
         throw new Failure(

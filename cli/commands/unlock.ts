@@ -39,7 +39,9 @@ function text(result: UnlockResult, name: string, stack: string): string {
       ? `lock on the Docker host (${lockFile(name)}): free`
       : `lock on the Docker host (${lockFile(name)}): ${hostLock.removed ? "REMOVED from" : "held by"} ${hostLock.held_by} (pid ${hostLock.pid}) since ${at(hostLock.since)}, stack ${hostLock.stack}`,
     ...(backendLocks === null
-      ? ["lock of Pulumi's backend: can't be looked at where it is no directory; a deployment says who holds it"]
+      ? [
+          "lock of Pulumi's backend: can't be looked at, since the backend is not a directory; a deployment says who holds it",
+        ]
       : backendLocks.length === 0
         ? ["lock of Pulumi's backend: free"]
         : backendLocks.map(

@@ -30,7 +30,7 @@ export function resolveImage(reference: string, version: string | undefined): Re
   if (digest.length !== 64)
     throw new Failure(
       "config",
-      `${reference} is no image by digest: expected name@sha256: and 64 hexadecimal digits`,
+      `${reference} is not an image by digest: expected name@sha256: and 64 hexadecimal digits`,
       "docker image inspect --format '{{join .RepoDigests \" \"}}' NAME shows it",
     );
   const known = version ?? tag;
@@ -84,7 +84,7 @@ export async function resolveCommit(
   if (!inside.ok)
     throw new Failure(
       "config",
-      `togather:source.repository (${source.repository}) is no git repository: ${inside.output}`,
+      `togather:source.repository (${source.repository}) is not a git repository: ${inside.output}`,
       "clone it there, or release an image: release name@sha256:…",
     );
   const wanted = reference ?? "HEAD";
@@ -96,7 +96,7 @@ export async function resolveCommit(
       clean === wanted
         ? `git -C ${source.repository} fetch --tags, if it is a newer one; git -C ${source.repository} log --oneline shows those that are there`
         : `${invocation(`release ${clean}`)}: what was not committed is in no release`;
-    throw new Failure("config", `${wanted} is no commit, tag or branch of ${shown}`, fix);
+    throw new Failure("config", `${wanted} is not a commit, tag or branch of ${shown}`, fix);
   }
   await refuseTwoMeanings(git, wanted, commit, shown);
   const tag = reference === undefined ? undefined : await typedTag(git, reference);

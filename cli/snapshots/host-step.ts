@@ -87,7 +87,7 @@ export async function runHostStep<S extends StepName>(
   if (signal?.aborted === true || exitCode === 130)
     throw new Failure(
       "interrupted",
-      `the step ${step} was interrupted. Run the same again: it begins anew, and clears up what is left`,
+      `the step ${step} was interrupted. Run the same command again: it begins anew, and clears up what is left`,
     );
   throw new Failure("restore", errorText(said) || `the step ${step} ended with ${exitCode ?? "a signal"}`);
 }

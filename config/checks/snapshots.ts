@@ -15,7 +15,7 @@ function encryptionProblems(
   if (identity !== undefined && !/^AGE-SECRET-KEY-1[0-9A-Z]{58}$/.test(identity.value)) {
     problems.push({
       where: identity.from,
-      what: "is no secret key of age, expected AGE-SECRET-KEY-1 and 58 letters and digits",
+      what: "is not a secret key of age, expected AGE-SECRET-KEY-1 and 58 letters and digits",
       fix: "age-keygen prints one, and the public key for database.snapshot_recipients",
     });
   }

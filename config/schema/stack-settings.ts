@@ -203,7 +203,8 @@ export const stackSettingsSchema = z.strictObject({
                 "expected the name of a migration without its directory, such as 000044_x.up.sql",
               ),
             rule: z.string().refine((rule) => Object.hasOwn(rules, rule) || rule.startsWith("squawk/"), {
-              error: (issue) => `${JSON.stringify(issue.input)} is no rule of the lint: docs/migrations.md lists them`,
+              error: (issue) =>
+                `${JSON.stringify(issue.input)} is not a rule of the lint: docs/migrations.md lists them`,
             }),
             reason: z.string().trim().min(1, "expected why it does no harm"),
           }),

@@ -40,7 +40,7 @@ export async function findCommit(repository: string, commit: string): Promise<Co
   if (ok && id !== undefined && date !== undefined)
     return { id, date: new Date(date).toISOString().replace(".000Z", "Z") };
   if (/not a git repository|cannot change to/i.test(stderr)) {
-    throw new StepError(`${repository} is no git repository, but the release names the commit ${commit}`, {
+    throw new StepError(`${repository} is not a git repository, but the release names the commit ${commit}`, {
       hint: "set togather:source.repository to a clone of the server's repository",
     });
   }

@@ -221,7 +221,7 @@ export async function build(request: Request, context: StepContext): Promise<Ste
     // One of another deployment on this host, told otherwise, may have taken the tag at that moment.
     if (image.label !== source.label)
       throw new StepError(`another deployment on this Docker host has built ${tag} with other arguments meanwhile`, {
-        hint: "the same again",
+        hint: "run the same command again",
       });
     await keepNewestStages(tag, request.dockerfile, run.output, log, signal);
     const durationMs = Math.round(performance.now() - started);

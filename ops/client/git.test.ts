@@ -108,6 +108,8 @@ describe("git, whoever calls it", () => {
 
   it("understands what git says in any language", async () => {
     Object.assign(process.env, { LC_ALL: "de_DE.UTF-8", LANGUAGE: "de" });
-    await expect(findCommit(home, "0123abc")).rejects.toThrow(/is no git repository, but the release names the commit/);
+    await expect(findCommit(home, "0123abc")).rejects.toThrow(
+      /is not a git repository, but the release names the commit/,
+    );
   });
 });

@@ -157,7 +157,8 @@ function parse(text: string | undefined): Connection {
   if (!(sslModes as readonly string[]).includes(sslMode))
     throw broken(`has sslmode=${sslMode}, expected one of ${sslModes.join(", ")}`);
   const port = Number(parameters.get("port") ?? (url.port === "" ? "5432" : url.port));
-  if (!Number.isInteger(port) || port < 1 || port > 65535) throw broken("has a port that is no number from 1 to 65535");
+  if (!Number.isInteger(port) || port < 1 || port > 65535)
+    throw broken("has a port that is not a number from 1 to 65535");
   const searchPath = parameters.get("search_path");
   const rootCert = parameters.get("sslrootcert");
   return {

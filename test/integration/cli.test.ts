@@ -48,7 +48,7 @@ describe("togather", () => {
     const before = file();
     const { code, stdout, stderr } = await stack.togather("release", "v9.9.9");
     expect(code, stderr).toBe(exitCodes.config.code);
-    expect(stderr).toMatch(/v9\.9\.9 is no commit, tag or branch of this repository\n {2}→ git/);
+    expect(stderr).toMatch(/v9\.9\.9 is not a commit, tag or branch of this repository\n {2}→ git/);
     expect(`${stdout}${stderr}`).not.toMatch(/at .*\.ts:\d+/);
     expect(file()).toBe(before);
     expect(await stack.containers()).toEqual(new Map());

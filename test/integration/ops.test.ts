@@ -622,7 +622,7 @@ describe("migrate", () => {
     const refused = await migrate(more, url);
     expect(refused.stderr).toMatch(/2_place\.up\.sql.* failed: ERROR: permission denied for table spatial_ref_sys/);
     expect(refused.stderr).toContain(
-      'as a superuser of the database maps: GRANT SELECT, INSERT, UPDATE, DELETE ON public.spatial_ref_sys TO "mapper"; then the same again',
+      'as a superuser of the database maps: GRANT SELECT, INSERT, UPDATE, DELETE ON public.spatial_ref_sys TO "mapper"; then run the same command again',
     );
     expect(refused.stderr).not.toContain("correct the file");
     // What has migrated without goes on.
@@ -656,7 +656,7 @@ describe("migrate", () => {
     const failed = await migrate(halves, url);
     expect(failed.exitCode).toBe(1);
     expect(failed.stderr).toContain(
-      "may not have been rolled back (it holds statements that are no part of a transaction)",
+      "may not have been rolled back (it holds statements that can't be part of a transaction)",
     );
     expect(await version("dirty")).toBe("3|t");
 
@@ -778,7 +778,7 @@ describe("migrate", () => {
     expect(refused.stderr).toContain(
       '4_d.up.sql makes the index "b_once" IF NOT EXISTS, but an interrupted build has left an invalid one of that name: the file would pass over it. Nothing was changed',
     );
-    const repair = /→ (DROP INDEX CONCURRENTLY .*?;) then the same again/.exec(refused.stderr)?.[1];
+    const repair = /→ (DROP INDEX CONCURRENTLY .*?;) then run the same command again/.exec(refused.stderr)?.[1];
     expect(await version("trap")).toBe("2|f");
     await harness.sql(repair ?? "", "trap");
     expect((await migrate(repeated, url)).result).toMatchObject({ to: 4 });

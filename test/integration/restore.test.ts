@@ -449,7 +449,7 @@ describe("restore", () => {
       { database: expect.stringMatching(/^live_before_/) as unknown, bytes: expect.any(Number) as unknown },
     ]);
     const refused = await harness.run("discard", { database: "live" }, live);
-    expect(refused.stderr).toContain("live is no database that a restore has replaced");
+    expect(refused.stderr).toContain("live is not a database that a restore has replaced");
     expect(refused.exitCode).toBe(1);
     expect((await harness.run("discard", { database: result.kept[0]?.database ?? "" }, live)).result.dropped).toBe(
       result.kept[0]?.database,

@@ -42,7 +42,7 @@ export async function refusedExtensionTable(
   );
   return named.length === 0
     ? undefined
-    : `as a superuser of the database ${database}: ${grantOnTables(named, role)} then the same again`;
+    : `as a superuser of the database ${database}: ${grantOnTables(named, role)} then run the same command again`;
 }
 
 /** Gives to the same tables of another database the rights that somebody has on them in this one. A snapshot may be older than those. */

@@ -36,7 +36,7 @@ export async function checkForeign(
   if (!there)
     throw new StepError(
       `the snapshot ${file} has no owners, and there is no database ${live} whose owner and rights it could get`,
-      { hint: "togather up makes it; then again" },
+      { hint: "togather up makes it; then run this again" },
     );
   if (missing.length > 0)
     throw new StepError(

@@ -28,6 +28,6 @@ describe("the rows that a snapshot lacks", () => {
   });
 
   it("is asked of nothing but a snapshot", () => {
-    expect(() => writtenSince({ snapshot: "1:2" }, "1:1:")).toThrow("is no pg_snapshot");
+    expect(() => writtenSince({ snapshot: "1:2" }, "1:1:")).toThrow("is not a pg_snapshot");
   });
 });

@@ -32,7 +32,7 @@ interface Bounds {
 
 function boundsOf(snapshot: string): Bounds {
   const [, xmin, xmax] = /^(\d+):(\d+):[\d,]*$/.exec(snapshot) ?? [];
-  if (xmin === undefined || xmax === undefined) throw new Error(`${JSON.stringify(snapshot)} is no pg_snapshot`);
+  if (xmin === undefined || xmax === undefined) throw new Error(`${JSON.stringify(snapshot)} is not a pg_snapshot`);
   return { xmin: BigInt(xmin), xmax: BigInt(xmax) };
 }
 

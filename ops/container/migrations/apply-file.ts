@@ -32,7 +32,7 @@ const syntaxError = "42601";
 /** A lock could not be had in time, and nothing was changed: the same may be tried again. */
 class LockNotHad extends StepError {}
 const waitHint =
-  "a transaction is open all the while: SELECT pid, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start; end it, then the same again";
+  "a transaction is open all the while: SELECT pid, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start; end it, then run the same command again";
 
 /** The command with which a person sets golang-migrate's version by hand. */
 export function repairCommand(
@@ -132,7 +132,7 @@ async function explainFailure(run: Run, file: MigrationFile, stderr: string, bef
   const why =
     sqlState === undefined
       ? "the connection ended before the server could tell"
-      : (problem.text ?? "it holds statements that are no part of a transaction");
+      : (problem.text ?? "it holds statements that can't be part of a transaction");
   context.log.debug(`migrate said: ${stderr.slice(0, 2000)}`);
   throw new StepError(
     `migration ${place} failed: ${message}. It may not have been rolled back (${why}): schema version ${after.version} is dirty.${left.length === 0 ? "" : ` Invalid indexes: ${left.map(indexText).join(", ")}: drop them.`}`,

@@ -225,4 +225,4 @@ export async function migrateRiver(
 }
 
 export const lockHint =
-  "a transaction holds the table: SELECT pid, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start; then the same again";
+  "a transaction holds the table: SELECT pid, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start; then run the same command again";

@@ -54,7 +54,7 @@ export async function run(request: Request, context: StepContext): Promise<StepR
       context.signal.throwIfAborted();
       const problem = storageProblem(
         `the snapshot ${file} is not copied to ${endpoint}/${bucket}: ${messageOf(error)}`,
-        "the same again copies what is missing",
+        "run the same command again: it copies what is missing",
       );
       if (failure === "error") throw problem;
       log.warn(problem.message, { hint: problem.hint });

@@ -14,7 +14,7 @@ export async function run({ database }: StepRequest<"discard">, context: StepCon
       if (database === null) return { kept, dropped: null };
       const one = kept.find((entry) => entry.database === database);
       if (one === undefined) {
-        throw new StepError(`${database} is no database that a restore has replaced`, {
+        throw new StepError(`${database} is not a database that a restore has replaced`, {
           hint: kept.length === 0 ? "there is none" : `there are: ${kept.map((entry) => entry.database).join(", ")}`,
         });
       }

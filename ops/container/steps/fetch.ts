@@ -68,7 +68,7 @@ async function fetchOne(manifest: Manifest, request: Request, context: StepConte
     throw new StepError(
       `${where} is there already, and is not what the storage has: its SHA-256 is ${here?.sha256 ?? "not known"}, expected ${manifest.sha256}`,
       {
-        hint: `nothing was touched; if the storage's is the one to have: mv ${where} ${where}.old, and the same again`,
+        hint: `nothing was touched; to take the storage's: mv ${where} ${where}.old, then run the same command again`,
       },
     );
   }

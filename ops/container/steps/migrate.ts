@@ -52,7 +52,7 @@ async function refuseInvalidIndexes(
     throw new StepError(
       `${file} makes the index ${over.map(indexText).join(", ")} IF NOT EXISTS, but an interrupted build has left an invalid one of that name: the file would pass over it. Nothing was changed`,
       {
-        hint: `${over.map((index) => `DROP INDEX CONCURRENTLY ${indexText(index)};`).join(" ")} then the same again`,
+        hint: `${over.map((index) => `DROP INDEX CONCURRENTLY ${indexText(index)};`).join(" ")} then run the same command again`,
       },
     );
   }

@@ -249,7 +249,7 @@ function hiddenRows(error: unknown, { user, host, database }: Connection): StepE
   return new StepError(
     `row-level security of the table ${table} is in force for the role ${user}, which takes snapshots: it would leave rows out`,
     {
-      hint: `${how}, or ALTER TABLE ${table} NO FORCE ROW LEVEL SECURITY; then the same again`,
+      hint: `${how}, or ALTER TABLE ${table} NO FORCE ROW LEVEL SECURITY; then run the same command again`,
       cause: error,
     },
   );

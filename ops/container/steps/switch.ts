@@ -298,7 +298,9 @@ async function checkTarget(request: StepRequest<"switch">, signal: AbortSignal):
     throw new StepError(
       `${activeSlot} can't take over at ${new URL(healthPath, slotUrl).href}: ${problem}${gone ? ": its container does not run" : ""}. Nothing was changed`,
       {
-        hint: gone ? `docker start ${containerName(request.name, activeSlot)}, then the same again` : slotLogs(request),
+        hint: gone
+          ? `docker start ${containerName(request.name, activeSlot)}, then run the same command again`
+          : slotLogs(request),
       },
     );
   }

@@ -27,7 +27,7 @@ export async function run(request: StepRequest<"task">, context: CommandContext)
   const end = await runTask(task, { slot }, context);
   if (end.problem !== undefined) {
     const { message } = taskError(task.name, end, ", before the switch; traffic stays where it is");
-    throw new StepError(message, { hint: "the same again runs it again; togather:source.tasks has it" });
+    throw new StepError(message, { hint: "the same command again runs it again; it stands in togather:source.tasks" });
   }
   log.info(`task ${task.name}: done in ${seconds(end.durationMs)}`);
   return { skipped: null, durationMs: end.durationMs };
