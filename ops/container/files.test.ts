@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -28,6 +28,18 @@ describe("writeFileAtomically", () => {
     stop = true;
     expect(await reader).toBeGreaterThan(0);
     expect(await readdir(directory)).toEqual(["current.json"]);
+  });
+
+  it("removes what one that was killed has left, and nothing that may still be written", async () => {
+    const left = (name: string): string => join(directory, `.swept.json.${name}.tmp`);
+    for (const name of ["old", "young"]) await writeFile(left(name), "half");
+    await writeFile(join(directory, ".other.json.old.tmp"), "half");
+    const hourAgo = new Date(Date.now() - 3_600_000);
+    for (const path of [left("old"), join(directory, ".other.json.old.tmp")]) await utimes(path, hourAgo, hourAgo);
+    await writeFileAtomically(join(directory, "swept.json"), "whole");
+    const names = (await readdir(directory)).filter((name) => name.endsWith(".tmp"));
+    expect(names.sort()).toEqual([".other.json.old.tmp", ".swept.json.young.tmp"]);
+    for (const name of names) await rm(join(directory, name));
   });
 
   it("keeps the old content when it fails", async () => {
