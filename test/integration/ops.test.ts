@@ -86,6 +86,11 @@ describe("begin and record", () => {
     await run("record", closing);
     expect((await history()).slice(4)).toEqual(["succeeded 9f8e7d6"]);
     expect(await harness.readState("deployment-state.json")).toEqual(state);
+    // A file that was lost is written again; the deployment has not succeeded twice for it, nor later.
+    await rm(join(harness.directory, "state", "deployment-state.json"));
+    await run("record", closing, { TOGATHER_DEPLOYED_BY: "deploy-bot" });
+    expect((await history()).slice(4)).toEqual(["succeeded 9f8e7d6"]);
+    expect(await harness.readState("deployment-state.json")).toEqual(state);
 
     const back = await run("begin", { activeSlot: "blue", slots: { blue: release, green: next } });
     await run("record", {

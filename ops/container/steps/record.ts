@@ -40,10 +40,15 @@ export async function run(request: StepRequest<"record">, context: CommandContex
         duration_ms: state.duration_ms,
         deployed_by: state.deployed_by,
       };
+      // Recorded again, after the file was lost, it has not succeeded twice.
+      const told = (await store.history()).some(
+        (one) => one.event === "succeeded" && one.deployment_id === request.deploymentId,
+      );
+      const events = told ? [] : [succeeded];
       // Another deployment may have begun meanwhile: that one stays open.
       if (current === undefined || current.deployment_id === request.deploymentId || current.status === "succeeded")
-        await store.writeCurrent(closed, [succeeded]);
-      else await store.appendHistory(succeeded);
+        await store.writeCurrent(closed, events);
+      else for (const event of events) await store.appendHistory(event);
     } catch (error) {
       if (!isDiskFull(error)) throw error;
       // Traffic has moved: to fail now would say that it has not.
@@ -91,7 +96,7 @@ function close(current: Current | undefined, request: StepRequest<"record">, now
     active_slot: request.activeSlot,
     slots: request.slots,
     status: "succeeded",
-    finished_at: now.toISOString(),
+    finished_at: (known?.status === "succeeded" ? known.finished_at : undefined) ?? now.toISOString(),
   };
 }
 
