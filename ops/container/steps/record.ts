@@ -20,7 +20,12 @@ export async function run(request: StepRequest<"record">, context: CommandContex
   };
   await store.exclusively(async () => {
     const [current, before] = await Promise.all([store.current(), store.deploymentState()]);
-    if (before?.deployment_id === request.deploymentId && current?.status === "succeeded") {
+    // A file that says something else of it was changed by hand, and is written again.
+    const isRight =
+      before?.active_slot === request.activeSlot &&
+      before.version === request.release.version &&
+      before.git_commit === request.release.commit;
+    if (isRight && before.deployment_id === request.deploymentId && current?.status === "succeeded") {
       log.info(`deployment ${request.deploymentId} is recorded already`);
       return;
     }
