@@ -7,6 +7,7 @@ import { doctorCommand } from "./commands/doctor.ts";
 import { envCommand } from "./commands/env.ts";
 import { execCommand } from "./commands/exec.ts";
 import { historyCommand } from "./commands/history.ts";
+import { importCommand } from "./commands/import.ts";
 import { lintCommand } from "./commands/lint.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { previewUrlCommand } from "./commands/preview-url.ts";
@@ -56,6 +57,7 @@ export function togather(end: (code: number) => void, environment: NodeJS.Proces
   lintCommand(program, end);
   doctorCommand(program, end);
   unlockCommand(program, end);
+  importCommand(program, end);
   adoptCommand(program, end);
   envCommand(program, end);
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());

@@ -4,7 +4,8 @@ import { getOrganization, getProject, getStack, isDryRun, log } from "../config/
 import { toRunError } from "../config/run-error.ts";
 import { mayBeHalfMade, removeHalfMade } from "../ops/host/half-made.ts";
 import { readInterruptedState, type InterruptedState } from "../ops/host/pending-operations.ts";
-import type { Serving } from "../ops/host/serving-slot.ts";
+import { StepError } from "../ops/contract/errors.ts";
+import type { HostNow, Part, Serving } from "../ops/host/serving-slot.ts";
 import { hasEngine } from "./host-lock.ts";
 
 /** Longest wait for the backend, in ms. */
@@ -59,4 +60,35 @@ export async function removeInterrupted(
       `Removed the ${kind} ${what}: a run of Pulumi was killed while it made it, so that the state does not know it. It is made again.`,
     );
   }
+}
+
+const containerOf: Readonly<Record<Part, string>> = { database: "db", router: "router", blue: "blue", green: "green" };
+
+/**
+ * Refuses to go on where containers of the deployment are there that the state does not know, nor a run that was killed while it
+ * made them: the state was lost, or is another one's. Pulumi would fail at the first name that is taken, half-way.
+ * @throws {RunError} that names them.
+ */
+export async function refuseUnknown(
+  { name }: Pick<Settings, "name">,
+  { ids }: Pick<HostNow, "ids">,
+  asked: Interrupted,
+): Promise<void> {
+  const state = await asked;
+  if (state === undefined) return;
+  const halfMade = new Set(mayBeHalfMade(state).map((one) => one.name));
+  const unknown = (Object.entries(ids) as [Part, string][])
+    .filter(([part, id]) => !state.ids.has(id) && !halfMade.has(`togather-${name}-${containerOf[part]}`))
+    .map(([part]) => `togather-${name}-${containerOf[part]}`)
+    .sort();
+  if (unknown.length === 0) return;
+  const stack = getStack();
+  throw toRunError(
+    new StepError(
+      `Pulumi's state of ${stack} does not know ${unknown.join(", ")}, which ${unknown.length === 1 ? "is" : "are"} on the Docker host: the state was lost or is an older copy, or the deployment is another stack's. Nothing was changed`,
+      {
+        hint: `where the state is gone: togather import --stack ${stack} takes what runs into it, and touches nothing; where another backend has it: pulumi login to that one; where it is another deployment: set togather:name`,
+      },
+    ),
+  );
 }

@@ -8,7 +8,7 @@ import type { SlotName } from "../ops/contract/steps.ts";
 import type { HostNow, Part, Serving } from "../ops/host/serving-slot.ts";
 import { startStopped } from "../ops/host/start-stopped.ts";
 import { holdHostLock } from "./host-lock.ts";
-import { askInterrupted, removeInterrupted, type Interrupted } from "./interrupted.ts";
+import { askInterrupted, refuseUnknown, removeInterrupted, type Interrupted } from "./interrupted.ts";
 import { askServing, hostDifferences, refuseChangeInPlace, refuseSentBack } from "./serving.ts";
 import { differenceText, type Difference } from "../config/differences.ts";
 import { containerName } from "../ops/contract/names.ts";
@@ -22,7 +22,7 @@ export interface Opening {
   interrupted: Interrupted;
 }
 
-const emptyHost: HostNow = { serving: undefined, router: undefined, states: {}, databaseUrls: {} };
+const emptyHost: HostNow = { serving: undefined, router: undefined, states: {}, ids: {}, databaseUrls: {} };
 
 /**
  * Takes the lock and asks the Docker host.
@@ -57,6 +57,7 @@ export async function servingUnlessRefused(settings: Settings, { now }: Opening)
 /** Puts the host in order before the engine looks at it: removes what is half made, starts what was stopped, pulls images that are gone. */
 export async function putInOrder(settings: Settings, { now, interrupted }: Opening): Promise<void> {
   const host = await now;
+  await refuseUnknown(settings, host, interrupted);
   await removeInterrupted(settings, host.serving, interrupted);
   const say = (sentence: string, failed: boolean): Promise<unknown> =>
     failed ? log.error(sentence) : log.warn(sentence);

@@ -12,6 +12,7 @@ import { pulumi } from "../../toolchain/pulumi.ts";
 import { run, tail } from "../../toolchain/run.ts";
 import { project, pulumiCommand, setUp } from "../../toolchain/setup.ts";
 import { Failure } from "../failure.ts";
+import { invocation } from "../output.ts";
 import type { HeldLock } from "../snapshots/host-lock.ts";
 import type { DecryptedConfig } from "../doctor/settings.ts";
 import type { StackFile } from "../stack-file.ts";
@@ -176,7 +177,13 @@ export class PulumiStack {
     const asked = await this.#run("stack", "output", "--json", "--stack", this.name);
     if (asked.ok) return JSON.parse(asked.stdout) as StackOutputs;
     if (/no stack named/.test(asked.output)) return undefined;
-    throw new Failure("config", `Pulumi can't read the stack ${this.name}:\n${tail(explainPassphrase(asked.output))}`);
+    throw new Failure(
+      "config",
+      `Pulumi can't read the stack ${this.name}:\n${tail(explainPassphrase(asked.output))}`,
+      /unable to open state directory/.test(asked.output)
+        ? `mount or put back that directory; if it is gone for good, make it, and ${invocation(`import --stack ${this.name}`)}`
+        : undefined,
+    );
   }
 
   /** How the database is reached: encrypted in the state, and in this process only for as long as it is used. */
@@ -202,9 +209,14 @@ export class PulumiStack {
       throw new Failure(
         "config",
         `${file.name} belongs to a stack, but this backend (${await this.#backend()}) has none named ${this.name}`,
-        `pulumi login to the backend that has it; or, if it is gone for good: pulumi stack init ${this.name}`,
+        `pulumi login to the backend that has it; or, if its state is gone for good: ${invocation(`import --stack ${this.name}`)}`,
       );
     }
+    await this.createEmpty();
+  }
+
+  /** Makes the stack without a look at its file. */
+  async createEmpty(): Promise<void> {
     const made = await this.#run("stack", "init", this.name, "--no-select");
     if (!made.ok) throw new Failure("config", `Pulumi can't make the stack ${this.name}:\n${tail(made.output)}`);
   }
@@ -269,21 +281,42 @@ export class PulumiStack {
     const exported = await this.exported();
     const names = exported === undefined ? [] : longOutput(exported);
     if (exported === undefined || names.length === 0) return [];
+    await this.writeState(
+      withoutLongOutput(exported),
+      `pulumi stack export --stack ${this.name}, take out the "stderr" of ${names.join(", ")}, and pulumi stack import`,
+    );
+    return names;
+  }
+
+  /**
+   * Puts a state in the place of the stack's own.
+   * @param state as `pulumi stack export` prints it; secrets in plain text in it are encrypted.
+   * @param fix what a person can do where that fails.
+   */
+  async writeState(state: string, fix?: string): Promise<void> {
     const directory = await mkdtemp(join(tmpdir(), "togather-state-"));
     try {
       const file = join(directory, "state.json");
-      await writeFile(file, withoutLongOutput(exported), { mode: 0o600 });
+      await writeFile(file, state, { mode: 0o600 });
       const { ok, output } = await this.#run("stack", "import", "--file", file, "--stack", this.name);
-      if (!ok)
-        throw new Failure(
-          "other",
-          `Pulumi can't write the state of ${this.name}:\n${tail(output)}`,
-          `pulumi stack export --stack ${this.name}, take out the "stderr" of ${names.join(", ")}, and pulumi stack import`,
-        );
-      return names;
+      if (!ok) throw new Failure("other", `Pulumi can't write the state of ${this.name}:\n${tail(output)}`, fix);
     } finally {
       await rm(directory, { recursive: true });
     }
+  }
+
+  /** What a preview would do, as JSON, secrets left out. */
+  async plan(): Promise<string> {
+    const asked = await this.#run("preview", "--json", "--stack", this.name);
+    if (asked.ok) return asked.stdout;
+    throw new Failure("config", `Pulumi can't say what it would make for ${this.name}:\n${tail(asked.output)}`);
+  }
+
+  /** Has Pulumi read what resources are. @param urns all that are not steps. */
+  async refresh(urns: readonly string[]): Promise<void> {
+    const targets = urns.flatMap((urn) => ["--target", urn]);
+    const { ok, output } = await this.#run("refresh", "--yes", "--skip-preview", ...targets, "--stack", this.name);
+    if (!ok) throw new Failure("other", `Pulumi can't read what runs for ${this.name}:\n${tail(output)}`);
   }
 
   /** The state as `pulumi stack export` prints it, secrets encrypted; undefined when the backend has no such stack. */

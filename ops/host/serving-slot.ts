@@ -52,6 +52,8 @@ export interface HostNow extends Containers {
   router: RouterNow | undefined;
   /** How each container is, in Docker's words; without those that are not there. */
   states: Partial<Record<Part, string>>;
+  /** Id of each container that is there. */
+  ids: Partial<Record<Part, string>>;
 }
 
 /** Longest wait for the Docker host, in ms. */
@@ -149,8 +151,9 @@ export async function lookAtHost(
       [
         "ps",
         "--all",
+        "--no-trunc",
         `--filter=label=${labels.name}=${name}`,
-        `--format={{.State}} {{.Label "${labels.part}"}} {{.Label "${labels.version}"}} {{.Label "${labels.commit}"}} {{.Label "${labels.port}"}}`,
+        `--format={{.State}} {{.Label "${labels.part}"}} {{.Label "${labels.version}"}} {{.Label "${labels.commit}"}} {{.Label "${labels.port}"}} {{.ID}}`,
       ],
       host,
     ),
@@ -158,11 +161,14 @@ export async function lookAtHost(
   if (!containers.ok) throw dockerProblem(containers.stderr);
   const lines = containers.stdout.split("\n").map((line) => line.split(" "));
   const states: HostNow["states"] = {};
-  for (const [status = "", label] of lines) {
+  const ids: HostNow["ids"] = {};
+  for (const [status = "", label, ...rest] of lines) {
     const part = parts.find((one) => one === label);
-    if (part !== undefined) states[part] = status;
+    if (part === undefined) continue;
+    states[part] = status;
+    ids[part] = rest.at(-1);
   }
-  if (state === undefined) return { serving: undefined, router: undefined, states, databaseUrls };
+  if (state === undefined) return { serving: undefined, router: undefined, states, ids, databaseUrls };
   const { memory, file, written } = state;
   const slot = memory ?? file?.slot;
   const router = {
@@ -172,7 +178,7 @@ export async function lookAtHost(
     mark: `${memory ?? "no slot"} in nginx, ${file?.slot ?? "no slot"} on disk since ${written}`,
     sentBack: file?.sentBack ?? [],
   };
-  if (slot === undefined) return { serving: undefined, router, states, databaseUrls };
+  if (slot === undefined) return { serving: undefined, router, states, ids, databaseUrls };
   const held: Partial<Record<SlotName, Release>> = {};
   let port: number | undefined;
   for (const [, part, version, commit, listens = ""] of lines) {
@@ -182,7 +188,7 @@ export async function lookAtHost(
     if (name === slot && listens !== "") port = Number(listens);
   }
   const release = held[slot];
-  return { serving: release && { slot, release, port, held, served: file?.served }, router, states, databaseUrls };
+  return { serving: release && { slot, release, port, held, served: file?.served }, router, states, ids, databaseUrls };
 }
 
 /**

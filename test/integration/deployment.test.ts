@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from "node:crypto";
-import { cpSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -404,6 +404,47 @@ describe("a deployment of production", () => {
     expect(await health()).toMatchObject({ slot: "green", body: { version: "v3.0.1" } });
     const history = readFileSync(join(stack.directory, ".togather/deployment", stack.name, "history.jsonl"), "utf8");
     expect(history).toMatch(/"failed"/);
+  });
+
+  it("takes what runs into a state that was lost, under load, and touches nothing", async () => {
+    const before = await stack.containers();
+    const { slot, body } = await health();
+    rmSync(join(stack.directory, ".togather/state"), { recursive: true });
+    const gone = await stack.togather("up");
+    expect([gone.code, gone.stderr]).toEqual([2, expect.stringContaining(`import --stack ${stack.name}`)]);
+    mkdirSync(join(stack.directory, ".togather/state"));
+    const elsewhere = await stack.togather("up");
+    expect([elsewhere.code, elsewhere.stderr]).toEqual([2, expect.stringContaining(`import --stack ${stack.name}`)]);
+    await stack.pulumi(["stack", "init", stack.name]);
+    const refused = await stack.run("up");
+    expect(refused.ok).toBe(false);
+    expect(refused.output).toMatch(/does not know togather-.*-router.* the state was lost/);
+    expect(refused.output).toContain(`togather import --stack ${stack.name}`);
+    expect(refused.output).not.toMatch(/docker:index|already exists/);
+
+    const load = startSecureLoad();
+    const { code, stdout, stderr } = await stack.togather("import");
+    const report = await load.stop();
+    expect(code, `${stdout}\n${stderr}`).toBe(0);
+    expect(stdout).toMatch(/^Taken into Pulumi's state: .*togather-\S+-router/m);
+    expect(stdout).toContain(`${slot} serves ${String(body["version"])}`);
+    expect(report.lost).toEqual([]);
+    expect(report.slots).toEqual([slot]);
+    expect(await stack.containers()).toEqual(before);
+    const again = await stack.run("up");
+    expect(Object.keys(again.changes), again.output).toEqual(["unchanged"]);
+    // An older copy of a state is put right the same way: here, one that knows neither the router nor the slot that serves.
+    const urns = (
+      JSON.parse(await stack.state()) as { deployment: { resources: { urn: string }[] } }
+    ).deployment.resources
+      .map(({ urn }) => urn)
+      .filter((urn) => urn.endsWith("::router-container") || urn.endsWith(`::${slot}-slot-container`));
+    for (const urn of urns)
+      await stack.pulumi(["state", "delete", urn, "--target-dependents", "--yes", "--stack", stack.name]);
+    expect((await stack.run("up")).output).toContain("does not know");
+    const half = await stack.togather("import");
+    expect(half.code, half.stderr).toBe(0);
+    expect(await stack.containers()).toEqual(before);
   });
 
   it("tells no secret: not in state, export, logs, command lines or images", async () => {

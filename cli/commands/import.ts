@@ -1,0 +1,84 @@
+import type { Command } from "commander";
+import { project } from "../../toolchain/setup.ts";
+import { servingSlot } from "../../ops/host/serving-slot.ts";
+import type { Before } from "../../config/plan.ts";
+import { deployContext, withCommonOptions, type CommonOptions, type DeployContext } from "../context.ts";
+import { deploy } from "../deploy/deploy.ts";
+import { lookForImport } from "../deploy/import-look.ts";
+import { namesOf, plannedCreations, withImported } from "../deploy/import-state.ts";
+import { isDevelopment } from "../development/refuse.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { withHostLock } from "../snapshots/host-lock.ts";
+import { StackFile } from "../stack-file.ts";
+
+interface ImportOptions extends CommonOptions {
+  dryRun?: boolean;
+}
+
+/** The stack of the context, made anew where its backend has lost it. */
+async function found(context: DeployContext): Promise<DeployContext> {
+  if (context.exists) return context;
+  await context.pulumi.createEmpty();
+  context.output.say(`Made the stack ${context.file.stack} in Pulumi's backend, which had none of that name.`);
+  const file = StackFile.open(project, context.file.stack);
+  return { ...context, exists: true, file, settings: file.settings() };
+}
+
+/** What serves and what the slots hold: a lost state says neither. */
+async function beforeByHost({ settings, before }: DeployContext): Promise<Before> {
+  if (isDevelopment(settings)) return before;
+  const now = await servingSlot(settings.name, settings.host);
+  return now === undefined
+    ? before
+    : { serving: { slot: now.slot, release: now.release }, slots: now.held ?? {}, served: now.served };
+}
+
+export function importCommand(program: Command, end: (code: number) => void): void {
+  withCommonOptions(program.command("import"))
+    .summary("take what runs into Pulumi's state, after that was lost")
+    .description(
+      "After Pulumi's state was lost, or put back from an older copy: takes the containers, the network, the database and its roles that run on the Docker host into the state, and deploys what the stack file says. Nothing that runs is made anew or stopped for it; what is not as the file says is changed as any `up` changes it.",
+    )
+    .option("--dry-run", "say what would be taken into the state, and change nothing")
+    .action(async (_options, command: Command) => {
+      const options = command.optsWithGlobals<ImportOptions>();
+      const context = await found(await deployContext(options));
+      const { file, settings, pulumi, output } = context;
+      const before = await beforeByHost(context);
+      const why = "import";
+      end(
+        await withHostLock(
+          { settings, stack: file.stack, before, output, force: false, why },
+          async (signal, lock): Promise<number> => {
+            const exported = (await pulumi.exported()) ?? "";
+            const planned = plannedCreations(await pulumi.plan());
+            const { state, urns, what } = withImported(
+              exported,
+              planned,
+              await lookForImport(settings, namesOf(planned)),
+            );
+            if (what.length === 0 || options.dryRun === true) {
+              output.result({ ok: true, dryRun: options.dryRun === true, imported: what }, () =>
+                what.length === 0
+                  ? `Nothing to take in: Pulumi's state of ${file.stack} knows all that runs. Nothing was changed.`
+                  : `Would take into Pulumi's state: ${what.join(", ")}. Nothing was changed.`,
+              );
+              return exitCodes.ok.code;
+            }
+            signal.throwIfAborted();
+            await pulumi.writeState(state);
+            await pulumi.refresh(urns);
+            output.say(`Taken into Pulumi's state: ${what.join(", ")}.`);
+            return deploy({
+              ...context,
+              before,
+              dryRun: false,
+              skipMigrations: false,
+              force: false,
+              within: { lock, signal },
+            });
+          },
+        ),
+      );
+    });
+}
