@@ -39,9 +39,10 @@ export const currentSchema = z.looseObject({
   /** Phase and message of the failure, when status is "failed" or "rolled_back". */
   failed_phase: z.string().optional(),
   error: z.string().optional(),
-  /** Program and arguments of the operator's own, for a failure; and whether it has been run for this one. */
+  /** Program and arguments of the operator's own, for a failure. */
   failure_command: z.array(z.string()).min(1).optional(),
-  failure_told: z.boolean().optional(),
+  /** When it was last run for this deployment; `true` as older versions of this project have written it. */
+  failure_told: z.union([z.string(), z.boolean()]).optional(),
   phases: z.array(phaseSchema),
   /** What the last change adds to the history: one file can be written as a whole, two can't. See `withLastEvents`. */
   last_events: z.lazy(() => z.array(historyEventSchema)).optional(),

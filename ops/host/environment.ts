@@ -1,7 +1,13 @@
 /** What programs that are started get of this one's environment. */
 import { SECRET_VARIABLES, SERVER_ENVIRONMENT } from "../contract/steps.ts";
 
-const withheld: readonly string[] = [...SECRET_VARIABLES, SERVER_ENVIRONMENT, "DATABASE_PASSWORD", "TOGATHER_REQUEST"];
+const withheld: readonly string[] = [
+  ...SECRET_VARIABLES,
+  SERVER_ENVIRONMENT,
+  "DATABASE_PASSWORD",
+  "TOGATHER_REQUEST",
+  "TOGATHER_FOUND",
+];
 
 /** The environment without the deployment's secrets and without Pulumi's own, such as the passphrase of its state: for programs that have no use for them. */
 export function withoutSecrets(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

@@ -1,6 +1,7 @@
 /** The operator's own command for a deployment that has failed: what the step asks its client to run, and when. */
 import * as z from "zod";
 import type { CommandContext } from "../../contract/context.ts";
+import type { Current } from "../../contract/deployment-state.ts";
 import { messageOf } from "../../contract/errors.ts";
 import type { StateStore } from "./state-store.ts";
 import type { failureQuestionSchema } from "../../contract/questions.ts";
@@ -9,9 +10,18 @@ import type { failureQuestionSchema } from "../../contract/questions.ts";
 export type Failure = Omit<z.infer<typeof failureQuestionSchema>, "do" | "command">;
 
 /**
- * Has the client run the command, once for each failure of a deployment: steps of both slots run side by side, and one cause may stop
- * several. Whatever comes of it changes nothing about the deployment.
+ * Whether the command has been run for the failure that stands. Steps of both slots run side by side, and one cause may stop several:
+ * what had begun by then is the same failure, what has begun since is another one.
  */
+function isTold({ failure_told: told, failed_phase: failed, phases }: Current): boolean {
+  if (typeof told !== "string") return told === true;
+  const standing = phases.findLast(
+    ({ phase, status }) => phase === failed && (status === "failed" || status === "rolled_back"),
+  );
+  return standing === undefined || standing.started_at <= told;
+}
+
+/** Has the client run the command, once for each failure of a deployment. Whatever comes of it changes nothing about the deployment. */
 export async function tellOfFailure(
   store: StateStore,
   { log, ask }: Pick<CommandContext, "log" | "ask">,
@@ -23,11 +33,11 @@ export async function tellOfFailure(
       const current = await store.current();
       if (
         current?.failure_command === undefined ||
-        current.failure_told === true ||
-        (current.status !== "failed" && current.status !== "rolled_back")
+        (current.status !== "failed" && current.status !== "rolled_back") ||
+        isTold(current)
       )
         return undefined;
-      await store.writeCurrent({ ...current, failure_told: true });
+      await store.writeCurrent({ ...current, failure_told: new Date().toISOString() });
       return current;
     });
     if (failed === undefined) return;
