@@ -220,7 +220,7 @@ export async function adopt(given: AdoptJob, options: AdoptOptions): Promise<num
   if (resumed) output.say("Going on with the takeover that was begun.");
   else {
     output.say(
-      `takeover     ${stopped.length === 0 ? "nothing has to be stopped" : `${stopped.join(", ")} will be stopped`}. Nobody is served for as long as the copy takes (${seconds(record.trial?.durationMs ?? 0)} in the trial), and an \`up\` that moves the router to the ports ${final.http} and ${final.https}.`,
+      `takeover     ${stopped.length === 0 ? "nothing has to be stopped" : `${stopped.join(", ")} will be stopped`}. Nobody is served from then on until the old slot has ended, its data are copied (that alone took ${seconds(record.trial?.durationMs ?? 0)} in the trial) and counted, and an \`up\` has moved the router to the ports ${final.http} and ${final.https}: each takes seconds, more where the Docker host is behind ssh.`,
     );
     await confirm("Take over now?", { yes: options.yes, output });
   }
