@@ -1,11 +1,12 @@
 import type { UrlCheck } from "../database-access.ts";
+import type { SlotName } from "../../ops/contract/steps.ts";
 import type { Problem } from "../problems.ts";
+import type { SlotRelease } from "../release.ts";
 import type { DeploymentFile } from "../schema/deployment-file.ts";
 import type { EnvironmentRules, Severity } from "../schema/environments.ts";
 import type { StackSettings } from "../schema/stack-settings.ts";
 import type { SecretMemory } from "../secrets/secret-memory.ts";
 import type { OwnSecret, ResolvedSecrets } from "../secrets/secrets.ts";
-import type { Settings } from "../settings.ts";
 import type { TlsPair } from "../tls.ts";
 
 /** A stack's settings as they were read, with what they lead to, before anybody knows whether they are right. */
@@ -21,7 +22,7 @@ export interface Given {
   memory: SecretMemory;
   /** The database's URLs that are set. */
   urls: readonly UrlCheck[];
-  slots: Settings["slots"];
+  slots: Partial<Record<SlotName, SlotRelease>>;
   tls: TlsPair | undefined;
   /** Whether certificate and key could be read; what stopped it is told already. */
   tlsIsRead: boolean;
