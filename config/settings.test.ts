@@ -461,6 +461,26 @@ describe("an external database", () => {
     });
   });
 
+  it("may have one role in two URLs, which is no secret used twice; two roles with one password are", () => {
+    const inProduction = {
+      ...external,
+      environment: "production",
+      tls: undefined,
+      database: { mode: "external" },
+    };
+    const role = (user: string, database: string): string =>
+      `postgresql://${user}:kD93jfnA02mfKq91@db.internal:5432/${database}?sslmode=require`;
+    const found = (admin: string): string =>
+      problems(inProduction, {
+        ...own,
+        DATABASE_URL: url,
+        MIGRATION_DATABASE_URL: role("owner", "events"),
+        DATABASE_ADMIN_URL: admin,
+      }).join("\n");
+    expect(found(role("owner", "postgres"))).not.toContain("DATABASE_ADMIN_URL");
+    expect(found(role("admin", "postgres"))).toContain("DATABASE_ADMIN_URL: is the same as MIGRATION_DATABASE_URL");
+  });
+
   it("is handed on as every program reads it, whatever was written", () => {
     const written = `postgres://app:a "b" c|d^e{f}g\\h ü xyz@[fd00::5]/events?sslmode=require&pool_max_conns=7`;
     expect(load(external, { ...own, DATABASE_URL: written }).database).toMatchObject({

@@ -176,18 +176,19 @@ function ownSecrets(
   secrets: ResolvedSecrets,
   { app, migration, admin }: Record<"app" | "migration" | "admin", UrlCheck | undefined>,
 ): OwnSecret[] {
-  const passwords = {
-    databaseUrl: app?.password,
-    migrationDatabaseUrl: migration?.password,
-    databaseAdminUrl: admin?.password,
-  };
+  const checked = { databaseUrl: app, migrationDatabaseUrl: migration, databaseAdminUrl: admin };
+  /** Roles of a server that have been seen: two URLs may name one role, which has one password. */
+  const logins = new Set<string>();
   const chosen = secretKeys.flatMap((key): OwnSecret[] => {
     const secret = secrets[key];
     const { strength } = secretRow(key);
     if (secret === undefined || strength === "given") return [];
     if (strength === "value") return [secret];
-    const password = passwords[key as keyof typeof passwords];
-    return password === undefined ? [] : [{ ...secret, value: password }];
+    const { url = "", password } = checked[key as keyof typeof checked] ?? {};
+    const login = url.split("/").slice(0, 3).join("/");
+    if (password === undefined || logins.has(login)) return [];
+    logins.add(login);
+    return [{ ...secret, value: password }];
   });
   return [...chosen, ...Object.values(secrets.server).filter(isOwn)];
 }

@@ -70,19 +70,19 @@ export const secretTable = {
   databaseUrl: {
     ...url,
     variable: "DATABASE_URL",
-    example: "postgresql://user:password@host:5432/database?sslmode=require",
+    example: "postgresql://user:…@host:5432/database?sslmode=require",
     needed: ofExternal("required"),
   },
   migrationDatabaseUrl: {
     ...url,
     variable: "MIGRATION_DATABASE_URL",
-    example: "postgresql://owner:password@host:5432/database?sslmode=require",
+    example: "postgresql://owner:…@host:5432/database?sslmode=require",
     needed: ofExternal("optional"),
   },
   databaseAdminUrl: {
     ...url,
     variable: "DATABASE_ADMIN_URL",
-    example: "postgresql://admin:password@host:5432/postgres?sslmode=require",
+    example: "postgresql://admin:…@host:5432/postgres?sslmode=require",
     needed: ofExternal("optional"),
   },
   snapshotIdentity: {

@@ -70,7 +70,7 @@ function asStepError(error: unknown, variable: string): unknown {
   return new StepError(`${variable} ${message}`, {
     hint:
       hint ??
-      "write it as postgresql://user:password@host:5432/database, with special characters of the password percent-encoded (@ as %40, / as %2F, : as %3A, # as %23, ? as %3F, % as %25)",
+      "write it as postgresql://user:…@host:5432/database, with special characters of the password percent-encoded (@ as %40, / as %2F, : as %3A, # as %23, ? as %3F, % as %25)",
   });
 }
 
@@ -118,7 +118,7 @@ export function parseDatabaseUrl(text: string | undefined, variable = "DATABASE_
 
 /** Parameters that not all of libpq, pgx and node's pg know, by which they would reach different databases; and what says the same to all. */
 const ambiguous: ReadonlyMap<string, string> = new Map([
-  ["database", "name the database in the path: postgresql://user:password@host:5432/database"],
+  ["database", "name the database in the path: postgresql://user:…@host:5432/database"],
   ["hostaddr", "name the address as the host"],
   ["service", "name host, user and database in the URL"],
   ["servicefile", "name host, user and database in the URL"],

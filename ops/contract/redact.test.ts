@@ -119,14 +119,18 @@ describe("a hint", () => {
     "DATABASE_PASSWORD=… npm start",
     "PULUMI_CONFIG_PASSPHRASE=... pulumi up",
     "echo JWT_SECRET=$(openssl rand -hex 32) >> .env.production",
+    "put a new one there, such as postgresql://owner:…@host:5432/database?sslmode=require",
   ])("is shown as it is: %s", (hint) => {
     expect(redactor.text(hint)).toBe(hint);
   });
 
-  it.each(["JWT_SECRET=…realsecret", "password='…x'", "JWT_SECRET=$(cat realsecret)"])(
-    "is no way round: %s",
-    (text) => {
-      expect(redactor.text(text)).toContain(REDACTED);
-    },
-  );
+  it.each([
+    "JWT_SECRET=…realsecret",
+    "postgresql://owner:…@x:realsecret@host/database",
+    "postgresql://owner:…x@host/d",
+    "password='…x'",
+    "JWT_SECRET=$(cat realsecret)",
+  ])("is no way round: %s", (text) => {
+    expect(redactor.text(text)).toContain(REDACTED);
+  });
 });

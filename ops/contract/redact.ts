@@ -17,8 +17,8 @@ const secretValue = String.raw`${placeholder}(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.
 
 const patterns: readonly (readonly [RegExp, string])[] = [
   [/-----BEGIN ([A-Z ]*)PRIVATE KEY-----[\s\S]*?(?:-----END \1PRIVATE KEY-----|$)/g, REDACTED],
-  // scheme://user:password@host. The password may hold what should have been encoded: everything up to the last @.
-  [/\b([a-z][a-z0-9+.-]*:\/\/[^\s:/?#@"']*):[^\s"']*@/gi, `$1:${REDACTED}@`],
+  // scheme://user:password@host. The password may hold what should have been encoded: everything up to the last @. Hints have … there.
+  [/\b([a-z][a-z0-9+.-]*:\/\/[^\s:/?#@"']*):(?!…@[^\s"'@]*(?:[\s"']|$))[^\s"']*@/gi, `$1:${REDACTED}@`],
   [/\b(authorization["']?\s*[:=]\s*["']?(?:bearer|basic)\s+)[^\s"',;]+/gi, `$1${REDACTED}`],
   [/\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}/gi, `$1${REDACTED}`],
   // "jwt_secret": "…" and \"jwt_secret\": \"…\"
