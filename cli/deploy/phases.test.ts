@@ -1,6 +1,6 @@
 import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
 import { describe, expect, it } from "vitest";
-import { endingOf, errorText } from "./deploy.ts";
+import { endingOf, errorText } from "./ending.ts";
 import { describeResult, phaseOf, PhaseTracker } from "./phases.ts";
 import { phaseLine } from "./progress.ts";
 import { exitCodes } from "../exit-codes.ts";

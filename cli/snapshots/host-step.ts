@@ -6,7 +6,7 @@ import { withoutSecrets } from "../../ops/host/environment.ts";
 import { onLines } from "../../ops/host/lines.ts";
 import { CONTRACT_VERSION, type OwnRequest, type StepName, type StepResult } from "../../ops/contract/steps.ts";
 import { project } from "../../toolchain/setup.ts";
-import { errorText } from "../deploy/deploy.ts";
+import { errorText } from "../deploy/ending.ts";
 import type { PulumiStack } from "../deploy/pulumi-stack.ts";
 import { Failure } from "../failure.ts";
 import { invocation, type Output } from "../output.ts";

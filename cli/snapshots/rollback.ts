@@ -1,7 +1,8 @@
 /** Back to the release before, and to the database before its successor's migrations. */
 import { confirm } from "../confirm.ts";
 import { beforeNow, type DeployContext } from "../context.ts";
-import { deploy, type Deployment } from "../deploy/deploy.ts";
+import { deploy } from "../deploy/deploy.ts";
+import type { Deployment } from "../deploy/deployment.ts";
 import { plainSetting } from "../../config/release.ts";
 import { describeRelease, otherSlot } from "../../ops/contract/release.ts";
 import type { Rollback } from "../deploy/rollback-target.ts";

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { unlikeRouter } from "./deploy.ts";
+import { unlikeRouter } from "./serving-now.ts";
 import type { HostReport } from "../host/look.ts";
 
 const well: HostReport["router"] = {

@@ -1,0 +1,57 @@
+import { rolledBackExitCode } from "../../ops/contract/errors.ts";
+import type { Ending } from "../exit-codes.ts";
+import { endingOfPhase, type PhaseTracker } from "./phases.ts";
+import type { RunEnd } from "./pulumi-stack.ts";
+
+/** How a run ended, by what was seen of it. */
+export function endingOf(
+  end: Pick<RunEnd, "ok" | "interrupted" | "said" | "refused">,
+  tracker: Pick<PhaseTracker, "failed" | "diagnostics">,
+): Ending {
+  if (end.ok) return "ok";
+  if (end.interrupted) return "interrupted";
+  // The program's own refusals go by a code; Pulumi's have no other sign than its words.
+  if (end.refused !== undefined) return end.refused;
+  const said = [end.said, ...tracker.diagnostics.errors].join("\n");
+  if (/the stack is currently locked|Another update is currently in progress/.test(said)) return "lock";
+  const { failed } = tracker;
+  if (failed?.phase === "switch" && failed.errors.some(saysRolledBack)) return "rolledBack";
+  if (failed) return endingOfPhase(failed.phase);
+  if (
+    /incorrect passphrase|passphrase must be set|no stack named|validating stack config|is not a valid configuration/i.test(
+      said,
+    )
+  )
+    return "config";
+  return "other";
+}
+
+/** The step's exit code, in what the command provider says of it. */
+function saysRolledBack(error: string): boolean {
+  return new RegExp(`^(error: )?exit status ${rolledBackExitCode}: running `, "m").test(error);
+}
+
+/** What Pulumi and the command provider put around a step's own words. */
+const wrapping = [
+  /^(error: )?exit status \d+: running ".*":?$/,
+  /^(error: )?(update|preview) failed$/,
+  /^(error: )?(resource operation|preview|update|program) failed with .*$/,
+  /^\d+ errors? occurred:$/,
+  /resource (registration|monitor) /,
+  // Progress.
+  /^\d\d:\d\d:\d\d (INFO|DEBUG|WARN) /,
+];
+
+/** What a step itself said of its failure, once, without Pulumi's wrapping and without its progress. */
+export function errorText(messages: readonly string[]): string {
+  const lines = messages
+    .flatMap((message) => message.split("\n"))
+    .filter((line) => line.trim() !== "" && !wrapping.some((pattern) => pattern.test(line.trim())))
+    .map((line) =>
+      line
+        .replace(/^\d\d:\d\d:\d\d ERROR {3}/, "")
+        .replace(/^ {10,}→/, "  →")
+        .trimEnd(),
+    );
+  return [...new Set(lines)].join("\n");
+}

@@ -1,0 +1,147 @@
+import { plainSetting } from "../../config/release.ts";
+import { containerName } from "../../ops/contract/names.ts";
+import { describeRelease } from "../../ops/contract/release.ts";
+import type { SlotName } from "../../ops/contract/steps.ts";
+import { seconds } from "../../ops/contract/units.ts";
+import { isDevelopment } from "../development/refuse.ts";
+import type { Ending } from "../exit-codes.ts";
+import { columns, invocation } from "../output.ts";
+import type { PlainSettings, StackFile } from "../stack-file.ts";
+import type { Deployment, DeploymentResult } from "./deployment.ts";
+import type { PhaseTracker } from "./phases.ts";
+import type { StackOutputs } from "./pulumi-stack.ts";
+
+/** What is known of a deployment at its end, beside its result. */
+export interface Ended {
+  deployment: Deployment;
+  settings: PlainSettings;
+  tracker: PhaseTracker;
+  outputs: StackOutputs | undefined;
+  /** When it began, in ms since the epoch. */
+  started: number;
+  /** Whether Pulumi's run ended well. */
+  ok: boolean;
+  /** What is wrong with what serves, though it did. */
+  unlike: string | undefined;
+  /** What serves after a failure, in a sentence. */
+  sentence: string;
+  /** The stack file says again what serves. */
+  putRight: boolean;
+}
+
+/** A deployment's end, for people. */
+export function endText(result: DeploymentResult, ended: Ended): string {
+  const { deployment, settings, tracker, outputs, started, ok, unlike } = ended;
+  const { file, dryRun } = deployment;
+  if (unlike !== undefined) return ["", `FAILED: ${unlike}.`, ...stillOff(file.stack)].join("\n");
+  if (ok) {
+    if (dryRun) return previewText(result, tracker);
+    if (isDevelopment(settings)) return developmentSuccess(result, settings.name, started);
+    return successText(result, outputs, started);
+  }
+  const headline = failureHeadline(result.ending, tracker, started);
+  if (dryRun) return [headline, ...result.errors].join("\n");
+  const { deploymentId } = tracker;
+  const next = ended.putRight
+    ? afterRollback(file, settings.activeSlot, result.serving?.slot, deploymentId)
+    : wayOut(deployment, settings, result.ending, deploymentId);
+  return ["", headline, ...result.errors, "", ended.sentence, ...next].join("\n");
+}
+
+function failureHeadline(ending: Ending, { failed }: PhaseTracker, started: number): string {
+  const after = seconds(Date.now() - started);
+  if (ending === "interrupted") return `INTERRUPTED after ${after}.`;
+  if (failed === undefined) return "FAILED.";
+  return `FAILED: ${failed.phase}${failed.subject === "" ? "" : ` ${failed.subject}`}, after ${after}.`;
+}
+
+/** What can be done after a failure. */
+function wayOut(
+  deployment: Deployment,
+  settings: PlainSettings,
+  ending: Ending,
+  deploymentId: string | undefined,
+): string[] {
+  const { file, before } = deployment;
+  const on = `--stack ${file.stack}`;
+  const flags = [
+    ...(deployment.skipMigrations ? [" --skip-migrations"] : []),
+    ...(deployment.force ? [" --force"] : []),
+  ].join("");
+  const setting = settings.slots[settings.activeSlot];
+  const wanted = isDevelopment(settings)
+    ? "the working tree"
+    : `${settings.activeSlot}${setting === undefined ? "" : ` with ${describeRelease(plainSetting(setting))}`}`;
+  const commands: [string, string][] = [];
+  const again =
+    ending === "config"
+      ? "once that is right"
+      : ending === "lock"
+        ? "once the other one has ended"
+        : "goes on where this one stopped";
+  commands.push([invocation(`up ${on}${flags}`), again]);
+  if (before.serving !== undefined)
+    commands.push([invocation(`rollback ${on}`), `gives up: ${before.serving.slot} stays, and the file says so again`]);
+  if (deploymentId !== undefined) commands.push([invocation(`logs ${deploymentId} ${on}`), "shows the whole log"]);
+  return [
+    `${file.name} says what is wanted: ${wanted}.`,
+    columns(commands.map(([command, what]) => [`  → ${command}`, what])),
+  ];
+}
+
+/** What can be done when all was done, and the router does not answer so. */
+function stillOff(stack: string): string[] {
+  return [
+    columns([
+      [`  → ${invocation(`status --stack ${stack}`)}`, "shows what is down"],
+      [`  → ${invocation(`up --stack ${stack}`)}`, "looks again at what is to serve"],
+    ]),
+  ];
+}
+
+/** What can be done after traffic was sent back: the file says again what serves, and the release stays in its slot to be looked at. */
+function afterRollback(
+  file: StackFile,
+  failed: SlotName,
+  serving: SlotName | undefined,
+  deploymentId: string | undefined,
+): string[] {
+  const on = `--stack ${file.stack}`;
+  return [
+    `${file.name} says so again: activeSlot is ${serving}. The release stays in ${failed}, idle, and this host does not release it again by itself (--again does).`,
+    columns([
+      [`  → ${invocation(`release REF ${on}`)}`, `the next release replaces it`],
+      ...(deploymentId === undefined
+        ? []
+        : [[`  → ${invocation(`logs ${deploymentId} ${on}`)}`, "shows the whole log"]]),
+    ]),
+  ];
+}
+
+function successText(
+  { serving, url, deploymentId, phases }: DeploymentResult,
+  outputs: StackOutputs | undefined,
+  started: number,
+): string {
+  const release = serving && "release" in serving ? describeRelease(serving.release) : "";
+  const did = phases.length === 0 ? "Nothing to do: " : "";
+  return `${did}${serving?.slot ?? "no slot"} serves ${release} at ${url ?? "?"} (deployment ${deploymentId ?? outputs?.deploymentId ?? "?"}, ${seconds(Date.now() - started)})`;
+}
+
+function developmentSuccess({ url, phases }: DeploymentResult, name: string, started: number): string {
+  return `${phases.length === 0 ? "Nothing to do: the" : "The"} working tree is served at ${url ?? "?"} (${seconds(Date.now() - started)}); docker logs -f ${containerName(name, "dev")} shows every build`;
+}
+
+/** What Pulumi would touch, phase by phase. */
+function previewText({ changes, interruptions }: DeploymentResult, tracker: PhaseTracker): string {
+  const touched = tracker.phases.map(({ phase, subject }) => `${phase}${subject === "" ? "" : ` ${subject}`}`);
+  const counts = Object.entries(changes)
+    .filter(([operation, count]) => !["same", "read"].includes(operation) && (count ?? 0) > 0)
+    .map(([operation, count]) => `${count ?? 0} to ${operation}`);
+  if (counts.length === 0) return "Nothing to do: all is as the file says.";
+  const interrupted = interruptions.map(
+    (what) =>
+      `INTERRUPTS: the ${what}'s container is replaced (${what === "router" ? "its image or ports change" : "its image, port or maxConnections changes"}). Requests fail until the new one answers, some seconds later.\n`,
+  );
+  return `${interrupted.join("")}Would run: ${touched.join(", ")}\nPulumi: ${counts.join(", ")}, ${changes["same"] ?? 0} unchanged. Nothing was changed.`;
+}
