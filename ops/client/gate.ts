@@ -87,7 +87,7 @@ async function judge(
     ? exitReport(
         request,
         redactor,
-        `does not stay up: it was restarted ${container.RestartCount} times, ${endedWith(await lastExitCode(containerName))}`,
+        `does not stay up: it was restarted ${container.RestartCount} times, ${endedWith(await lastExitCode(container.Id))}`,
       )
     : undefined;
 }
@@ -95,12 +95,14 @@ async function judge(
 const dieSchema = z.looseObject({ Actor: z.looseObject({ Attributes: z.record(z.string(), z.string()) }) });
 
 /** How a container that runs again ended the last time, by the engine's own record of the last minutes; undefined where it has none. */
-async function lastExitCode(containerName: string): Promise<string | undefined> {
+async function lastExitCode(containerId: string): Promise<string | undefined> {
   const { stdout } = await tryDocker([
     "events",
     "--since=10m",
-    "--until=0s",
-    `--filter=container=${containerName}`,
+    // Whole seconds: what has just ended is in the one that is not over yet.
+    `--until=${Math.floor(Date.now() / 1000) + 1}`,
+    // By its name it could be one that was there before.
+    `--filter=container=${containerId}`,
     "--filter=event=die",
     "--format={{json .}}",
   ]);

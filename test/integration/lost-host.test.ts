@@ -98,7 +98,7 @@ describe("a Docker host that is gone", () => {
     await togather([...told("togather snapshots restore", ids), "--yes"]);
     expect(await stack.query("SELECT count(*), (SELECT version FROM schema_migrations) FROM places")).toBe("300|4");
     const again = await togather(told("togather release v2.0.0"));
-    expect(again).toMatch(/^migrations \S+ .*schema version 4 to 5/m);
+    expect(again).toMatch(/^migrate \S+ .*schema version 4 to 5/m);
     expect(await stack.query("SELECT count(*), (SELECT count(*) FROM second) FROM places")).toBe("300|300");
     expect(await (await fetch(stack.url("/health"))).json()).toMatchObject({ status: "healthy", version: "v2.0.0" });
     expect(commands).toEqual([]);

@@ -421,7 +421,14 @@ describe("a server as managed ones are", () => {
     try {
       return await use();
     } finally {
-      await docker("exec", "--user=postgres", container, "sh", "-c", "kill $(cat /tmp/pooler.pid)");
+      await docker(
+        "exec",
+        "--user=postgres",
+        container,
+        "sh",
+        "-c",
+        "p=$(cat /tmp/pooler.pid); kill $p; while kill -0 $p 2> /dev/null; do sleep 0.1; done",
+      );
     }
   }
   const look = (of: string, server = of): Promise<Outcome<"database">> =>
