@@ -1,8 +1,8 @@
 import { execa } from "execa";
 import { slotNames, type StepRequest } from "../../ops/contract/steps.ts";
-import { project } from "../../toolchain/setup.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import type { PhaseName, PhaseRun } from "./phases.ts";
+import { stepCommand } from "./step-command.ts";
 
 /** Phases that are no step of ours, or not only: what fails in one of them nobody has written down. */
 const ownless: readonly PhaseName[] = ["network", "database", "router", "build", "pull", "container"];
@@ -27,11 +27,6 @@ export async function noteFailed(
     ...(slot === undefined ? {} : { slot }),
     error,
   };
-  await execa(process.execPath, ["ops/main.ts", "fail"], {
-    cwd: project,
-    reject: false,
-    stdin: "ignore",
-    timeout: 20_000,
-    env: { TOGATHER_REQUEST: JSON.stringify(request), ...(host === "" ? {} : { DOCKER_HOST: host }) },
-  });
+  const { args, options } = stepCommand("fail", request, host);
+  await execa(process.execPath, args, { ...options, timeout: 20_000 });
 }

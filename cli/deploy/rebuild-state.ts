@@ -1,11 +1,11 @@
 import { execa } from "execa";
 import type { StepRequest } from "../../ops/contract/steps.ts";
 import { isSameRelease } from "../../ops/contract/release.ts";
-import { project } from "../../toolchain/setup.ts";
 import type { HostReport } from "../host/look.ts";
 import { Failure } from "../failure.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import type { StackOutputs } from "./pulumi-stack.ts";
+import { stepCommand } from "./step-command.ts";
 
 /** Whether the host has lost what is kept about a deployment that serves, or could not write it down. */
 export function isStateLost({ state, router, slots }: Pick<HostReport, "state" | "router" | "slots">): boolean {
@@ -49,12 +49,8 @@ export function recordOf(
  * @throws {Failure} with what `record` said.
  */
 export async function rebuildState(request: StepRequest<"record">, host: string): Promise<void> {
-  const { failed, stderr } = await execa(process.execPath, ["ops/main.ts", "record"], {
-    cwd: project,
-    reject: false,
-    stdin: "ignore",
-    env: { TOGATHER_REQUEST: JSON.stringify(request), ...(host === "" ? {} : { DOCKER_HOST: host }) },
-  });
+  const { args, options } = stepCommand("record", request, host);
+  const { failed, stderr } = await execa(process.execPath, args, options);
   if (failed)
     throw new Failure(
       "other",

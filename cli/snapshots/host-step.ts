@@ -1,13 +1,11 @@
 /** A step of `ops`, run as Pulumi runs it, but by a command. */
 import { networkName } from "../../ops/contract/names.ts";
-import { join } from "node:path";
 import { execa } from "execa";
-import { withoutSecrets } from "../../ops/host/environment.ts";
 import { onLines } from "../../ops/host/lines.ts";
 import { CONTRACT_VERSION, type OwnRequest, type StepName, type StepResult } from "../../ops/contract/steps.ts";
-import { project } from "../../toolchain/setup.ts";
 import { errorText } from "../deploy/ending.ts";
 import type { PulumiStack } from "../deploy/pulumi-stack.ts";
+import { stepCommand } from "../deploy/step-command.ts";
 import { Failure } from "../failure.ts";
 import { invocation, type Output } from "../output.ts";
 import type { PlainSettings } from "../stack-file.ts";
@@ -56,17 +54,9 @@ export async function runHostStep<S extends StepName>(
   // An external database may be in a network of its own.
   const network = about.network ?? (database.network === "" ? networkName(name) : database.network);
   const request = { contract: CONTRACT_VERSION, name, environment, stateLocation, logLocation, network, ...own };
-  const child = execa(process.execPath, ["ops/main.ts", step], {
-    cwd: join(project),
-    env: {
-      ...withoutSecrets(process.env),
-      ...(host === "" ? {} : { DOCKER_HOST: host }),
-      ...secrets,
-      TOGATHER_REQUEST: JSON.stringify(request),
-    },
-    extendEnv: false,
-    reject: false,
-    stdin: "ignore",
+  const { args, options } = stepCommand(step, request, host, secrets);
+  const child = execa(process.execPath, args, {
+    ...options,
     buffer: { stderr: false },
     // Ctrl-C reaches this process alone, which passes it on once.
     detached: true,
