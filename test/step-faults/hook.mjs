@@ -1,6 +1,7 @@
 /**
- * Preloaded into a step's program by tests (`node --import`): counts what it writes, and cuts it short at the n-th time. STEP_FAULT is
- * `KIND:N`. Nothing of it is in the ops image, and no production code knows of it.
+ * Preloaded into a step's program by tests (`node --import`): lists what it writes, and cuts it short at one of them. STEP_FAULT is
+ * `KIND:NTH:WHAT WHERE`, the n-th time that this is done: programs and streams run side by side, so that a number among all writes
+ * would be another write once in a while. Nothing of it is in the ops image, and no production code knows of it.
  *
  * | kind | |
  * |---|---|
@@ -16,11 +17,11 @@ import fs from "node:fs";
 import promises from "node:fs/promises";
 import net from "node:net";
 
-const [kind = "count", number = "0"] = (process.env["STEP_FAULT"] ?? "").split(":");
-const at = Number(number);
+const [, kind = "count", nth = "0", chosen] = /^(\w+):(\d+):(.*)$/s.exec(process.env["STEP_FAULT"] ?? "") ?? [];
 const writeSync = fs.writeSync.bind(fs);
 const disks = ["/state", "/logs", "/backups", "/router", "/tmp"];
-let count = 0;
+/** How often each has been done. @type {Map<string, number>} */
+const counts = new Map();
 /** @type {string | undefined} */
 let fullDisk;
 
@@ -38,9 +39,12 @@ const kill = () => process.kill(process.pid, "SIGKILL");
 
 /** @returns "half" where half of it is to be written before `cut`. @throws where there is no room. */
 function arrive(what, path, needsRoom) {
-  count += 1;
-  writeSync(2, `@fault ${count} ${what} ${path.replaceAll(/[0-9a-f]{8,}/g, "*")}\n`);
-  const now = count === at;
+  // Neither an id nor a time is the same in the next run.
+  const about = `${what} ${path.replaceAll(/[0-9a-f]{8,}|\d{6}/g, "*")}`;
+  const count = (counts.get(about) ?? 0) + 1;
+  counts.set(about, count);
+  writeSync(2, `@fault ${count} ${about}\n`);
+  const now = about === chosen && count === Number(nth);
   if (now && kind === "kill") kill();
   if (now && kind === "stop") process.kill(process.pid, "SIGSTOP");
   if (now && kind === "full") fullDisk = diskOf(path);

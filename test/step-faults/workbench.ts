@@ -10,12 +10,13 @@ import { docker, eventually, type Environment, type Harness } from "../step-harn
 /** What is to happen to a step, and at which of its writes; see hook.mjs. */
 export interface Fault {
   kind: "kill" | "tear" | "full" | "stop";
-  at: number;
+  at: Write;
 }
 
 /** A write of a step. */
 export interface Write {
-  at: number;
+  /** The how-manieth of its kind, from 1. */
+  nth: number;
   /** `open`, `write`, `sync`, `rename`, `rm`, `spawn`, `send` and so on. */
   what: string;
   /** Path, program, SQL or request. */
@@ -117,7 +118,7 @@ export class Workbench {
     };
     const given: Environment = {
       TOGATHER_REQUEST: JSON.stringify(full),
-      STEP_FAULT: fault === undefined ? "count" : `${fault.kind}:${fault.at}`,
+      STEP_FAULT: fault === undefined ? "count" : `${fault.kind}:${fault.at.nth}:${fault.at.what} ${fault.at.where}`,
       ...(silenceMs > 0 ? { STEP_SILENCE_MS: String(silenceMs) } : {}),
       ...environment,
     };
@@ -157,7 +158,7 @@ export class Workbench {
     const lines = stderr.split("\n");
     const writes = lines.flatMap((line) => {
       const [, number, what = "", where = ""] = /^@fault (\d+) (\w+) (.*)$/.exec(line) ?? [];
-      return number === undefined ? [] : [{ at: Number(number), what, where }];
+      return number === undefined ? [] : [{ nth: Number(number), what, where }];
     });
     const last = stdout
       .split("\n")
