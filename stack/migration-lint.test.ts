@@ -70,7 +70,7 @@ describe("a preview", () => {
   it("warns of what is found in the migrations that the database still lacks, and says where it will stop", async () => {
     expect(await preview("production", ["2_b.up.sql"])).toEqual([
       expect.stringMatching(
-        /^migrations: .*; it will stop there:\n {2}2_b\.up\.sql:2: truncate: table events: [^\n]*$/,
+        /^migrations: .* errors in files .*\. This deployment will stop there:\n {2}2_b\.up\.sql:2: truncate: table events: [^\n]*\n {2}→ .*\{ file: 2_b\.up\.sql, rule: truncate, reason: [^\n]*$/,
       ),
     ]);
   });
@@ -93,15 +93,23 @@ describe("a preview", () => {
   it("leaves it to the rehearsal where it is about locks alone", async () => {
     expect(await preview("production", ["1_a.up.sql"])).toEqual([
       expect.stringMatching(
-        /; it will stop there where its rehearsal finds a lock held for longer than a second:\n {2}1_a\.up\.sql:1: lock-table/,
+        /locks in .*; one that is held for longer than a second stops it:\n {2}1_a\.up\.sql:1: lock-table[^\n]*$/,
       ),
+    ]);
+  });
+  it("tells what stops it from what a rehearsal has to measure", async () => {
+    expect(await preview("production", ["1_a.up.sql", "2_b.up.sql"])).toEqual([
+      expect.stringMatching(/will stop there:\n {2}2_b[^\n]*\n {2}→ [^\n]*$/),
+      expect.stringMatching(/stops it:\n {2}1_a[^\n]*$/),
     ]);
   });
   it("does not say so where it is a warning", async () => {
     expect(await preview("staging", ["2_b.up.sql"])).toEqual([expect.stringMatching(/would apply:\n {2}2_b/)]);
   });
   it("takes those that the release that serves lacks where the database was not asked", async () => {
-    expect(await preview("production", undefined)).toEqual([expect.stringMatching(/stop there:\n {2}2_b[^\n]*$/)]);
+    expect(await preview("production", undefined)).toEqual([
+      expect.stringMatching(/stop there:\n {2}2_b[^\n]*\n {2}→[^\n]*$/),
+    ]);
   });
   it("is silent where nothing is to be applied, on the way back, and before the first deployment", async () => {
     expect(await preview("production", [])).toEqual([]);

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/settings.ts";
+import type { Finding } from "../ops/contract/migration-findings.ts";
 import { migrationSource } from "../config/migration-source.ts";
 import { plainRelease } from "../config/release.ts";
 import { snapshotRules } from "../config/schema/snapshot-rules.ts";
@@ -36,13 +37,17 @@ export async function warnOfMigrations(
   const files =
     pending ?? (serving.slot === slot ? [] : await newMigrations(of(plainRelease(release)), of(serving.release)));
   if (files === undefined || files.length === 0) return;
-  const [{ lintMigrations }, { migrationFiles }, { textsIn }, { findingLines, unusedText, withoutWaived }] =
-    await Promise.all([
-      import("../ops/lint/lint.ts"),
-      import("../ops/client/migrate.ts"),
-      import("../ops/client/migration-tar.ts"),
-      import("../ops/contract/migration-findings.ts"),
-    ]);
+  const [
+    { lintMigrations },
+    { migrationFiles },
+    { textsIn },
+    { errorHint, findingLines, unusedText, willStop, withoutWaived },
+  ] = await Promise.all([
+    import("../ops/lint/lint.ts"),
+    import("../ops/client/migrate.ts"),
+    import("../ops/client/migration-tar.ts"),
+    import("../ops/contract/migration-findings.ts"),
+  ]);
   const from = migrationSource(release, source);
   const texts = await textsIn(await migrationFiles(from, new AbortController().signal), from);
   const { left, unused } = withoutWaived(
@@ -52,17 +57,20 @@ export async function warnOfMigrations(
   );
   for (const waiver of unused) await pulumi.log.warn(unusedText(waiver, upFiles([...texts.keys()])));
   const findings = left.filter(({ file }) => files.includes(file));
-  if (findings.length === 0) return;
-  const errors = rules.migrationLint === "error" ? findings.filter(({ level }) => level === "error") : [];
-  const stopping = errors.some(
-    ({ lock }) => lock !== true || snapshotRules(deployment.database, rules).rehearse === "never",
+  // An index on forty rows is nobody's trouble: the rehearsal tells.
+  const rehearsed = snapshotRules(deployment.database, rules).rehearse !== "never";
+  const kindOf = ({ level, lock }: Finding): "stops" | "measured" | "warns" =>
+    rules.migrationLint !== "error" || level !== "error" ? "warns" : lock === true && rehearsed ? "measured" : "stops";
+  const say = async (kind: ReturnType<typeof kindOf>, text: string): Promise<void> => {
+    const [first, ...others] = findings.filter((finding) => kindOf(finding) === kind);
+    if (first === undefined) return;
+    const hint = kind === "stops" ? `\n  → ${errorHint(first)}` : "";
+    await pulumi.log.warn(`migrations: ${text}:\n${findingLines([first, ...others])}${hint}`);
+  };
+  await say("stops", `the lint has found errors in files that this deployment would apply. ${willStop}`);
+  await say(
+    "measured",
+    "the lint has found locks in files that this deployment would apply. The rehearsal measures them; one that is held for longer than a second stops it",
   );
-  const ending = stopping
-    ? "; it will stop there"
-    : errors.length > 0
-      ? "; it will stop there where its rehearsal finds a lock held for longer than a second"
-      : "";
-  await pulumi.log.warn(
-    `migrations: the lint has found, in files that this deployment would apply${ending}:\n${findingLines(findings)}`,
-  );
+  await say("warns", "the lint has found, in files that this deployment would apply");
 }

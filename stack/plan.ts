@@ -8,6 +8,7 @@ import { lateMigrations, pendingMigrations } from "../ops/client/pending-migrati
 import type { Release, SlotName } from "../ops/contract/steps.ts";
 import type { Serving } from "../ops/host/serving-slot.ts";
 import { hasEngine } from "./host-lock.ts";
+import { willStop } from "../ops/contract/migration-findings.ts";
 import { warnOfMigrations } from "./migration-lint.ts";
 
 /** The migrations that a slot's release would run, and what stops it; undefined where nobody can tell, such as for an image. */
@@ -66,8 +67,7 @@ export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>)
         { activeSlot, slots: wanted, skipMigrations, force, rollout, standby, migrations },
       );
       await pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
-      if (found?.late !== undefined)
-        await pulumi.log.warn(`migrations: ${found.late}. This deployment will stop there.`);
+      if (found?.late !== undefined) await pulumi.log.warn(`migrations: ${found.late}. ${willStop}.`);
       if (runs) await warnOfMigrations(settings, released, serving, migrations);
     })
     // What can't be asked is an error of its own.

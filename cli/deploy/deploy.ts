@@ -23,6 +23,7 @@ import { noteFailed } from "./note-failed.ts";
 import { explainPassphrase } from "./passphrase.ts";
 import type { PhaseTracker } from "./phases.ts";
 import type { PulumiStack, RunEnd, StackOutputs } from "./pulumi-stack.ts";
+import { willStop } from "../../ops/contract/migration-findings.ts";
 import { isStateLost, rebuildState, recordOf } from "./rebuild-state.ts";
 import { endText } from "./report.ts";
 import { runPulumi } from "./run-pulumi.ts";
@@ -171,7 +172,8 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   if (findings.length > 0)
     output.say(`Checks: ${countFindings(findings)}${badly.length === 0 ? "" : `\n${findingsText(badly)}`}`);
   const foreseen = end.ok && badly.some(({ status }) => status === "fail");
-  const runEnding = foreseen ? "config" : endingOf(end, tracker);
+  const stopping = end.ok && dryRun && tracker.diagnostics.warnings.some((warning) => warning.includes(willStop));
+  const runEnding = foreseen ? "config" : stopping ? "migration" : endingOf(end, tracker);
   const redactor = createRedactor(process.env);
   const errors = errorsOf(end, tracker, file.stack, redactor);
   const warnings = [...new Set(tracker.diagnostics.warnings)].map((warning) => redactor.text(warning));
@@ -194,7 +196,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
     file.save();
   }
   const result: DeploymentResult = {
-    ok: end.ok && !foreseen && unlike === undefined,
+    ok: end.ok && !foreseen && !stopping && unlike === undefined,
     ending,
     exitCode: exitCodes[ending].code,
     dryRun,

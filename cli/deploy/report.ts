@@ -133,7 +133,7 @@ function developmentSuccess({ url, phases }: DeploymentResult, name: string, sta
 }
 
 /** What Pulumi would touch, phase by phase. */
-function previewText({ changes, interruptions }: DeploymentResult, tracker: PhaseTracker): string {
+function previewText({ changes, interruptions, ending }: DeploymentResult, tracker: PhaseTracker): string {
   const touched = tracker.phases.map(({ phase, subject }) => `${phase}${subject === "" ? "" : ` ${subject}`}`);
   const counts = Object.entries(changes)
     .filter(([operation, count]) => !["same", "read"].includes(operation) && (count ?? 0) > 0)
@@ -143,5 +143,9 @@ function previewText({ changes, interruptions }: DeploymentResult, tracker: Phas
     (what) =>
       `INTERRUPTS: the ${what}'s container is replaced (${what === "router" ? "its image or ports change" : "its image, port or maxConnections changes"}). Requests fail until the new one answers, some seconds later.\n`,
   );
-  return `${interrupted.join("")}Would run: ${touched.join(", ")}\nPulumi: ${counts.join(", ")}, ${changes["same"] ?? 0} unchanged. Nothing was changed.`;
+  return `${interrupted.join("")}Would run: ${touched.join(", ")}\nPulumi: ${counts.join(", ")}, ${changes["same"] ?? 0} unchanged. Nothing was changed.${
+    ending === "ok"
+      ? ""
+      : `\nIt would not get through: ${ending === "config" ? "a check has failed" : "the migrations would stop it"} (above).`
+  }`;
 }

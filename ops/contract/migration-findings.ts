@@ -47,6 +47,13 @@ export type Waiver = z.infer<typeof waiverSchema>;
 export const waiverHint = (file: string, rule: string): string =>
   `togather:migrations.allow in the stack file: - { file: ${file}, rule: ${rule}, reason: why it does no harm }`;
 
+/** What is done about an error of the lint. @param first one of them, as the example. */
+export const errorHint = ({ file, rule }: Pick<Finding, "file" | "rule">): string =>
+  `write it in the safe way; or, where it does no harm, allow it: a line before the statement, -- togather:allow RULE and the reason, in a commit that is released then; or, where the server is not yours to edit, ${waiverHint(file, rule)}`;
+
+/** Ends what a preview says of migrations that will stop the deployment; a dry run's exit code goes by it. */
+export const willStop = "This deployment will stop there";
+
 /** What a rehearsal has found of a file. */
 export interface Measured {
   /** How long others had to wait for a table at most. */
@@ -150,7 +157,7 @@ export function reviewFindings(
   throw new StepError(
     `the lint of the migrations that were to be applied has found ${errors.length === 1 ? "an error" : `${errors.length} errors`}; none of them was applied:\n${findingLines(errors)}`,
     {
-      hint: `write it in the safe way; or, where it does no harm, allow it: a line before the statement, -- togather:allow RULE and the reason, in a commit that is released then; or, where the server is not yours to edit, ${waiverHint(first.file, first.rule)}`,
+      hint: errorHint(first),
     },
   );
 }
