@@ -1,6 +1,6 @@
 import { plainSetting } from "../../config/release.ts";
 import { containerName } from "../../ops/contract/names.ts";
-import { describeRelease } from "../../ops/contract/release.ts";
+import { describeRelease, isSameRelease, otherSlot } from "../../ops/contract/release.ts";
 import type { SlotName } from "../../ops/contract/steps.ts";
 import { seconds } from "../../ops/contract/units.ts";
 import { isDevelopment } from "../development/refuse.ts";
@@ -44,7 +44,7 @@ export function endText(result: DeploymentResult, ended: Ended): string {
   const { deploymentId } = tracker;
   const next = ended.putRight
     ? afterRollback(file, settings.activeSlot, result.serving?.slot, deploymentId)
-    : wayOut(deployment, settings, result.ending, deploymentId);
+    : wayOut(deployment, settings, result.ending, tracker);
   return ["", headline, ...result.errors, "", ended.sentence, ...next].join("\n");
 }
 
@@ -56,11 +56,11 @@ function failureHeadline(ending: Ending, { failed }: PhaseTracker, started: numb
 }
 
 /** What can be done after a failure. */
-function wayOut(
-  deployment: Deployment,
-  settings: PlainSettings,
+export function wayOut(
+  deployment: Pick<Deployment, "file" | "before" | "skipMigrations" | "force">,
+  settings: Pick<PlainSettings, "activeSlot" | "slots" | "environment">,
   ending: Ending,
-  deploymentId: string | undefined,
+  { failed, deploymentId }: Pick<PhaseTracker, "failed" | "deploymentId">,
 ): string[] {
   const { file, before } = deployment;
   const on = `--stack ${file.stack}`;
@@ -73,15 +73,32 @@ function wayOut(
     ? "the working tree"
     : `${settings.activeSlot}${setting === undefined ? "" : ` with ${describeRelease(plainSetting(setting))}`}`;
   const commands: [string, string][] = [];
+  const idle = otherSlot(settings.activeSlot);
+  // Only its settings can have made a release fail that passed its gate here before; no rollback knows what they were.
+  const changed =
+    failed?.phase === "gate" &&
+    setting !== undefined &&
+    isSameRelease(plainSetting(setting), before.slots[settings.activeSlot]);
+  const idleFails = failed?.phase === "gate" && failed.subject === idle && settings.activeSlot === before.serving?.slot;
   const again =
     ending === "config"
       ? "once that is right"
       : ending === "lock"
         ? "once the other one has ended"
-        : "goes on where this one stopped";
+        : changed || idleFails
+          ? "once the settings are right"
+          : "goes on where this one stopped";
   commands.push([invocation(`up ${on}${flags}`), again]);
-  if (before.serving !== undefined)
-    commands.push([invocation(`rollback ${on}`), `gives up: ${before.serving.slot} stays, and the file says so again`]);
+  if (idleFails)
+    commands.push([
+      `npm run pulumi -- config rm --path togather:slots.${idle} ${on}`,
+      `and then up: gives up, ${idle} is empty until the next release`,
+    ]);
+  else if (before.serving !== undefined)
+    commands.push([
+      invocation(`rollback ${on}`),
+      `gives up${changed ? ", with the settings as they were" : ""}: ${before.serving.slot} stays, and the file says so again`,
+    ]);
   if (deploymentId !== undefined) commands.push([invocation(`logs ${deploymentId} ${on}`), "shows the whole log"]);
   return [
     `${file.name} says what is wanted: ${wanted}.`,
