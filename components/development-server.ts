@@ -14,7 +14,7 @@ export interface DevelopmentServerArgs {
   /** Fixed address in the private network. */
   address: string;
   source: StackSettings["source"];
-  listenAddress: string;
+  listenAddresses: readonly string[];
   /** Port on which people reach the server. */
   publicPort: number;
   /** Plain environment of the server. */
@@ -84,7 +84,7 @@ export class DevelopmentServer extends pulumi.ComponentResource {
           ...(args.databaseNetwork === undefined ? [] : [{ name: args.databaseNetwork }]),
         ],
         ...(args.knowsHost ? { hosts: [{ host: "host.docker.internal", ip: "host-gateway" }] } : {}),
-        ports: [{ internal: source.port, external: args.publicPort, ip: args.listenAddress }],
+        ports: args.listenAddresses.map((ip) => ({ internal: source.port, external: args.publicPort, ip })),
         restart: "unless-stopped",
         securityOpts: ["no-new-privileges:true"],
         init: true,

@@ -6,22 +6,45 @@ import { containerLabels, containerLogging, type HostContext } from "./host.ts";
 import { renderNginxFiles } from "./nginx/config.ts";
 import { declareStep } from "./step.ts";
 
-export interface RouterArgs {
+/** What the router's configuration is made from. */
+export interface RouterConfiguration {
+  /** Both slots' addresses, host:port, also of a slot that is still empty. */
+  slots: Record<SlotName, string>;
+  ports: { http: number; https: number };
+  /** With TLS, plain HTTP is only told where HTTPS is. */
+  redirectToHttps: boolean;
+  /** Paths that the router answers with 404 by itself, with all below them. */
+  closedPaths: readonly string[];
+  /** What it lets through: the largest body in MB, and silence of server and client in seconds. */
+  limits: { maxBodyMegabytes: number; readSeconds: number; bodySeconds: number };
+}
+
+export interface RouterArgs extends RouterConfiguration {
   context: HostContext;
   imageId: pulumi.Input<string>;
   networkName: pulumi.Input<string>;
   /** Fixed address in the private network. */
   address: string;
-  /** Both slots' addresses, host:port, also of a slot that is still empty. */
-  slots: Record<SlotName, string>;
-  listenAddress: string;
-  ports: { http: number; https: number };
+  /** Of the host. */
+  listenAddresses: readonly string[];
   /** PEM texts; plain HTTP only without them. */
   tls: { certificate: string; key: pulumi.Output<string> } | undefined;
-  /** With TLS, plain HTTP is only told where HTTPS is. */
-  redirectToHttps: boolean;
-  /** Paths that the router answers with 404 by itself, with all below them. */
-  closedPaths: readonly string[];
+}
+
+/** The files of its configuration, without the certificate. */
+export function routerFiles(
+  name: string,
+  tls: boolean,
+  { slots, ports, closedPaths, redirectToHttps, limits }: RouterConfiguration,
+): Record<string, string> {
+  return renderNginxFiles({
+    slots,
+    name,
+    tls,
+    closedPaths,
+    redirectToHttpsPort: redirectToHttps && tls ? ports.https : undefined,
+    ...limits,
+  });
 }
 
 /** Ports on which nginx listens in its container. */
@@ -54,13 +77,7 @@ export class Router extends pulumi.ComponentResource {
           image: args.imageId,
           volume: volume.name,
           containerName,
-          files: renderNginxFiles({
-            slots: args.slots,
-            name: common.name,
-            tls: args.tls !== undefined,
-            closedPaths: args.closedPaths,
-            redirectToHttpsPort: args.redirectToHttps && args.tls !== undefined ? args.ports.https : undefined,
-          }),
+          files: routerFiles(common.name, args.tls !== undefined, args),
         },
         secrets: args.tls === undefined ? {} : { TLS_CERTIFICATE: args.tls.certificate, TLS_KEY: args.tls.key },
       },
@@ -75,11 +92,9 @@ export class Router extends pulumi.ComponentResource {
         volumes: [{ volumeName: volume.name, containerPath: "/router" }],
         networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }],
         ports: [
-          { internal: httpPort, external: args.ports.http, ip: args.listenAddress },
-          ...(args.tls === undefined
-            ? []
-            : [{ internal: httpsPort, external: args.ports.https, ip: args.listenAddress }]),
-        ],
+          [httpPort, args.ports.http] as const,
+          ...(args.tls === undefined ? [] : [[httpsPort, args.ports.https] as const]),
+        ].flatMap(([internal, external]) => args.listenAddresses.map((ip) => ({ internal, external, ip }))),
         restart: "unless-stopped",
         securityOpts: ["no-new-privileges:true"],
         // nginx's graceful quit lets requests in flight end.

@@ -12,6 +12,8 @@ describe("the public URL", () => {
     ["tcp://10.0.0.5:2376", "::", "http://10.0.0.5"],
     ["ssh://deploy@events.example.org", "127.0.0.1", "http://localhost"],
     ["unix:///run/user/1000/docker.sock", "0.0.0.0", "http://localhost"],
+    ["ssh://deploy@events.example.org", "0.0.0.0, ::", "http://events.example.org"],
+    ["", "127.0.0.1, ::1", "http://localhost"],
   ])("of a router behind %j that listens on %s is %s", (host, listenAddress, url) => {
     expect(publicUrl({ host, listenAddress, ports, publicUrl: "" }, "http")).toBe(url);
   });

@@ -1,3 +1,4 @@
+import { allAddresses, inUrl, listenAddresses } from "./schema/listen-addresses.ts";
 import type { Settings } from "./settings.ts";
 
 /** The machine of a Docker host that is reached by network; localhost for this machine's own engine. */
@@ -16,12 +17,13 @@ export function publicUrl(
   scheme: "http" | "https",
 ): string {
   if (told !== "" && new URL(told).protocol === `${scheme}:`) return new URL(told).origin;
-  const address = listenAddress.includes(":") ? `[${listenAddress}]` : listenAddress;
-  const reached = ["", "0.0.0.0", "::"].includes(listenAddress)
+  const addresses = listenAddresses(listenAddress);
+  const [first = ""] = addresses;
+  const reached = addresses.some((address) => address === "" || allAddresses.includes(address))
     ? machineOf(dockerHost)
-    : ["127.0.0.1", "::1"].includes(listenAddress)
+    : ["127.0.0.1", "::1"].includes(first)
       ? "localhost"
-      : address;
+      : inUrl(first);
   const host = told === "" ? reached : new URL(told).hostname;
   const usual = { http: 80, https: 443 }[scheme];
   return `${scheme}://${host}${ports[scheme] === usual ? "" : `:${ports[scheme]}`}`;

@@ -5,6 +5,7 @@ import { Network } from "../components/network.ts";
 import { Router } from "../components/router.ts";
 import { StepComponent } from "../components/step.ts";
 import { asDeployed, plainRelease, plainReleases } from "../config/release.ts";
+import { listenAddresses } from "../config/schema/listen-addresses.ts";
 import { tasksBefore } from "../config/schema/tasks.ts";
 import type { Settings } from "../config/settings.ts";
 import { otherSlot } from "../ops/contract/release.ts";
@@ -17,12 +18,13 @@ import { noteOverrides } from "./overrides.ts";
 import { sayPlan } from "./plan.ts";
 import { declareRelease, type Ground } from "./release.ts";
 import { standbyRequest, switchRequest } from "./requests.ts";
+import { routerConfiguration } from "./router-configuration.ts";
 import { secretOutput } from "./secret-output.ts";
 import { neededVersions } from "./schema-versions.ts";
 
 /** Two slots behind a router, and which of them serves. docs/architecture.md has the picture. */
 export async function declare(wanted: Settings, opening: Opening): Promise<BlueGreenOutputs> {
-  const { activeSlot, addresses, deployment, name, rules, source, tls } = wanted;
+  const { activeSlot, addresses, deployment, name, source, tls } = wanted;
   const asked = servingUnlessRefused(wanted, opening);
   // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
   if (!pulumi.runtime.isDryRun()) {
@@ -56,12 +58,9 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
       networkName,
       imageId: nginxImage.imageId,
       address: addresses.router,
-      slots: { blue: `${addresses.blue}:${source.port}`, green: `${addresses.green}:${source.port}` },
-      listenAddress: settings.listenAddress,
-      ports: settings.ports,
+      ...routerConfiguration(settings),
+      listenAddresses: listenAddresses(settings.listenAddress),
       tls: tls === undefined ? undefined : { certificate: tls.certificate, key: secretOutput(tls.key) },
-      redirectToHttps: rules.redirectToHttps,
-      closedPaths: settings.router.closedPaths,
     },
     onHost,
   );

@@ -3,6 +3,7 @@ import type { SlotRelease } from "../config/release.ts";
 import type { Settings } from "../config/settings.ts";
 import { networkVariables } from "../ops/client/network-variables.ts";
 import { deploymentValues } from "../config/deployment-values.ts";
+import { listenAddresses } from "../config/schema/listen-addresses.ts";
 import { fillInAll } from "../config/placeholders.ts";
 import { primaryUrl } from "../config/public-url.ts";
 import { migrationsHash } from "../config/working-tree.ts";
@@ -64,7 +65,7 @@ export async function declare(settings: Settings, opening: Opening): Promise<Dev
       networkName,
       address: addresses.blue,
       source,
-      listenAddress: settings.listenAddress,
+      listenAddresses: listenAddresses(settings.listenAddress),
       publicPort: settings.ports.http,
       networkVariables: networkVariables(process.env),
       environment: {

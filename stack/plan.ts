@@ -7,6 +7,8 @@ import { askDatabase, NoDatabase } from "../ops/host/database.ts";
 import { lateMigrations, pendingMigrations } from "../ops/client/pending-migrations.ts";
 import type { Release, SlotName } from "../ops/contract/steps.ts";
 import type { Serving } from "../ops/host/serving-slot.ts";
+import { listenAddresses } from "../config/schema/listen-addresses.ts";
+import { routerConfiguration } from "./router-configuration.ts";
 import { hasEngine } from "./host-lock.ts";
 import { willStop } from "../ops/contract/migration-findings.ts";
 import { warnOfMigrations } from "./migration-lint.ts";
@@ -76,19 +78,31 @@ export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>)
 }
 
 /** There is one router and one database: replacing their containers is what interrupts traffic, and Pulumi's own list doesn't say so. */
-async function warnOfInterruption({ name, host, listenAddress, ports, tls, database }: Settings): Promise<void> {
-  const [{ routerReplacement }, { databaseReplacement }] = await Promise.all([
-    import("../ops/host/router-container.ts"),
-    import("../ops/host/database-container.ts"),
-  ]);
-  const listens = [ports.http, ...(tls === undefined ? [] : [ports.https])].map((port) => `${listenAddress}:${port}`);
-  const [router, ofDatabase] = await Promise.all([
+async function warnOfInterruption(settings: Settings): Promise<void> {
+  const { name, host, listenAddress, ports, tls, database } = settings;
+  const [{ routerReplacement, runningConfiguration }, { databaseReplacement }, { routerDigest }, { routerFiles }] =
+    await Promise.all([
+      import("../ops/host/router-container.ts"),
+      import("../ops/host/database-container.ts"),
+      import("../config/router-digest.ts"),
+      import("../components/router.ts"),
+    ]);
+  const listens = [ports.http, ...(tls === undefined ? [] : [ports.https])].flatMap((port) =>
+    listenAddresses(listenAddress).map((address) => `${address}:${port}`),
+  );
+  const [configuration, router, ofDatabase] = await Promise.all([
+    runningConfiguration(name, host),
     routerReplacement({ name, host, listens }),
     database.mode === "external" ? [] : databaseReplacement({ name, host, maxConnections: database.maxConnections }),
   ]);
   if (router.length > 0)
     await pulumi.log.warn(
       `INTERRUPTS: the router's container is replaced (${router.join("; ")}). Requests fail until the new one answers, some seconds later.`,
+    );
+  const wanted = routerDigest(routerFiles(name, tls !== undefined, routerConfiguration(settings)), tls);
+  if (router.length === 0 && configuration !== undefined && configuration !== wanted)
+    await pulumi.log.warn(
+      "RELOADS: the router's configuration or certificate changes, and nginx reads it anew. New requests are served all the while; downloads, uploads and WebSockets that are still open 30 s later are cut, and a client that sends a request on an idle connection just then may have to send it again.",
     );
   if (ofDatabase.length > 0)
     await pulumi.log.warn(

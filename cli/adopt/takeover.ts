@@ -1,6 +1,7 @@
 /** The last step: from the old node to this stack, and back when something fails. */
 import { containerName, type Part } from "../../ops/contract/names.ts";
 import { setTimeout as sleep } from "node:timers/promises";
+import { inUrl, listenAddresses } from "../../config/schema/listen-addresses.ts";
 import { seconds } from "../../ops/contract/units.ts";
 import type { DeployContext } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
@@ -64,9 +65,9 @@ async function until(ask: () => Promise<string | undefined>): Promise<string | u
 /** What is wrong with what the public gets, asked on the Docker host's own public ports; undefined when it is well. */
 async function publicProblem({ settings }: DeployContext): Promise<string | undefined> {
   const { ports, listenAddress, activeSlot, source } = settings;
+  const [first = ""] = listenAddresses(listenAddress);
   const address =
-    ({ "0.0.0.0": "127.0.0.1", "::": "[::1]" } as Readonly<Record<string, string>>)[listenAddress] ??
-    (listenAddress.includes(":") ? `[${listenAddress}]` : listenAddress);
+    ({ "0.0.0.0": "127.0.0.1", "::": "[::1]" } as Readonly<Record<string, string>>)[first] ?? inUrl(first);
   const url = (scheme: "http" | "https"): string =>
     new URL(source.healthPath, `${scheme}://${address}:${ports[scheme]}`).href;
   const { router, servers } = await new DockerHost(settings.host).probe(

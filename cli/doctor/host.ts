@@ -1,6 +1,7 @@
 import { labels } from "../../ops/contract/names.ts";
 import semver from "semver";
 import * as z from "zod";
+import { allAddresses, listenAddresses } from "../../config/schema/listen-addresses.ts";
 import { environmentRules } from "../../config/schema/environments.ts";
 import { tryDocker } from "../../ops/host/docker.ts";
 import { oneOffArguments } from "../../ops/host/one-off.ts";
@@ -161,10 +162,11 @@ export async function hostFindings(settings: Where, backupLocation: string): Pro
     clockFinding(Date.parse(SystemTime), before, after),
   ];
 
-  const address = listenAddress === "0.0.0.0" || listenAddress === "::" ? "127.0.0.1" : listenAddress;
+  const addresses = listenAddresses(listenAddress).map((address) =>
+    allAddresses.includes(address) ? "127.0.0.1" : address,
+  );
   const listen = [
-    `${address}=${ports.http}`,
-    `${address}=${ports.https}`,
+    ...new Set(addresses.flatMap((address) => [`${address}=${ports.http}`, `${address}=${ports.https}`])),
     ...[slotPorts.blue, slotPorts.green, databasePort].map((port) => `127.0.0.1=${port}`),
   ];
   const locations = [

@@ -36,6 +36,21 @@ describe("renderNginxFiles", () => {
     }
   });
 
+  it("has limits of bodies and of silence, by option", () => {
+    const usual = directives(render());
+    expect(usual).toEqual(
+      expect.arrayContaining(["client_max_body_size 32m;", "client_body_timeout 30s;", "proxy_read_timeout 120s;"]),
+    );
+    const own = directives(render({ maxBodyMegabytes: 102_400, bodySeconds: 60, readSeconds: 3600 }));
+    expect(own).toEqual(
+      expect.arrayContaining([
+        "client_max_body_size 102400m;",
+        "client_body_timeout 60s;",
+        "proxy_read_timeout 3600s;",
+      ]),
+    );
+  });
+
   it("never sends a request twice", () => {
     expect(directives(render()).filter((line) => line.startsWith("proxy_next_upstream"))).toEqual([
       "proxy_next_upstream off;",

@@ -16,8 +16,10 @@ export interface NginxOptions {
   drainSeconds?: number;
   /** Seconds until a slot that accepts no connection is a 502. Default: 3. */
   connectSeconds?: number;
-  /** Seconds of silence, of server or client, until a request is given up (504); a heartbeat keeps streams open. Default: 120. */
+  /** Seconds of silence of the server until a request is given up (504); a heartbeat keeps streams open. Default: 120. */
   readSeconds?: number;
+  /** Seconds of silence of a client in the middle of its body. Default: 30. */
+  bodySeconds?: number;
   /** Largest request body, in MB. Default: 32. */
   maxBodyMegabytes?: number;
   /**
@@ -45,6 +47,7 @@ export function renderNginxFiles(options: NginxOptions): Record<string, string> 
     drainSeconds = 30,
     connectSeconds = 3,
     readSeconds = 120,
+    bodySeconds = 30,
     maxBodyMegabytes = 32,
     idleSeconds = 4,
     closedPaths = [],
@@ -76,7 +79,8 @@ export function renderNginxFiles(options: NginxOptions): Record<string, string> 
     drainSeconds: checkNumber("drainSeconds", drainSeconds),
     connectSeconds: checkNumber("connectSeconds", connectSeconds),
     readSeconds: checkNumber("readSeconds", readSeconds),
-    maxBodyMegabytes: checkNumber("maxBodyMegabytes", maxBodyMegabytes),
+    bodySeconds: checkNumber("bodySeconds", bodySeconds),
+    maxBodyMegabytes: checkNumber("maxBodyMegabytes", maxBodyMegabytes, 1_024_000_000),
     idleSeconds: checkNumber("idleSeconds", idleSeconds),
   };
   return {
@@ -128,8 +132,8 @@ function checkPath(path: string): string {
   return path.replaceAll(".", "\\.");
 }
 
-function checkNumber(name: string, value: number): number {
-  if (!Number.isInteger(value) || value < 1 || value > 65535)
-    throw new Error(`${name} must be a whole number from 1 to 65535; got ${value}`);
+function checkNumber(name: string, value: number, most = 65535): number {
+  if (!Number.isInteger(value) || value < 1 || value > most)
+    throw new Error(`${name} must be a whole number from 1 to ${most}; got ${value}`);
   return value;
 }

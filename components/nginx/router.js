@@ -15,7 +15,7 @@ const previewCookies = "togather_preview";
 const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 /** Seconds: requests that wait for an answer are counted by when they began, in steps of this. */
 const waitStep = 5;
-/** So many steps are told apart: more than a server may be silent (proxy_read_timeout), and few enough for the zone's memory. */
+/** So many steps are told apart: few enough for the zone's memory. A request that waits longer, where a server may be silent so long, has long been counted as hanging. */
 const waitSteps = 64;
 const classes = ["2xx", "3xx", "4xx", "5xx", "1xx"];
 
@@ -121,7 +121,7 @@ function slot(r) {
       counters.set(`${name} step`, now);
       counters.set(`${name} waiting ${step}`, 0);
     }
-    r.variables.togather_waiting = String(step);
+    r.variables.togather_waiting = String(now);
     counters.incr(`${name} waiting ${step}`, 1, 0);
   }
   return name;
@@ -129,10 +129,12 @@ function slot(r) {
 
 /** A request has its answer, or will have none. */
 function endWaiting(r, name) {
-  const step = r.variables.togather_waiting;
-  if (!step) return;
+  const began = r.variables.togather_waiting;
+  if (!began) return;
   r.variables.togather_waiting = "";
-  ngx.shared.counters.incr(`${name} waiting ${step}`, -1, 0);
+  // What began a whole round ago is in no number any more: its place is another step's.
+  if (Math.floor(Date.now() / 1000 / waitStep) - Number(began) >= waitSteps) return;
+  ngx.shared.counters.incr(`${name} waiting ${Number(began) % waitSteps}`, -1, 0);
 }
 
 /** Called with the headers of a slot's answer. */

@@ -1,9 +1,11 @@
+import { isIP } from "node:net";
 import * as z from "zod";
 import { secretKeys, type SecretKey } from "../secrets/table.ts";
 import { standbyModes } from "../../ops/contract/steps.ts";
 import { rules } from "../../ops/lint/rules.ts";
 import { environmentNames } from "./environments.ts";
-import { duration } from "./duration.ts";
+import { duration, milliseconds } from "./duration.ts";
+import { isCovered, listenAddresses } from "./listen-addresses.ts";
 import { rolloutSchema } from "./rollout.ts";
 import { tasksSchema } from "./tasks.ts";
 
@@ -13,6 +15,9 @@ const variableName = z
   .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected the name of an environment variable, such as SERVER_PORT");
 /** So much memory: megabytes or gigabytes, as Docker writes them. */
 const memorySize = z.string().regex(/^[1-9]\d{0,5}[mg]$/, "expected a size such as 256m or 1g");
+
+const isWholeSeconds = (text: string): boolean => milliseconds(text) >= 1000 && milliseconds(text) % 1000 === 0;
+const wholeSeconds = "expected whole seconds, one at least";
 
 /** What a server gets in secret beside its DATABASE_URL, unless it is told not to read it. */
 export const serverSecretNames = ["JWT_SECRET", "ADMIN_API_KEY"] as const;
@@ -74,8 +79,18 @@ export const stackSettingsSchema = z.strictObject({
     .string()
     .regex(/^(|(ssh|tcp|unix):\/\/\S+)$/, "expected ssh://user@host, tcp://host:port or unix:///path")
     .default(""),
-  /** Address on which the router (in development the server) listens; the environment's when empty: see environments.ts. */
-  listenAddress: z.union([z.literal(""), z.ipv4(), z.ipv6()]).default(""),
+  /** Addresses on which the router (in development the server) listens, with commas between them; the environment's when empty: see environments.ts. */
+  listenAddress: z
+    .string()
+    .refine(
+      (text) => text === "" || listenAddresses(text).every((one) => isIP(one) !== 0),
+      'expected an address, or several with commas between them, such as "0.0.0.0, ::" for IPv4 and IPv6',
+    )
+    .refine(
+      (text) => listenAddresses(text).every((one, _, all) => !isCovered(one, all)),
+      "0.0.0.0 stands for every IPv4 address and :: for every IPv6 address: leave out the addresses that they cover",
+    )
+    .default(""),
   /** By which visitors reach the server, such as https://events.example.org; empty where nothing but its settings tells. */
   publicUrl: z
     .string()
@@ -90,6 +105,12 @@ export const stackSettingsSchema = z.strictObject({
       closedPaths: z
         .array(z.string().regex(/^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$/, "expected a path such as /metrics"))
         .default(["/metrics"]),
+      /** Largest body of a request. */
+      maxBodySize: memorySize.default("32m"),
+      /** How long a server may be silent before its request is given up with 504. */
+      serverTimeout: duration("1h").refine(isWholeSeconds, wholeSeconds).default("120s"),
+      /** How long a client may be silent in the middle of a body before its request is given up. */
+      clientTimeout: duration("1h").refine(isWholeSeconds, wholeSeconds).default("30s"),
     })
     .prefault({}),
   /** Ports of the slots on the host's loopback, for people: the reference's 8080 and 8081. */

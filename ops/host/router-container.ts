@@ -1,6 +1,8 @@
 /** Whether the router's container, of which there is one for both slots, would be replaced: the one thing that interrupts traffic. */
 import * as z from "zod";
+import { containerName } from "../contract/names.ts";
 import { containerInPlace } from "./container-in-place.ts";
+import { tryDocker } from "./docker.ts";
 
 const portsSchema = z.record(z.string(), z.array(z.object({ HostIp: z.string(), HostPort: z.string() })).nullable());
 
@@ -12,6 +14,18 @@ export interface WantedRouter {
   host: string;
   /** Where it listens on the host, such as `127.0.0.1:8080`. */
   listens: readonly string[];
+}
+
+/** Longest wait for the Docker host, in ms. */
+const answerMs = 30_000;
+
+/** Digest of the configuration that the router serves; undefined where it doesn't run. */
+export async function runningConfiguration(name: string, host: string): Promise<string | undefined> {
+  const { ok, stdout } = await tryDocker(["exec", containerName(name, "router"), "readlink", "/router/conf/current"], {
+    host,
+    timeoutMs: answerMs,
+  });
+  return ok ? stdout.trim().split("/").at(-1) : undefined;
 }
 
 /** The host's addresses as one text, in a fixed order. */

@@ -161,7 +161,12 @@ describe("a deployment of production", () => {
   });
 
   it("says in a preview what would interrupt traffic, and only then", async () => {
-    expect((await stack.run("preview")).output).not.toContain("INTERRUPTS");
+    expect((await stack.run("preview")).output).not.toMatch(/INTERRUPTS|RELOADS/);
+    stack.set({ router: { maxBodySize: "64m" } });
+    const reload = await stack.run("preview");
+    expect(reload.output).toContain("RELOADS: the router's configuration or certificate changes");
+    expect(reload.output).not.toContain("INTERRUPTS");
+    stack.set({ router: {} });
     const { http, https } = stack.ports;
     stack.set({ ports: { http: http + 10_000, https }, database: { maxConnections: 151 } });
     const listening = (...ports: number[]): string =>
