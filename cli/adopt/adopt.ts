@@ -2,6 +2,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { environmentRules } from "../../config/schema/environments.ts";
 import { secretsFileOf } from "../../config/secrets/secrets.ts";
 import { slotNames } from "../../ops/contract/steps.ts";
 import { formatBytes, seconds } from "../../ops/contract/units.ts";
@@ -285,7 +286,12 @@ export async function undo(given: AdoptJob, options: Pick<AdoptOptions, "yes">):
     said.push(
       `This stack's own containers are there, beside the old node: ${own.join(", ")}.`,
       `  → ${invocation(`adopt --stack ${stack}`)} goes on`,
-      `  → to take them away: pulumi destroy --stack ${stack}; then ${invocation(`adopt --undo --stack ${stack}`)} again, which takes the settings out`,
+      "  → to take them away, with the data that were copied:",
+      ...(environmentRules[context.settings.environment].protectData
+        ? [`      npm run pulumi -- state unprotect --all --stack ${stack}`]
+        : []),
+      `      npm run pulumi -- destroy --stack ${stack}`,
+      `      ${invocation(`adopt --undo --stack ${stack}`)}, which then takes the settings out`,
     );
   } else if (record.environment === undefined && record.ports === undefined) {
     said.push("There is nothing to undo: no adoption of this stack has begun.");
