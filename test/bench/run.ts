@@ -4,17 +4,17 @@ import { join } from "node:path";
 import { thisMachine } from "../../toolchain/machine.ts";
 import { fail, Problem } from "../../toolchain/problem.ts";
 import { localSteps, pulumiCommand, setUp } from "../../toolchain/setup.ts";
+import { benchDeployments } from "./deployments.ts";
 import { benchJudge } from "./judge.ts";
 import { benchPreview } from "./preview.ts";
-import { benchRollback } from "./rollback.ts";
 import { markdownTable, type Comparison } from "./report.ts";
 import { benchSnapshots } from "./snapshots.ts";
 import { benchTraffic } from "./traffic/traffic.ts";
 
 const benches: Partial<Record<string, (progress: (line: string) => void) => Promise<Comparison[]>>> = {
+  deployments: benchDeployments,
   judge: benchJudge,
   preview: benchPreview,
-  rollback: benchRollback,
   snapshots: benchSnapshots,
   traffic: benchTraffic,
 };

@@ -357,7 +357,7 @@ export class TestStack {
 }
 
 /** The summary that ends Pulumi's output: `+ 37 created`, `~ 3 updated`, `4 unchanged`. */
-function countChanges(output: string): Run["changes"] {
+export function countChanges(output: string): Run["changes"] {
   const summary = output.slice(output.lastIndexOf("Resources:"));
   const changes: Run["changes"] = {};
   for (const [, count, what] of summary.matchAll(/(\d+) (created|updated|replaced|deleted|unchanged)/g))

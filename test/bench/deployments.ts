@@ -1,0 +1,87 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { TestStack } from "../integration/stack.ts";
+import { median, type Comparison } from "./report.ts";
+
+/** Counted rounds, after one that warms up. */
+const rounds = 5;
+
+/** Between two questions, in ms. Each takes from the processors that the deployment needs; a hundredth of what is measured is near enough. */
+const askMs = 50;
+
+/** Asks until a slot answers. @throws the signal's reason. */
+async function untilServes(url: string, slot: string, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    const response = await fetch(url, { signal });
+    await response.text();
+    if (response.headers.get("x-togather-slot") === slot) return;
+    await sleep(askMs, undefined, { signal });
+  }
+}
+
+/** What a command takes as it is typed, from outside, and when the slot that it moves traffic to answered for the first time; in ms. */
+async function typed(stack: TestStack, command: string, to: string): Promise<{ whole: number; moved: number }> {
+  const watched = new AbortController();
+  const started = performance.now();
+  const took = (): number => performance.now() - started;
+  const moving = untilServes(stack.url("/healthz"), to, watched.signal).then(took);
+  // A command that fails says so itself.
+  moving.catch(() => undefined);
+  await stack.npmRun(`togather -- ${command} --stack ${stack.name}`).finally(() => {
+    // A moment more, for the last question to be answered.
+    setTimeout(() => {
+      watched.abort(new Error("the command is over, and traffic has not moved"));
+    }, 1_000);
+  });
+  const whole = took();
+  return { whole, moved: await moving };
+}
+
+/**
+ * A release of an empty commit and the rollback from it, each as it is typed, against a no-op `pulumi up` of the same stack, in
+ * turn in one run. Targets: 4 times and 1.5 times.
+ */
+export async function benchDeployments(progress: (line: string) => void): Promise<Comparison[]> {
+  progress("deploying a stack");
+  const stack = await TestStack.create();
+  try {
+    stack.set({ slots: { blue: await stack.commitTagged("v0") }, activeSlot: "blue" });
+    const up = await stack.run("up");
+    if (!up.ok) throw new Error(up.output);
+    const noop: number[] = [];
+    const released: number[] = [];
+    const rolledBack: number[] = [];
+    const moved: number[] = [];
+    for (let round = 0; round <= rounds; round++) {
+      const nothing = await stack.run("up");
+      if (Object.keys(nothing.changes).join() !== "unchanged")
+        throw new Error(`the up is not a no-op:\n${nothing.output}`);
+      const { version } = await stack.commitTagged(`v${round + 1}`);
+      const release = await typed(stack, `release ${version}`, "green");
+      const rollback = await typed(stack, "rollback", "blue");
+      progress(
+        `round ${round} of ${rounds}: a no-op up ${Math.round(nothing.durationMs)} ms, the release ${Math.round(release.whole)} ms, the rollback ${Math.round(rollback.whole)} ms (traffic moved after ${Math.round(rollback.moved)} ms)`,
+      );
+      if (round === 0) continue;
+      noop.push(nothing.durationMs);
+      released.push(release.whole);
+      rolledBack.push(rollback.whole);
+      moved.push(rollback.moved);
+    }
+    const against = (name: string, ours: readonly number[], atMost: number): Comparison => ({
+      name: `${name}, against a no-op up`,
+      unit: "ms",
+      ours: median(ours),
+      baseline: median(noop),
+      target: `<= ${atMost}`,
+      met: median(ours) / median(noop) <= atMost,
+    });
+    return [
+      against("`togather rollback`, until the other slot answers", moved, 1.5),
+      against("`togather rollback`, the whole command", rolledBack, 1.5),
+      against("`togather release` of an empty commit, the whole command", released, 4),
+    ];
+  } finally {
+    await stack.run("destroy");
+    await stack.remove();
+  }
+}
