@@ -1,7 +1,7 @@
 import { Option, type Command } from "commander";
 import { project } from "../toolchain/setup.ts";
-import { servingSlot } from "../ops/host/serving-slot.ts";
-import { madeStack, PulumiStack, selectedStack } from "./deploy/pulumi-stack.ts";
+import { lookAtHost, type HostNow } from "../ops/host/serving-slot.ts";
+import { loadAutomation, madeStack, PulumiStack, selectedStack } from "./deploy/pulumi-stack.ts";
 import type { Before } from "../config/plan.ts";
 import { isDevelopment } from "./development/refuse.ts";
 import { Output } from "./output.ts";
@@ -44,6 +44,8 @@ export interface ReadContext {
 export interface DeployContext extends ReadContext {
   pulumi: PulumiStack;
   before: Before;
+  /** What the Docker host told when the command began; undefined where it did not answer, and in development. */
+  looked: HostNow | undefined;
   /** Whether the backend has the stack; a dry run makes none. */
   exists: boolean;
 }
@@ -59,21 +61,47 @@ export async function readContext(options: CommonOptions): Promise<ReadContext> 
  * slot since. A host that does not answer is the run's own error.
  */
 export async function beforeNow(pulumi: PulumiStack, settings: PlainSettings): ReturnType<PulumiStack["before"]> {
-  const [before, now] = await Promise.all([
-    pulumi.before(),
-    isDevelopment(settings) ? undefined : servingSlot(settings.name, settings.host).catch(() => undefined),
-  ]);
-  if (now === undefined || before.outputs === undefined) return before;
-  const { slot, release } = now;
+  const [before, now] = await Promise.all([pulumi.before(), askHost(settings)]);
+  return corrected(before, now);
+}
+
+/** What the Docker host tells; undefined where it does not answer. */
+async function askHost(settings: PlainSettings): Promise<HostNow | undefined> {
+  return isDevelopment(settings) ? undefined : lookAtHost(settings.name, settings.host).catch(() => undefined);
+}
+
+/** What the last deployment has left, with what serves now in its place. */
+function corrected<B extends Awaited<ReturnType<PulumiStack["before"]>>>(before: B, now: HostNow | undefined): B {
+  if (now?.serving === undefined || before.outputs === undefined) return before;
+  const { slot, release } = now.serving;
   return { ...before, serving: { slot, release }, slots: { ...before.slots, [slot]: release } };
 }
 
-/** Reads what the last deployment has left. Makes nothing: see `ready`. */
-export async function deployContext(options: DeployOptions): Promise<DeployContext> {
-  const read = await readContext(options);
+/**
+ * Reads what the last deployment has left. Makes nothing: see `ready`.
+ * @param read what the command has read already.
+ */
+export async function stackContext(options: DeployOptions, read?: ReadContext): Promise<DeployContext> {
+  return contextOf(read ?? (await readContext(options)), () => undefined);
+}
+
+/** The same for a command that is about to deploy: what that takes is loaded meanwhile. */
+export async function deployContext(options: DeployOptions, read?: ReadContext): Promise<DeployContext> {
+  return contextOf(read ?? (await readContext(options)), () => {
+    // A failure is told where it is used.
+    loadAutomation().catch(() => undefined);
+  });
+}
+
+/** @param meanwhile what this process does while others work. */
+async function contextOf(read: ReadContext, meanwhile: () => void): Promise<DeployContext> {
+  // All at once: each takes longer than it works.
+  const host = askHost(read.settings);
   const pulumi = await PulumiStack.open(read.file.stack);
-  const before = await beforeNow(pulumi, read.settings);
-  return { ...read, pulumi, before, exists: before.outputs !== undefined };
+  const asked = pulumi.before();
+  meanwhile();
+  const [before, looked] = await Promise.all([asked, host]);
+  return { ...read, pulumi, before: corrected(before, looked), looked, exists: before.outputs !== undefined };
 }
 
 /** Makes the stack before its first deployment, once all that was asked for has turned out to make sense. A preview needs one, too: an empty one. */

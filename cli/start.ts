@@ -57,7 +57,7 @@ async function start({ dryRun }: { dryRun: boolean }): Promise<number> {
   const { file, pulumi, before } = context;
   const released = await putIntoIdleSlot(file, source, before.serving?.slot);
   if (released !== undefined && !dryRun) file.save();
-  const code = await deploy({ ...context, dryRun, skipMigrations: false, force: false });
+  const code = await deploy({ ...context, now: context.looked, dryRun, skipMigrations: false, force: false });
   if (code !== 0 || dryRun) return code;
   const outputs = await pulumi.outputs();
   const urls = [outputs?.url, outputs?.httpsUrl].filter((url) => url !== undefined);

@@ -45,11 +45,11 @@ function refuseNoSwitch({ before, settings, file }: Pick<DeployContext, "before"
 
 /** @throws {Failure} for a release from which this host has sent traffic back, before anything is written. */
 async function refuseSentBack(
-  { settings: { name, host }, file: { stack } }: Pick<DeployContext, "settings" | "file">,
+  { settings: { name, host }, file: { stack }, looked }: Pick<DeployContext, "settings" | "file" | "looked">,
   release: Release,
   typed: string,
 ): Promise<void> {
-  const { router } = await lookAtHost(name, host);
+  const { router } = looked ?? (await lookAtHost(name, host));
   const sentBack = router?.slot === undefined ? undefined : sentBackAs(router.sentBack, release);
   // The program's own refusal, before the stack file says otherwise.
   if (sentBack === undefined) return;
@@ -80,7 +80,7 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
       const options = command.optsWithGlobals<ReleaseOptions>();
       const read = await readContext(options);
       refuseWithoutSlots("release", read.file, read.settings);
-      const found = await deployContext(options);
+      const found = await deployContext(options, read);
       const { release, warning } = await resolveRelease(found.settings.source, project, reference, options.version);
       if (warning !== undefined) found.output.warn(warning);
       const context = await ready(found, options);
@@ -104,6 +104,7 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
       if (options.dryRun !== true) file.save();
       const code = await deploy({
         ...context,
+        now: context.looked,
         dryRun: options.dryRun === true,
         skipMigrations: options.skipMigrations === true,
         force: options.force === true,

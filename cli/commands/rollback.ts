@@ -48,9 +48,12 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
       const options = command.optsWithGlobals<RollbackOptions>();
       const read = await readContext(options);
       refuseWithoutSlots("rollback", read.file, read.settings);
-      const context = await deployContext(options);
+      // The host and Pulumi at once; Pulumi's answer comes first where both fail.
+      const looking = look(read.settings);
+      looking.catch(() => undefined);
+      const context = await deployContext(options, read);
       const { file, settings, before, output } = context;
-      const report = await look(settings);
+      const report = await looking;
       const history = entriesOf(report);
       const target = options.to === undefined ? undefined : find(history, options.to, file.stack);
       const rollback = rollbackTarget(settings, before, file.stack, {
@@ -87,6 +90,7 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
       end(
         await deploy({
           ...context,
+          now: context.looked,
           dryRun: options.dryRun === true,
           skipMigrations: options.skipMigrations === true,
           force: options.force === true,

@@ -2,7 +2,7 @@ import { styleText } from "node:util";
 import type { Command } from "commander";
 import { formatBytes, seconds } from "../../ops/contract/units.ts";
 import { confirm } from "../confirm.ts";
-import { deployContext, readContext, withCommonOptions, type CommonOptions } from "../context.ts";
+import { stackContext, readContext, withCommonOptions, type CommonOptions } from "../context.ts";
 import { at, columns, invocation } from "../output.ts";
 import { findSnapshot, listSnapshots, type ListedSnapshot } from "../snapshots/catalog.ts";
 import { openCopies } from "../snapshots/copies.ts";
@@ -51,7 +51,7 @@ function listCommand(group: Command): void {
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<SnapshotOptions>();
       const all = options.all === true;
-      const copies = options.copies === true ? await deployContext(options) : undefined;
+      const copies = options.copies === true ? await stackContext(options) : undefined;
       const { settings, output } = copies ?? (await readContext(options));
       const snapshots =
         copies === undefined ? await listSnapshots(settings, all) : await (await openCopies(copies)).list(all);
@@ -73,7 +73,7 @@ function fetchCommand(group: Command): void {
     .option("--foreign", "allow a copy of another deployment")
     .action(async (id: string, _options, command: Command) => {
       const options = command.optsWithGlobals<SnapshotOptions>();
-      const context = await deployContext(options);
+      const context = await stackContext(options);
       const { file, settings, output } = context;
       const copies = await openCopies(context);
       const copy = findSnapshot(
@@ -100,7 +100,7 @@ function verifyCommand(group: Command): void {
     .option("--foreign", "allow a snapshot of another deployment or environment")
     .action(async (id: string, _options, command: Command) => {
       const options = command.optsWithGlobals<SnapshotOptions>();
-      const { file, settings, output, pulumi } = await deployContext(options);
+      const { file, settings, output, pulumi } = await stackContext(options);
       const foreign = options.foreign === true;
       const snapshot = findSnapshot(await listSnapshots(settings, foreign), id, `snapshots list --stack ${file.stack}`);
       const { secrets } = await databaseSecrets(pulumi);
@@ -130,7 +130,7 @@ function restoreCommand(group: Command, end: (code: number) => void): void {
     .option("--force", "ignore a lock, and a schema that is too old for what serves")
     .action(async (id: string, _options, command: Command) => {
       const options = command.optsWithGlobals<SnapshotOptions>();
-      const context = await deployContext(options);
+      const context = await stackContext(options);
       const { file, settings, output } = context;
       const foreign = options.foreign === true;
       const snapshot = findSnapshot(await listSnapshots(settings, foreign), id, `snapshots list --stack ${file.stack}`);
@@ -166,7 +166,7 @@ function discardCommand(group: Command): void {
     .option("-y, --yes", "don't ask")
     .action(async (database: string | undefined, _options, command: Command) => {
       const options = command.optsWithGlobals<SnapshotOptions>();
-      const { file, settings, output, pulumi, before } = await deployContext(options);
+      const { file, settings, output, pulumi, before } = await stackContext(options);
       const { secrets } = await databaseSecrets(pulumi);
       const result = await withHostLock(
         { settings, stack: file.stack, before, output, force: false, why: "discard" },

@@ -20,6 +20,7 @@ export function upCommand(program: Command, end: (code: number) => void): void {
       end(
         await deploy({
           ...context,
+          now: context.looked,
           dryRun: options.dryRun === true,
           skipMigrations: options.skipMigrations === true,
           force: options.force === true,

@@ -5,7 +5,7 @@ import { plainSettings } from "../../config/release.ts";
 import { rolloutWords } from "../../config/schema/rollout.ts";
 import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
 import { createRedactor, type Redactor } from "../../ops/contract/redact.ts";
-import { lookAtHost, servingSlot } from "../../ops/host/serving-slot.ts";
+import { lookAtHost, servingSlot, type HostNow } from "../../ops/host/serving-slot.ts";
 import { project } from "../../toolchain/setup.ts";
 import { isDevelopment } from "../development/refuse.ts";
 import { examine, findingsText } from "../doctor/doctor.ts";
@@ -49,18 +49,27 @@ async function migrationsOf(
 }
 
 /** What has served, where the plan depends on it: what has not moves its traffic step by step. */
-async function servedBefore({ name, host, rollout }: PlainSettings): Promise<Before["served"]> {
+async function servedBefore(
+  { name, host, rollout }: PlainSettings,
+  now: HostNow | undefined,
+): Promise<Before["served"]> {
   if (rolloutWords(rollout) === "") return undefined;
+  if (now !== undefined) return now.serving?.served;
   return servingSlot(name, host).then(
-    (now) => now?.served,
+    (serving) => serving?.served,
     () => undefined,
   );
 }
 
 /** Whether a container is gone that Pulumi's state has still: it is made again only once Pulumi has looked. */
-async function hasLostContainers(settings: PlainSettings, { serving, slots }: Before): Promise<boolean> {
+async function hasLostContainers(
+  settings: PlainSettings,
+  { serving, slots }: Before,
+  now: HostNow | undefined,
+): Promise<boolean> {
   if (isDevelopment(settings) || serving === undefined) return false;
-  return lookAtHost(settings.name, settings.host).then(
+  const looked = now === undefined ? lookAtHost(settings.name, settings.host) : Promise.resolve(now);
+  return looked.then(
     ({ router, states }) =>
       differences(wantedOf(settings), undefined, { router, states, held: {}, had: slots }).some(
         ({ kind, repair }) => kind === "missing" && repair === "make",
@@ -79,7 +88,16 @@ interface Plan {
 }
 
 /** Plans a deployment, and says so. */
-async function sayPlan({ file, pulumi, before, output, dryRun, skipMigrations, force }: Deployment): Promise<Plan> {
+async function sayPlan({
+  file,
+  pulumi,
+  before,
+  now,
+  output,
+  dryRun,
+  skipMigrations,
+  force,
+}: Deployment): Promise<Plan> {
   const settings = file.settings();
   const { activeSlot, rollout, standby } = settings;
   const migrations = dryRun ? await migrationsOf(settings, before, pulumi) : undefined;
@@ -88,7 +106,7 @@ async function sayPlan({ file, pulumi, before, output, dryRun, skipMigrations, f
   const examined = dryRun ? examine({ file, settings, pulumi }, project) : undefined;
   const sentences = isDevelopment(settings)
     ? ["one server runs the working tree, and is built again at every change"]
-    : planSentences({ ...before, served: await servedBefore(settings) }, { ...wanted, migrations });
+    : planSentences({ ...before, served: await servedBefore(settings, now) }, { ...wanted, migrations });
   output.say(`${dryRun ? "Dry run" : "Deploying"} ${file.stack}: ${sentences.join("; ")}`);
   if (!skips) for (const migration of migrations ?? []) output.say(`  ${migration}`);
   if (force)
@@ -162,7 +180,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const settings = file.settings();
   const plan = await sayPlan(deployment);
   const started = Date.now();
-  const refresh = await hasLostContainers(settings, before);
+  const refresh = await hasLostContainers(settings, before, deployment.now);
   if (refresh)
     output.say("A container was removed by hand: Pulumi looks at all that there is first, and makes it again.");
   const { end, tracker } = await runPulumi(deployment, interrupts, refresh);
@@ -181,7 +199,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const { failed, deploymentId } = tracker;
   if (!end.ok && !dryRun && runEnding !== "interrupted" && failed !== undefined && deploymentId !== undefined)
     await noteFailed(settings, deploymentId, failed, errors[0] ?? "failed");
-  const outputs = end.ok && !dryRun ? await pulumi.outputs() : undefined;
+  const outputs = end.ok && !dryRun ? (end.outputs ?? (await pulumi.outputs())) : undefined;
   const { report, unlike } = await askAfterwards(settings, outputs, tracker, output);
   if (unlike !== undefined) errors.push(unlike);
   // Where traffic was sent back to is known for sure, and by nobody better than the router.

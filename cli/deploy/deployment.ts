@@ -1,5 +1,6 @@
 import type { Before, Serving } from "../../config/plan.ts";
 import type { SlotName } from "../../ops/contract/steps.ts";
+import type { HostNow } from "../../ops/host/serving-slot.ts";
 import type { Finding } from "../doctor/finding.ts";
 import type { Ending } from "../exit-codes.ts";
 import type { Output } from "../output.ts";
@@ -14,6 +15,8 @@ export interface Deployment {
   file: StackFile;
   pulumi: PulumiStack;
   before: Before;
+  /** What the Docker host told a moment ago, for the plan and for how Pulumi is started; left out, it is asked again. */
+  now?: HostNow | undefined;
   output: Output;
   dryRun: boolean;
   /** For this run only: nothing of it is written to the file. */

@@ -19,6 +19,7 @@ import type { StackFile } from "../stack-file.ts";
 import { explainPassphrase } from "./passphrase.ts";
 import { longOutput, withoutLongOutput } from "./long-output.ts";
 import { backendDirectory, locksOf, removeLocks, type BackendLock } from "./backend-lock.ts";
+import { outputsIn } from "./outputs-in.ts";
 import type { Before, Serving } from "../../config/plan.ts";
 import { readRefusal, refusalVariable, type RefusalEnding } from "../../config/refusal-file.ts";
 import type { EngineEvent, PulumiCommand } from "@pulumi/pulumi/automation/index.js";
@@ -57,6 +58,8 @@ export interface RunEnd {
   refused: RefusalEnding | undefined;
   /** Resources by operation. */
   changes: Partial<Record<string, number>>;
+  /** The stack's outputs, as this run has left them; undefined where its events did not tell. */
+  outputs: StackOutputs | undefined;
 }
 
 export interface RunOptions {
@@ -128,6 +131,13 @@ function commandFor(
     },
   };
   return command as unknown as PulumiCommand;
+}
+
+/** Loaded where it is used, since reading commands do without it: it takes a quarter of a second, which others can answer in meanwhile. */
+export async function loadAutomation(): Promise<typeof import("@pulumi/pulumi/automation/index.js")> {
+  // As the program does, and for the same reason: half of it is never used.
+  await import("../../config/node.ts");
+  return import("@pulumi/pulumi/automation/index.js");
 }
 
 /** The name of the stack that a command is about, when `--stack` does not say. */
@@ -378,8 +388,7 @@ export class PulumiStack {
     operation: "up" | "preview",
     { configFile, onEvent, signal, lock, refresh }: RunOptions,
   ): Promise<Omit<RunEnd, "refused">> {
-    // Loaded here: reading commands do without it.
-    const { LocalWorkspace, Stack } = await import("@pulumi/pulumi/automation/index.js");
+    const { LocalWorkspace, Stack } = await loadAutomation();
     const env = {
       ...this.#env,
       [refusalVariable]: refusalFile,
@@ -392,7 +401,12 @@ export class PulumiStack {
     // `pulumi stack select` would change which stack the operator's next plain `pulumi up` is about.
     workspace.selectStack = () => Promise.resolve();
     const stack = await Stack.select(this.name, workspace);
+    // After each `up` it would start Pulumi three times more, for outputs with and without secrets and for the history: the
+    // events have told what is used of them.
+    stack.outputs = () => Promise.resolve({});
+    stack.info = () => Promise.resolve(undefined);
     let changes: RunEnd["changes"] = {};
+    let outputs: RunEnd["outputs"];
     const options = {
       signal,
       color: "never" as const,
@@ -400,15 +414,16 @@ export class PulumiStack {
       ...(refresh === true ? { refresh, runProgram: true } : {}),
       onEvent: (event: EngineEvent) => {
         if (event.summaryEvent) changes = event.summaryEvent.resourceChanges;
+        outputs = outputsIn(event) ?? outputs;
         onEvent(event);
       },
     };
     try {
       await (operation === "up" ? stack.up(options) : stack.preview(options));
-      return { ok: true, interrupted: false, said: "", changes };
+      return { ok: true, interrupted: false, said: "", changes, outputs };
     } catch (error) {
       if (!(error instanceof CommandFailed)) throw error;
-      return { ok: false, interrupted: signal.aborted, said: error.output, changes };
+      return { ok: false, interrupted: signal.aborted, said: error.output, changes, outputs };
     }
   }
 }

@@ -77,6 +77,12 @@ export class DockerHost {
     return tryDocker(args, { ...this.#on, input, give });
   }
 
+  /** Asks for the image that `probe` needs, so that it is known by then. */
+  findImage(): void {
+    // A failure is told where it is used.
+    this.#opsImage().catch(() => undefined);
+  }
+
   /** The containers that exist, by name. */
   async containers(names: readonly string[]): Promise<Map<string, Container>> {
     const { ok, stdout, stderr } = await this.#try(["container", "inspect", ...names]);

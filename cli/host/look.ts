@@ -133,6 +133,7 @@ export async function look(
     green: containerName(settings.name, "green"),
     router: containerName(settings.name, "router"),
   };
+  host.findImage();
   const [containers, lock] = await Promise.all([
     host.containers(Object.values(names)),
     hostLockHolder(settings.name, settings.host),

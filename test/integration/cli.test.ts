@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -38,6 +38,23 @@ describe("togather", () => {
     const lines = existsSync(path) ? readFileSync(path, "utf8").trim().split("\n") : [];
     rmSync(path, { force: true });
     return lines;
+  }
+  /** Puts a `pulumi` first on PATH that writes down how it is called. @returns what it was called with until now; then it is gone again. */
+  async function countPulumi(): Promise<() => string[]> {
+    const directory = join(stack.directory, ".togather/counted");
+    const log = join(directory, "calls");
+    mkdirSync(directory, { recursive: true });
+    const { stdout: real } = await execa("sh", ["-c", "command -v pulumi"]);
+    const script = `#!/bin/sh\necho "$1 $2" >> '${log}'\nexec '${real}' "$@"\n`;
+    writeFileSync(join(directory, "pulumi"), script, { mode: 0o755 });
+    stack.variables = { PATH: `${directory}:${process.env["PATH"] ?? ""}` };
+    // The first command looks at what it has found.
+    expect((await stack.togather("rollback", "--dry-run")).code).toBe(0);
+    rmSync(log);
+    return () => {
+      stack.variables = {};
+      return readFileSync(log, "utf8").trim().split("\n");
+    };
   }
   const file = (): string => readFileSync(join(stack.directory, `Pulumi.${stack.name}.yaml`), "utf8");
   async function json(...args: string[]): Promise<Record<string, unknown>> {
@@ -273,9 +290,12 @@ describe("togather", () => {
     const failed = await stack.togather("rollback", "--to", String(older[1]?.id));
     expect(failed.code).toBe(exitCodes.config.code);
     expect(failed.stderr).toMatch(/it never served/);
+    const calls = await countPulumi();
     const back = await stack.togather("rollback", "--to", String(older[2]?.id));
     expect(back.code, `${back.stdout}\n${back.stderr}`).toBe(0);
     expect(back.stdout).toMatch(/traffic moves green to blue/);
+    // What the last deployment has left, the run, and what its program asks for. Nothing of what the run has said itself.
+    expect(calls().sort()).toEqual(["stack export", "stack output", "up --yes"]);
     expect(await json("status")).toMatchObject({
       serving: { slot: "blue", release: v1 },
       slots: { green: { release: v3 } },
