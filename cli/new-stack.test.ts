@@ -1,5 +1,8 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { firstCommandFor } from "./new-stack.ts";
+import { firstCommandFor, wasMade } from "./new-stack.ts";
 
 describe("the first command for a stack", () => {
   it.each([
@@ -37,4 +40,18 @@ describe("the first command for a stack", () => {
       ),
     ).toBeUndefined();
   });
+});
+
+it("knows the file of a stack that was made by how its secrets are encrypted", () => {
+  const directory = mkdtempSync(join(tmpdir(), "togather-new-stack-"));
+  try {
+    const config = "config:\n  togather:environment: staging\n  togather:note: encryptionsalt\n";
+    writeFileSync(join(directory, "Pulumi.new.yaml"), config);
+    writeFileSync(join(directory, "Pulumi.made.yaml"), `encryptionsalt: v1:abc\n${config}`);
+    writeFileSync(join(directory, "Pulumi.cloud.yaml"), `${config}secretsprovider: awskms://alias/x\n`);
+    const made = ["new", "made", "acme/togather/made", "cloud", "other"].map((stack) => wasMade(directory, stack));
+    expect(made).toEqual([false, true, true, true, false]);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });

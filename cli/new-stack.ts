@@ -1,7 +1,6 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { project } from "../toolchain/setup.ts";
-import { madeStack, PulumiStack } from "./deploy/pulumi-stack.ts";
-import { StackFile, stacksWithFile } from "./stack-file.ts";
 
 /** Pulumi's commands that need a stack, and are the first ones that somebody types for a new one. */
 const first = ["up", "update", "preview", "pre", "config"];
@@ -34,16 +33,12 @@ export function firstCommandFor(
   return { stack, preview: command.startsWith("pre") };
 }
 
-/**
- * Makes the stack of a file that has none yet, as `togather release` does: without it the first command of a first deployment
- * would end with "no stack named". A name without a file is Pulumi's to refuse.
- */
-export async function makeNewStack({ stack, preview }: { stack: string; preview: boolean }): Promise<void> {
-  if (!stacksWithFile(project).includes(stack.split("/").at(-1) ?? stack)) return;
-  const file = StackFile.open(project, stack);
-  if (file.belongsToAStack) return;
-  const pulumi = await PulumiStack.open(stack);
-  if ((await pulumi.outputs()) !== undefined) return;
-  await pulumi.create(file);
-  console.error(madeStack(stack, preview));
+/** Whether a stack's file says that it was made before: then nothing is to be made, and nothing is loaded that could. */
+export function wasMade(project: string, stack: string): boolean {
+  try {
+    const text = readFileSync(join(project, `Pulumi.${stack.split("/").at(-1) ?? stack}.yaml`), "utf8");
+    return /^(encryptionsalt|secretsprovider|encryptedkey):/m.test(text);
+  } catch {
+    return false;
+  }
 }

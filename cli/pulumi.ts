@@ -2,7 +2,7 @@
 import { foreground } from "../toolchain/foreground.mjs";
 import { thisMachine } from "../toolchain/machine.ts";
 import { Failure } from "./failure.ts";
-import { firstCommandFor, makeNewStack } from "./new-stack.ts";
+import { firstCommandFor, wasMade } from "./new-stack.ts";
 import { refuseTakenOptions } from "./npm-options.ts";
 import { fail, Problem } from "../toolchain/problem.ts";
 import { pulumi } from "../toolchain/pulumi.ts";
@@ -39,7 +39,8 @@ try {
   await setUp([pulumi(machine, project)], { quiet: true });
   const { installation, env } = await pulumiCommand(machine);
   const asked = firstCommandFor(process.argv.slice(2));
-  if (asked !== undefined) await makeNewStack(asked);
+  if (asked !== undefined && !wasMade(project, asked.stack))
+    await (await import("./make-new-stack.ts")).makeNewStack(asked);
   process.exitCode = await foreground(installation.command, process.argv.slice(2), { cwd: project, env });
 } catch (error) {
   fail(error instanceof Failure ? new Problem(`${error.message}\n  → ${error.fix ?? ""}`) : error);

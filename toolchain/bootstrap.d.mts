@@ -3,3 +3,5 @@ interface Packages {
 }
 
 export function packagesMatch(lock: Packages, installed: Packages | undefined): boolean;
+
+export function bootstrap(args: readonly string[]): Promise<void>;

@@ -4,8 +4,9 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import * as nodeModule from "node:module";
 import { basename, delimiter, dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { foreground } from "./foreground.mjs";
 import { isAtLeast } from "./is-at-least.mjs";
 
@@ -116,20 +117,32 @@ async function main([file, ...args]) {
   checkMachine();
   const node = await prepare();
   const modules = join(project, "node_modules");
-  process.exitCode = await foreground(node, [resolve(project, file), ...args], {
-    cwd: project,
-    env: {
-      // Compiled code is kept, also for the programs that Pulumi starts: halves what loading takes.
-      NODE_COMPILE_CACHE: join(modules, ".cache", "node"),
-      ...process.env,
-      PATH: [join(modules, ".bin"), process.env.PATH].join(delimiter),
-    },
-  });
+  const script = resolve(project, file);
+  const env = {
+    // Compiled code is kept, also for the programs that Pulumi starts: halves what loading takes.
+    NODE_COMPILE_CACHE: join(modules, ".cache", "node"),
+    ...process.env,
+    PATH: [join(modules, ".bin"), process.env.PATH].join(delimiter),
+  };
+  if (realpathSync(node) !== realpathSync(process.execPath)) {
+    process.exitCode = await foreground(node, [script, ...args], { cwd: project, env });
+    return;
+  }
+  // This Node is the one, as in every \`npm run\` after the first: another process would take as long as all of the above.
+  process.chdir(project);
+  Object.assign(process.env, env);
+  process.argv = [process.execPath, script, ...args];
+  nodeModule.enableCompileCache?.(env.NODE_COMPILE_CACHE);
+  await import(pathToFileURL(script).href);
 }
 
-if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  main(process.argv.slice(2)).catch((error) => {
+/** Runs a file of this project, and says what is in its way. @param args the file and its arguments. */
+export async function bootstrap(args) {
+  await main(args).catch((error) => {
     console.error(error instanceof Problem ? `\n${error.message}` : error);
     process.exitCode = 1;
   });
 }
+
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url))
+  await bootstrap(process.argv.slice(2));

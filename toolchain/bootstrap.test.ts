@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { cpSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { packagesMatch } from "./bootstrap.mjs";
 import { isAtLeast } from "./is-at-least.mjs";
@@ -74,8 +74,33 @@ describe("bootstrap", () => {
   it("prefers the Node of the npm packages", async () => {
     const { directory, npm } = makeProject(LOCK);
     const packaged = join(directory, "node_modules", ".bin", "node");
-    symlinkSync(process.execPath, packaged);
-    expect((await bootstrap(directory, npm, "main.ts")).output).toBe(`ran ${packaged} \n`);
+    writeFileSync(packaged, `#!/bin/sh\nexport PACKAGED=yes\nexec "${process.execPath}" "$@"\n`, { mode: 0o755 });
+    writeFileSync(join(directory, "main.ts"), "console.log(process.env.PACKAGED, process.argv.slice(2))");
+    expect((await bootstrap(directory, npm, "main.ts", "a")).output).toBe("yes [ 'a' ]\n");
+  });
+
+  it("is itself the process where its Node is that one, in the project, with what the packages bring", async () => {
+    const { directory, npm } = makeProject(LOCK);
+    const bin = join(directory, "node_modules", ".bin");
+    symlinkSync(process.execPath, join(bin, "node"));
+    writeFileSync(
+      join(directory, "main.ts"),
+      "console.log(JSON.stringify([process.ppid, process.cwd(), process.argv[1], process.env.PATH, process.env.NODE_COMPILE_CACHE]))",
+    );
+    const { output } = await bootstrap(directory, npm, "main.ts");
+    const [parent, cwd, script, path, cache] = JSON.parse(output) as [number, string, string, string, string];
+    expect(parent).toBe(process.pid);
+    expect([cwd, script]).toEqual([directory, join(directory, "main.ts")].map((one) => realpathSync(one)));
+    expect(path.split(delimiter)[0]).toBe(realpathSync(bin));
+    expect(cache).toBe(process.env["NODE_COMPILE_CACHE"] ?? join(realpathSync(directory), "node_modules/.cache/node"));
+  });
+
+  it("says what a program throws, and ends with 1", async () => {
+    const { directory, npm } = makeProject(LOCK);
+    writeFileSync(join(directory, "main.ts"), 'throw new Error("as it says");');
+    const { code, output } = await bootstrap(directory, npm, "main.ts");
+    expect(code).toBe(1);
+    expect(output).toContain("Error: as it says");
   });
 
   it("leaves a packaged Node alone that cannot run here", async () => {

@@ -7,6 +7,7 @@ import { findProgram, type Machine } from "./machine.ts";
 import { Problem } from "./problem.ts";
 import { run, tail, type RunResult } from "./run.ts";
 import type { Report, Step } from "./step.ts";
+import { currentContext } from "../ops/host/docker-context.ts";
 
 const OLDEST_ENGINE = "20.10.0";
 const START_LIMIT = 60_000;
@@ -117,11 +118,7 @@ export function dockerEngine(machine: Machine): Step {
  * The address of the engine that the Docker client uses, where that's a context: the docker provider of Pulumi
  * knows DOCKER_HOST only, and both must talk to the same engine.
  */
-export async function contextHost(machine: Machine): Promise<string | undefined> {
-  if (machine.env.DOCKER_HOST) return undefined;
-  const { ok, stdout } = await run("docker", ["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"], {
-    env: machine.env,
-    timeLimit: 5_000,
-  });
-  return ok && /^(unix|ssh):/.test(stdout) && stdout !== "unix:///var/run/docker.sock" ? stdout : undefined;
+export function contextHost({ env }: Machine): string | undefined {
+  const host = currentContext(env)?.host;
+  return host !== undefined && /^(unix|ssh):/.test(host) && host !== "unix:///var/run/docker.sock" ? host : undefined;
 }

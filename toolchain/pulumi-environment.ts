@@ -40,11 +40,7 @@ function localPassphrase(project: string): string {
 }
 
 /** The environment that every Pulumi of this project is called with. */
-export async function pulumiEnvironment(
-  machine: Machine,
-  project: string,
-  installation: Installation,
-): Promise<NodeJS.ProcessEnv> {
+export function pulumiEnvironment(machine: Machine, project: string, installation: Installation): NodeJS.ProcessEnv {
   const { env } = machine;
   const environment: NodeJS.ProcessEnv = {
     ...env,
@@ -63,7 +59,7 @@ export async function pulumiEnvironment(
   if (env.PULUMI_CONFIG_PASSPHRASE === undefined && env.PULUMI_CONFIG_PASSPHRASE_FILE === undefined) {
     environment.PULUMI_CONFIG_PASSPHRASE_FILE = localPassphrase(project);
   }
-  const dockerHost = await contextHost(machine);
+  const dockerHost = contextHost(machine);
   if (dockerHost) environment.DOCKER_HOST = dockerHost;
   return environment;
 }

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -128,10 +129,10 @@ describe("the environment of Pulumi", () => {
     version: "3.251.0",
   });
 
-  it("keeps state and passphrase in the project, whatever its path", async () => {
+  it("keeps state and passphrase in the project, whatever its path", () => {
     const machine = fakeMachine({});
     const project = temporaryDirectory();
-    const env = await pulumiEnvironment(machine, project, official(machine));
+    const env = pulumiEnvironment(machine, project, official(machine));
     expect(env.PULUMI_BACKEND_URL).toMatch(/^file:\/\/\/.*\/100%25%20a%20b\/\.togather\/state$/);
     expect(statSync(join(project, ".togather", "state")).isDirectory()).toBe(true);
     const file = env.PULUMI_CONFIG_PASSPHRASE_FILE ?? "";
@@ -139,12 +140,12 @@ describe("the environment of Pulumi", () => {
     expect(statSync(file).mode & 0o777).toBe(0o600);
     const passphrase = readFileSync(file, "utf8");
     expect(passphrase).toMatch(/^[\w-]{43}$/);
-    await pulumiEnvironment(machine, project, official(machine));
+    pulumiEnvironment(machine, project, official(machine));
     expect(readFileSync(file, "utf8")).toBe(passphrase);
     expect(env.PULUMI_HOME).toBeUndefined();
   });
 
-  it("leaves a backend alone that the user chose by environment, login or Pulumi.yaml", async () => {
+  it("leaves a backend alone that the user chose by environment, login or Pulumi.yaml", () => {
     const project = temporaryDirectory();
     expect(hasBackend({ HOME: project }, project)).toBe(false);
     expect(hasBackend({ HOME: project, PULUMI_BACKEND_URL: "s3://states" }, project)).toBe(true);
@@ -154,18 +155,18 @@ describe("the environment of Pulumi", () => {
     const machine = fakeMachine({});
     mkdirSync(join(machine.env.HOME ?? "", ".pulumi"));
     writeFileSync(join(machine.env.HOME ?? "", ".pulumi", "credentials.json"), '{"current":"https://api.pulumi.com"}');
-    const env = await pulumiEnvironment(machine, temporaryDirectory(), official(machine));
+    const env = pulumiEnvironment(machine, temporaryDirectory(), official(machine));
     expect(env.PULUMI_BACKEND_URL).toBeUndefined();
   });
 
-  it("leaves a passphrase alone that the user set, empty or not", async () => {
+  it("leaves a passphrase alone that the user set, empty or not", () => {
     const machine = fakeMachine({}, { env: { PULUMI_CONFIG_PASSPHRASE: "" } });
     expect(
-      (await pulumiEnvironment(machine, temporaryDirectory(), official(machine))).PULUMI_CONFIG_PASSPHRASE_FILE,
+      pulumiEnvironment(machine, temporaryDirectory(), official(machine)).PULUMI_CONFIG_PASSPHRASE_FILE,
     ).toBeUndefined();
   });
 
-  it("gives a build a PULUMI_HOME of its own, but the user's login, and keeps it from downloading", async () => {
+  it("gives a build a PULUMI_HOME of its own, but the user's login, and keeps it from downloading", () => {
     const machine = fakeMachine({});
     const installation: Installation = {
       kind: "built",
@@ -173,7 +174,7 @@ describe("the environment of Pulumi", () => {
       version: "3.259.0",
       home: "/cache/pulumi/1",
     };
-    const env = await pulumiEnvironment(machine, temporaryDirectory(), installation);
+    const env = pulumiEnvironment(machine, temporaryDirectory(), installation);
     expect(env).toMatchObject({
       PULUMI_HOME: "/cache/pulumi/1",
       PULUMI_CREDENTIALS_PATH: join(machine.env.HOME ?? "", ".pulumi"),
@@ -182,10 +183,19 @@ describe("the environment of Pulumi", () => {
     expect(env.PATH).toMatch(/node_modules\/\.bin:\/cache\/pulumi\/1\/bin:/);
   });
 
-  it("tells the docker provider which engine the context means", async () => {
-    const machine = fakeMachine({ docker: "echo unix:///home/me/.docker/run/docker.sock" });
-    expect((await pulumiEnvironment(machine, temporaryDirectory(), official(machine))).DOCKER_HOST).toBe(
-      "unix:///home/me/.docker/run/docker.sock",
-    );
+  it("tells the docker provider which engine the context means", () => {
+    // Neither is asked for it: its own files tell, at once.
+    const machine = fakeMachine({});
+    const chosen = (env: NodeJS.ProcessEnv) =>
+      pulumiEnvironment({ ...machine, env: { ...machine.env, ...env } }, temporaryDirectory(), official(machine));
+    const context = createHash("sha256").update("desktop").digest("hex");
+    const meta = join(machine.env.HOME ?? "", ".docker/contexts/meta", context);
+    mkdirSync(meta, { recursive: true });
+    const host = "unix:///home/me/.docker/run/docker.sock";
+    writeFileSync(join(meta, "meta.json"), JSON.stringify({ Name: "desktop", Endpoints: { docker: { Host: host } } }));
+    expect(chosen({}).DOCKER_HOST).toBeUndefined();
+    expect(chosen({ DOCKER_CONTEXT: "desktop" }).DOCKER_HOST).toBe(host);
+    writeFileSync(join(meta, "../../../config.json"), JSON.stringify({ currentContext: "desktop" }));
+    expect(chosen({}).DOCKER_HOST).toBe(host);
   });
 });

@@ -34,5 +34,5 @@ export async function pulumiCommand(
 ): Promise<{ installation: Installation; env: NodeJS.ProcessEnv }> {
   const installation = await knownPulumi(machine, project);
   if (!installation) throw new Error("the set-up has not supplied Pulumi");
-  return { installation, env: await pulumiEnvironment(machine, project, installation) };
+  return { installation, env: pulumiEnvironment(machine, project, installation) };
 }

@@ -1,0 +1,17 @@
+import { project } from "../toolchain/setup.ts";
+import { madeStack, PulumiStack } from "./deploy/pulumi-stack.ts";
+import { StackFile, stacksWithFile } from "./stack-file.ts";
+
+/**
+ * Makes the stack of a file that has none yet, as `togather release` does: without it the first command of a first deployment
+ * would end with "no stack named". A name without a file is Pulumi's to refuse.
+ */
+export async function makeNewStack({ stack, preview }: { stack: string; preview: boolean }): Promise<void> {
+  if (!stacksWithFile(project).includes(stack.split("/").at(-1) ?? stack)) return;
+  const file = StackFile.open(project, stack);
+  if (file.belongsToAStack) return;
+  const pulumi = await PulumiStack.open(stack);
+  if ((await pulumi.outputs()) !== undefined) return;
+  await pulumi.create(file);
+  console.error(madeStack(stack, preview));
+}
