@@ -1,5 +1,6 @@
 import { project } from "../toolchain/setup.ts";
 import { madeStack, PulumiStack } from "./deploy/pulumi-stack.ts";
+import { makeFromExample } from "./example-file.ts";
 import { StackFile, stacksWithFile } from "./stack-file.ts";
 
 /**
@@ -7,6 +8,8 @@ import { StackFile, stacksWithFile } from "./stack-file.ts";
  * would end with "no stack named". A name without a file is Pulumi's to refuse.
  */
 export async function makeNewStack({ stack, preview }: { stack: string; preview: boolean }): Promise<void> {
+  const made = makeFromExample(project, stack);
+  if (made !== undefined) console.error(made);
   if (!stacksWithFile(project).includes(stack.split("/").at(-1) ?? stack)) return;
   const file = StackFile.open(project, stack);
   if (file.belongsToAStack) return;

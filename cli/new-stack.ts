@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { stackFileName } from "./example-file.ts";
 
 /** Pulumi's commands that need a stack, and are the first ones that somebody types for a new one. */
 const first = ["up", "update", "preview", "pre", "config"];
@@ -36,7 +37,7 @@ export function firstCommandFor(
 /** Whether a stack's file says that it was made before: then nothing is to be made, and nothing is loaded that could. */
 export function wasMade(project: string, stack: string): boolean {
   try {
-    const text = readFileSync(join(project, `Pulumi.${stack.split("/").at(-1) ?? stack}.yaml`), "utf8");
+    const text = readFileSync(join(project, stackFileName(stack)), "utf8");
     return /^(encryptionsalt|secretsprovider|encryptedkey):/m.test(text);
   } catch {
     return false;

@@ -19,7 +19,9 @@ import { parseConfig, readDeploymentFile } from "../config/settings.ts";
 import { nearest, SettingsError } from "../config/problems.ts";
 import type { ReleaseSetting, StackSettings } from "../config/schema/stack-settings.ts";
 import type { SlotName } from "../ops/contract/steps.ts";
+import { exampleOf, stackFileName } from "./example-file.ts";
 import { Failure } from "./failure.ts";
+import { invocation } from "./output.ts";
 
 const prefix = "togather:";
 
@@ -103,10 +105,16 @@ export class StackFile {
 
   /** @throws {Failure} when there is no such file, or it is not YAML. */
   static open(project: string, stack: string): StackFile {
-    // The file backend and the service know stacks as organization/project/stack too; the file is named after the last part.
-    const name = `Pulumi.${stack.split("/").at(-1) ?? stack}.yaml`;
+    const name = stackFileName(stack);
     const file = join(project, name);
     if (!existsSync(file)) {
+      const example = exampleOf(project, stack);
+      if (example !== undefined)
+        throw new Failure(
+          "config",
+          `there is no ${name} yet`,
+          `${invocation(`up --stack ${stack}`)} makes it from ${example}`,
+        );
       const known = stacksWithFile(project);
       const meant = nearest(stack, known) ?? known.find((one) => one.startsWith(stack));
       throw new Failure(

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { project } from "../../toolchain/setup.ts";
 import { deployContext, ready, withDeployOptions, type DeployOptions } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
+import { makeFromExample } from "../example-file.ts";
 import { ensureDevelopmentSecrets } from "../development/secrets.ts";
 
 export function upCommand(program: Command, end: (code: number) => void): void {
@@ -12,10 +13,12 @@ export function upCommand(program: Command, end: (code: number) => void): void {
     )
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<DeployOptions>();
+      const made = options.stack === undefined ? undefined : makeFromExample(project, options.stack);
       const context = await ready(await deployContext(options), options);
+      if (made !== undefined) context.output.say(made);
       if (options.dryRun !== true) {
-        const made = ensureDevelopmentSecrets(project, context.file, context.settings, process.env);
-        if (made !== undefined) context.output.say(`Made up ${made.names.join(", ")} in ${made.file}.`);
+        const secrets = ensureDevelopmentSecrets(project, context.file, context.settings, process.env);
+        if (secrets !== undefined) context.output.say(`Made up ${secrets.names.join(", ")} in ${secrets.file}.`);
       }
       end(
         await deploy({

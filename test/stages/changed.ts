@@ -12,7 +12,7 @@ import { project } from "../../toolchain/setup.ts";
 /** All that is deployed, and what deploys it: a test's stack is a copy of it. A name with a slash is a folder. */
 const product = [
   ...["cli/", "components/", "config/", "images/", "migrations/", "ops/", "server/", "stack/", "toolchain/"],
-  ...["index.ts", "Pulumi.yaml", "Pulumi.development.yaml", "Pulumi.staging.yaml", "Pulumi.production.yaml"],
+  ...["index.ts", "Pulumi.yaml", "Pulumi.development.yaml.example", "Pulumi.staging.yaml", "Pulumi.production.yaml"],
   "deployment.yml",
 ];
 /** What steps are made of, and the containers that they run in. */

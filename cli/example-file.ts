@@ -1,0 +1,23 @@
+import { constants, copyFileSync, existsSync } from "node:fs";
+import { join } from "node:path";
+
+/** Name of a stack's file in the project. The file backend and the service know stacks as organization/project/stack too; the file is named after the last part. */
+export const stackFileName = (stack: string): string => `Pulumi.${stack.split("/").at(-1) ?? stack}.yaml`;
+
+/** Name of the example from which a stack's file can be made; undefined where there is none. */
+export function exampleOf(project: string, stack: string): string | undefined {
+  const name = `${stackFileName(stack)}.example`;
+  return existsSync(join(project, name)) ? name : undefined;
+}
+
+/**
+ * Makes the file of a stack that is each machine's own from its example. Git ignores it: Pulumi writes into it how secrets are
+ * encrypted, with the passphrase of this clone.
+ * @returns what was done, in a sentence; undefined where the file is there, or has no example.
+ */
+export function makeFromExample(project: string, stack: string): string | undefined {
+  const [name, example] = [stackFileName(stack), exampleOf(project, stack)];
+  if (example === undefined || existsSync(join(project, name))) return undefined;
+  copyFileSync(join(project, example), join(project, name), constants.COPYFILE_EXCL);
+  return `Made ${name} from ${example}. It is this machine's own: Git ignores it.`;
+}
