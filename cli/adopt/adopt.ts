@@ -135,13 +135,24 @@ async function beginning(
   };
 }
 
+/** An adoption under way: what is done with it, where it is noted, and to whom its end is told. */
+interface Underway {
+  job: AdoptJob;
+  adoption: Adoption;
+  node: Node;
+  options: AdoptOptions;
+  /** The command's own output, beside that of the deployments. */
+  outer: DeployContext["output"];
+  output: Collected;
+}
+
 /** @returns the exit code. */
 export async function adopt(given: AdoptJob, options: AdoptOptions): Promise<number> {
-  const output = new Collected(given.context.output.json);
-  let job: AdoptJob = { ...given, context: { ...given.context, output } };
-  const { project, host, names } = job;
-  const stack = job.context.file.stack;
-  const adoption = new Adoption(project, stack);
+  const outer = given.context.output;
+  const output = new Collected(outer.json);
+  const job: AdoptJob = { ...given, context: { ...given.context, output } };
+  const { stack } = job.context.file;
+  const adoption = new Adoption(job.project, stack);
   const { record } = adoption;
   const on = `--stack ${stack}`;
   refuseStack(job.context.settings, job.context.file);
@@ -152,67 +163,79 @@ export async function adopt(given: AdoptJob, options: AdoptOptions): Promise<num
       `${invocation(`adopt ${on}`)} goes on, ${invocation(`adopt --undo ${on}`)} goes back`,
     );
   if (record.done !== undefined) {
-    given.context.output.result(
+    outer.result(
       { ok: true, done: record.done.at },
       () => `${stack} has adopted the node already, at ${record.done?.at}.\n  → ${invocation(`status ${on}`)}`,
     );
     return exitCodes.ok.code;
   }
-  const node = record.takeover === undefined ? await lookAtNode(host, names) : await withDatabase(job);
-  const resumed = record.takeover !== undefined;
+  const node = record.takeover === undefined ? await lookAtNode(job.host, job.names) : await withDatabase(job);
+  const underway: Underway = { job, adoption, node, options, outer, output };
+  if (record.takeover !== undefined) return takeOverFrom(underway);
+  const prepared = await makeReady(underway);
+  if (typeof prepared === "number") return prepared;
+  if (!options.prepare) return takeOverFrom({ ...underway, job: prepared });
+  outer.result(
+    { ok: true, prepared: true, trial: record.trial ?? null },
+    () =>
+      `All but the takeover is done; the old node serves.\n  → ${invocation(`adopt ${on}`)} takes over\n  → ${invocation(`adopt --undo ${on}`)} goes back`,
+  );
+  return exitCodes.ok.code;
+}
 
-  if (!resumed) {
-    const { findings, plan } = await prepare({
-      host,
-      node,
-      settings: job.context.settings,
-      project,
-      read: job.read,
-      record,
-    });
-    const all = [...nodeFindings(node, job.context.settings, record.ports === undefined), ...findings];
-    if (plan === undefined || all.some(({ status }) => status === "fail"))
-      return showFindings(given.context.output, all, { closing: ". Nothing was changed." });
-    const badly = all.filter(({ status }) => status !== "ok");
-    if (badly.length > 0) output.say(findingsText(badly));
-    if (record.deployed === undefined) {
-      output.say(planText(plan, job.context.file, job.context.settings));
-      await confirm(`Adopt the node into ${stack}, up to the trial? You are asked again before the takeover.`, {
+/** Environment, deployment and trial, as far as they are not done. @returns what goes on, or the exit code where it can't. */
+async function makeReady({ job, adoption, node, options, outer, output }: Underway): Promise<AdoptJob | number> {
+  const { host, project, read } = job;
+  const { record } = adoption;
+  const { settings } = job.context;
+  const { findings, plan } = await prepare({ host, node, settings, project, read, record });
+  const all = [...nodeFindings(node, settings, record.ports === undefined), ...findings];
+  if (plan === undefined || all.some(({ status }) => status === "fail"))
+    return showFindings(outer, all, { closing: ". Nothing was changed." });
+  const badly = all.filter(({ status }) => status !== "ok");
+  if (badly.length > 0) output.say(findingsText(badly));
+  let deployed = job;
+  if (record.deployed === undefined) {
+    output.say(planText(plan, job.context.file, settings));
+    await confirm(
+      `Adopt the node into ${job.context.file.stack}, up to the trial? You are asked again before the takeover.`,
+      {
         yes: options.yes,
         output,
-      });
-      writeSettings(job, adoption, plan);
-      const context = await ready(job.context, {});
-      job = { ...job, context: { ...context, settings: context.file.settings() } };
-      const code = await deploy({ ...job.context, dryRun: false, skipMigrations: false, force: false });
-      if (code !== exitCodes.ok.code) {
-        output.say(`The old node serves, untouched.\n  → once that is right: ${invocation(`adopt ${on}`)}`);
-        return code;
-      }
-      adoption.note({ deployed: { at: new Date().toISOString() } });
-    }
-    if (record.trial === undefined || options.prepare) {
-      output.say(
-        `trial        copying ${formatBytes(node.database?.bytes ?? 0)} into a scratch database; the old node serves meanwhile`,
-      );
-      const trial = await tryCopy(job.context, plan.old);
-      adoption.note({ trial: { at: new Date().toISOString(), ...trial } });
-      output.say(
-        `trial        ${trial.rows} rows in ${trial.tables} tables, as the old database has them, in ${seconds(trial.durationMs)}`,
-      );
-    }
-  }
-  if (options.prepare) {
-    given.context.output.result(
-      { ok: true, prepared: true, trial: record.trial ?? null },
-      () =>
-        `All but the takeover is done; the old node serves.\n  → ${invocation(`adopt ${on}`)} takes over\n  → ${invocation(`adopt --undo ${on}`)} goes back`,
+      },
     );
-    return exitCodes.ok.code;
+    writeSettings(job, adoption, plan);
+    const context = await ready(job.context, {});
+    deployed = { ...job, context: { ...context, settings: context.file.settings() } };
+    const code = await deploy({ ...deployed.context, dryRun: false, skipMigrations: false, force: false });
+    if (code !== exitCodes.ok.code) {
+      output.say(
+        `The old node serves, untouched.\n  → once that is right: ${invocation(`adopt --stack ${context.file.stack}`)}`,
+      );
+      return code;
+    }
+    adoption.note({ deployed: { at: new Date().toISOString() } });
   }
+  if (record.trial === undefined || options.prepare) {
+    output.say(
+      `trial        copying ${formatBytes(node.database?.bytes ?? 0)} into a scratch database; the old node serves meanwhile`,
+    );
+    const trial = await tryCopy(deployed.context, plan.old);
+    adoption.note({ trial: { at: new Date().toISOString(), ...trial } });
+    output.say(
+      `trial        ${trial.rows} rows in ${trial.tables} tables, as the old database has them, in ${seconds(trial.durationMs)}`,
+    );
+  }
+  return deployed;
+}
 
-  const settings = job.context.settings;
-  const final = record.ports?.final ?? settings.ports;
+/** The last step: from the question, or from where an earlier run has stopped, to the router's answer. @returns the exit code. */
+async function takeOverFrom({ job, adoption, node, options, outer, output }: Underway): Promise<number> {
+  const { host, names } = job;
+  const { record } = adoption;
+  const { stack } = job.context.file;
+  const final = record.ports?.final ?? job.context.settings.ports;
+  const resumed = record.takeover !== undefined;
   const takeover = record.takeover ?? (await beginning(job, node, final));
   const stopped = [
     ...takeover.slots.map((slot) => slot.container),
@@ -237,21 +260,37 @@ export async function adopt(given: AdoptJob, options: AdoptOptions): Promise<num
     resumed ? takeover : { ...takeover, at: new Date().toISOString() },
     oldDatabase(node, values),
   );
-  given.context.output.result(
-    { ok: true, ...taken, stopped: [...stopped, names.database], deployments: output.results },
-    () =>
-      [
-        `${stack} serves: ${taken.rows} rows, counted, from ${taken.snapshot}; ${seconds(taken.outageMs)} without service.`,
-        `Stopped, and not removed: ${[...stopped, names.database].join(", ")}.`,
-        ...(record.tls === undefined
-          ? []
-          : [
-              `The certificate is Caddy's, which renews it no more: see that ${record.tls[0]} and its key are renewed.`,
-            ]),
-        `  → ${invocation(`status ${on}`)}`,
-      ].join("\n"),
+  outer.result({ ok: true, ...taken, stopped: [...stopped, names.database], deployments: output.results }, () =>
+    [
+      `${stack} serves: ${taken.rows} rows, counted, from ${taken.snapshot}; ${seconds(taken.outageMs)} without service.`,
+      `Stopped, and not removed: ${[...stopped, names.database].join(", ")}.`,
+      ...(record.tls === undefined
+        ? []
+        : [`The certificate is Caddy's, which renews it no more: see that ${record.tls[0]} and its key are renewed.`]),
+      `  → ${invocation(`status --stack ${stack}`)}`,
+    ].join("\n"),
   );
   return exitCodes.ok.code;
+}
+
+/** Takes what adopt has written out of the stack's files. @returns what was done, in a sentence. */
+function takeOutSettings(project: string, stack: string, adoption: Adoption): string {
+  const { record } = adoption;
+  const file = StackFile.open(project, stack);
+  const settings = file.settings();
+  if (record.environment !== undefined) removeEnvironment(project, record.environment, { file, settings });
+  if (record.slot !== undefined) file.setValue(undefined, "slots", record.slot);
+  if (record.tls !== undefined) {
+    file.setValue(undefined, "tls");
+    for (const one of record.tls) rmSync(join(project, one), { force: true });
+  }
+  if (record.ports !== undefined) {
+    for (const key of ["ports", "slotPorts", "databasePort"] as const)
+      file.setValue(record.ports.before[key] ?? undefined, key);
+  }
+  file.save();
+  adoption.forget();
+  return `${file.name} and ${secretsFileOf(settings)} are without what adopt has written.`;
 }
 
 /** Back to the old node alone, as far as this program has changed something. @returns the exit code. */
@@ -296,21 +335,7 @@ export async function undo(given: AdoptJob, options: Pick<AdoptOptions, "yes">):
   } else if (record.environment === undefined && record.ports === undefined) {
     said.push("There is nothing to undo: no adoption of this stack has begun.");
   } else {
-    const file = StackFile.open(project, stack);
-    const settings = file.settings();
-    if (record.environment !== undefined) removeEnvironment(project, record.environment, { file, settings });
-    if (record.slot !== undefined) file.setValue(undefined, "slots", record.slot);
-    if (record.tls !== undefined) {
-      file.setValue(undefined, "tls");
-      for (const one of record.tls) rmSync(join(project, one), { force: true });
-    }
-    if (record.ports !== undefined) {
-      for (const key of ["ports", "slotPorts", "databasePort"] as const)
-        file.setValue(record.ports.before[key] ?? undefined, key);
-    }
-    file.save();
-    adoption.forget();
-    said.push(`${file.name} and ${secretsFileOf(settings)} are without what adopt has written.`);
+    said.push(takeOutSettings(project, stack, adoption));
   }
   given.context.output.result({ ok: true, said }, () => said.join("\n"));
   return exitCodes.ok.code;

@@ -5,6 +5,7 @@ import { inUrl, listenAddresses } from "../../config/schema/listen-addresses.ts"
 import { seconds } from "../../ops/contract/units.ts";
 import type { DeployContext } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
+import { Interrupts } from "../deploy/interrupts.ts";
 import type { Ending } from "../exit-codes.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { asFailure, Failure } from "../failure.ts";
@@ -33,23 +34,9 @@ const othersSql = `SELECT string_agg(DISTINCT coalesce(nullif(application_name, 
 const answerMs = 30_000;
 const pauseMs = 300;
 
-/** The first signal asks to stop after what is being done; none of them ends this process before the old node serves again. */
-class Interrupts {
-  readonly #controller = new AbortController();
-  readonly #handler = (): void => {
-    this.#controller.abort(new Failure("interrupted", "interrupted"));
-  };
-  constructor() {
-    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, this.#handler);
-  }
-
-  check(): void {
-    this.#controller.signal.throwIfAborted();
-  }
-
-  end(): void {
-    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(name, this.#handler);
-  }
+/** @throws {Failure} after a signal: what is being done is ended first, and the old node serves again before this process ends. */
+function unlessInterrupted({ signal }: Interrupts): void {
+  if (signal.aborted) throw new Failure("interrupted", "interrupted");
 }
 
 /** Asks until an answer will do. @returns what was answered last where none did. */
@@ -168,17 +155,17 @@ export async function takeOver(
       output.say(`Stopping ${slot.container}.`);
       await host.stop(slot.container, slot.restart);
     }
-    interrupts.check();
+    unlessInterrupted(interrupts);
     if (takeover.copied === undefined) {
       const others = await host.query(takeover.database.container, othersSql);
       if (others !== "")
         output.warn(`${others}: connected to the old database still. What they write from now on is not taken over.`);
       note({ copied: await copy(job.context, old) });
     }
-    interrupts.check();
+    unlessInterrupted(interrupts);
     if (takeover.proxy.kind !== "none") output.say(`Stopping ${describeProxy(takeover.proxy)}.`);
     await stopProxy(host, image, takeover.proxy);
-    interrupts.check();
+    unlessInterrupted(interrupts);
     note({ public: new Date().toISOString() });
     const code = await deployOn(job, final);
     if (code !== exitCodes.ok.code)
