@@ -4,7 +4,14 @@ import { hostLockHolder, lockContainers, lockFile, type LockHolder } from "../..
 import { findHalfMade, type HalfMade } from "../../ops/host/half-made.ts";
 import { resourceName, type PendingOperation } from "../../ops/host/pending-operations.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
-import { areStale, describeLock, holderOf, type BackendLock, type HolderState } from "../deploy/backend-lock.ts";
+import {
+  areStale,
+  describeLock,
+  holderOf,
+  holderWords,
+  type BackendLock,
+  type HolderState,
+} from "../deploy/backend-lock.ts";
 import { PulumiStack } from "../deploy/pulumi-stack.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { at, invocation } from "../output.ts";
@@ -26,12 +33,6 @@ interface UnlockResult {
   halfMade: HalfMade[];
 }
 
-const holders = {
-  gone: "that process is gone",
-  alive: "that process is running on this machine",
-  elsewhere: "on another machine, of which nothing can be told from here",
-} as const;
-
 function text(result: UnlockResult, name: string, stack: string): string {
   const { hostLock, backendLocks, pendingOperations, halfMade } = result;
   const lines = [
@@ -46,7 +47,7 @@ function text(result: UnlockResult, name: string, stack: string): string {
         ? ["lock of Pulumi's backend: free"]
         : backendLocks.map(
             (lock) =>
-              `lock of Pulumi's backend: ${lock.removed ? "removed, it was left by" : "held by"} ${describeLock(lock)}: ${holders[lock.holder]}`,
+              `lock of Pulumi's backend: ${lock.removed ? "removed, it was left by" : "held by"} ${describeLock(lock)}: ${holderWords[lock.holder]}`,
           )),
     ...(pendingOperations.length === 0
       ? ["pending operations: none"]
@@ -98,7 +99,7 @@ export function unlockCommand(program: Command, end: (code: number) => void): vo
       const removed = locks.length > 0 && (stale || force);
       if (removed && !stale)
         output.warn(
-          `--force: Pulumi's lock is taken from ${locks.map((lock) => `${describeLock(lock)}, ${holders[holderOf(lock)]}`).join("; ")}. If it still runs, both write the same state.`,
+          `--force: Pulumi's lock is taken from ${locks.map((lock) => `${describeLock(lock)}, ${holderWords[holderOf(lock)]}`).join("; ")}. If it still runs, both write the same state.`,
         );
       // A backend that can't be asked is told all the same.
       if (removed || (force && found === undefined)) await pulumi.unlock(locks);

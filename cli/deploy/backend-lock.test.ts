@@ -5,6 +5,7 @@ import { homedir, hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
+  areStale,
   backendDirectory,
   heldText,
   holderOf,
@@ -57,6 +58,20 @@ describe("the lock of Pulumi's backend", () => {
     expect(holderOf({ ...lock, host: "laptop" }, "server")).toBe("elsewhere");
     // This process has the number and is no Pulumi: where that can be told, the one that made the lock is gone.
     expect(holderOf(lock)).toBe(existsSync("/proc/self/stat") ? "gone" : "alive");
+  });
+
+  it("may be another machine's of the same name where others share the backend, and is never stale then", async () => {
+    const child = spawn("true");
+    await once(child, "exit");
+    const gone = { ...lock, pid: child.pid ?? 0 };
+    const shared = { ...gone, url: "s3://bucket/.pulumi/locks/organization/togather/production/x.json" };
+    expect(holderOf(gone)).toBe("gone");
+    expect(holderOf(shared)).toBe("unknown");
+    expect(holderOf(shared, hostname(), () => true)).toBe("gone");
+    expect(await areStale([gone, shared], { name: "nobody", host: "" }, true)).toBe(false);
+    expect(heldText([shared], "togather unlock --force")).toMatch(
+      /: no process of this machine; perhaps one of another machine of the same name, .*\n.*togather unlock --force$/,
+    );
   });
 
   it("is found in a backend of files, and removed by its name alone", async () => {

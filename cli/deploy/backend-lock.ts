@@ -1,10 +1,11 @@
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { homedir, hostname } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import * as z from "zod";
 import { hostLockHolder } from "../../ops/host/host-lock.ts";
+import { hasStarted } from "./own-runs.ts";
 
 /** One of the lock files that a backend of files or objects keeps for a stack. It has no lifetime: who is killed leaves it. */
 export interface BackendLock {
@@ -27,8 +28,20 @@ export function locksIn(said: string): BackendLock[] {
   );
 }
 
-/** The state of the process that made a lock: "elsewhere" is another machine, of which nothing is known. */
-export type HolderState = "gone" | "alive" | "elsewhere";
+/**
+ * The state of the process that made a lock: "elsewhere" is another machine, of which nothing is known; "unknown" one with this machine's name,
+ * which may be another.
+ */
+export type HolderState = "gone" | "alive" | "elsewhere" | "unknown";
+
+/** The same in words. */
+export const holderWords: Readonly<Record<HolderState, string>> = {
+  gone: "that process is gone",
+  alive: "that process is running on this machine",
+  elsewhere: "another machine than this one, of which nothing can be told from here",
+  unknown:
+    "no process of this machine; perhaps one of another machine of the same name, of which nothing can be told from here",
+};
 
 /** Whether the process lives, and is what made the lock: pids are used again. */
 function lives(pid: number): boolean {
@@ -49,10 +62,30 @@ function lives(pid: number): boolean {
   }
 }
 
-/** Looks for the process that made a lock. */
-export function holderOf({ host, pid }: BackendLock, here = hostname()): HolderState {
+/** Filesystems that several machines may have mounted, by their magic numbers: NFS, SMB, CIFS, SMB2, Ceph, 9P, AFS, FUSE (sshfs, buckets). */
+const sharedFilesystems: ReadonlySet<number> = new Set([
+  0x6969, 0x517b, 0xff534d42, 0xfe534d42, 0x00c36400, 0x01021997, 0x5346414f, 0x65735546,
+]);
+
+/** Whether a lock is in a directory that only this machine has. */
+function isHere(url: string): boolean {
+  if (!url.startsWith("file://")) return false;
+  try {
+    return !sharedFilesystems.has(statfsSync(dirname(fileURLToPath(url))).type);
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Looks for the process that made a lock.
+ * @param isOwn whether this machine has started that process.
+ */
+export function holderOf(lock: BackendLock, here = hostname(), isOwn: typeof hasStarted = hasStarted): HolderState {
+  const { url, host, pid } = lock;
   if (host !== here) return "elsewhere";
-  return lives(pid) ? "alive" : "gone";
+  if (lives(pid)) return "alive";
+  return isHere(url) || isOwn(lock) ? "gone" : "unknown";
 }
 
 /** `alice@laptop (pid 4711) since 2026-01-28T14:30:22Z` */
@@ -129,14 +162,10 @@ export async function removeLocks(locks: readonly BackendLock[], cancel: () => P
 
 /** An operator's ways out of locks that are not provably stale. */
 export function heldText(locks: readonly BackendLock[], unlock: string): string {
-  const states = {
-    gone: "that process is gone, but somebody deploys on the Docker host",
-    alive: "that process is running on this machine",
-    elsewhere: "another machine than this one, of which nothing can be told from here",
-  };
+  const words = { ...holderWords, gone: `${holderWords.gone}, but somebody deploys on the Docker host` };
   return [
     "Pulumi's state is locked. Nothing was changed.",
-    ...locks.map((lock) => `  held by: ${describeLock(lock)}: ${states[holderOf(lock)]}`),
+    ...locks.map((lock) => `  held by: ${describeLock(lock)}: ${words[holderOf(lock)]}`),
     `  → wait until it has ended; or, once it is certain that it is gone: ${unlock}`,
   ].join("\n");
 }

@@ -18,6 +18,7 @@ import type { DecryptedConfig } from "../doctor/settings.ts";
 import type { StackFile } from "../stack-file.ts";
 import { explainPassphrase } from "./passphrase.ts";
 import { longOutput, withoutLongOutput } from "./long-output.ts";
+import { noteRun } from "./own-runs.ts";
 import { backendDirectory, locksOf, removeLocks, type BackendLock } from "./backend-lock.ts";
 import { outputsIn } from "./outputs-in.ts";
 import type { Before, Serving } from "../../config/plan.ts";
@@ -110,6 +111,7 @@ function commandFor(
         detached: true,
       });
       if (args[0] === "up" && child.pid !== undefined) onUp(child.pid);
+      const forget = child.pid === undefined ? () => undefined : noteRun(child.pid);
       const [stdout, stderr]: [string[], string[]] = [[], []];
       const read = [
         onLines(child.stdout, (line) => stdout.push(line)),
@@ -126,6 +128,8 @@ function commandFor(
       });
       signal?.removeEventListener("abort", interrupt);
       await Promise.all(read);
+      // One that was killed has left its lock.
+      if (code !== null) forget();
       if (code !== 0) throw new CommandFailed(stderr.join("\n").trim() === "" ? stdout.join("\n") : stderr.join("\n"));
       return { stdout: stdout.join("\n"), stderr: stderr.join("\n"), code };
     },

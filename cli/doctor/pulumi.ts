@@ -4,7 +4,7 @@ import { hostLockHolder, lockFile } from "../../ops/host/host-lock.ts";
 import { readInterruptedState, resourceName } from "../../ops/host/pending-operations.ts";
 import { missingPlugins, userPulumiHome } from "../../toolchain/pulumi-official.ts";
 import { installedVersions } from "../../toolchain/versions.ts";
-import { describeLock, holderOf } from "../deploy/backend-lock.ts";
+import { describeLock, holderOf, holderWords } from "../deploy/backend-lock.ts";
 import { longOutput } from "../deploy/long-output.ts";
 import type { PulumiStack } from "../deploy/pulumi-stack.ts";
 import { Failure } from "../failure.ts";
@@ -87,11 +87,12 @@ export async function pulumiFindings(
       : ok("backend", `${backend} has ${pulumi.name}, ${state.ids.size} resources`),
   );
   for (const lock of locks ?? []) {
-    const left = holderOf(lock) === "gone";
+    const holder = holderOf(lock);
+    const left = holder === "gone";
     findings.push(
       warn(
         "lock of the backend",
-        `${left ? "left by" : "held by"} ${describeLock(lock)}`,
+        left ? `left by ${describeLock(lock)}` : `held by ${describeLock(lock)}: ${holderWords[holder]}`,
         "free",
         left ? `the next deployment removes it; or ${unlock}` : `wait until it has ended; ${unlock} says more`,
       ),
