@@ -262,10 +262,13 @@ export class ForeignHost {
     return { ok, said: `${stdout}\n${stderr}`.trim() };
   }
 
-  /** Stops a container that may be stopped already. One that starts by itself with the engine is told not to. */
-  async stop(name: string, restart: string): Promise<void> {
+  /**
+   * Stops a container that may be stopped already. One that starts by itself with the engine is told not to.
+   * @param graceSeconds after which it is killed.
+   */
+  async stop(name: string, restart: string, graceSeconds = 40): Promise<void> {
     if (restart === "always") await this.#mustDocker("update", "--restart=no", name);
-    await this.#mustDocker("stop", "--time=40", name);
+    await this.#mustDocker("stop", `--time=${graceSeconds}`, name);
   }
 
   /** Starts a container that may run already, with the restart policy that it had. */

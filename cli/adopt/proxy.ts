@@ -67,7 +67,8 @@ async function systemctl(host: ForeignHost, image: string, unit: string, ...args
 
 /** Stops it, and keeps it from starting with the host. One that is stopped already stays so. */
 export async function stopProxy(host: ForeignHost, image: string, proxy: Proxy): Promise<void> {
-  if (proxy.kind === "container") await host.stop(proxy.container, proxy.restart);
+  // Nothing is behind it any more: who is still connected waits for nothing. As long as Caddy's own unit gives it.
+  if (proxy.kind === "container") await host.stop(proxy.container, proxy.restart, 5);
   else if (proxy.kind === "unit")
     await systemctl(host, image, proxy.unit, ...(proxy.enabled ? ["disable", "--now"] : ["stop"]));
 }
