@@ -6,7 +6,6 @@ import { readSecretsFile, secretsFileOf } from "../../config/secrets/secrets.ts"
 import { readTls } from "../../config/tls.ts";
 import { formatDatabaseUrl } from "../../ops/contract/connection.ts";
 import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
-import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
 import { formatBytes } from "../../ops/contract/units.ts";
 import { resolveRelease } from "../deploy/resolve-release.ts";
 import { fail, ok, warn, type Finding } from "../doctor/finding.ts";
@@ -107,6 +106,7 @@ async function schemaFindings(
   project: string,
 ): Promise<Finding[]> {
   if (!("commit" in setting) || node.database === undefined) return [];
+  const { pendingMigrations } = await import("../../ops/client/pending-migrations.ts");
   const pending = await pendingMigrations(
     {
       repository: resolve(project, settings.source.repository),

@@ -4,8 +4,6 @@ import { Option, type Command } from "commander";
 import { environmentRules } from "../../config/schema/environments.ts";
 import { releaseOfSetting, type SlotRelease } from "../../config/release.ts";
 import { migrationSource } from "../../config/migration-source.ts";
-import { migrationFiles } from "../../ops/client/migrate.ts";
-import { textsIn } from "../../ops/client/migration-tar.ts";
 import { lintMigrations, type LintResult } from "../../ops/lint/lint.ts";
 import { findingText, unusedText, withoutWaived, type Finding } from "../../ops/contract/migration-findings.ts";
 import { upFiles } from "../../ops/contract/migrations.ts";
@@ -31,6 +29,11 @@ async function textsOf(source: PlainSettings["source"], reference: string | unde
   const release: Pick<SlotRelease, "source"> =
     found === undefined ? { source: { kind: "tree", id: "" } } : releaseOfSetting(found);
   const where = migrationSource(release, from);
+  // Loaded here: no other command reads migrations.
+  const [{ migrationFiles }, { textsIn }] = await Promise.all([
+    import("../../ops/client/migrate.ts"),
+    import("../../ops/client/migration-tar.ts"),
+  ]);
   return textsIn(await migrationFiles(where, new AbortController().signal), where);
 }
 

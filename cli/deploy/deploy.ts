@@ -3,7 +3,6 @@ import { differences } from "../../config/differences.ts";
 import { planSentences, releasedSlot, type Before } from "../../config/plan.ts";
 import { plainSettings } from "../../config/release.ts";
 import { rolloutWords } from "../../config/schema/rollout.ts";
-import { pendingMigrations } from "../../ops/client/pending-migrations.ts";
 import { createRedactor, type Redactor } from "../../ops/contract/redact.ts";
 import { lookAtHost, servingSlot, type HostNow } from "../../ops/host/serving-slot.ts";
 import { project } from "../../toolchain/setup.ts";
@@ -39,6 +38,8 @@ async function migrationsOf(
   const { activeSlot, slots, source } = settings;
   const release = slots[releasedSlot(before.slots, { activeSlot, slots: plainSettings(slots) })];
   if (release === undefined || !("commit" in release)) return undefined;
+  // Loaded here: only a dry run asks.
+  const { pendingMigrations } = await import("../../ops/client/pending-migrations.ts");
   const version = await schemaVersion(settings, () => Promise.resolve(pulumi));
   return version === undefined
     ? undefined

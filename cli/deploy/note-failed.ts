@@ -1,4 +1,3 @@
-import { execa } from "execa";
 import { slotNames, type StepRequest } from "../../ops/contract/steps.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import type { PhaseName, PhaseRun } from "./phases.ts";
@@ -28,5 +27,7 @@ export async function noteFailed(
     error,
   };
   const { args, options } = stepCommand("fail", request, host);
+  // Loaded here: most commands never need it.
+  const { execa } = await import("execa");
   await execa(process.execPath, args, { ...options, timeout: 20_000 });
 }

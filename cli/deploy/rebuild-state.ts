@@ -1,4 +1,3 @@
-import { execa } from "execa";
 import type { StepRequest } from "../../ops/contract/steps.ts";
 import { isSameRelease } from "../../ops/contract/release.ts";
 import type { HostReport } from "../host/look.ts";
@@ -50,6 +49,8 @@ export function recordOf(
  */
 export async function rebuildState(request: StepRequest<"record">, host: string): Promise<void> {
   const { args, options } = stepCommand("record", request, host);
+  // Loaded here: most commands never need it.
+  const { execa } = await import("execa");
   const { failed, stderr } = await execa(process.execPath, args, options);
   if (failed)
     throw new Failure(

@@ -1,5 +1,4 @@
 import { labels } from "../../ops/contract/names.ts";
-import semver from "semver";
 import * as z from "zod";
 import { allAddresses, listenAddresses } from "../../config/schema/listen-addresses.ts";
 import { environmentRules } from "../../config/schema/environments.ts";
@@ -153,6 +152,7 @@ export async function hostFindings(settings: Where, backupLocation: string): Pro
       ),
     ];
   const { ServerVersion, SystemTime, DockerRootDir, OperatingSystem, NCPU } = info.data;
+  const { default: semver } = await import("semver");
   const version = semver.coerce(ServerVersion);
   const engine = `${at}: Docker ${ServerVersion}, ${OperatingSystem}, ${NCPU} processors`;
   const findings: Finding[] = [

@@ -1,4 +1,3 @@
-import semver from "semver";
 import { findHalfMade } from "../../ops/host/half-made.ts";
 import { hostLockHolder, lockFile } from "../../ops/host/host-lock.ts";
 import { readInterruptedState, resourceName } from "../../ops/host/pending-operations.ts";
@@ -27,6 +26,7 @@ export async function pulumiFindings(
   const plugins = Object.entries(versions.plugins)
     .map(([plugin, number]) => `${plugin} ${number}`)
     .join(", ");
+  const { default: semver } = await import("semver");
   const findings: Finding[] = [
     semver.lt(version, oldestCli)
       ? fail(

@@ -1,6 +1,5 @@
 /** A step of `ops`, run as Pulumi runs it, but by a command. */
 import { networkName } from "../../ops/contract/names.ts";
-import { execa } from "execa";
 import { onLines } from "../../ops/host/lines.ts";
 import { CONTRACT_VERSION, type OwnRequest, type StepName, type StepResult } from "../../ops/contract/steps.ts";
 import { errorText } from "../deploy/ending.ts";
@@ -55,6 +54,8 @@ export async function runHostStep<S extends StepName>(
   const network = about.network ?? (database.network === "" ? networkName(name) : database.network);
   const request = { contract: CONTRACT_VERSION, name, environment, stateLocation, logLocation, network, ...own };
   const { args, options } = stepCommand(step, request, host, secrets);
+  // Loaded here: most commands never need it.
+  const { execa } = await import("execa");
   const child = execa(process.execPath, args, {
     ...options,
     buffer: { stderr: false },
@@ -65,6 +66,7 @@ export async function runHostStep<S extends StepName>(
     child.kill("SIGINT");
   };
   signal?.addEventListener("abort", interrupt, { once: true });
+  if (signal?.aborted === true) interrupt();
   const said: string[] = [];
   const reading = onLines(child.stderr, (line) => {
     said.push(line);

@@ -3,7 +3,6 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { execa } from "execa";
 import * as z from "zod";
 
 /** Theirs that ours replace, with the tables a file makes taken into account. */
@@ -88,6 +87,8 @@ export async function squawk(files: ReadonlyMap<string, string>): Promise<Squawk
   try {
     for (const [name, text] of files) await writeFile(join(directory, basename(name)), text);
     // Without a .squawk.toml of whichever directory this is, and with nothing of the environment.
+    // Loaded here: most commands never need it.
+    const { execa } = await import("execa");
     const { stdout } = await execa(
       program,
       [
