@@ -5,8 +5,8 @@ import { wayOut } from "./report.ts";
 const v1 = { version: "v1.0.0", commit: "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d" };
 const v2 = { version: "v1.1.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
 
-/** The commands that are named after a gate that failed; blue serves. @param held what green held before. */
-function commands(activeSlot: "blue" | "green", held: typeof v1 | undefined): string {
+/** The commands that are named after a phase that failed; blue serves. @param held what green held before. */
+function commands(activeSlot: "blue" | "green", held: typeof v1 | undefined, phase = "gate"): string {
   const lines = wayOut(
     {
       file: { stack: "production", name: "Pulumi.production.yaml" } as never,
@@ -16,7 +16,7 @@ function commands(activeSlot: "blue" | "green", held: typeof v1 | undefined): st
     },
     { environment: "production", activeSlot, slots: { blue: v1, green: v2 } },
     "gate",
-    { failed: { phase: "gate", subject: "green" } as PhaseRun, deploymentId: undefined },
+    { failed: { phase, subject: "green" } as PhaseRun, deploymentId: undefined },
   );
   return lines.join("\n").replaceAll(/ {2,}/g, " ");
 }
@@ -35,5 +35,10 @@ describe("after a gate that failed, the way out", () => {
     expect(commands("blue", v2)).toMatch(
       /config rm --path togather:slots\.green --stack production and then up: gives up, green is empty/,
     );
+  });
+  it("is no rollback where the file says already what serves: that would be one to the other slot", () => {
+    expect(commands("blue", v2, "switch")).not.toContain("rollback");
+    expect(commands("blue", v2, "switch")).toMatch(/up --stack production once the settings are right/);
+    expect(commands("blue", undefined, "migrate")).toMatch(/rollback --stack production gives up: blue stays/);
   });
 });

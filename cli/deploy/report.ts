@@ -1,7 +1,7 @@
 import { plainSetting } from "../../config/release.ts";
 import { containerName } from "../../ops/contract/names.ts";
 import { describeRelease, isSameRelease, otherSlot } from "../../ops/contract/release.ts";
-import type { SlotName } from "../../ops/contract/steps.ts";
+import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
 import { seconds } from "../../ops/contract/units.ts";
 import { isDevelopment } from "../development/refuse.ts";
 import type { Ending } from "../exit-codes.ts";
@@ -80,12 +80,19 @@ export function wayOut(
     setting !== undefined &&
     isSameRelease(plainSetting(setting), before.slots[settings.activeSlot]);
   const idleFails = failed?.phase === "gate" && failed.subject === idle && settings.activeSlot === before.serving?.slot;
+  // Otherwise the file says already what serves: a rollback would be one to the other slot.
+  const pending =
+    settings.activeSlot !== before.serving?.slot ||
+    slotNames.some((slot) => {
+      const one = settings.slots[slot];
+      return one !== undefined && !isSameRelease(plainSetting(one), before.slots[slot]);
+    });
   const again =
     ending === "config"
       ? "once that is right"
       : ending === "lock"
         ? "once the other one has ended"
-        : changed || idleFails
+        : changed || idleFails || (!pending && failed?.phase === "switch")
           ? "once the settings are right"
           : "goes on where this one stopped";
   commands.push([invocation(`up ${on}${flags}`), again]);
@@ -94,7 +101,7 @@ export function wayOut(
       `npm run pulumi -- config rm --path togather:slots.${idle} ${on}`,
       `and then up: gives up, ${idle} is empty until the next release`,
     ]);
-  else if (before.serving !== undefined)
+  else if (before.serving !== undefined && pending)
     commands.push([
       invocation(`rollback ${on}`),
       `gives up${changed ? ", with the settings as they were" : ""}: ${before.serving.slot} stays, and the file says so again`,
