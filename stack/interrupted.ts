@@ -4,6 +4,7 @@ import { getOrganization, getProject, getStack, isDryRun, log } from "../config/
 import { toRunError } from "../config/run-error.ts";
 import { mayBeHalfMade, removeHalfMade } from "../ops/host/half-made.ts";
 import { readInterruptedState, type InterruptedState } from "../ops/host/pending-operations.ts";
+import { containerName } from "../ops/contract/names.ts";
 import { StepError } from "../ops/contract/errors.ts";
 import type { HostNow, Part, Serving } from "../ops/host/serving-slot.ts";
 import { hasEngine } from "./host-lock.ts";
@@ -20,7 +21,12 @@ export type Interrupted = Promise<InterruptedState | undefined>;
  * Undefined in a preview, and where there is no CLI to ask: then a name that is taken is Pulumi's error.
  */
 export function askInterrupted(): Interrupted {
-  if (!hasEngine() || isDryRun()) return Promise.resolve(undefined);
+  return isDryRun() ? Promise.resolve(undefined) : askState();
+}
+
+/** What the state says, also in a preview. */
+export function askState(): Interrupted {
+  if (!hasEngine()) return Promise.resolve(undefined);
   const stack = `${getOrganization()}/${getProject()}/${getStack()}`;
   return new Promise((resolve) => {
     execFile(
@@ -62,6 +68,19 @@ export async function removeInterrupted(
   }
 }
 
+/**
+ * Says which containers that both slots need this run makes anew because Pulumi has read them while they did not run. A run that reads everything
+ * once more (`--refresh`) does not.
+ */
+export async function warnOfUnread({ name }: Pick<Settings, "name">, asked: Interrupted): Promise<void> {
+  const state = await asked;
+  for (const part of ["database", "router"] as const)
+    if (state?.unread.includes(containerName(name, part)) === true)
+      await log.warn(
+        `INTERRUPTS: the ${part}'s container is made anew, since Pulumi has read it while it did not run (pulumi refresh). Requests fail until the new one answers, some seconds later. togather up, or pulumi up --refresh --run-program, keeps it.`,
+      );
+}
+
 const containerOf: Readonly<Record<Part, string>> = { database: "db", router: "router", blue: "blue", green: "green" };
 
 /**
@@ -87,7 +106,7 @@ export async function refuseUnknown(
     new StepError(
       `Pulumi's state of ${stack} does not know ${unknown.join(", ")}, which ${unknown.length === 1 ? "is" : "are"} on the Docker host: the state was lost or is an older copy, or the deployment is another stack's. Nothing was changed`,
       {
-        hint: `where the state is gone: togather import --stack ${stack} takes what runs into it, and touches nothing; where another backend has it: pulumi login to that one; where it is another deployment: set togather:name`,
+        hint: `where the state is gone, or an older copy: togather import --stack ${stack} takes what runs into it, and touches nothing; where another backend has it: pulumi login to that one; where it is another deployment: set togather:name`,
       },
     ),
   );

@@ -8,7 +8,14 @@ import type { SlotName } from "../ops/contract/steps.ts";
 import type { HostNow, Part, Serving } from "../ops/host/serving-slot.ts";
 import { startStopped } from "../ops/host/start-stopped.ts";
 import { holdHostLock } from "./host-lock.ts";
-import { askInterrupted, refuseUnknown, removeInterrupted, type Interrupted } from "./interrupted.ts";
+import {
+  askInterrupted,
+  askState,
+  refuseUnknown,
+  removeInterrupted,
+  warnOfUnread,
+  type Interrupted,
+} from "./interrupted.ts";
 import { askServing, hostDifferences, refuseChangeInPlace, refuseSentBack } from "./serving.ts";
 import { differenceText, type Difference } from "../config/differences.ts";
 import { containerName } from "../ops/contract/names.ts";
@@ -43,9 +50,14 @@ export function open(settings: Settings, env: NodeJS.ProcessEnv): Opening {
 
 /**
  * What serves, once it is known that this run may change what it is asked to.
- * @throws {RunError} when it would change the slot that serves, or release again what was sent back.
+ * @param env the environment of the program.
+ * @throws {RunError} when it would change the slot that serves, or release again what was sent back, or go to another Docker host.
  */
-export async function servingUnlessRefused(settings: Settings, { now }: Opening): Promise<Serving | undefined> {
+export async function servingUnlessRefused(
+  settings: Settings,
+  { now, interrupted }: Opening,
+  env: NodeJS.ProcessEnv,
+): Promise<Serving | undefined> {
   const { serving, router } = await now;
   orRunError(() => {
     refuseChangeInPlace(settings, serving);
@@ -59,6 +71,7 @@ export async function putInOrder(settings: Settings, { now, interrupted }: Openi
   const host = await now;
   await refuseUnknown(settings, host, interrupted);
   await removeInterrupted(settings, host.serving, interrupted);
+  await warnOfUnread(settings, interrupted);
   const say = (sentence: string, failed: boolean): Promise<unknown> =>
     failed ? log.error(sentence) : log.warn(sentence);
   const found = hostDifferences(settings, host);
@@ -100,7 +113,11 @@ function sayRepair(found: Difference, name: string): void {
 /** What a host that was asked has to be made right. In a preview it says what would be. */
 export function whatWasFound(settings: Settings, host: HostNow): Found {
   const [found, at] = [hostDifferences(settings, host), new Date().toISOString()];
-  if (isDryRun()) for (const one of found) sayRepair(one, settings.name);
+  if (isDryRun()) {
+    for (const one of found) sayRepair(one, settings.name);
+    // Where all runs, a preview is spared the look into the state.
+    if (found.some(({ kind }) => kind === "down")) void warnOfUnread(settings, askState()).catch(() => undefined);
+  }
   const down = (part: Part): string | undefined => {
     const stopped = found.find((one) => one.kind === "down" && one.part === part);
     return stopped?.kind === "down" ? `${stopped.state} at ${at}` : undefined;

@@ -143,13 +143,16 @@ function afterRollback(
 }
 
 function successText(
-  { serving, url, deploymentId, phases }: DeploymentResult,
+  { serving, url, deploymentId, phases, interruptions }: DeploymentResult,
   outputs: StackOutputs | undefined,
   started: number,
 ): string {
+  const interrupted = interruptions.map(
+    (what) => `INTERRUPTED: the ${what}'s container was replaced. Requests failed until the new one answered.\n`,
+  );
   const release = serving && "release" in serving ? describeRelease(serving.release) : "";
   const did = phases.length === 0 ? "Nothing to do: " : "";
-  return `${did}${serving?.slot ?? "no slot"} serves ${release} at ${url ?? "?"} (deployment ${deploymentId ?? outputs?.deploymentId ?? "?"}, ${seconds(Date.now() - started)})`;
+  return `${interrupted.join("")}${did}${serving?.slot ?? "no slot"} serves ${release} at ${url ?? "?"} (deployment ${deploymentId ?? outputs?.deploymentId ?? "?"}, ${seconds(Date.now() - started)})`;
 }
 
 function developmentSuccess({ url, phases }: DeploymentResult, name: string, started: number): string {

@@ -81,7 +81,17 @@ describe("what a killed run has left", () => {
     expect(readInterruptedState('{"version":3,"deployment":{"resources":null}}')).toEqual({
       pending: [],
       ids: new Set(),
+      containers: [],
+      dockerHost: undefined,
+      unread: [],
     });
+    const read = (inputs: Record<string, unknown>): readonly string[] =>
+      readInterruptedState(JSON.stringify({ deployment: { resources: [{ urn: "u", type: container, inputs }] } }))
+        .unread;
+    // As `pulumi refresh` leaves it of a container that does not run; a slot's may be stopped.
+    expect(read({ name: "togather-x-router", mustRun: false })).toEqual(["togather-x-router"]);
+    expect(read({ name: "togather-x-router", mustRun: true })).toEqual([]);
+    expect(read({ name: "togather-x-blue", mustRun: false, ports: [{ internal: 8080 }] })).toEqual([]);
     expect(readInterruptedState('{"version":3}').pending).toEqual([]);
     expect(() => readInterruptedState("error: no stack")).toThrow();
   });

@@ -19,6 +19,8 @@ const exportSchema = z.looseObject({
     .nullish(),
 });
 
+const containerType = "docker:index/container:Container";
+
 /** An operation that was begun and whose end was never written down. */
 export interface PendingOperation {
   /** As Pulumi calls it: creating, updating, deleting, reading, importing. */
@@ -34,16 +36,44 @@ export interface InterruptedState {
   pending: PendingOperation[];
   /** Ids of the resources that the state knows. */
   ids: ReadonlySet<string>;
+  /** Names of the containers that it knows. */
+  containers: readonly string[];
+  /** Of the Docker host on which they are; undefined for this machine's engine. */
+  dockerHost: string | undefined;
+  /**
+   * Names of containers that Pulumi has read while they did not run: Docker tells no ports then, so that the state has none, and they are made
+   * anew once they run again, unless they are read once more.
+   */
+  unread: readonly string[];
+}
+
+function nameOf(inputs: Record<string, unknown> | undefined): string | undefined {
+  const name = inputs?.["name"];
+  return typeof name === "string" ? name : undefined;
 }
 
 /** Reads an export. @throws when it is none. */
 export function readInterruptedState(exported: string): InterruptedState {
   const { deployment } = exportSchema.parse(JSON.parse(exported));
   const pending = (deployment?.pending_operations ?? []).map(({ resource: { urn, type, inputs }, type: operation }) => {
-    const name = inputs?.["name"];
-    return { operation, urn, type, name: typeof name === "string" ? name : undefined };
+    return { operation, urn, type, name: nameOf(inputs) };
   });
-  return { pending, ids: new Set((deployment?.resources ?? []).flatMap(({ id }) => id ?? [])) };
+  const resources = deployment?.resources ?? [];
+  const containers = resources
+    .filter(({ type }) => type === containerType)
+    .flatMap(({ inputs }) => nameOf(inputs) ?? []);
+  const dockerHost = resources.find(({ type }) => type === "pulumi:providers:docker")?.inputs?.["host"];
+  const unread = resources.flatMap(({ type, inputs }) => {
+    const isUnread = type === containerType && inputs?.["mustRun"] === false && inputs["ports"] === undefined;
+    return isUnread ? (nameOf(inputs) ?? []) : [];
+  });
+  return {
+    pending,
+    ids: new Set(resources.flatMap(({ id }) => id ?? [])),
+    containers,
+    dockerHost: typeof dockerHost === "string" ? dockerHost : undefined,
+    unread,
+  };
 }
 
 /** The last part of a URN: the resource's name in the program. */
