@@ -1,11 +1,16 @@
 import type { Command } from "commander";
 import { project } from "../../toolchain/setup.ts";
-import { servingSlot } from "../../ops/host/serving-slot.ts";
+import { containerName } from "../../ops/contract/names.ts";
+import { slotNames } from "../../ops/contract/steps.ts";
+import { mayBeHalfMade } from "../../ops/host/half-made.ts";
+import { readInterruptedState, type InterruptedState } from "../../ops/host/pending-operations.ts";
+import { lookAtHost, servingSlot } from "../../ops/host/serving-slot.ts";
 import type { Before } from "../../config/plan.ts";
 import { deployContext, withCommonOptions, type CommonOptions, type DeployContext } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { lookForImport } from "../deploy/import-look.ts";
-import { namesOf, plannedCreations, withImported } from "../deploy/import-state.ts";
+import { knownThings, namesOf, plannedCreations, withImported } from "../deploy/import-state.ts";
+import { Failure } from "../failure.ts";
 import { isDevelopment } from "../development/refuse.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { withHostLock } from "../snapshots/host-lock.ts";
@@ -33,6 +38,27 @@ async function beforeByHost({ settings, before }: DeployContext): Promise<Before
     : { serving: { slot: now.slot, release: now.release }, slots: now.held ?? {}, served: now.served };
 }
 
+/**
+ * Refuses where a slot's container is there for which the stack file has no release: no deployment could begin.
+ * @param state as it is going to be.
+ */
+async function refuseUnwanted({ file, settings }: DeployContext, state: InterruptedState): Promise<void> {
+  const { name, host } = settings;
+  const { ids, router } = await lookAtHost(name, host);
+  const halfMade = new Set(mayBeHalfMade(state).map((one) => one.name));
+  for (const slot of slotNames) {
+    const [id, container] = [ids[slot], containerName(name, slot)];
+    if (id === undefined || state.ids.has(id) || halfMade.has(container)) continue;
+    throw new Failure(
+      "config",
+      `${container} is on the Docker host, and ${file.name} has no release for ${slot}. Nothing was changed`,
+      router?.slot === slot
+        ? `it serves: put its release into togather:slots.${slot}`
+        : `put its release into togather:slots.${slot}; or, since it does not serve: ${host === "" ? "" : `DOCKER_HOST=${host} `}docker rm --force ${container}`,
+    );
+  }
+}
+
 export function importCommand(program: Command, end: (code: number) => void): void {
   withCommonOptions(program.command("import"))
     .summary("take what runs into Pulumi's state, after that was lost")
@@ -52,11 +78,9 @@ export function importCommand(program: Command, end: (code: number) => void): vo
           async (signal, lock): Promise<number> => {
             const exported = (await pulumi.exported()) ?? "";
             const planned = plannedCreations(await pulumi.plan());
-            const { state, urns, what } = withImported(
-              exported,
-              planned,
-              await lookForImport(settings, namesOf(planned)),
-            );
+            const names = namesOf([...planned, ...knownThings(exported)]);
+            const { state, urns, what } = withImported(exported, planned, await lookForImport(settings, names));
+            await refuseUnwanted(context, readInterruptedState(state));
             if (what.length === 0 || options.dryRun === true) {
               output.result({ ok: true, dryRun: options.dryRun === true, imported: what }, () =>
                 what.length === 0

@@ -46,6 +46,7 @@ export async function lookForImport(
     containers.set(wanted, {
       id: container.Id,
       imageId: container.Image,
+      labels: container.Config.Labels ?? {},
       env: (container.Config.Env ?? []).filter((entry) => !given.has(entry)),
     });
   }

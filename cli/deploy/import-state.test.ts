@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Failure } from "../failure.ts";
-import { namesOf, plannedCreations, withImported, type FoundOnHost } from "./import-state.ts";
+import { knownThings, namesOf, plannedCreations, withImported, type FoundOnHost } from "./import-state.ts";
 
 const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 const urn = (type: string, name: string): string => `urn:pulumi:production::togather::${type}::${name}`;
@@ -36,7 +36,9 @@ const preview = (inputs: Record<string, unknown> = {}): string =>
   })}`;
 const empty = JSON.stringify({ version: 3, deployment: { secrets_providers: { type: "passphrase" } } });
 const there = (env: string[] = []): FoundOnHost => ({
-  containers: new Map([["togather-production-router", { id: "cafe", imageId: "sha256:abc", env }]]),
+  containers: new Map([
+    ["togather-production-router", { id: "cafe", imageId: "sha256:abc", env, labels: { version: "v3" } }],
+  ]),
   networks: new Map(),
   roles: new Set(),
   databases: new Set(),
@@ -81,6 +83,41 @@ describe("a state with what runs in it", () => {
     const resources = resourcesOf(withImported(exported, plannedCreations(preview()), there()).state);
     expect(resources.map((one) => one["urn"])).toEqual([stack, provider, router, container]);
     expect(resources.at(-1)?.["provider"]).toBe(`${provider}::provider-id`);
+  });
+
+  it("knows things by the ids that they have, where it is an older copy", () => {
+    const old = {
+      urn: container,
+      type: "docker:index/container:Container",
+      custom: true,
+      id: "dead",
+      inputs: {
+        name: "togather-production-router",
+        image: "sha256:old",
+        envs: { ciphertext: "x" },
+        labels: [{ label: "version", value: "v1" }],
+      },
+      dependencies: [build],
+    };
+    const exported = JSON.stringify({ deployment: { resources: [{ urn: stack, type: "x" }, old] } });
+    expect(namesOf(knownThings(exported)).containers).toEqual(["togather-production-router"]);
+    const { state, urns, what } = withImported(exported, [], there(["A=b"]));
+    expect(resourcesOf(state)).toMatchObject([
+      { urn: stack },
+      {
+        urn: container,
+        id: "cafe",
+        inputs: {
+          name: "togather-production-router",
+          image: "sha256:abc",
+          envs: { plaintext: '["A=b"]' },
+          labels: [{ label: "version", value: "v3" }],
+        },
+        dependencies: [build],
+      },
+    ]);
+    expect([urns, what]).toEqual([[container], ["the container togather-production-router"]]);
+    expect(withImported(state, [], there()).what).toEqual([]);
   });
 
   it("is as it was where nothing is there, and refuses what a preview doesn't tell", () => {

@@ -22,6 +22,9 @@ const stateSchema = z.looseObject({
 });
 type State = z.infer<typeof stateSchema>;
 
+const exportSchema = z.looseObject({
+  deployment: z.looseObject({ resources: z.array(stateSchema).nullish() }).nullish(),
+});
 const previewSchema = z.looseObject({
   steps: z.array(z.looseObject({ op: z.string(), newState: stateSchema.optional() })).nullish(),
 });
@@ -39,7 +42,16 @@ export interface FoundContainer {
   imageId: string;
   /** Environment beside its image's, `NAME=value`. Secret. */
   env: string[];
+  labels: Readonly<Record<string, string>>;
 }
+
+/** Containers and networks that a state knows: of an older copy, perhaps under ids of things that have been replaced since. */
+export function knownThings(exported: string): State[] {
+  const { deployment } = exportSchema.parse(JSON.parse(exported));
+  return (deployment?.resources ?? []).filter(isThing);
+}
+
+const isThing = ({ type, custom }: State): boolean => custom && (type === containerType || type === networkType);
 
 /** What is there, by name. */
 export interface FoundOnHost {
@@ -82,6 +94,14 @@ function nameOf(inputs: State["inputs"]): string | undefined {
   return typeof name === "string" ? name : undefined;
 }
 
+const labelsSchema = z.array(z.looseObject({ label: z.string(), value: z.string() }));
+
+/** The same labels with the values that a container has; as they are where they can't be read. */
+function realLabels(wanted: unknown, has: FoundContainer["labels"]): unknown {
+  const { data } = labelsSchema.safeParse(wanted);
+  return data?.map((one) => ({ ...one, value: has[one.label] ?? one.value })) ?? wanted;
+}
+
 /** The id and inputs of a creation whose thing is there already; undefined where it is not, or where making it again is no error. */
 function found(
   { type, inputs = {} }: State,
@@ -98,7 +118,12 @@ function found(
     if (there === undefined) return undefined;
     const { id, imageId, env } = there;
     const envs = secret(env);
-    const real = { ...inputs, image: imageId, ...(inputs["envs"] === undefined ? {} : { envs }) };
+    const real = {
+      ...inputs,
+      image: imageId,
+      ...(inputs["envs"] === undefined ? {} : { envs }),
+      ...(inputs["labels"] === undefined ? {} : { labels: realLabels(inputs["labels"], there.labels) }),
+    };
     // A refresh reads no empty environment: it would be unknown, and the container be made anew for it.
     return { id, inputs: real, outputs: { ...real, envs: env.length === 0 ? [] : envs } };
   }
@@ -133,6 +158,13 @@ export function withImported(exported: string, planned: readonly State[], there:
   const byUrn = new Map(planned.map((one) => [one.urn, one]));
   const [urns, what]: [string[], string[]] = [[], []];
 
+  for (const [index, one] of resources.entries()) {
+    const real = isThing(one) ? found(one, there) : undefined;
+    if (real === undefined || real.id === one.id) continue;
+    resources[index] = { ...one, id: real.id, inputs: real.inputs, outputs: real.outputs ?? real.inputs };
+    urns.push(one.urn);
+    what.push(`the ${kindOf(one.type)} ${nameOf(one.inputs)}`);
+  }
   const add = (state: State): void => {
     known.set(state.urn, state);
     resources.push(state);
