@@ -25,7 +25,7 @@ import { neededVersions } from "./schema-versions.ts";
 /** Two slots behind a router, and which of them serves. docs/architecture.md has the picture. */
 export async function declare(wanted: Settings, opening: Opening): Promise<BlueGreenOutputs> {
   const { activeSlot, addresses, deployment, name, source, tls } = wanted;
-  const asked = servingUnlessRefused(wanted, opening);
+  const asked = servingUnlessRefused(wanted, opening, process.env);
   // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
   if (!pulumi.runtime.isDryRun()) {
     await asked;

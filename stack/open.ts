@@ -7,6 +7,7 @@ import { pullMissing } from "../ops/host/pull-missing.ts";
 import type { SlotName } from "../ops/contract/steps.ts";
 import type { HostNow, Part, Serving } from "../ops/host/serving-slot.ts";
 import { startStopped } from "../ops/host/start-stopped.ts";
+import { refuseElsewhere } from "./elsewhere.ts";
 import { holdHostLock } from "./host-lock.ts";
 import {
   askInterrupted,
@@ -58,7 +59,8 @@ export async function servingUnlessRefused(
   { now, interrupted }: Opening,
   env: NodeJS.ProcessEnv,
 ): Promise<Serving | undefined> {
-  const { serving, router } = await now;
+  const { serving, router, ids } = await now;
+  await refuseElsewhere(settings, { ids }, interrupted, env);
   orRunError(() => {
     refuseChangeInPlace(settings, serving);
     refuseSentBack(settings, { serving, router });

@@ -122,6 +122,28 @@ describe("a Docker host that is reached by ssh", () => {
     expect(snapshots.stdout.match(/ verified /g)).toHaveLength(2);
   });
 
+  it("is not left for another one: refused before anything changes, with both named", async () => {
+    const known = async (): Promise<unknown[]> =>
+      (
+        JSON.parse(await stack.state()) as { deployment: { resources: { urn: string; id?: string }[] } }
+      ).deployment.resources.map(({ urn, id }) => [urn, id]);
+    const before = await known();
+    stack.set({ host: "" });
+    for (const refused of [await stack.run("preview"), await stack.run("up")]) {
+      expect(refused.ok).toBe(false);
+      expect(refused.output).toMatch(
+        /deployed on ssh:\/\/root@events\.test, where it goes on running, and can't move to this machine's own engine/,
+      );
+      expect(refused.output).toContain(`pulumi config set --stack ${stack.name} togather:host ssh://root@events.test`);
+    }
+    expect(await known()).toEqual(before);
+    expect([...(await stack.containers()).keys()]).toEqual([]);
+    expect(await health()).toEqual({ slot: "blue", version: "v1.0.0" });
+    stack.set({ host: host.address });
+    const up = await stack.run("up");
+    expect(Object.keys(up.changes), up.output).toEqual(["unchanged"]);
+  });
+
   it("is emptied from here", async () => {
     const destroy = await stack.run("destroy");
     expect(destroy.ok).toBe(true);
