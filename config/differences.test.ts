@@ -3,12 +3,16 @@ import { slotNames, type SlotName } from "../ops/contract/steps.ts";
 import {
   differences,
   differenceText,
+  isRecordWrong,
   servedBy,
+  startOf,
+  trafficProblem,
   type Difference,
   type RealNow,
   type RecordedNow,
   type WantedNow,
 } from "./differences.ts";
+import { planLine } from "./plan.ts";
 import { isSameRelease, otherSlot } from "../ops/contract/release.ts";
 
 const v1 = { version: "v1.0.0", commit: "1".repeat(40) };
@@ -99,6 +103,7 @@ function repaired({ wanted, recorded, real }: Case, found: Difference): Case {
     case "record":
       return { wanted, recorded: { activeSlot: found.serves }, real };
     case "refused":
+    case "none":
       return { wanted, recorded, real };
   }
 }
@@ -178,6 +183,95 @@ describe("what is wanted, recorded and real", () => {
       }
     }
     expect(wrong.slice(0, 3)).toEqual([]);
+  });
+
+  it("tell what keeps requests from the slot that is to serve", () => {
+    const wanted = { activeSlot: "green", slots: { green: v2 }, standby: "running", bundledDatabase: false } as const;
+    const problem = (router: RealNow["router"], states: RealNow["states"] = {}): string | undefined =>
+      trafficProblem(
+        differences(wanted, undefined, {
+          router,
+          states: { router: "running", green: "running", ...states },
+          held: { green: v2 },
+          had: {},
+        }),
+        { name: "x", file: "the stack file" },
+      );
+    const well = { memory: "green", file: "green", silence: null } as const;
+    expect(problem(well)).toBeUndefined();
+    expect(problem({ ...well, silence: undefined })).toBeUndefined();
+    // It answers all the same.
+    expect(problem({ ...well, file: "blue" })).toBeUndefined();
+    expect(problem({ ...well, memory: "blue" })).toBe("the stack file wants green to serve, blue does");
+    expect(problem({ ...well, memory: undefined, silence: "no answer" }, { router: "exited" })).toBe(
+      "nothing serves: togather-x-router is exited",
+    );
+    expect(problem({ memory: undefined, file: undefined, silence: "HTTP 503" })).toBe(
+      "nothing serves: the router has no slot to send requests to (HTTP 503)",
+    );
+    expect(problem({ ...well, silence: "HTTP 502" })).toBe(
+      "nothing serves: the router sends requests to green, which does not answer (HTTP 502): docker logs togather-x-green",
+    );
+    expect(
+      trafficProblem(
+        differences(wanted, undefined, { router: undefined, states: { green: "running" }, held: {}, had: {} }),
+        {
+          name: "x",
+          file: "f",
+        },
+      ),
+    ).toBe("nothing serves: the router has no container (togather-x-router)");
+  });
+
+  it("tell a release that is recorded, and is not what serves", () => {
+    const wanted = { activeSlot: "blue", slots: { blue: v1 }, standby: "running", bundledDatabase: false } as const;
+    const real = {
+      router: { memory: "blue", file: "blue" },
+      states: { router: "running", blue: "running" },
+      held: { blue: v1 },
+      had: {},
+    } as const;
+    const found = (release: typeof v1 | undefined): Difference[] =>
+      differences(wanted, { activeSlot: "blue", release }, real);
+    expect([isRecordWrong(found(v1)), isRecordWrong(found(undefined)), isRecordWrong(found(v2))]).toEqual([
+      false,
+      false,
+      true,
+    ]);
+    expect(found(v2).map((one) => differenceText(one, { name: "x", file: "f" }))).toEqual([
+      "deployment-state.json says that blue holds v2.0.0 (2222222), which is not what serves",
+    ]);
+  });
+
+  it("are where a deployment starts from, in the same words everywhere", () => {
+    const wanted = {
+      activeSlot: "blue",
+      slots: { blue: v1, green: v2 },
+      standby: "running",
+      bundledDatabase: false,
+    } as const;
+    const router = { memory: "blue", file: "blue" } as const;
+    const both = { router: "running", blue: "running", green: "running" };
+    const plan = (real: Partial<RealNow>): string =>
+      planLine(startOf(wanted, { router, states: both, held: { blue: v1, green: v2 }, had: { blue: v1 }, ...real }), {
+        ...wanted,
+        skipMigrations: false,
+        force: false,
+      });
+    expect(plan({})).toBe("traffic stays on blue");
+    expect(plan({ states: { ...both, blue: "exited" } })).toBe("traffic comes back to blue");
+    expect(plan({ states: { ...both, router: "exited" } })).toBe("traffic comes back to blue");
+    expect(plan({ states: { router: "running", green: "running" }, held: { green: v2 } })).toBe(
+      "blue's container is gone, and is made again with v1.0.0 (1111111); traffic comes back to blue",
+    );
+    expect(
+      plan({ states: { router: "running", blue: "running" }, held: { blue: v1 }, had: { blue: v1, green: v2 } }),
+    ).toBe("green's container is gone, and is made again with v2.0.0 (2222222); traffic stays on blue");
+    expect(plan({ states: { router: "running", blue: "running" }, held: { blue: v1 } })).toBe(
+      "green gets v2.0.0 (2222222); traffic stays on blue",
+    );
+    expect(plan({ router: undefined, states: { blue: "running", green: "running" } })).toBe("traffic starts on blue");
+    expect(plan({ held: { blue: v3, green: v2 } })).toMatch(/^blue gets v1\.0\.0 .*in place, while it serves/);
   });
 
   it("tell a container that was removed from one that is still to come", () => {

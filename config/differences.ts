@@ -5,7 +5,8 @@
 import { containerName } from "../ops/contract/names.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract/steps.ts";
 import type { Part } from "../ops/host/serving-slot.ts";
-import { describeRelease, isSameRelease } from "../ops/contract/release.ts";
+import { describeRelease, isSameRelease, otherSlot } from "../ops/contract/release.ts";
+import type { Before } from "./plan.ts";
 import type { StackSettings } from "./schema/stack-settings.ts";
 
 /** What the stack file wants. */
@@ -17,9 +18,10 @@ export interface WantedNow {
   bundledDatabase: boolean;
 }
 
-/** What deployment-state.json says: which slot serves; undefined in it where there is no such file. */
+/** What deployment-state.json says: which slot serves, and what; undefined in it where there is no such file. */
 export interface RecordedNow {
   activeSlot: SlotName | undefined;
+  release?: Release | undefined;
 }
 
 /** What is there. */
@@ -31,6 +33,8 @@ export interface RealNow {
         memory: SlotName | undefined;
         /** What it comes up on; undefined where its file is not there, or damaged. */
         file: SlotName | undefined;
+        /** Why a request through it came to nothing, in words; null where one was answered. Undefined where nobody has sent any. */
+        silence?: string | null | undefined;
       }
     | undefined;
   /** How each container is, in Docker's words; without those that are not there. */
@@ -60,7 +64,16 @@ export type Difference =
       repair: "release" | "refused";
     }
   /** Something else is recorded than serves. */
-  | { kind: "recorded"; recorded: SlotName | undefined; serves: SlotName; repair: "record" };
+  | {
+      kind: "recorded";
+      recorded: SlotName | undefined;
+      /** Where the slot is right: what is recorded in it, and is not what it holds. */
+      release?: Release | undefined;
+      serves: SlotName;
+      repair: "record";
+    }
+  /** The router runs, and a request through it came to nothing; `slot` is the one that it was sent to. Only people can tell why. */
+  | { kind: "silent"; slot: SlotName | undefined; silence: string; repair: "none" };
 
 /** Containers that run, or will by themselves, or are about to go. */
 const runningStates: readonly string[] = ["running", "restarting", "removing"];
@@ -116,9 +129,67 @@ export function differences(wanted: WantedNow, recorded: RecordedNow | undefined
     found.push({ kind: "elsewhere", serves, wanted: wanted.activeSlot, repair: "switch" });
   if (router.memory !== undefined && router.memory !== router.file)
     found.push({ kind: "restart", serves: router.memory, comesUpOn: router.file, repair: "switch" });
-  if (serves !== undefined && recorded !== undefined && recorded.activeSlot !== serves)
-    found.push({ kind: "recorded", recorded: recorded.activeSlot, serves, repair: "record" });
+  if (serves !== undefined && recorded !== undefined) {
+    const [has, holds] = [recorded.release, real.held[serves]];
+    if (recorded.activeSlot !== serves)
+      found.push({ kind: "recorded", recorded: recorded.activeSlot, serves, repair: "record" });
+    else if (has !== undefined && holds !== undefined && !isSameRelease(holds, has))
+      found.push({ kind: "recorded", recorded: serves, release: has, serves, repair: "record" });
+  }
+  if (typeof router.silence === "string" && runningStates.includes(states.router ?? ""))
+    found.push({ kind: "silent", slot: router.memory, silence: router.silence, repair: "none" });
   return found;
+}
+
+/** The slots whose container is gone, and which an `up` makes again with what they held. */
+export const goneSlots = (found: readonly Difference[]): SlotName[] =>
+  found.flatMap((one) =>
+    one.kind === "missing" && one.repair === "make" && one.part !== "database" && one.part !== "router"
+      ? [one.part]
+      : [],
+  );
+
+/**
+ * What a deployment starts from, by what is there.
+ * @param served the release of each slot that took over all traffic and kept it.
+ */
+export function startOf(wanted: WantedNow, real: RealNow, served = real.had): Before {
+  const found = differences(wanted, undefined, real);
+  const gone = goneSlots(found);
+  const slot = servedBy(real);
+  const idle = otherSlot(wanted.activeSlot);
+  const slots = { ...real.held };
+  for (const one of gone) slots[one] = wanted.slots[one];
+  // A slot that is not to serve has no container where it is to be removed.
+  if (wanted.standby === "removed" && slot !== idle) slots[idle] = wanted.slots[idle];
+  const release = slot && (slots[slot] ?? real.had[slot]);
+  const isDown = found.some(
+    (one) => (one.kind === "down" || one.kind === "missing") && (one.part === "router" || one.part === slot),
+  );
+  return {
+    serving: slot && release && { slot, release },
+    slots,
+    served,
+    gone,
+    answers: !isDown,
+  };
+}
+
+/** Whether deployment-state.json does not say what serves: it was lost, or could not be written. */
+export const isRecordWrong = (found: readonly Difference[]): boolean => found.some(({ kind }) => kind === "recorded");
+
+/** What of the differences keeps requests from the slot that is to serve, in a sentence; undefined where nothing does. */
+export function trafficProblem(
+  found: readonly Difference[],
+  names: { name: string; file: string },
+): string | undefined {
+  const problem =
+    found.find((one) => (one.kind === "down" || one.kind === "missing") && one.part === "router") ??
+    found.find(({ kind }) => kind === "silent") ??
+    found.find(({ kind }) => kind === "elsewhere");
+  if (problem === undefined) return undefined;
+  const text = differenceText(problem, names);
+  return problem.kind === "elsewhere" && problem.serves !== undefined ? text : `nothing serves: ${text}`;
 }
 
 /**
@@ -146,8 +217,14 @@ export function differenceText(difference: Difference, { name, file }: { name: s
       return `${difference.slot} runs ${holds}, ${file} wants ${difference.wants === undefined ? "nothing in it" : describeRelease(difference.wants)}`;
     }
     case "recorded":
+      if (difference.release !== undefined)
+        return `deployment-state.json says that ${difference.serves} holds ${describeRelease(difference.release)}, which is not what serves`;
       return difference.recorded === undefined
         ? `deployment-state.json is not there, or can't be read; the router sends requests to ${difference.serves}`
         : `deployment-state.json says that ${difference.recorded} serves, the router sends requests to ${difference.serves}`;
+    case "silent":
+      return difference.slot === undefined
+        ? `the router has no slot to send requests to (${difference.silence})`
+        : `the router sends requests to ${difference.slot}, which does not answer (${difference.silence}): docker logs ${containerName(name, difference.slot)}`;
   }
 }

@@ -15,6 +15,10 @@ export interface Before {
   slots: Partial<Record<SlotName, Release>>;
   /** The release of each slot that took over all traffic and kept it, as the router has it; undefined where nobody has asked: then those in the slots. */
   served?: Partial<Record<SlotName, Release>> | undefined;
+  /** Slots whose container is gone, and is made again with what it held; none where nobody has asked. */
+  gone?: readonly SlotName[] | undefined;
+  /** False where it is known that nothing answers: what is to serve has to be started, or made again. */
+  answers?: boolean | undefined;
 }
 
 /** What is wanted. */
@@ -48,13 +52,20 @@ const migrationsText = (count: number): string =>
   count === 0 ? "no migrations" : `${count} ${count === 1 ? "migration" : "migrations"}`;
 
 /** What a deployment will do, a sentence each: "green gets v1.4.0 (1a2b3c4)", "traffic moves blue to green". */
-export function planSentences({ serving, slots, served = slots }: Before, wanted: Wanted): string[] {
+export function planSentences(
+  { serving, slots, served = slots, gone = [], answers = true }: Before,
+  wanted: Wanted,
+): string[] {
   const sentences: string[] = [];
   let releases = 0;
   const wantedIn = (slot: SlotName): Release | undefined => wanted.slots[slot];
   for (const slot of slotNames) {
     const next = wantedIn(slot);
     const held = slots[slot];
+    if (next !== undefined && gone.includes(slot)) {
+      sentences.push(`${slot}'s container is gone, and is made again with ${describeRelease(next)}`);
+      continue;
+    }
     if (isSameRelease(next, held)) continue;
     const inPlace = serving?.slot === slot ? ", in place, while it serves: this interrupts traffic" : "";
     if (next === undefined) {
@@ -72,7 +83,7 @@ export function planSentences({ serving, slots, served = slots }: Before, wanted
     sentences.push(
       `traffic moves ${serving.slot} to ${activeSlot}${wanted.rollout === undefined || isSameRelease(wantedIn(activeSlot), served[activeSlot]) ? "" : rolloutWords(wanted.rollout)}`,
     );
-  else sentences.push(`traffic stays on ${activeSlot}`);
+  else sentences.push(answers ? `traffic stays on ${activeSlot}` : `traffic comes back to ${activeSlot}`);
   if (
     serving !== undefined &&
     serving.slot !== activeSlot &&

@@ -31,7 +31,7 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
     await asked;
     await putInOrder(wanted, opening);
   }
-  sayPlan(wanted, asked);
+  sayPlan(wanted, asked, opening.now);
 
   // What both slots share: the private network, the program that does the steps, the database, the router.
   const context = hostContext(wanted);
@@ -40,7 +40,7 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
   const ops = new BundledImage("ops-image", { image: "ops", context });
   const [serving, now] = [await asked, await opening.now];
   // A commit that is only spelled in another way is no other release: what runs keeps its spelling.
-  const slots = asDeployed(wanted.slots, serving?.held, serving?.served);
+  const slots = asDeployed(wanted.slots, now.held, now.served);
   const settings = { ...wanted, slots };
   const { failure_command: failureCommand } = deployment.deployment;
   const held = plainReleases(slots);

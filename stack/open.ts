@@ -30,7 +30,15 @@ export interface Opening {
   interrupted: Interrupted;
 }
 
-const emptyHost: HostNow = { serving: undefined, router: undefined, states: {}, ids: {}, databaseUrls: {} };
+const emptyHost: HostNow = {
+  serving: undefined,
+  router: undefined,
+  held: {},
+  served: {},
+  states: {},
+  ids: {},
+  databaseUrls: {},
+};
 
 /**
  * Takes the lock and asks the Docker host.

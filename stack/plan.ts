@@ -6,10 +6,11 @@ import { plainRelease, plainReleases } from "../config/release.ts";
 import { askDatabase, NoDatabase } from "../ops/host/database.ts";
 import { lateMigrations, pendingMigrations } from "../ops/client/pending-migrations.ts";
 import type { Release, SlotName } from "../ops/contract/steps.ts";
-import type { Serving } from "../ops/host/serving-slot.ts";
+import type { HostNow, Serving } from "../ops/host/serving-slot.ts";
 import { listenAddresses } from "../config/schema/listen-addresses.ts";
 import { routerConfiguration } from "./router-configuration.ts";
 import { hasEngine } from "./host-lock.ts";
+import { hostStart } from "./serving.ts";
 import { willStop } from "../ops/contract/migration-findings.ts";
 import { warnOfMigrations } from "./migration-lint.ts";
 
@@ -47,27 +48,20 @@ async function migrationsOf(
  * Says in a preview, in words, what a deployment would do, and which migrations it would run: Pulumi's own list only has
  * resources. Beside everything else; the preview waits for it at its end only.
  */
-export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>): void {
+export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>, now: Promise<HostNow>): void {
   if (!pulumi.runtime.isDryRun() || !hasEngine()) return;
   const { activeSlot, skipMigrations, force, rollout, standby } = settings;
   const wanted = plainReleases(settings.slots);
   void asked
     .then(async (serving) => {
-      // A slot that is not to serve has no container where it is to be removed.
-      const idle = otherSlot(activeSlot);
-      const held = {
-        ...serving?.held,
-        ...(standby === "removed" && serving?.slot !== idle ? { [idle]: wanted[idle] } : {}),
-      };
+      const before = hostStart(settings, await now);
+      const held = before.slots;
       // Only a release that is not there yet runs any.
       const released = releasedSlot(held, { activeSlot, slots: wanted });
       const runs = !skipMigrations && !isSameRelease(wanted[released], held[released]);
       const found = runs ? await migrationsOf(settings, released, serving) : undefined;
       const migrations = found?.files;
-      const plan = planLine(
-        { serving, slots: held, served: serving?.served },
-        { activeSlot, slots: wanted, skipMigrations, force, rollout, standby, migrations },
-      );
+      const plan = planLine(before, { activeSlot, slots: wanted, skipMigrations, force, rollout, standby, migrations });
       await pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
       if (found?.late !== undefined) await pulumi.log.warn(`migrations: ${found.late}. ${willStop}.`);
       if (runs) await warnOfMigrations(settings, released, serving, migrations);

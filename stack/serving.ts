@@ -5,7 +5,8 @@ import { toRunError } from "../config/run-error.ts";
 import { lookAtHost, type HostNow, type Serving } from "../ops/host/serving-slot.ts";
 import { isNamedBy, isSameCommit, isSameRelease, otherSlot, typedCommit } from "../ops/contract/release.ts";
 import { sentBackAs } from "../ops/contract/sent-back.ts";
-import { differences, type Difference } from "../config/differences.ts";
+import { differences, startOf, type Difference, type RealNow, type WantedNow } from "../config/differences.ts";
+import type { Before } from "../config/plan.ts";
 import { plainRelease, plainReleases } from "../config/release.ts";
 
 /** Whether the settings leave a slot as it serves now: its release, and the port on which the router finds it. */
@@ -76,13 +77,28 @@ export function refuseSentBack(
   ]);
 }
 
-/** Where the host is not as it is wanted. What is recorded is not the program's to know: it has no container in which to read it. */
-export function hostDifferences(
-  { activeSlot, slots, standby, database }: Pick<Settings, "activeSlot" | "slots" | "standby" | "database">,
-  { router, states, serving }: HostNow,
-): Difference[] {
-  const wanted = { activeSlot, slots: plainReleases(slots), standby, bundledDatabase: database.mode === "bundled" };
-  return differences(wanted, undefined, { router, states, held: serving?.held ?? {}, had: serving?.served ?? {} });
+type Asked = Pick<Settings, "activeSlot" | "slots" | "standby" | "database">;
+
+function compared({ activeSlot, slots, standby, database }: Asked, { router, states, held, served }: HostNow) {
+  const wanted: WantedNow = {
+    activeSlot,
+    slots: plainReleases(slots),
+    standby,
+    bundledDatabase: database.mode === "bundled",
+  };
+  return { wanted, real: { router, states, held, had: served } satisfies RealNow };
+}
+
+/** Where the host is not as it is wanted. */
+export function hostDifferences(settings: Asked, now: HostNow): Difference[] {
+  const { wanted, real } = compared(settings, now);
+  return differences(wanted, undefined, real);
+}
+
+/** What a deployment starts from, by what is there. */
+export function hostStart(settings: Asked, now: HostNow): Before {
+  const { wanted, real } = compared(settings, now);
+  return startOf(wanted, real);
 }
 
 /**

@@ -112,7 +112,15 @@ export async function runProgram(
     mark: `${last.slot} in nginx, ${last.slot} on disk since now`,
   };
   const found = router ?? asWanted;
-  const now: HostNow = { serving: last, router: found && { sentBack: [], ...found }, states, ids: {}, databaseUrls };
+  const now: HostNow = {
+    serving: last,
+    router: found && { sentBack: [], ...found },
+    held: last?.held ?? {},
+    served: last?.served ?? {},
+    states,
+    ids: {},
+    databaseUrls,
+  };
   vi.resetModules();
   vi.doMock(import("../ops/host/serving-slot.ts"), async (original) => ({
     ...(await original()),

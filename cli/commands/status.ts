@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { trafficProblem } from "../../config/differences.ts";
 import type { Command } from "commander";
 import { primaryUrl } from "../../config/public-url.ts";
 import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
@@ -6,7 +7,7 @@ import { readContext, withCommonOptions, type CommonOptions, type ReadContext } 
 import { describeRelease } from "../../ops/contract/release.ts";
 import { developmentText, lookAtDevelopment } from "../development/look.ts";
 import { isDevelopment } from "../development/refuse.ts";
-import { driftOf } from "../host/drift.ts";
+import { differencesOf, driftOf } from "../host/drift.ts";
 import { entriesOf } from "../host/entries.ts";
 import { look, type Health, type HostReport, type SlotReport } from "../host/look.ts";
 import { ago, at, columns, invocation } from "../output.ts";
@@ -39,23 +40,15 @@ function since({ router, state }: HostReport): string | undefined {
   return state !== undefined && state.active_slot === router.slot ? state.finished_at : undefined;
 }
 
-function servingLine(report: HostReport): string {
+const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** @param problem what keeps requests from the slot that is to serve, in a sentence. */
+function servingLine(report: HostReport, problem: string | undefined): string {
   const { router, slots, state, states } = report;
-  if (router.state === undefined && Object.keys(states).length > 0)
-    return styleText("red", "Nothing serves: the router has no container.");
-  if (router.state === undefined) return "Nothing is deployed here: there is no router.";
-  if (router.state !== "running") return styleText("red", `Nothing serves: the router's container is ${router.state}.`);
-  if (router.slot === undefined)
-    return styleText(
-      "red",
-      `Nothing serves: the router has no slot to send requests to (${router.health?.detail ?? "no answer"}).`,
-    );
-  const { health } = router;
-  if (health?.status === "no answer" || (health?.status === "unhealthy" && health.version === undefined))
-    return styleText(
-      "red",
-      `Nothing serves: the router sends requests to ${router.slot}, which does not answer as it should (${health.detail ?? "no answer"}).`,
-    );
+  if (router.state === undefined && Object.keys(states).length === 0)
+    return "Nothing is deployed here: there is no router.";
+  if (router.slot === undefined || problem?.startsWith("nothing serves") === true)
+    return styleText("red", `${capitalized(problem ?? "nothing serves")}.`);
   const { release } = slots[router.slot];
   const from = since(report);
   const recorded =
@@ -68,7 +61,11 @@ function servingLine(report: HostReport): string {
   return `${styleText("bold", what)} serves${from === undefined ? "" : ` since ${at(from)} (${ago(from)})`}: by the router's own answer; ${recorded}`;
 }
 
-function text({ file, settings }: ReadContext, report: HostReport, drift: readonly string[]): string {
+function text(
+  { file, settings }: ReadContext,
+  report: HostReport,
+  { drift, problem }: { drift: readonly string[]; problem: string | undefined },
+): string {
   const serves = (slot: SlotName): string => (report.router.slot === slot ? "serves" : "idle");
   const [last] = entriesOf(report);
   const rows = slotNames.map((slot) => {
@@ -83,7 +80,7 @@ function text({ file, settings }: ReadContext, report: HostReport, drift: readon
   });
   return [
     `${file.stack}: ${primaryUrl(settings)}${settings.host === "" ? "" : ` on ${settings.host}`}`,
-    servingLine(report),
+    servingLine(report, problem),
     "",
     columns([["SLOT", "", "RELEASE", "CONTAINER", "HEALTH"], ...rows]),
     "",
@@ -127,7 +124,9 @@ export function statusCommand(program: Command): void {
         return;
       }
       const report = await look(context.settings);
-      const drift = driftOf(context.file, context.settings, report);
+      const found = differencesOf(context.settings, report);
+      const drift = driftOf(context.file, context.settings, found);
+      const problem = trafficProblem(found, { name: context.settings.name, file: context.file.name });
       const { slots, router, state, lock } = report;
       const serving =
         router.slot === undefined
@@ -149,6 +148,6 @@ export function statusCommand(program: Command): void {
         wanted: { activeSlot: context.settings.activeSlot, slots: context.settings.slots },
         drift,
       };
-      context.output.result(document, () => text(context, report, drift));
+      context.output.result(document, () => text(context, report, { drift, problem }));
     });
 }

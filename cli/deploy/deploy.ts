@@ -1,16 +1,22 @@
 import { resolve } from "node:path";
-import { differences } from "../../config/differences.ts";
+import {
+  differences,
+  isRecordWrong,
+  startOf,
+  trafficProblem,
+  type Difference,
+  type RealNow,
+} from "../../config/differences.ts";
 import { planSentences, releasedSlot, type Before } from "../../config/plan.ts";
 import { plainSettings } from "../../config/release.ts";
-import { rolloutWords } from "../../config/schema/rollout.ts";
 import { createRedactor, type Redactor } from "../../ops/contract/redact.ts";
-import { lookAtHost, servingSlot, type HostNow } from "../../ops/host/serving-slot.ts";
+import { lookAtHost } from "../../ops/host/serving-slot.ts";
 import { project } from "../../toolchain/setup.ts";
 import { isDevelopment } from "../development/refuse.ts";
 import { examine, findingsText } from "../doctor/doctor.ts";
 import { countFindings, type Finding } from "../doctor/finding.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { wantedOf } from "../host/drift.ts";
+import { differencesOf, wantedOf } from "../host/drift.ts";
 import { look, type HostReport } from "../host/look.ts";
 import { invocation, type Output } from "../output.ts";
 import type { PlainSettings } from "../stack-file.ts";
@@ -23,11 +29,11 @@ import { explainPassphrase } from "./passphrase.ts";
 import type { PhaseTracker } from "./phases.ts";
 import type { PulumiStack, RunEnd, StackOutputs } from "./pulumi-stack.ts";
 import { willStop } from "../../ops/contract/migration-findings.ts";
-import { isStateLost, rebuildState, recordOf } from "./rebuild-state.ts";
+import { rebuildState, recordOf } from "./rebuild-state.ts";
 import { endText } from "./report.ts";
 import { runPulumi } from "./run-pulumi.ts";
 import { schemaVersion } from "./schema-version.ts";
-import { servingNow, unlikeRouter } from "./serving-now.ts";
+import { servingNow } from "./serving-now.ts";
 
 /** The migrations that the new release would run; undefined where nobody can tell. */
 async function migrationsOf(
@@ -49,36 +55,21 @@ async function migrationsOf(
       );
 }
 
-/** What has served, where the plan depends on it: what has not moves its traffic step by step. */
-async function servedBefore(
-  { name, host, rollout }: PlainSettings,
-  now: HostNow | undefined,
-): Promise<Before["served"]> {
-  if (rolloutWords(rollout) === "") return undefined;
-  if (now !== undefined) return now.serving?.served;
-  return servingSlot(name, host).then(
-    (serving) => serving?.served,
-    () => undefined,
-  );
+/** What is there, as a deployment finds it; undefined where there is nothing yet, or nobody can tell: a host that does not answer is the run's own error. */
+async function realNow(
+  settings: PlainSettings,
+  { before: { slots }, now: asked }: Pick<Deployment, "before" | "now">,
+): Promise<(RealNow & { served: RealNow["had"] }) | undefined> {
+  if (isDevelopment(settings)) return undefined;
+  const now = asked ?? (await lookAtHost(settings.name, settings.host).catch(() => undefined));
+  if (now === undefined || (now.router === undefined && Object.keys(now.states).length === 0)) return undefined;
+  const { router, states, held, served } = now;
+  return { router, states, held, had: { ...slots, ...served }, served };
 }
 
-/** Whether a container is gone that Pulumi's state has still: it is made again only once Pulumi has looked. */
-async function hasLostContainers(
-  settings: PlainSettings,
-  { serving, slots }: Before,
-  now: HostNow | undefined,
-): Promise<boolean> {
-  if (isDevelopment(settings) || serving === undefined) return false;
-  const looked = now === undefined ? lookAtHost(settings.name, settings.host) : Promise.resolve(now);
-  return looked.then(
-    ({ router, states }) =>
-      differences(wantedOf(settings), undefined, { router, states, held: {}, had: slots }).some(
-        ({ kind, repair }) => kind === "missing" && repair === "make",
-      ),
-    // A host that does not answer is the run's own error.
-    () => false,
-  );
-}
+/** Whether Pulumi has to look at all that there is first: a container that is gone, and that its state has still, is made again only then. */
+const needsRefresh = (found: readonly Difference[]): boolean =>
+  found.some(({ kind, repair }) => kind === "missing" && repair === "make");
 
 /** What a deployment is to do, in words, and what a dry run finds beside Pulumi's preview. */
 interface Plan {
@@ -89,25 +80,20 @@ interface Plan {
 }
 
 /** Plans a deployment, and says so. */
-async function sayPlan({
-  file,
-  pulumi,
-  before,
-  now,
-  output,
-  dryRun,
-  skipMigrations,
-  force,
-}: Deployment): Promise<Plan> {
+async function sayPlan(
+  { file, pulumi, before, output, dryRun, skipMigrations, force }: Deployment,
+  real: Awaited<ReturnType<typeof realNow>>,
+): Promise<Plan> {
   const settings = file.settings();
   const { activeSlot, rollout, standby } = settings;
-  const migrations = dryRun ? await migrationsOf(settings, before, pulumi) : undefined;
+  const start = real === undefined ? before : startOf(wantedOf(settings), real, real.served);
+  const migrations = dryRun ? await migrationsOf(settings, start, pulumi) : undefined;
   const skips = skipMigrations || settings.skipMigrations;
   const wanted = { activeSlot, slots: plainSettings(settings.slots), rollout, standby, skipMigrations: skips, force };
   const examined = dryRun ? examine({ file, settings, pulumi }, project) : undefined;
   const sentences = isDevelopment(settings)
     ? ["one server runs the working tree, and is built again at every change"]
-    : planSentences({ ...before, served: await servedBefore(settings, now) }, { ...wanted, migrations });
+    : planSentences(start, { ...wanted, migrations });
   output.say(`${dryRun ? "Dry run" : "Deploying"} ${file.stack}: ${sentences.join("; ")}`);
   if (!skips) for (const migration of migrations ?? []) output.say(`  ${migration}`);
   if (force)
@@ -151,9 +137,10 @@ async function askAfterwards(
   if (outputs === undefined || isDevelopment(settings) || (ran("switch") && ran("record")))
     return { report: undefined, unlike: undefined };
   const report = await look(settings);
-  const unlike = ran("switch") ? undefined : unlikeRouter(report, settings.activeSlot, settings.name);
+  const found = differencesOf(settings, report);
+  const unlike = ran("switch") ? undefined : trafficProblem(found, { name: settings.name, file: "the stack file" });
   // Pulumi has no reason to record again what it has recorded.
-  const request = !ran("record") && isStateLost(report) ? recordOf(settings, report, outputs) : undefined;
+  const request = !ran("record") && isRecordWrong(found) ? recordOf(settings, report, outputs) : undefined;
   if (request !== undefined) {
     await rebuildState(request, settings.host);
     output.warn(
@@ -179,9 +166,11 @@ export async function deploy(deployment: Deployment): Promise<number> {
 async function run(deployment: Deployment, interrupts: Interrupts): Promise<number> {
   const { file, pulumi, before, output, dryRun } = deployment;
   const settings = file.settings();
-  const plan = await sayPlan(deployment);
+  const real = await realNow(settings, deployment);
+  const plan = await sayPlan(deployment, real);
   const started = Date.now();
-  const refresh = await hasLostContainers(settings, before, deployment.now);
+  const found = real === undefined ? [] : differences(wantedOf(settings), undefined, real);
+  const refresh = before.serving !== undefined && needsRefresh(found);
   if (refresh)
     output.say("A container was removed by hand: Pulumi looks at all that there is first, and makes it again.");
   const { end, tracker } = await runPulumi(deployment, interrupts, refresh);

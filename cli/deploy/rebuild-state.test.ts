@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { isStateLost, recordOf } from "./rebuild-state.ts";
+import { isRecordWrong } from "../../config/differences.ts";
+import { differencesOf } from "../host/drift.ts";
+import { recordOf } from "./rebuild-state.ts";
 import type { HostReport, SlotReport } from "../host/look.ts";
 import type { PlainSettings } from "../stack-file.ts";
 
@@ -26,6 +28,9 @@ const settings = {
   logLocation: "/l",
   logRetention: 7,
 } as PlainSettings;
+
+const isStateLost = (now: HostReport): boolean =>
+  isRecordWrong(differencesOf({ activeSlot: "blue", slots: { blue: v1 } }, now));
 
 describe("a state that was lost", () => {
   it("is one of a deployment that serves", () => {

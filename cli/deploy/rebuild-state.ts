@@ -1,20 +1,9 @@
 import type { StepRequest } from "../../ops/contract/steps.ts";
-import { isSameRelease } from "../../ops/contract/release.ts";
 import type { HostReport } from "../host/look.ts";
 import { Failure } from "../failure.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import type { StackOutputs } from "./pulumi-stack.ts";
 import { stepCommand } from "./step-command.ts";
-
-/** Whether the host has lost what is kept about a deployment that serves, or could not write it down. */
-export function isStateLost({ state, router, slots }: Pick<HostReport, "state" | "router" | "slots">): boolean {
-  if (router.slot === undefined) return false;
-  const { release } = slots[router.slot];
-  return (
-    state?.active_slot !== router.slot ||
-    !(release === undefined || isSameRelease(release, { version: state.version, commit: state.git_commit }))
-  );
-}
 
 /** What `record` is told of a deployment whose state was lost: what serves by the router's own answer, and what the slots hold. */
 export function recordOf(

@@ -1,9 +1,7 @@
 import { describeRelease } from "../../ops/contract/release.ts";
 import type { Before } from "../../config/plan.ts";
-import { containerName } from "../../ops/contract/names.ts";
-import type { SlotName } from "../../ops/contract/steps.ts";
 import { isDevelopment } from "../development/refuse.ts";
-import { look, type HostReport } from "../host/look.ts";
+import { look } from "../host/look.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import type { DeploymentResult } from "./deployment.ts";
 
@@ -33,26 +31,4 @@ export async function servingNow(
       serving,
     };
   }
-}
-
-/** What is wrong with what serves after a run that had no traffic to move, by the router's own answer; undefined when it is as the run says. */
-export function unlikeRouter(
-  { router }: Pick<HostReport, "router">,
-  wanted: SlotName,
-  name: string,
-): string | undefined {
-  if (router.state !== "running")
-    return `nothing serves: the router's container ${router.state === undefined ? "is not there" : `is ${router.state}`}`;
-  if (router.slot === undefined)
-    return `nothing serves: the router has no slot to send requests to (${router.health?.detail ?? "no answer"})`;
-  if (router.slot !== wanted) return `the router sends requests to ${router.slot}, not to ${wanted}`;
-  const { health } = router;
-  if (
-    health === undefined ||
-    health.status === "no answer" ||
-    (health.status === "unhealthy" && health.version === undefined)
-  ) {
-    return `the router sends requests to ${wanted}, which does not answer (${health?.detail ?? "no answer"}): docker logs ${containerName(name, wanted)}`;
-  }
-  return undefined;
 }

@@ -31,7 +31,7 @@ export function differenceFindings(
 export async function containerFindings(settings: PlainSettings, stack: string): Promise<Finding[]> {
   const { name, host } = settings;
   if (isDevelopment(settings)) return [];
-  const { router, states, serving } = await lookAtHost(name, host);
-  const real = { router, states, held: serving?.held ?? {}, had: serving?.served ?? {} };
+  const { router, states, held, served } = await lookAtHost(name, host);
+  const real = { router, states, held, had: served };
   return differenceFindings(wantedOf(settings), real, { name, file: "the stack file", stack });
 }

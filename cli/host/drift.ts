@@ -20,24 +20,38 @@ export const wantedOf = ({ activeSlot, slots, standby = "running", database }: S
 });
 
 /** Where what the stack file wants, what is recorded, and what is there differ. */
-function differencesOf(settings: Settings, { slots, router, states, state }: HostReport): Difference[] {
+export function differencesOf(settings: Settings, { slots, router, states, state }: HostReport): Difference[] {
   return differences(
     wantedOf(settings),
-    { activeSlot: state?.active_slot },
     {
-      router: router.state === undefined ? undefined : { memory: router.slot, file: router.persisted?.slot },
+      activeSlot: state?.active_slot,
+      release: state === undefined ? undefined : { version: state.version, commit: state.git_commit },
+    },
+    {
+      router:
+        router.state === undefined
+          ? undefined
+          : { memory: router.slot, file: router.persisted?.slot, silence: silenceOf(router) },
       states,
       held: bySlot((slot) => slots[slot].release),
-      had: state?.slots ?? {},
+      had: { ...state?.slots, ...router.persisted?.served },
     },
   );
 }
 
-/** The same in sentences. Empty when all agree. */
-export function driftOf(
-  file: Pick<StackFile, "name">,
-  settings: Settings & Pick<PlainSettings, "name">,
-  report: HostReport,
-): string[] {
-  return differencesOf(settings, report).map((one) => differenceText(one, { name: settings.name, file: file.name }));
+/** Why a request through the router came to nothing; null where one was answered, also by a server that calls itself unhealthy. */
+function silenceOf({ slot, health }: HostReport["router"]): string | null {
+  const answered =
+    slot !== undefined &&
+    health !== undefined &&
+    health.status !== "no answer" &&
+    !(health.status === "unhealthy" && health.version === undefined);
+  return answered ? null : (health?.detail ?? "no answer");
 }
+
+/** Differences in sentences. Empty when all agree. */
+export const driftOf = (
+  file: Pick<StackFile, "name">,
+  { name }: Pick<PlainSettings, "name">,
+  found: readonly Difference[],
+): string[] => found.map((one) => differenceText(one, { name, file: file.name }));

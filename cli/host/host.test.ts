@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { stripVTControlCharacters } from "node:util";
-import { driftOf } from "./drift.ts";
+import { differencesOf, driftOf as driftIn } from "./drift.ts";
 import { entriesOf } from "./entries.ts";
 import { isSuccess, prettyLine } from "./log-line.ts";
 import { canServe, healthOf, type Health, type HostReport, type SlotReport } from "./look.ts";
@@ -15,6 +15,8 @@ const slot = (name: "blue" | "green", release?: typeof v1): SlotReport => ({
   container: release && { state: "running", since: "2026-01-28T14:30:22Z", exitCode: 0, restarts: 0 },
   health: release && { status: "healthy" },
 });
+const recorded = (serving: "blue" | "green", { version, commit }: typeof v1): HostReport["state"] =>
+  ({ active_slot: serving, version, git_commit: commit }) as HostReport["state"];
 const report = (serving: "blue" | "green", blue?: typeof v1, green?: typeof v1): HostReport => ({
   slots: { blue: slot("blue", blue), green: slot("green", green) },
   states: {
@@ -30,12 +32,15 @@ const report = (serving: "blue" | "green", blue?: typeof v1, green?: typeof v1):
     health: { status: "healthy" },
   },
   lock: undefined,
-  state: { active_slot: serving } as HostReport["state"],
+  state: recorded(serving, (serving === "blue" ? blue : green) ?? v1),
   current: undefined,
   history: [],
 });
 const file = { name: "Pulumi.production.yaml" };
 const name = "production";
+type Settings = Parameters<typeof differencesOf>[0];
+const driftOf = (of: typeof file, settings: Settings & { name: string }, now: HostReport): string[] =>
+  driftIn(of, settings, differencesOf(settings, now));
 
 describe("drift", () => {
   it("is none when the host is what the file says", () => {
@@ -62,7 +67,7 @@ describe("drift", () => {
       "blue runs v1.0.0 (1111111), Pulumi.production.yaml wants v2.0.0 (2222222)",
       "green runs v2.0.0 (2222222), Pulumi.production.yaml wants nothing in it",
     ]);
-    const other = { ...report("blue", v1), state: { active_slot: "green" } as HostReport["state"] };
+    const other = { ...report("blue", v1), state: recorded("green", v1) };
     other.router.persisted = { slot: "green", changedAt: "2026-01-28T14:30:22Z", served: {} };
     expect(driftOf(file, { name, activeSlot: "blue", slots: { blue: v1 } }, other)).toEqual([
       "the router would come up on green after a restart",

@@ -50,6 +50,10 @@ export interface HostNow extends Containers {
   serving: Serving | undefined;
   /** Undefined where there is no router. */
   router: RouterNow | undefined;
+  /** What the slots' containers were made from. */
+  held: Partial<Record<SlotName, Release>>;
+  /** The release of each slot that took over all traffic and kept it, by the router's file. */
+  served: Partial<Record<SlotName, Release>>;
   /** How each container is, in Docker's words; without those that are not there. */
   states: Partial<Record<Part, string>>;
   /** Id of each container that is there. */
@@ -168,7 +172,16 @@ export async function lookAtHost(
     states[part] = status;
     ids[part] = rest.at(-1);
   }
-  if (state === undefined) return { serving: undefined, router: undefined, states, ids, databaseUrls };
+  const held: Partial<Record<SlotName, Release>> = {};
+  const listening: Partial<Record<SlotName, number>> = {};
+  for (const [, part, version, commit, listens = ""] of lines) {
+    const slot = slotNames.find((one) => one === part);
+    if (slot === undefined || version === undefined || commit === undefined || commit === "") continue;
+    held[slot] = { version, commit };
+    if (listens !== "") listening[slot] = Number(listens);
+  }
+  const found = { held, served: state?.file?.served ?? {}, states, ids, databaseUrls };
+  if (state === undefined) return { serving: undefined, router: undefined, ...found };
   const { memory, file, written } = state;
   const slot = memory ?? file?.slot;
   const router = {
@@ -178,17 +191,9 @@ export async function lookAtHost(
     mark: `${memory ?? "no slot"} in nginx, ${file?.slot ?? "no slot"} on disk since ${written}`,
     sentBack: file?.sentBack ?? [],
   };
-  if (slot === undefined) return { serving: undefined, router, states, ids, databaseUrls };
-  const held: Partial<Record<SlotName, Release>> = {};
-  let port: number | undefined;
-  for (const [, part, version, commit, listens = ""] of lines) {
-    const name = slotNames.find((one) => one === part);
-    if (name === undefined || version === undefined || commit === undefined || commit === "") continue;
-    held[name] = { version, commit };
-    if (name === slot && listens !== "") port = Number(listens);
-  }
-  const release = held[slot];
-  return { serving: release && { slot, release, port, held, served: file?.served }, router, states, ids, databaseUrls };
+  const release = slot && held[slot];
+  const serving = slot && release && { slot, release, port: listening[slot], held, served: file?.served };
+  return { serving, router, ...found };
 }
 
 /**

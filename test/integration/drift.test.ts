@@ -109,6 +109,8 @@ describe("a host that is not what Pulumi's state says", () => {
     wants?: "blue" | "green";
     /** Each is said by the status and by the preview. */
     said?: RegExp[];
+    /** What the preview and the command say beforehand. */
+    plan?: string;
     undo?: () => Promise<unknown>;
   }
   const remove = (...parts: string[]) => execa("docker", ["rm", "--force", ...parts.map(container)]);
@@ -144,7 +146,12 @@ describe("a host that is not what Pulumi's state says", () => {
         expect(back.code, back.stderr).toBe(0);
       },
     },
-    { what: "the idle slot's container is gone", make: () => remove("blue"), said: [/blue has no container/] },
+    {
+      what: "the idle slot's container is gone",
+      make: () => remove("blue"),
+      said: [/blue has no container/],
+      plan: "blue's container is gone, and is made again with v1.0.0 (COMMIT); traffic stays on green",
+    },
     {
       what: "the router's container is gone, and its file says blue",
       make: async () => {
@@ -159,12 +166,13 @@ describe("a host that is not what Pulumi's state says", () => {
       make: () => remove("green"),
       serves: null,
       said: [/green has no container/],
+      plan: "green's container is gone, and is made again with v2.0.0 (COMMIT); traffic comes back to green",
     },
   ];
 
   it.each(differences)(
     "is made one by a single up, and nothing untrue is said: $what",
-    async ({ make, serves = "green", wants = "green", said = [], undo }) => {
+    async ({ make, serves = "green", wants = "green", said = [], plan, undo }) => {
       const before = await stack.containers();
       const load = startLoad(stack.ports.https, 4, 20, true);
       await make();
@@ -177,6 +185,12 @@ describe("a host that is not what Pulumi's state says", () => {
         expect(status.stdout).toMatch(sentence);
         expect(preview.output).toMatch(sentence);
       }
+      if (plan !== undefined) {
+        expect(preview.output.replaceAll(/\(\w{7}\)/g, "(COMMIT)")).toContain(plan);
+        const doctor = await stack.togather("doctor");
+        expect(untrue(doctor.stdout, serves), doctor.stdout).toEqual([]);
+        for (const sentence of said) expect(doctor.stdout).toMatch(sentence);
+      }
       const refresh = await stack.run("refresh");
       expect(refresh.ok, refresh.output).toBe(true);
       if (isUp) expect(await serving()).toBe(serves);
@@ -188,6 +202,9 @@ describe("a host that is not what Pulumi's state says", () => {
         .filter((line) => !line.startsWith("Deploying"))
         .join("\n");
       expect(untrue(end, wants), up.stdout).toEqual([]);
+      const [first = ""] = up.stdout.split("\n").filter((line) => line.startsWith("Deploying"));
+      expect(untrue(first, serves), up.stdout).toEqual([]);
+      if (plan !== undefined) expect(first.replaceAll(/\(\w{7}\)/g, "(COMMIT)")).toContain(plan);
       expect([await serving(), await fileSlot(), recorded()]).toEqual([wants, wants, wants]);
       if (isUp) {
         expect(report.lost).toEqual([]);
