@@ -68,7 +68,18 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
   // What each slot runs.
   const found = whatWasFound(settings, now);
   const versions = settings.skipMigrations ? await neededVersions(settings) : {};
-  const ground: Ground = { settings, context, onHost, networkName, ops, begin, database, serving, found };
+  const ground: Ground = {
+    settings,
+    context,
+    onHost,
+    networkName,
+    ops,
+    begin,
+    database,
+    serving,
+    found,
+    neededVersions: versions,
+  };
   const declared = slotNames.flatMap((slot) => {
     const release = slots[slot];
     return release === undefined ? [] : [{ name: slot, release, ...declareRelease(ground, slot, release) }];
@@ -120,7 +131,9 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
   for (const one of declared) for (const begins of one.afterwards) begins([record]);
 
   const schemaVersions = {
-    ...versions,
+    ...Object.fromEntries(
+      Object.entries(versions).map(([slot, version]) => [slot, pulumi.output<number | null>(version)]),
+    ),
     ...Object.fromEntries(
       declared.flatMap((one) => (one.schemaVersion === undefined ? [] : [[one.name, one.schemaVersion]])),
     ),

@@ -1,6 +1,9 @@
+import { execFileSync } from "node:child_process";
+import { readdirSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
 import { environmentRules, type EnvironmentName } from "../config/schema/environments.ts";
+import { upFiles } from "../ops/contract/migrations.ts";
 import type { Serving } from "../ops/host/serving-slot.ts";
 import { certificatePair } from "../test/certificate-pair.ts";
 import { before, canaries, firstDeployment, releases, runProgram, type Graph } from "../test/graph.ts";
@@ -864,7 +867,15 @@ describe("settings", () => {
   it("leave out snapshot and migrations on request", async () => {
     const graph = await runProgram({ ...firstDeployment, skipMigrations: true });
     expect(graph.resources.map(({ name }) => name).filter((name) => /snapshot|migration/.test(name))).toEqual([]);
+    // Nobody can tell what a commit needs that is not here.
     expect(graph.request("blue-slot-gate")["expectedMigration"]).toBeNull();
+    // The gate asks for the schema all the same: what this release needs is in its files.
+    const commit = execFileSync("git", ["rev-parse", "HEAD"], { encoding: "utf8" }).trim();
+    const slots = { blue: { version: "v1.0.0", commit } };
+    const known = await runProgram({ ...firstDeployment, slots, skipMigrations: true });
+    expect(known.request("blue-slot-gate")["expectedMigration"]).toBe(
+      Math.max(...upFiles(readdirSync("migrations")).map(({ version }) => version)),
+    );
   });
 
   it("say what the lint of migrations does in their environment", async () => {

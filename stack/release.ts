@@ -39,6 +39,8 @@ export interface Ground {
   database: DatabaseUrls;
   serving: Serving | undefined;
   found: Found;
+  /** The schema versions that the releases need by their own files, where no migration is to run; without those that nobody can tell. */
+  neededVersions: Partial<Record<SlotName, number | null>>;
 }
 
 /** What is declared once the deployment is over. */
@@ -110,7 +112,7 @@ export function declareRelease(ground: Ground, slot: SlotName, release: SlotRele
       knowsHost: settings.database.mode === "external",
       gateDatabaseUrl: database.ownerUrl,
       healthPath: source.healthPath,
-      expectedMigration: schemaVersion ?? null,
+      expectedMigration: schemaVersion ?? ground.neededVersions[slot] ?? null,
       gate: { retries, intervalSeconds: health_check_interval, graceSeconds: grace_period },
       // The one that is to serve has another gate before the switch, which starts it.
       whenStopped: settings.standby === "stopped" ? "pass" : "start",

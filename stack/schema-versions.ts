@@ -1,13 +1,14 @@
-import * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/settings.ts";
 import { plainRelease } from "../config/release.ts";
-import { slotNames } from "../ops/contract/steps.ts";
-import type { BlueGreenOutputs } from "./outputs.ts";
+import { slotNames, type SlotName } from "../ops/contract/steps.ts";
 
-/** What the releases' own files tell, where no migration does: a restore of a schema that one of them can't use is refused then as well. */
-export async function neededVersions({ slots, source }: Settings): Promise<BlueGreenOutputs["schemaVersions"]> {
+/**
+ * What the releases' own files tell, where no migration does: the gate then lets no release through whose migrations were not run, and a restore of a
+ * schema that one of them can't use is refused as well.
+ */
+export async function neededVersions({ slots, source }: Settings): Promise<Partial<Record<SlotName, number | null>>> {
   const { neededVersion } = await import("../ops/client/pending-migrations.ts");
-  const found: BlueGreenOutputs["schemaVersions"] = {};
+  const found: Partial<Record<SlotName, number | null>> = {};
   for (const slot of slotNames) {
     const release = slots[slot];
     if (release === undefined || release.source.kind === "image") continue;
@@ -16,7 +17,7 @@ export async function neededVersions({ slots, source }: Settings): Promise<BlueG
       commit: plainRelease(release).commit,
       path: source.migrations,
     });
-    if (version !== undefined) found[slot] = pulumi.output(version);
+    if (version !== undefined) found[slot] = version;
   }
   return found;
 }

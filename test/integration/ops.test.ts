@@ -1221,6 +1221,7 @@ describe("gate", () => {
     expect(stderr).toMatch(
       /database +passed {2}SELECT 1\n +migrations FAILED {2}schema version 2, expected at least 99\n +http +FAILED {2}nothing listens yet \(connection refused\)\n +jobs +passed/,
     );
+    expect(stderr).toMatch(/its migrations were not run: .* without --skip-migrations/);
   });
 
   it("tells how a server ended that the engine has started again", async () => {

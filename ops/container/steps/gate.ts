@@ -92,6 +92,10 @@ class DatabaseObserver {
   }
 }
 
+/** Whether all that is wrong with the schema is that migrations of the release have not been run. */
+const isBehind = (seen: SqlObservation, expected: number | null): boolean =>
+  "schema" in seen && !seen.schema.dirty && expected !== null && (seen.schema.version ?? 0) < expected;
+
 function summary(verdicts: Verdicts, status: "fail" | "warn"): string {
   return gateCheckNames
     .filter((name) => verdicts[name].status === status)
@@ -150,8 +154,9 @@ export async function run(request: StepRequest<"gate">, context: StepContext): P
         throw new StepError(
           `${slot} did not pass the gate after ${attempts} attempts in ${seconds(durationMs)}; traffic stays where it is:\n${lines.join("\n")}`,
           {
-            hint:
-              wrongRelease && final >= finalAnswers
+            hint: isBehind(sql, expectedMigration)
+              ? "its migrations were not run: the same once more without --skip-migrations (togather:skipMigrations) runs them"
+              : wrongRelease && final >= finalAnswers
                 ? `docker inspect ${containerName}: the container doesn't run the image of ${release.version}`
                 : `docker logs ${containerName}`,
           },
