@@ -1,8 +1,8 @@
 /** How the program tells the command that runs it why it was refused: its words are for people alone. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
-/** How a run that is refused before anything changes ends `togather`: keys of its exit codes. */
-const refusalEndings = ["config", "lock"] as const;
+/** How a run that is refused before anything changes ends `togather`: keys of its exit codes; `unread`: it puts the state right, and runs it once more. */
+const refusalEndings = ["config", "lock", "unread"] as const;
 export type RefusalEnding = (typeof refusalEndings)[number];
 
 /** Names the file in which the program leaves it. */

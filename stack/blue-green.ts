@@ -29,7 +29,7 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
   // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
   if (!pulumi.runtime.isDryRun()) {
     await asked;
-    await putInOrder(wanted, opening);
+    await putInOrder(wanted, opening, process.env);
   }
   sayPlan(wanted, asked, opening.now);
 

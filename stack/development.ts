@@ -32,7 +32,7 @@ export interface DevelopmentOutputs {
 /** One server that is built from the working tree, again at every change. No slots, no router, no snapshots, no history. */
 export async function declare(settings: Settings, opening: Opening): Promise<DevelopmentOutputs> {
   const { name, addresses, source, rules } = settings;
-  if (!pulumi.runtime.isDryRun()) await putInOrder(settings, opening);
+  if (!pulumi.runtime.isDryRun()) await putInOrder(settings, opening, process.env);
 
   const context = hostContext(settings);
   const onHost = { providers: [dockerProvider(settings, process.env)] };

@@ -1,6 +1,8 @@
 import { execFile } from "node:child_process";
 import type { Settings } from "../config/settings.ts";
 import { getOrganization, getProject, getStack, isDryRun, log } from "../config/pulumi-runtime.ts";
+import { Refusal } from "../config/refusal.ts";
+import { refusalVariable } from "../config/refusal-file.ts";
 import { toRunError } from "../config/run-error.ts";
 import { mayBeHalfMade, removeHalfMade } from "../ops/host/half-made.ts";
 import { readInterruptedState, type InterruptedState } from "../ops/host/pending-operations.ts";
@@ -68,17 +70,37 @@ export async function removeInterrupted(
   }
 }
 
-/**
- * Says which containers that both slots need this run makes anew because Pulumi has read them while they did not run. A run that reads everything
- * once more (`--refresh`) does not.
- */
-export async function warnOfUnread({ name }: Pick<Settings, "name">, asked: Interrupted): Promise<void> {
+/** Containers that both slots need, and that a run makes anew because Pulumi has read them while they did not run; in words. */
+async function unreadText({ name }: Pick<Settings, "name">, { states }: Pick<HostNow, "states">, asked: Interrupted) {
   const state = await asked;
-  for (const part of ["database", "router"] as const)
-    if (state?.unread.includes(containerName(name, part)) === true)
-      await log.warn(
-        `INTERRUPTS: the ${part}'s container is made anew, since Pulumi has read it while it did not run (pulumi refresh). Requests fail until the new one answers, some seconds later. togather up, or pulumi up --refresh --run-program, keeps it.`,
-      );
+  // One that is gone is made anew in any case.
+  const parts = (["database", "router"] as const).filter(
+    (part) => states[part] !== undefined && state?.unread.includes(containerName(name, part)) === true,
+  );
+  if (parts.length === 0) return undefined;
+  return `Pulumi has read the ${parts.join("'s and the ")}'s container while it did not run (pulumi refresh), and pulumi up makes it anew, which INTERRUPTS: requests fail until the new one answers, some seconds later. togather up keeps it.`;
+}
+
+/**
+ * Has the command that runs this program put the state right first, where it would interrupt what both slots need for nothing; a plain run says so.
+ * @throws {Refusal} where there is such a command.
+ */
+export async function refuseUnread(
+  settings: Pick<Settings, "name">,
+  now: Pick<HostNow, "states">,
+  asked: Interrupted,
+  env: NodeJS.ProcessEnv,
+): Promise<void> {
+  const text = await unreadText(settings, now, asked);
+  if (text === undefined) return;
+  if (env[refusalVariable] !== undefined) throw new Refusal("unread", text);
+  await log.warn(text);
+}
+
+/** Says in a preview what would interrupt. */
+export async function warnOfUnread(settings: Pick<Settings, "name">, now: Pick<HostNow, "states">): Promise<void> {
+  const text = await unreadText(settings, now, askState());
+  if (text !== undefined) await log.warn(text);
 }
 
 const containerOf: Readonly<Record<Part, string>> = { database: "db", router: "router", blue: "blue", green: "green" };

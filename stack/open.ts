@@ -11,8 +11,8 @@ import { refuseElsewhere } from "./elsewhere.ts";
 import { holdHostLock } from "./host-lock.ts";
 import {
   askInterrupted,
-  askState,
   refuseUnknown,
+  refuseUnread,
   removeInterrupted,
   warnOfUnread,
   type Interrupted,
@@ -77,11 +77,15 @@ export async function servingUnlessRefused(
 }
 
 /** Puts the host in order before the engine looks at it: removes what is half made, starts what was stopped, pulls images that are gone. */
-export async function putInOrder(settings: Settings, { now, interrupted }: Opening): Promise<void> {
+export async function putInOrder(
+  settings: Settings,
+  { now, interrupted }: Opening,
+  env: NodeJS.ProcessEnv,
+): Promise<void> {
   const host = await now;
   await refuseUnknown(settings, host, interrupted);
+  await refuseUnread(settings, host, interrupted, env);
   await removeInterrupted(settings, host.serving, interrupted);
-  await warnOfUnread(settings, interrupted);
   const say = (sentence: string, failed: boolean): Promise<unknown> =>
     failed ? log.error(sentence) : log.warn(sentence);
   const found = hostDifferences(settings, host);
@@ -126,7 +130,7 @@ export function whatWasFound(settings: Settings, host: HostNow): Found {
   if (isDryRun()) {
     for (const one of found) sayRepair(one, settings.name);
     // Where all runs, a preview is spared the look into the state.
-    if (found.some(({ kind }) => kind === "down")) void warnOfUnread(settings, askState()).catch(() => undefined);
+    if (found.some(({ kind }) => kind === "down")) void warnOfUnread(settings, host).catch(() => undefined);
   }
   const down = (part: Part): string | undefined => {
     const stopped = found.find((one) => one.kind === "down" && one.part === part);

@@ -11,7 +11,7 @@ export function endingOf(
   if (end.ok) return "ok";
   if (end.interrupted) return "interrupted";
   // The program's own refusals go by a code; Pulumi's have no other sign than its words.
-  if (end.refused !== undefined) return end.refused;
+  if (end.refused !== undefined) return end.refused === "unread" ? "other" : end.refused;
   const said = [end.said, ...tracker.diagnostics.errors].join("\n");
   if (/the stack is currently locked|Another update is currently in progress/.test(said)) return "lock";
   const { failed } = tracker;

@@ -17,6 +17,7 @@ import type { HeldLock } from "../snapshots/host-lock.ts";
 import type { DecryptedConfig } from "../doctor/settings.ts";
 import type { StackFile } from "../stack-file.ts";
 import { explainPassphrase } from "./passphrase.ts";
+import { bindingsOf, withUnreadPorts } from "./unread-ports.ts";
 import { longOutput, withoutLongOutput } from "./long-output.ts";
 import { noteRun } from "./own-runs.ts";
 import { backendDirectory, locksOf, removeLocks, type BackendLock } from "./backend-lock.ts";
@@ -300,6 +301,16 @@ export class PulumiStack {
       `pulumi stack export --stack ${this.name}, take out the "stderr" of ${names.join(", ")}, and pulumi stack import`,
     );
     return names;
+  }
+
+  /** Puts the ports back into the state that Pulumi did not see: see unread-ports.ts. Returns the containers' names. */
+  async restorePorts(host: string): Promise<string[]> {
+    const exported = await this.exported();
+    if (exported === undefined) return [];
+    const found = await withUnreadPorts(exported, (container) => bindingsOf(container, host));
+    if (found === undefined) return [];
+    await this.writeState(found.state);
+    return found.containers;
   }
 
   /**

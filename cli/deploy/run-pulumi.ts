@@ -42,6 +42,7 @@ export async function runPulumi(
   try {
     let end = await once();
     if (!end.ok && !dryRun && (await removeStaleLock(deployment, tracker, end))) end = await once();
+    if (end.refused === "unread" && !dryRun && (await restorePorts(deployment, tracker, progress))) end = await once();
     if (!end.ok && !dryRun && (await shortenOutput(deployment, tracker, progress, end))) end = await once();
     if (end.ok && !dryRun && tracker.clearedPending()) await pulumi.clearPending();
     return { end, tracker };
@@ -78,6 +79,17 @@ async function removeStaleLock(
   tracker.diagnostics.warnings.push(
     `Removed Pulumi's lock of ${locks.map(describeLock).join(", ")}: that process is gone, and nobody deploys on the Docker host.`,
   );
+  return true;
+}
+
+/** @returns whether the state lacked the ports of containers that Pulumi has read while they did not run, and has them again. */
+async function restorePorts({ file, pulumi }: Deployment, tracker: PhaseTracker, progress: Progress): Promise<boolean> {
+  const containers = await pulumi.restorePorts(file.settings().host);
+  if (containers.length === 0) return false;
+  progress.say(
+    `Pulumi had read ${containers.join(" and ")} while it did not run, without its ports, and would make it anew for them. The state has them again. Once more:`,
+  );
+  tracker.retry();
   return true;
 }
 

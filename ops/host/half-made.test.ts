@@ -89,7 +89,7 @@ describe("what a killed run has left", () => {
       readInterruptedState(JSON.stringify({ deployment: { resources: [{ urn: "u", type: container, inputs }] } }))
         .unread;
     // As `pulumi refresh` leaves it of a container that does not run; a slot's may be stopped.
-    expect(read({ name: "togather-x-router", mustRun: false })).toEqual(["togather-x-router"]);
+    expect(read({ name: "togather-x-router", mustRun: false, ports: [] })).toEqual(["togather-x-router"]);
     expect(read({ name: "togather-x-router", mustRun: true })).toEqual([]);
     expect(read({ name: "togather-x-blue", mustRun: false, ports: [{ internal: 8080 }] })).toEqual([]);
     expect(readInterruptedState('{"version":3}').pending).toEqual([]);

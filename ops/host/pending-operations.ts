@@ -42,7 +42,7 @@ export interface InterruptedState {
   dockerHost: string | undefined;
   /**
    * Names of containers that Pulumi has read while they did not run: Docker tells no ports then, so that the state has none, and they are made
-   * anew once they run again, unless they are read once more.
+   * anew once they run again.
    */
   unread: readonly string[];
 }
@@ -50,6 +50,20 @@ export interface InterruptedState {
 function nameOf(inputs: Record<string, unknown> | undefined): string | undefined {
   const name = inputs?.["name"];
   return typeof name === "string" ? name : undefined;
+}
+
+/** Whether a resource is a container that Pulumi has read while it did not run. That of a slot may be one at any time, and keeps its ports. */
+export function isUnread({
+  type,
+  inputs = {},
+}: {
+  type: string;
+  inputs?: Record<string, unknown> | undefined;
+}): boolean {
+  const { ports, mustRun } = inputs;
+  return (
+    type === containerType && mustRun === false && (ports === undefined || (Array.isArray(ports) && ports.length === 0))
+  );
 }
 
 /** Reads an export. @throws when it is none. */
@@ -63,10 +77,7 @@ export function readInterruptedState(exported: string): InterruptedState {
     .filter(({ type }) => type === containerType)
     .flatMap(({ inputs }) => nameOf(inputs) ?? []);
   const dockerHost = resources.find(({ type }) => type === "pulumi:providers:docker")?.inputs?.["host"];
-  const unread = resources.flatMap(({ type, inputs }) => {
-    const isUnread = type === containerType && inputs?.["mustRun"] === false && inputs["ports"] === undefined;
-    return isUnread ? (nameOf(inputs) ?? []) : [];
-  });
+  const unread = resources.flatMap((one) => (isUnread(one) ? (nameOf(one.inputs) ?? []) : []));
   return {
     pending,
     ids: new Set(resources.flatMap(({ id }) => id ?? [])),
