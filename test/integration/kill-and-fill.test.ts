@@ -1,10 +1,9 @@
 /** Steps that are killed, stopped, or out of room at each of their writes, and then run again once, as they are. */
 import { createHash } from "node:crypto";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { renderNginxFiles } from "../../components/nginx/config.ts";
 import { migrationPayload } from "../../ops/client/migrate.ts";
@@ -13,142 +12,35 @@ import { containerPaths } from "../../ops/contract/context.ts";
 import { bundledImageTag } from "../../ops/image.ts";
 import { docker, eventually, Harness } from "../step-harness.ts";
 import { freePort } from "./addresses.ts";
-import {
-  currentSchema,
-  deploymentStateSchema,
-  historyEventSchema,
-  type HistoryEvent,
-} from "../../ops/contract/deployment-state.ts";
-import { Workbench, type Ended, type Fault, type Write } from "../step-faults/workbench.ts";
-import type { StepName } from "../../ops/contract/steps.ts";
+import { deploymentStateSchema } from "../../ops/contract/deployment-state.ts";
+import { Books, cutShort } from "../step-faults/cut-short.ts";
+import { Workbench, type Ended, type Fault } from "../step-faults/workbench.ts";
 
 const harness = new Harness();
 const bench = new Workbench(harness, "bench");
 const v1 = { version: "v1.0.0", commit: "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d" };
 const v2 = { version: "v1.1.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
-let kept: string;
+const books = new Books(bench);
 
 beforeAll(async () => {
-  kept = await mkdtemp(join(tmpdir(), "togather-kept-"));
+  await books.setUp();
   await harness.setUp();
   await bench.setUp();
   const first = await bench.run("begin", { activeSlot: "blue", slots: { blue: v1 } });
-  await keep("first is open");
+  await books.keep("first is open");
   await bench.run("record", {
     ...{ activeSlot: "blue", slots: { blue: v1 }, release: v1 },
     ...{ deploymentId: first.result?.deploymentId ?? "", logRetention: 100 },
   });
-  await keep("blue serves");
+  await books.keep("blue serves");
   await bench.run("begin", { activeSlot: "green", slots: { blue: v1, green: v2 } });
-  await keep("green is open");
+  await books.keep("green is open");
 });
 afterAll(async () => {
   await docker("rm", "--force", bench.container);
   await harness.tearDown();
-  await rm(kept, { recursive: true, force: true });
+  await books.tearDown();
 });
-
-/** The state and log directories as they are, to come back to. */
-async function keep(name: string): Promise<void> {
-  for (const disk of ["state", "logs"] as const)
-    await cp(bench.directory(disk), join(kept, name, disk), { recursive: true });
-}
-async function bringBack(name: string): Promise<void> {
-  await bench.clear("state", "logs");
-  for (const disk of ["state", "logs"] as const)
-    await cp(join(kept, name, disk), bench.directory(disk), { recursive: true });
-}
-
-/** Makes what is half-written an hour old. */
-async function age(): Promise<void> {
-  const then = new Date(Date.now() - 3_600_000);
-  for (const disk of ["state", "backups"] as const) {
-    const files = (await readdir(bench.directory(disk))).filter((file) => file.endsWith(".tmp"));
-    await Promise.all(files.map((file) => utimes(join(bench.directory(disk), file), then, then)));
-  }
-}
-
-/** Everything that is read later can be read, and nothing half-written lies about. */
-async function wholeState(): Promise<string[]> {
-  const problems: string[] = [];
-  const files = await readdir(bench.directory("state"));
-  const read = (file: string): Promise<string> => readFile(join(bench.directory("state"), file), "utf8");
-  for (const file of files) {
-    if (file.endsWith(".tmp")) problems.push(`${file} is left`);
-    const schema = { "current.json": currentSchema, "deployment-state.json": deploymentStateSchema }[file];
-    if (schema?.safeParse(JSON.parse(await read(file))).success === false) problems.push(`${file} can't be read`);
-  }
-  return problems;
-}
-async function history(): Promise<HistoryEvent[]> {
-  const text = await readFile(join(bench.directory("state"), "history.jsonl"), "utf8");
-  return text
-    .split("\n")
-    .filter((line) => line !== "")
-    .flatMap((line) => {
-      try {
-        return [historyEventSchema.parse(JSON.parse(line))];
-      } catch {
-        // A line that was cut short.
-        return [];
-      }
-    });
-}
-
-/** Runs a step once for each of its writes and each kind of fault, and again; returns what was not as it has to be. */
-async function cutShort<S extends StepName>(
-  run: (fault?: Fault) => Promise<Ended<S>>,
-  {
-    reset,
-    check,
-    cut = () => Promise.resolve([]),
-    kinds = ["kill", "tear", "full"],
-    choose = () => true,
-  }: {
-    /** Brings everything back to what it was before the first run. */
-    reset: () => Promise<void>;
-    /** What is wrong once it has run again. */
-    check: (again: Ended<S>) => Promise<string[]>;
-    /** What is wrong, or was said wrongly, right after the fault. */
-    cut?: (first: Ended<S>, fault: Fault, write: Write) => Promise<string[]>;
-    kinds?: Fault["kind"][];
-    choose?: (write: Write) => boolean;
-  },
-): Promise<{ problems: string[]; runs: number; writes: Write[] }> {
-  await reset();
-  const plain = await run();
-  if (plain.exitCode !== 0) throw new Error(plain.said);
-  const wrong = await check(plain);
-  if (wrong.length > 0) throw new Error(`without a fault: ${wrong.join("; ")}`);
-  const problems: string[] = [];
-  let runs = 0;
-  for (const write of plain.writes.filter(choose)) {
-    for (const kind of kinds) {
-      const isFileWrite = write.where.startsWith("/");
-      // A write that is torn stands for one that has not begun; what is not on disk yet is lost with the machine only.
-      if (write.what === "sync" || (kind === "kill" && write.what === "write")) continue;
-      if (kind === "tear" && write.what !== "write" && write.what !== "spawn") continue;
-      if (kind === "full" && (!isFileWrite || write.what === "rename" || write.what === "rm")) continue;
-      const fault = { kind, at: write };
-      const about = `${kind} at ${write.what} ${write.where}, time ${write.nth}`;
-      await reset();
-      const first = await run(fault);
-      runs += 1;
-      // A stream is written in as many pieces as it happens to come in.
-      const reached = first.writes.some((one) => isDeepStrictEqual(one, write));
-      if (reached && kind !== "full" && first.exitCode !== 137)
-        problems.push(`${about}: it ended with ${first.exitCode}`);
-      const found = await cut(first, fault, write);
-      // An hour later.
-      await age();
-      const again = await run();
-      if (again.exitCode !== 0) found.push(`the next run failed: ${again.said}`);
-      else found.push(...(await check(again)));
-      problems.push(...found.map((problem) => `${about}: ${problem}`));
-    }
-  }
-  return { problems, runs, writes: plain.writes };
-}
 
 describe("the deployment's books", () => {
   const slots = { blue: v1, green: v2 };
@@ -160,12 +52,12 @@ describe("the deployment's books", () => {
       bench.run("record", { ...forward, deploymentId, release: v2, logRetention: 100 }, { fault });
 
   it("are opened", async () => {
-    const { problems, runs } = await cutShort(begin, {
-      reset: () => bringBack("blue serves"),
+    const { problems, runs } = await cutShort(bench, begin, {
+      reset: () => books.bringBack("blue serves"),
       check: async ({ result }) => {
-        const events = (await history()).filter((one) => one.deployment_id === result?.deploymentId);
+        const events = (await books.history()).filter((one) => one.deployment_id === result?.deploymentId);
         return [
-          ...(await wholeState()),
+          ...(await books.problems()),
           ...(events[0]?.event === "in_progress" ? [] : [`its history begins with ${events[0]?.event}`]),
         ];
       },
@@ -175,14 +67,14 @@ describe("the deployment's books", () => {
   });
 
   it("are opened after one that was interrupted", async () => {
-    const { problems, runs } = await cutShort(begin, {
-      reset: () => bringBack("first is open"),
+    const { problems, runs } = await cutShort(bench, begin, {
+      reset: () => books.bringBack("first is open"),
       check: async ({ result }) => {
-        const all = await history();
+        const all = await books.history();
         const interrupted = all.filter((one) => one.event === "failed");
         const events = all.filter((one) => one.deployment_id === result?.deploymentId);
         return [
-          ...(await wholeState()),
+          ...(await books.problems()),
           ...(interrupted.length === 1 ? [] : [`${interrupted.length} failures of the one before`]),
           ...(events[0]?.event === "in_progress" ? [] : [`its history begins with ${events[0]?.event}`]),
         ];
@@ -193,19 +85,19 @@ describe("the deployment's books", () => {
   });
 
   it("are closed", async () => {
-    await bringBack("green is open");
+    await books.bringBack("green is open");
     const id = (
       JSON.parse(await readFile(join(bench.directory("state"), "current.json"), "utf8")) as { deployment_id: string }
     ).deployment_id;
-    const { problems, runs } = await cutShort(recordOf(id), {
-      reset: () => bringBack("green is open"),
+    const { problems, runs } = await cutShort(bench, recordOf(id), {
+      reset: () => books.bringBack("green is open"),
       check: async () => {
-        const done = (await history()).filter((one) => one.deployment_id === id && one.event === "succeeded");
+        const done = (await books.history()).filter((one) => one.deployment_id === id && one.event === "succeeded");
         const state = deploymentStateSchema.parse(
           JSON.parse(await readFile(join(bench.directory("state"), "deployment-state.json"), "utf8")),
         );
         return [
-          ...(await wholeState()),
+          ...(await books.problems()),
           ...(done.length === 1 ? [] : [`it succeeded ${done.length} times`]),
           ...(state.active_slot === "green" && state.previous_slot === "blue"
             ? []
@@ -219,12 +111,13 @@ describe("the deployment's books", () => {
 
   it("are closed by a failure", async () => {
     const { problems, runs } = await cutShort(
+      bench,
       (fault) => bench.run("fail", { phase: "build", version: v2.version, error: "no image" }, { fault }),
       {
-        reset: () => bringBack("green is open"),
+        reset: () => books.bringBack("green is open"),
         check: async () => {
-          const failed = (await history()).filter((one) => one.event === "failed");
-          return [...(await wholeState()), ...(failed.length === 1 ? [] : [`it failed ${failed.length} times`])];
+          const failed = (await books.history()).filter((one) => one.event === "failed");
+          return [...(await books.problems()), ...(failed.length === 1 ? [] : [`it failed ${failed.length} times`])];
         },
       },
     );
@@ -271,7 +164,7 @@ describe("traffic", () => {
   async function toBlue(): Promise<void> {
     await inRouter("rm -f /router/state/.slot.json.*; cp -p /router/state/kept.json /router/state/slot.json");
     await control("PUT", JSON.stringify({ slot: "blue", version: v1.version }));
-    await bringBack("green is open");
+    await books.bringBack("green is open");
   }
 
   beforeAll(async () => {
@@ -326,7 +219,7 @@ describe("traffic", () => {
         await sleep(10);
       }
     })();
-    const { problems, runs } = await cutShort(toGreen, {
+    const { problems, runs } = await cutShort(atSwitch, toGreen, {
       reset: toBlue,
       // A line of the log more or less is the same to all of them.
       choose: ({ what, where }) => !where.startsWith("/logs") || what === "open",
@@ -348,7 +241,7 @@ describe("traffic", () => {
           ...(JSON.stringify(file.served) === JSON.stringify({ blue: v1, green: v2 })
             ? []
             : [`it served ${JSON.stringify(file.served)}`]),
-          ...(await wholeState()),
+          ...(await books.problems()),
         ];
       },
     });
@@ -386,7 +279,7 @@ describe("data", () => {
   async function freshDatabase(): Promise<void> {
     for (const name of await databases()) if (name !== "") await harness.sql(`DROP DATABASE "${name}" WITH (FORCE)`);
     await harness.sql(`CREATE DATABASE ${database} TEMPLATE ${database}_template`);
-    await bringBack("green is open");
+    await books.bringBack("green is open");
   }
   /** Nothing in the directory of the snapshots that is not whole. */
   async function wholeSnapshots(): Promise<string[]> {
@@ -414,10 +307,11 @@ describe("data", () => {
 
   it("is in a snapshot that is whole, or in none", async () => {
     const { problems, runs } = await cutShort(
+      bench,
       (fault) => bench.run("snapshot", snapshotRequest, { fault, environment: environment() }),
       {
         reset: async () => {
-          await bringBack("green is open");
+          await books.bringBack("green is open");
           for (const file of await readdir(bench.directory("backups")))
             if (!file.startsWith(taken.slice(0, -".sql.gz".length)))
               await rm(join(bench.directory("backups"), file), { recursive: true });
@@ -442,6 +336,7 @@ describe("data", () => {
 
   it("is all there, before or after a restore, and what it was before is kept", async () => {
     const { problems, runs, writes } = await cutShort(
+      bench,
       (fault) =>
         bench.run("restore", { file: taken, foreign: false, mode: "restore" }, { fault, environment: environment() }),
       {
@@ -480,6 +375,7 @@ describe("data", () => {
     const source = { kind: "tree", repository: directory, digest: "tree-0123456789ab", path: "db" } as const;
     const payload = await migrationPayload({ source, lint: "off" }, new AbortController().signal);
     const { problems, runs } = await cutShort(
+      bench,
       (fault) =>
         bench.run(
           "migrate",

@@ -84,7 +84,7 @@ export class Workbench {
         await rm(join(this.directory(disk), file), { recursive: true, force: true });
   }
 
-  /** Runs a step, with a fault or without. The fault `stop` is over after `stoppedMs`. */
+  /** Runs a step, with a fault or without. The fault `stop` is over after `stoppedMs` and what is done meanwhile. */
   async run<S extends StepName>(
     step: S,
     request: Own<S>,
@@ -93,6 +93,7 @@ export class Workbench {
       environment = {},
       payload = Buffer.alloc(0),
       stoppedMs = 0,
+      whileStopped = () => Promise.resolve(),
       silenceMs = 0,
       answer = () => ({ files: null }),
     }: {
@@ -100,7 +101,9 @@ export class Workbench {
       environment?: Environment;
       payload?: Buffer;
       stoppedMs?: number;
+      whileStopped?: () => Promise<unknown>;
       silenceMs?: number;
+      /** Answers what the step asks. */
       answer?: (question: unknown) => unknown;
     } = {},
   ): Promise<Ended<S>> {
@@ -141,13 +144,14 @@ export class Workbench {
       pending = lines.pop() ?? "";
       for (const line of lines) {
         const asked = questionIn(line);
-        if (asked !== undefined) child.stdin.write(encodeAnswer(answer(asked.question)));
+        if (asked === undefined) continue;
+        void Promise.resolve(answer(asked.question)).then((given) => child.stdin.write(encodeAnswer(given)));
       }
     });
     const continuing =
       fault?.kind === "stop"
         ? eventually("a stopped step", async () => (await this.inside("cat /proc/[0-9]*/stat")).includes("(node) T"))
-            .then(() => new Promise((resolve) => setTimeout(resolve, stoppedMs)))
+            .then(() => Promise.all([whileStopped(), new Promise((resolve) => setTimeout(resolve, stoppedMs))]))
             .then(() => this.inside("pkill -CONT node || kill -CONT -1"))
         : undefined;
     const { exitCode, stdout, stderr } = await child;

@@ -42,10 +42,11 @@ async function copiedManifests(request: Request, context: StepContext, name: str
   }
 }
 
-async function checkRoom(directory: string, { backupLocation }: Request, { file, bytes }: Manifest): Promise<void> {
-  const free = await freeBytes(directory);
-  if (free >= bytes) return;
-  throw new StepError(`${backupLocation} has ${formatBytes(free)} left, expected ${formatBytes(bytes)} for ${file}`, {
+/** How rclone, and the system, say that the disk it writes to is full. */
+const fullDisk = /no space left on device|remaining disk space|disk quota exceeded/i;
+
+function noRoom(free: number, { backupLocation }: Request, { file, bytes }: Manifest): StepError {
+  return new StepError(`${backupLocation} has ${formatBytes(free)} left, expected ${formatBytes(bytes)} for ${file}`, {
     hint: `free space on the Docker host: df -h ${backupLocation}; ls -lhS ${backupLocation}`,
   });
 }
@@ -72,14 +73,22 @@ async function fetchOne(manifest: Manifest, request: Request, context: StepConte
       },
     );
   }
-  await checkRoom(directory, request, manifest);
+  const free = await freeBytes(directory);
+  if (free < manifest.bytes) throw noRoom(free, request, manifest);
   const partial = `${path}.partial`;
   await rm(partial, { recursive: true, force: true });
   try {
     log.info(
       `fetch: ${file}, ${formatBytes(manifest.bytes)}, from ${request.endpoint}/${request.bucket}/${request.prefix}`,
     );
-    await fetching([format === "directory" ? "copy" : "copyto", inStorage(request, file), partial], request, context);
+    await fetching(
+      [format === "directory" ? "copy" : "copyto", inStorage(request, file), partial],
+      request,
+      context,
+    ).catch(async (error: unknown) => {
+      // Others write there as well: no fault of the storage.
+      throw fullDisk.test(messageOf(error)) ? noRoom(await freeBytes(directory), request, manifest) : error;
+    });
     await checkWhole(partial, manifest, context);
     await flushSnapshot(partial, format, directory);
     context.signal.throwIfAborted();

@@ -179,6 +179,7 @@ export const snapshotSteps = {
     request: { database: z.string().nullable() },
     result: z.strictObject({
       kept: z.array(z.strictObject({ database: z.string(), bytes: z.number() })),
+      /** Null also where the one that was named is not there. */
       dropped: z.string().nullable(),
     }),
   }),
