@@ -87,10 +87,13 @@ export async function stackContext(options: DeployOptions, read?: ReadContext): 
 
 /** The same for a command that is about to deploy: what that takes is loaded meanwhile. */
 export async function deployContext(options: DeployOptions, read?: ReadContext): Promise<DeployContext> {
-  return contextOf(read ?? (await readContext(options)), () => {
-    // A failure is told where it is used.
-    loadAutomation().catch(() => undefined);
-  });
+  return contextOf(read ?? (await readContext(options)), preload);
+}
+
+/** Loads what a deployment takes, while others work. */
+export function preload(): void {
+  // A failure is told where it is used.
+  loadAutomation().catch(() => undefined);
 }
 
 /** @param meanwhile what this process does while others work. */

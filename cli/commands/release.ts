@@ -80,8 +80,11 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
       const options = command.optsWithGlobals<ReleaseOptions>();
       const read = await readContext(options);
       refuseWithoutSlots("release", read.file, read.settings);
+      // Git, the host and Pulumi at once; what the latter two say comes first where more than one fails.
+      const resolving = resolveRelease(read.settings.source, project, reference, options.version);
+      resolving.catch(() => undefined);
       const found = await deployContext(options, read);
-      const { release, warning } = await resolveRelease(found.settings.source, project, reference, options.version);
+      const { release, warning } = await resolving;
       if (warning !== undefined) found.output.warn(warning);
       const context = await ready(found, options);
       const { file, settings, before } = context;

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { deployContext, readContext, withDeployOptions, type DeployOptions } from "../context.ts";
+import { preload, readContext, stackContext, withDeployOptions, type DeployOptions } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { rollbackTarget } from "../deploy/rollback-target.ts";
 import { refuseWithoutSlots } from "../development/refuse.ts";
@@ -49,9 +49,9 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
       const read = await readContext(options);
       refuseWithoutSlots("rollback", read.file, read.settings);
       // The host and Pulumi at once; Pulumi's answer comes first where both fail.
-      const looking = look(read.settings);
+      const looking = look(read.settings, preload);
       looking.catch(() => undefined);
-      const context = await deployContext(options, read);
+      const context = await stackContext(options, read);
       const { file, settings, before, output } = context;
       const report = await looking;
       const history = entriesOf(report);

@@ -122,9 +122,13 @@ const slotText = (text: string | null | undefined): SlotName | undefined => slot
 /** Ports on which the router listens in the private network. */
 const routerPorts = { http: 8080, https: 8443 };
 
-/** Looks at a deployment's containers, asks its servers and its router, and reads what is kept about it. Changes nothing. */
+/**
+ * Looks at a deployment's containers, asks its servers and its router, and reads what is kept about it. Changes nothing.
+ * @param meanwhile what this process does once nothing is left but to wait for the host.
+ */
 export async function look(
   settings: Pick<PlainSettings, "name" | "host" | "source" | "stateLocation">,
+  meanwhile?: () => void,
 ): Promise<HostReport> {
   const host = new DockerHost(settings.host);
   const names = {
@@ -170,7 +174,7 @@ export async function look(
   };
   const volumes: Record<string, string> = routerVolume === undefined ? {} : { "/router": routerVolume };
   const nothing: ProbeAnswer = { servers: {}, router: null, files: {}, control: null };
-  const answer = await host
+  const asked = host
     .probe(question, { directories: { "/state": settings.stateLocation }, volumes }, network)
     .catch(async (error: unknown) => {
       if (!(error instanceof NotOnHost)) throw error;
@@ -180,6 +184,8 @@ export async function look(
         throw again;
       });
     });
+  if (meanwhile !== undefined) setImmediate(meanwhile);
+  const answer = await asked;
 
   const state = parsed(answer.files["state"], deploymentStateSchema);
   const current = parsed(answer.files["current"], currentSchema);
