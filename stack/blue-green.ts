@@ -126,7 +126,12 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
   const asFound = settings.standby === "running" ? standby : { ...standby, found: toMove };
   new StepComponent("standby", "standby", asFound, recorded);
   const keep = [...Object.values(slots).map(serverImageTag), ops.tag, nginxImage.tag];
-  const prune = { keep, retention: deployment.images.retention };
+  const pulled = Object.values(slots).flatMap(({ source: from }) => (from.kind === "image" ? [from.reference] : []));
+  const prune = {
+    keep,
+    ...(pulled.length === 0 ? {} : { pulled }),
+    retention: deployment.images.retention,
+  };
   new StepComponent("prune", "image-retention", { context, request: prune }, recorded);
   for (const one of declared) for (const begins of one.afterwards) begins([record]);
 

@@ -891,6 +891,9 @@ describe("settings", () => {
     expect(graph.get("blue-image-pull").inputs).toMatchObject({ name: image, keepLocally: true });
     expect(graph.request("blue-migration-up")["source"]).toEqual({ kind: "image", image, path: "migrations" });
     expect(graph.resources.map(({ name }) => name)).not.toContain("blue-image-build");
+    expect(graph.request("image-retention-prune")["pulled"]).toEqual([image]);
+    // Where none was, the request is what it always was.
+    expect((await runProgram(firstDeployment)).request("image-retention-prune")).not.toHaveProperty("pulled");
   });
 });
 

@@ -44,7 +44,9 @@ export function expiredTags(tags: readonly Tagged[], keep: readonly string[], re
 const inspectedSchema = z.array(
   z.looseObject({
     RepoTags: z.array(z.string()).nullish(),
-    Created: z.string(),
+    RepoDigests: z.array(z.string()).nullish(),
+    // Images of builds that can be repeated may have none.
+    Created: z.string().nullish(),
     Metadata: z.looseObject({ LastTagTime: z.string().nullish() }).nullish(),
   }),
 );
@@ -63,6 +65,70 @@ async function holdImages(name: string, keep: readonly string[], signal: AbortSi
       await tryDocker(["image", "rm", "--no-prune", tag], { signal });
 }
 
+/** Tags by which a deployment knows the images that it has pulled: their names are not this project's, and others may use them. */
+const pulledRepository = imageRepository("pulled");
+
+/** The tag of an image by digest that a deployment has pulled. */
+export function pulledTag(name: string, image: string): string {
+  return `${pulledRepository}:${name}-${image.slice(image.lastIndexOf(":") + 1).slice(0, 12)}`;
+}
+
+/** An image that was pulled, and that no slot holds any more. */
+interface Pulled extends Tagged {
+  /** What else it is called: others' tags, and the names by digest under which it was pulled. */
+  otherTags: string[];
+  digests: string[];
+}
+
+/** Notes what the slots were pulled as, and finds what this deployment has pulled for earlier releases, beyond the newest so many. */
+async function expiredPulled(
+  { name, pulled = [], retention }: StepRequest<"prune">,
+  signal: AbortSignal,
+): Promise<Pulled[]> {
+  const keep = pulled.map((image) => pulledTag(name, image));
+  for (const [index, image] of pulled.entries()) await tryDocker(["tag", image, keep[index] ?? ""], { signal });
+  const listed = await docker(
+    ["image", "ls", `--filter=reference=${pulledRepository}:${name}-*`, "--format={{.Repository}}:{{.Tag}}"],
+    { signal },
+  );
+  // Another deployment's name may begin with this one's.
+  const own = listed.split("\n").filter((tag) => tag.replace(/-[0-9a-f]{12}$/, "") === `${pulledRepository}:${name}`);
+  if (own.length === 0) return [];
+  const images = inspectedSchema.parse(JSON.parse(await docker(["image", "inspect", ...own], { signal })));
+  const known = images.map((image, index): Pulled => {
+    const tag = own[index] ?? "";
+    const otherTags = (image.RepoTags ?? []).filter((one) => one !== tag);
+    return { tag, taggedAt: taggedAtOf(image), otherTags, digests: image.RepoDigests ?? [] };
+  });
+  const expired = expiredTags(known, keep, retention);
+  return known.filter(({ tag }) => expired.includes(tag));
+}
+
+/** Removes them, but for what somebody else's tag or any container holds on to. @returns the names that are gone. */
+async function removePulled(expired: readonly Pulled[], signal: AbortSignal): Promise<string[]> {
+  const removed: string[] = [];
+  for (const { tag, otherTags, digests } of expired) {
+    if (otherTags.length > 0) {
+      await tryDocker(["image", "rm", "--no-prune", tag], { signal });
+      continue;
+    }
+    // A name would go although a container needs the image: there is another name.
+    const users = await tryDocker(["ps", "--all", "--quiet", `--filter=ancestor=${tag}`], { signal });
+    if (!users.ok || users.stdout.trim() !== "") continue;
+    // The tag last: as long as the image stays, this deployment knows it.
+    for (const one of [...digests, tag]) {
+      const { ok } = await tryDocker(["image", "rm", one], { signal });
+      if (!ok) break;
+      if (one !== tag || digests.length === 0) removed.push(one);
+    }
+  }
+  return removed;
+}
+
+/** When the engine got a tag; it writes the year 1 for an image that came with it. */
+const taggedAtOf = ({ Created, Metadata }: z.infer<typeof inspectedSchema>[number]): number =>
+  Math.max(Date.parse(Metadata?.LastTagTime ?? ""), 0) || Date.parse(Created ?? "") || 0;
+
 async function ourTags(signal: AbortSignal): Promise<Tagged[]> {
   const listed = await docker(
     ["image", "ls", "--quiet", "--no-trunc", ...repositories.map((name) => `--filter=reference=${name}`)],
@@ -70,17 +136,15 @@ async function ourTags(signal: AbortSignal): Promise<Tagged[]> {
   );
   const ids = [...new Set(listed.split("\n").filter((id) => id !== ""))];
   if (ids.length === 0) return [];
-  return inspectedSchema
-    .parse(JSON.parse(await docker(["image", "inspect", ...ids], { signal })))
-    .flatMap(({ RepoTags, Created, Metadata }) => {
-      // Some deployment's, this one's or another's.
-      if (RepoTags?.some((tag) => repositoryOf(tag) === keptRepository) === true) return [];
-      // The engine writes the year 1 for an image that came with its tag.
-      const taggedAt = Math.max(Date.parse(Metadata?.LastTagTime ?? ""), 0) || Date.parse(Created);
-      return (RepoTags ?? [])
-        .filter((tag) => repositories.some((name) => tag.startsWith(`${name}:`)))
-        .map((tag) => ({ tag, taggedAt }));
-    });
+  return inspectedSchema.parse(JSON.parse(await docker(["image", "inspect", ...ids], { signal }))).flatMap((image) => {
+    const { RepoTags } = image;
+    // Some deployment's, this one's or another's.
+    if (RepoTags?.some((tag) => repositoryOf(tag) === keptRepository) === true) return [];
+    const taggedAt = taggedAtOf(image);
+    return (RepoTags ?? [])
+      .filter((tag) => repositories.some((name) => tag.startsWith(`${name}:`)))
+      .map((tag) => ({ tag, taggedAt }));
+  });
 }
 
 export async function run(request: StepRequest<"prune">, { log, signal }: StepContext): Promise<StepResult<"prune">> {
@@ -94,6 +158,7 @@ export async function run(request: StepRequest<"prune">, { log, signal }: StepCo
       else if (!/conflict|in use|being used|no such image/i.test(stderr))
         log.warn(`image ${tag} can't be removed: ${lastLines(stderr, 1)}`);
     }
+    removed.push(...(await removePulled(await expiredPulled(request, signal), signal)));
   } catch (error) {
     signal.throwIfAborted();
     log.warn(`images of earlier releases stay: ${messageOf(error)}`);

@@ -42,7 +42,7 @@ export function slotNamed(name: string): SlotName | undefined {
 }
 
 /** Images: without their tag. `kept` is what holds on to those of the slots of a deployment. */
-export function imageRepository(image: "server" | "ops" | "postgres" | "nginx" | "dev" | "kept"): string {
+export function imageRepository(image: "server" | "ops" | "postgres" | "nginx" | "dev" | "kept" | "pulled"): string {
   return `${own}-${image}`;
 }
 

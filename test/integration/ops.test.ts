@@ -10,7 +10,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundledImageTag } from "../../ops/image.ts";
 import { docker, eventually, Harness } from "../step-harness.ts";
 import { parseHistory, type Current, type DeploymentState } from "../../ops/contract/deployment-state.ts";
+import { pulledTag } from "../../ops/client/prune.ts";
 import { DockerHost } from "./docker-host.ts";
+import { ImageRegistry } from "./image-registry.ts";
 
 const harness = new Harness();
 const release = { version: "v1.0.0", commit: "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d" };
@@ -233,6 +235,45 @@ describe("prune", () => {
     expect(tagsOf(await left("togather-kept")).sort()).toEqual([`${harness.name}-1`, `other-${harness.name}-1`].sort());
     const id = (image: string): Promise<string> => host.docker("image", "inspect", "--format={{.Id}}", image);
     expect(await id(`togather-kept:${harness.name}-1`)).toBe(await id(tag("kept")));
+  });
+
+  it("removes what it has pulled for earlier releases, but nothing that another deployment, a tag of somebody's or a container holds", async () => {
+    const env = { PATH: host.environment["PATH"] ?? "", DOCKER_HOST: host.address };
+    const registry = await ImageRegistry.start(host);
+    try {
+      const pull = async (name: string): Promise<string> => {
+        const image = registry.add(name);
+        await eventually(`${name} is pulled`, () => host.docker("pull", image).then(() => true));
+        return image;
+      };
+      const prune = async (pulled: string[], retention = 0): Promise<string[]> => {
+        const { result, exitCode, stderr } = await run("prune", { keep: [], pulled, retention }, env);
+        expect(exitCode, stderr).toBe(0);
+        // Those of the test before are another one's business.
+        return result.removed.filter((name) => name.startsWith(registry.address)).sort();
+      };
+      const images: Record<string, string> = {};
+      for (const name of ["older", "tagged", "used", "others", "old", "now"]) {
+        images[name] = await pull(name);
+        expect(await prune([images[name] ?? ""], 9)).toEqual([]);
+      }
+      const { older = "", tagged = "", used = "", others = "", old = "", now = "" } = images;
+      const foreign = await pull("foreign");
+      await host.docker("tag", tagged, "somebody:v1");
+      await host.docker("create", "--name=uses-pulled", used, "nothing");
+      await host.docker("tag", others, pulledTag(`other-${harness.name}`, others));
+
+      expect(await prune([now], 5)).toEqual([]);
+      // A tag makes an image count as new, whoever gives it: the newest is the one that another deployment has.
+      expect(await prune([now], 1)).toEqual([old, older].sort());
+      for (const kept of [tagged, used, others, now, foreign]) await host.docker("image", "inspect", kept);
+      // What a container held goes once it does no more.
+      await host.docker("rm", "uses-pulled");
+      expect(await prune([now], 0)).toEqual([used]);
+      for (const kept of [tagged, others, now, foreign]) await host.docker("image", "inspect", kept);
+    } finally {
+      registry.stop();
+    }
   });
 
   it("is no reason for a deployment to fail", async () => {

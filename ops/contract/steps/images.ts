@@ -60,6 +60,8 @@ export const imageSteps = {
     request: {
       /** Tags of the images in use: both slots', and this project's own. */
       keep: z.array(z.string()),
+      /** Images by digest that the slots' releases were pulled as; absent where none was. */
+      pulled: z.array(z.string()).optional(),
       /** How many others stay too, of each kind; the oldest go first. */
       retention: z.number().int().min(0),
     },
