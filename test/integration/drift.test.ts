@@ -1,8 +1,9 @@
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { eventually } from "../step-harness.ts";
 import { startLoad } from "./load.ts";
 import { TestStack } from "./stack.ts";
 
@@ -12,6 +13,8 @@ describe("a host that is not what Pulumi's state says", () => {
   let stack: TestStack;
   let v1: { version: string; commit: string };
   let v2: { version: string; commit: string };
+  /** Pulumi's state as it was after the first release, and after the second. */
+  let [afterFirst, afterSecond] = ["", ""];
 
   beforeAll(async () => {
     stack = await TestStack.create("production");
@@ -21,9 +24,11 @@ describe("a host that is not what Pulumi's state says", () => {
     stack.set({ slots: { blue: v1 }, activeSlot: "blue" });
     const first = await stack.run("up");
     expect(first.ok, first.output).toBe(true);
+    afterFirst = await stack.state();
     stack.set({ slots: { blue: v1, green: v2 }, activeSlot: "green" });
     const second = await stack.run("up");
     expect(second.ok, second.output).toBe(true);
+    afterSecond = await stack.state();
   });
   afterAll(async () => {
     await stack.remove();
@@ -237,6 +242,69 @@ describe("a host that is not what Pulumi's state says", () => {
     expect(await stack.containers()).toEqual(before);
     const again = await stack.togather("up");
     expect([again.code, again.stdout]).toEqual([0, expect.stringMatching(/^Nothing to do: green serves/m)]);
+  });
+
+  // Docker tells no ports of a container that does not run: read so by a refresh, it would be made anew once it runs again.
+  it("keeps its containers where Pulumi has read them while they were stopped, and says what a plain run interrupts", async () => {
+    const before = await stack.containers();
+    const stop = async (...parts: string[]): Promise<void> => {
+      await execa("docker", ["stop", "--time", "5", ...parts.map(container)]);
+      await stack.run("refresh");
+    };
+    await stop("router", "db");
+    expect((await stack.run("preview")).output).toMatch(
+      /Pulumi has read the database's and the router's container while it did not run.*, which INTERRUPTS: .* togather up keeps it/,
+    );
+    const up = await stack.togather("up");
+    expect(up.code, `${up.stdout}\n${up.stderr}`).toBe(0);
+    expect(`${up.stdout}${up.stderr}`).toMatch(/The state has them again. Once more:/);
+    expect(up.stdout).not.toContain("INTERRUPTED");
+    expect(up.stdout).toMatch(/^gate green +ok/m);
+    expect(up.stdout).toMatch(/^green serves v2\.0\.0/m);
+    expect(await serving()).toBe("green");
+    expect(await stack.containers()).toEqual(before);
+
+    await stop("router");
+    await execa("docker", ["start", container("router")]);
+    await eventually("the router answers", async () => (await serving()) === "green");
+    const load = startLoad(stack.ports.https, 4, 20, true);
+    const kept = await stack.togather("up");
+    expect(kept.code, `${kept.stdout}\n${kept.stderr}`).toBe(0);
+    expect((await load.stop()).lost).toEqual([]);
+    expect(await stack.containers()).toEqual(before);
+
+    await stop("router");
+    const plain = await stack.run("up");
+    expect(plain.ok, plain.output).toBe(true);
+    expect(plain.output).toMatch(/Pulumi has read the router's container .*, which INTERRUPTS/);
+    expect(await serving()).toBe("green");
+    const again = await stack.togather("up");
+    expect([again.code, again.stdout]).toEqual([0, expect.stringMatching(/^Nothing to do: green serves/m)]);
+  });
+
+  it("is taken into an older copy of Pulumi's state, with no request lost, and without touching what runs", async () => {
+    const older = async (state: string): Promise<void> => {
+      const file = join(stack.directory, ".togather/older.json");
+      writeFileSync(file, state, { mode: 0o600 });
+      await stack.pulumi(["stack", "import", "--file", file, "--stack", stack.name]);
+    };
+    for (const state of [afterFirst, afterSecond]) {
+      await older(state);
+      const before = await stack.containers();
+      const load = startLoad(stack.ports.https, 4, 20, true);
+      const refused = await stack.togather("up");
+      expect(refused.code).not.toBe(0);
+      expect(refused.stdout).toMatch(/does not know togather-[^]* or an older copy: togather import --stack/);
+      const taken = await stack.togather("import");
+      expect(taken.code, `${taken.stdout}\n${taken.stderr}`).toBe(0);
+      expect(taken.stdout).toMatch(/^Taken into Pulumi's state: .*-router/m);
+      expect(taken.stdout).toMatch(/green serves v2\.0\.0/);
+      const { lost } = await load.stop();
+      expect(lost).toEqual([]);
+      expect(await stack.containers()).toEqual(before);
+      const again = await stack.togather("up");
+      expect([again.code, again.stdout]).toEqual([0, expect.stringMatching(/^Nothing to do: green serves/m)]);
+    }
   });
 
   it("is taken as it is by a rollback: it goes by what serves", async () => {
