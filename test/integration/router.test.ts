@@ -69,6 +69,8 @@ const upstreamProgram = `
       response.write("data: first\\n\\n");
       return setTimeout(() => response.end("data: last\\n\\n"), 1000);
     }
+    if (request.url === "/refuse") return response.writeHead(413, { Connection: "close" }).end("too much for " + SLOT);
+    if (request.url === "/refuse-later") return request.once("data", () => response.writeHead(401, { Connection: "close" }).end("not you"));
     if (request.method !== "POST") return response.writeHead(404).end(JSON.stringify({ upstream: SLOT, method: request.method, url: request.url }));
     let body = "";
     request.on("data", (chunk) => (body += chunk));
@@ -824,6 +826,21 @@ describe("router", () => {
     const refused = (text: string): string[] =>
       text.split("\n").filter((line) => /requests_total.*(4xx|open)/.test(line));
     expect(refused(await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics"))).toEqual(refused(before));
+  });
+
+  it("hands over what a server answers that closes before it has read the whole body", async () => {
+    await configure();
+    const own: Record<string, number> = {};
+    for (let round = 0; round < 25; round++)
+      for (const kilobytes of [100, 4000])
+        for (const path of ["/refuse", "/refuse-later"]) {
+          const { status, body } = await ask(path, { method: "POST", body: "x".repeat(kilobytes * 1024) });
+          const answer = `${status} ${body.replace(/ (blue|green)$/, "")}`;
+          own[answer] = (own[answer] ?? 0) + 1;
+        }
+    // A connection that is closed between nginx's look and its next piece is still a 502.
+    expect(own["413 too much for"], JSON.stringify(own)).toBeGreaterThanOrEqual(47);
+    expect(own["401 not you"], JSON.stringify(own)).toBeGreaterThanOrEqual(47);
   });
 
   it("takes HTTP/1.0 without Host, and answers with large headers", async () => {
