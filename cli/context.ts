@@ -1,6 +1,7 @@
 import { Option, type Command } from "commander";
 import { project } from "../toolchain/setup.ts";
 import { lookAtHost, type HostNow } from "../ops/host/serving-slot.ts";
+import { unlessUnreachable } from "../ops/host/unreachable.ts";
 import { loadAutomation, madeStack, PulumiStack, selectedStack } from "./deploy/pulumi-stack.ts";
 import type { Before } from "../config/plan.ts";
 import { isDevelopment } from "./development/refuse.ts";
@@ -58,16 +59,17 @@ export async function readContext(options: CommonOptions): Promise<ReadContext> 
 
 /**
  * What a deployment starts from: what the last one has left, and what serves by the router's own answer, which may be another
- * slot since. A host that does not answer is the run's own error.
+ * slot since. A host that can't tell is the run's own error.
+ * @throws {UnreachableHost} when nothing comes from it at all: the run would wait for it as long again.
  */
 export async function beforeNow(pulumi: PulumiStack, settings: PlainSettings): ReturnType<PulumiStack["before"]> {
   const [before, now] = await Promise.all([pulumi.before(), askHost(settings)]);
   return corrected(before, now);
 }
 
-/** What the Docker host tells; undefined where it does not answer. */
+/** What the Docker host tells; undefined where it can't. @throws {UnreachableHost} when nothing comes from it. */
 async function askHost(settings: PlainSettings): Promise<HostNow | undefined> {
-  return isDevelopment(settings) ? undefined : lookAtHost(settings.name, settings.host).catch(() => undefined);
+  return isDevelopment(settings) ? undefined : lookAtHost(settings.name, settings.host).catch(unlessUnreachable);
 }
 
 /** What the last deployment has left, with what serves now in its place. */
@@ -100,6 +102,8 @@ export function preload(): void {
 async function contextOf(read: ReadContext, meanwhile: () => void): Promise<DeployContext> {
   // All at once: each takes longer than it works.
   const host = askHost(read.settings);
+  // Its failure is told below.
+  host.catch(() => undefined);
   const pulumi = await PulumiStack.open(read.file.stack);
   const asked = pulumi.before();
   meanwhile();

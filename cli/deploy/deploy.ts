@@ -11,6 +11,7 @@ import { planSentences, releasedSlot, type Before } from "../../config/plan.ts";
 import { plainSettings } from "../../config/release.ts";
 import { createRedactor, type Redactor } from "../../ops/contract/redact.ts";
 import { lookAtHost } from "../../ops/host/serving-slot.ts";
+import { unlessUnreachable } from "../../ops/host/unreachable.ts";
 import { project } from "../../toolchain/setup.ts";
 import { isDevelopment } from "../development/refuse.ts";
 import { examine, findingsText } from "../doctor/doctor.ts";
@@ -61,7 +62,7 @@ async function realNow(
   { before: { slots }, now: asked }: Pick<Deployment, "before" | "now">,
 ): Promise<(RealNow & { served: RealNow["had"] }) | undefined> {
   if (isDevelopment(settings)) return undefined;
-  const now = asked ?? (await lookAtHost(settings.name, settings.host).catch(() => undefined));
+  const now = asked ?? (await lookAtHost(settings.name, settings.host).catch(unlessUnreachable));
   if (now === undefined || (now.router === undefined && Object.keys(now.states).length === 0)) return undefined;
   const { router, states, held, served } = now;
   return { router, states, held, had: { ...slots, ...served }, served };

@@ -1,3 +1,4 @@
+import { unreachable } from "../../ops/host/unreachable.ts";
 import { containerName } from "../../ops/contract/names.ts";
 import type { Settings } from "../../config/settings.ts";
 import { askDatabase, NoDatabase, type DatabaseQuestion } from "../../ops/host/database.ts";
@@ -70,9 +71,11 @@ export async function databaseFindings(
         "database",
         error.message,
         "an answer",
-        bundled
-          ? `docker logs ${containerName(name, "database")}`
-          : "check DATABASE_URL and MIGRATION_DATABASE_URL, and that the Docker host reaches the database",
+        unreachable(error.message) !== undefined
+          ? "togather doctor, once the Docker host answers"
+          : bundled
+            ? `docker logs ${containerName(name, "database")}`
+            : "check DATABASE_URL and MIGRATION_DATABASE_URL, and that the Docker host reaches the database",
       ),
     ];
   }

@@ -3,6 +3,7 @@ import * as z from "zod";
 import { allAddresses, listenAddresses } from "../../config/schema/listen-addresses.ts";
 import { environmentRules } from "../../config/schema/environments.ts";
 import { tryDocker } from "../../ops/host/docker.ts";
+import { unreachable } from "../../ops/host/unreachable.ts";
 import { oneOffArguments } from "../../ops/host/one-off.ts";
 import { StepError } from "../../ops/contract/errors.ts";
 import type { PlainSettings } from "../stack-file.ts";
@@ -141,6 +142,9 @@ export async function hostFindings(settings: Where, backupLocation: string): Pro
     return [fail("docker", error.message, "a Docker client", error.hint ?? reach)];
   }
   const after = Date.now();
+  const silent = unreachable(asked.stderr);
+  if (silent !== undefined)
+    return [fail("docker", silent.message, `an engine of ${oldestEngine} or newer`, silent.hint ?? reach)];
   const info = asked.ok ? infoSchema.safeParse(JSON.parse(asked.stdout)) : undefined;
   if (info?.success !== true)
     return [

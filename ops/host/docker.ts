@@ -10,6 +10,7 @@ import type { Readable, Writable } from "node:stream";
 import { StepError } from "../contract/errors.ts";
 import { endOf } from "../contract/programs.ts";
 import { dockerEnvironment } from "./environment.ts";
+import { unreachable, watchSilence } from "./unreachable.ts";
 
 /** Whether a program could not be started because there is none of that name. */
 export function isMissing(cause: unknown): boolean {
@@ -25,6 +26,8 @@ export function dockerProblem(stderr: string, cause?: unknown): StepError {
       cause,
     });
   }
+  const silent = unreachable(text, cause);
+  if (silent !== undefined) return silent;
   if (
     /cannot connect to the docker daemon|error during connect|is the docker daemon running|connection refused|permission denied while trying to connect/i.test(
       text,
@@ -89,7 +92,8 @@ function launch(
   stdio: StdioOptions,
   { signal, detached = false, graceMs = 5_000, ...options }: Omit<StartOptions, "stdin">,
 ): ChildProcess {
-  const child = spawn("docker", args, { env: environmentOf(options), stdio, detached, windowsHide: true });
+  const env = environmentOf(options);
+  const child = spawn("docker", args, { env, stdio, detached, windowsHide: true });
   // How it ended tells: it may be gone before it has read everything.
   child.stdin?.on("error", () => undefined);
   child.on("error", () => undefined);
@@ -103,6 +107,9 @@ function launch(
   };
   signal?.addEventListener("abort", stop, { once: true });
   if (signal?.aborted === true) stop();
+  watchSilence(child, env, () => {
+    kill(child);
+  });
   if (!detached) {
     if (running.size === 0) process.once("exit", endAll);
     running.add(child);

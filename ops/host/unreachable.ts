@@ -1,0 +1,130 @@
+/**
+ * A Docker host on another machine that swallows what is sent to it: a firewall that drops packets, a VPN that is down, a machine
+ * that hangs. Neither ssh nor TCP gives up for minutes, and a client that was let in waits for ever.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { Socket } from "node:net";
+import { StepError } from "../contract/errors.ts";
+import { currentContext } from "./docker-context.ts";
+
+/** How long a client may be silent before somebody is told, and how long the host then has to answer a plain question, in ms. */
+export const patience = { tellMs: 5_000, askMs: 15_000 };
+/** For so long a host that was silent counts as silent: whoever else asks it gives up after the second of these times. */
+const silence = { keptMs: 30_000, tellMs: 1_000 };
+
+/** A Docker host that says nothing. */
+export class UnreachableHost extends StepError {}
+
+/** For a question that may fail: undefined, but for a host that says nothing, for which whoever asks next would wait as long again. */
+export function unlessUnreachable(error: unknown): undefined {
+  if (error instanceof UnreachableHost) throw error;
+}
+
+/** The plain question: what any engine answers at once. */
+const question = ["version", "--format={{.Server.Version}}"] as const;
+
+/** Whether a host has answered that, by its address. */
+const asked = new Map<string, Promise<boolean>>();
+/** Until when a host counts as silent, by its address, in ms of the clock. */
+const silentUntil = new Map<string, number>();
+const told = new Set<string>();
+
+/** Address of the engine that a client with this environment goes to, where that is on another machine. */
+function remoteHost(env: NodeJS.ProcessEnv): string | undefined {
+  const named = env["DOCKER_HOST"] ?? "";
+  const host = named === "" ? currentContext(env)?.host : named;
+  return host !== undefined && /^(ssh|tcp|https?):/.test(host) ? host : undefined;
+}
+
+/** False for a host that says nothing at all; one that refuses says so to whoever asks it next. */
+function answers(host: string, env: NodeJS.ProcessEnv): Promise<boolean> {
+  const known = asked.get(host);
+  if (known !== undefined) return known;
+  const answer = new Promise<boolean>((resolve) => {
+    const child = spawn("docker", question, { env, stdio: "ignore", windowsHide: true });
+    const stop = (): void => {
+      child.kill("SIGKILL");
+    };
+    // Only the client that is waited for keeps this process.
+    child.unref();
+    process.once("exit", stop);
+    const limit = setTimeout(() => {
+      stop();
+      resolve(false);
+    }, patience.askMs).unref();
+    const ended = (): void => {
+      clearTimeout(limit);
+      process.off("exit", stop);
+      resolve(true);
+    };
+    child.once("error", ended).once("exit", ended);
+  });
+  asked.set(host, answer);
+  void answer.then((did) => {
+    if (did) return;
+    silentUntil.set(host, Date.now() + silence.keptMs);
+    setTimeout(() => asked.delete(host), silence.keptMs).unref();
+  });
+  return answer;
+}
+
+const said = (stream: unknown): boolean => stream instanceof Socket && stream.bytesRead > 0;
+const isSilent = (child: ChildProcess): boolean =>
+  child.exitCode === null && child.signalCode === null && !said(child.stdout) && !said(child.stderr);
+
+/** How it is told in the client's place, on its stderr. */
+const words = (host: string): string =>
+  `no answer from the Docker host ${host} within ${(patience.tellMs + patience.askMs) / 1000} s`;
+
+/**
+ * Ends a client of a Docker host that says nothing, with `words` on its stderr. A client that merely takes long is left alone: its host
+ * answers what it is asked beside it.
+ * @param end stops the client, whatever it has open.
+ */
+export function watchSilence(child: ChildProcess, env: NodeJS.ProcessEnv, end: () => void): void {
+  const host = remoteHost(env);
+  if (host === undefined) return;
+  const isKnown = (silentUntil.get(host) ?? 0) > Date.now();
+  const timer = setTimeout(
+    () => {
+      if (!isSilent(child)) return;
+      const known = asked.has(host);
+      if (!known && !told.has(host)) {
+        told.add(host);
+        process.stderr.write(
+          `Waiting for the Docker host ${host}, which has not answered for ${patience.tellMs / 1000} s. Trying for ${patience.askMs / 1000} s more.\n`,
+        );
+      }
+      void answers(host, env).then((did) => {
+        if (did || !isSilent(child)) return;
+        child.stderr?.push(`${words(host)}\n`);
+        // What was pushed is read first.
+        setImmediate(end);
+      });
+    },
+    isKnown ? silence.tellMs : patience.tellMs,
+  );
+  timer.unref();
+  child.once("close", () => {
+    clearTimeout(timer);
+  });
+}
+
+/** What to do about a host that says nothing; undefined for other words. */
+export function unreachable(stderr: string, cause?: unknown): UnreachableHost | undefined {
+  const [, host = "", seconds = ""] = /no answer from the Docker host (\S+) within (\d+) s/.exec(stderr) ?? [];
+  if (host === "") return undefined;
+  const { protocol, hostname, port, username } = new URL(host);
+  const user = username === "" ? "" : `${username}@`;
+  const reach =
+    protocol === "ssh:"
+      ? `ssh -o ConnectTimeout=10 ${port === "" ? "" : `-p ${port} `}${user}${hostname} true`
+      : `nc -vz -w 10 ${hostname} ${port === "" ? "2375" : port}`;
+  return new UnreachableHost(
+    `the Docker host ${host} does not answer: docker version got nothing from it within ${seconds} s. Packets to it, or its answers, are lost on the way, or its engine hangs`,
+    {
+      hint: `check that togather:host (or DOCKER_HOST) is right, that a VPN it needs is up, and the firewalls in between; then try ${reach}`,
+      cause,
+    },
+  );
+}
