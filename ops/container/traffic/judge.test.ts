@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { betaShare, expectedErrors, judge, wilson } from "./judge.ts";
+import { betaShare, expectedErrors, judge } from "./judge.ts";
 import { between, together, type Sample } from "./sample.ts";
 
 const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
@@ -106,25 +106,33 @@ describe("a release, judged by the router's counters", () => {
 
   it("fails when far more answers are slow", () => {
     expect(judge(sample(100, 0, [5, 40]), sample(1000))).toBe(
-      "40 % of 100 answers took longer than 25 ms, where 0 % would be usual",
+      "40 % of 100 answers took longer than 25 ms, where 0 % of 1000 took longer than 10 ms before and up to 10 % would pass",
     );
     expect(judge(sample(100, 0, [2, 100]), sample(1000))).toBeUndefined();
     expect(judge(sample(100, 0, [5, 40]), sample(1000, 0, [5, 400]))).toBeUndefined();
     expect(judge(sample(100, 0, [5, 40]), sample(10))).toBeUndefined();
   });
 
-  it("has a sure interval for any share", () => {
-    for (const [count, total] of [
-      [0, 10],
-      [10, 10],
-      [3, 50],
-      [1, 100_000],
-    ] as const) {
-      const { lower, upper } = wilson(count, total);
-      expect(lower).toBeLessThanOrEqual(count / total);
-      expect(upper).toBeGreaterThanOrEqual(count / total);
-    }
-    expect(wilson(0, 0)).toEqual({ lower: 0, upper: 1 });
+  /** Answers by bucket. */
+  const answers = (...buckets: number[]): Sample => ({
+    ...sample(buckets.reduce((total, count) => total + count, 0)),
+    buckets: [...buckets, ...Array<number>(bounds.length + 1 - buckets.length).fill(0)],
+  });
+  it.each([
+    // All of them three times as slow, with a long tail before: nothing of it above what few took before.
+    ["back", answers(0, 0, 20, 100, 250, 400, 180, 50), answers(0, 40, 230, 340, 260, 120, 10)],
+    // The middle has crossed one bound.
+    ["passes", answers(0, 0, 0, 0, 1000), answers(0, 0, 0, 1000)],
+    ["back", answers(0, 0, 0, 0, 0, 1000), answers(0, 0, 0, 1000)],
+    // Three times as slow, and nobody notices.
+    ["passes", answers(0, 0, 1000), answers(1000)],
+    // A tenth hang on something for a second.
+    ["passes", answers(0, 0, 0, 900, 0, 0, 0, 0, 100), answers(0, 0, 0, 1000)],
+    ["back", answers(0, 0, 0, 700, 0, 0, 0, 0, 300), answers(0, 0, 0, 1000)],
+    // Faster.
+    ["passes", answers(0, 0, 0, 1000), answers(0, 0, 0, 0, 0, 0, 1000)],
+  ] as const)("%s: each bound of the histogram counts", (verdict, now, before) => {
+    expect(judge(now, before) === undefined ? "passes" : "back").toBe(verdict);
   });
 });
 

@@ -16,24 +16,12 @@ const toleratedErrors = 0.01;
 const toleratedRefusals = 0.05;
 /** And compared with another time: one client may bring many. */
 const toleratedLater = 0.25;
-/** So many times as many slow answers as before are a failure; of a release before, at least 5 % are slow by definition. */
-const slowTimes = 3;
-const slowShare = 0.05;
+/** So many more slow answers are none: a tenth of all. */
+const toleratedSlow = 0.1;
+/** In seconds: below it nobody notices. */
+const noticed = 0.025;
 /** One-sided: the question is asked again and again while a release is watched. */
 const sureOfErrors = 0.999;
-/** The same for what is nearly normally distributed. */
-const z = 3.09;
-
-/** Wilson's score interval of a share, as 99.9 % sure bounds on either side. */
-export function wilson(count: number, total: number): { lower: number; upper: number } {
-  if (total === 0) return { lower: 0, upper: 1 };
-  const share = count / total;
-  const centre = share + (z * z) / (2 * total);
-  const reach = z * Math.sqrt((share * (1 - share)) / total + (z * z) / (4 * total * total));
-  const scale = 1 + (z * z) / total;
-  return { lower: Math.max(0, (centre - reach) / scale), upper: Math.min(1, (centre + reach) / scale) };
-}
-
 /** Logarithm of the gamma function of a positive number (Lanczos). */
 function logGamma(x: number): number {
   const coefficients = [
@@ -126,16 +114,22 @@ function refusals(now: Sample, before: Sample, sameTime: boolean): string | unde
   return `${now.refused} of ${now.requests} requests were refused with 401, 403 or 429 (${percent(now.refused / now.requests)}, where ${usual} and up to ${percent(expected)} would pass)`;
 }
 
-/** Slow is what takes longer than twice as long as 95 % of the answers did before, rounded up to a bucket's bound. */
+/**
+ * Each bound of the histogram is asked: whether surely more answers took longer than the next one, at least twice as long, than took longer than
+ * this one before. So it is that a share of the answers take at least twice as long, whichever these are: all of them, or the slowest.
+ */
 function slowness(now: Sample, before: Sample): string | undefined {
   const [answers, earlier] = [answered(now), answered(before)];
   if (answers < minimumRequests || earlier < minimumRequests) return undefined;
-  const p95 = before.bounds.findIndex((_, bucket) => slowerThan(before, bucket) <= slowShare * earlier);
-  const bound = before.bounds[p95 + 1];
-  // 95 % took longer than there are bounds for.
-  if (p95 < 0 || bound === undefined) return undefined;
-  const slow = slowerThan(now, p95 + 1);
-  const usual = slowerThan(before, p95 + 1) / earlier;
-  if (wilson(slow, answers).lower <= slowTimes * Math.max(slowShare, usual)) return undefined;
-  return `${percent(slow / answers)} of ${answers} answers took longer than ${bound * 1000} ms, where ${percent(usual)} would be usual`;
+  for (const [bucket, bound] of before.bounds.entries()) {
+    const next = before.bounds[bucket + 1];
+    if (next === undefined || next < noticed) continue;
+    const [slow, usual] = [slowerThan(now, bucket + 1), slowerThan(before, bucket)];
+    // What is surely so is so: most bounds need no more than this.
+    if (slow / answers <= usual / earlier + toleratedSlow) continue;
+    const expected = expectedErrors({ requests: earlier, errors: usual }) + toleratedSlow;
+    if (sureErrors({ requests: answers, errors: slow }) <= expected) continue;
+    return `${percent(slow / answers)} of ${answers} answers took longer than ${next * 1000} ms, where ${percent(usual / earlier)} of ${earlier} took longer than ${bound * 1000} ms before and up to ${percent(expected)} would pass`;
+  }
+  return undefined;
 }
