@@ -15,8 +15,8 @@ export interface RouterConfiguration {
   redirectToHttps: boolean;
   /** Paths that the router answers with 404 by itself, with all below them. */
   closedPaths: readonly string[];
-  /** What it lets through: the largest body in MB, and silence of server and client in seconds. */
-  limits: { maxBodyMegabytes: number; readSeconds: number; bodySeconds: number };
+  /** What it lets through: the largest body in MB, and silence of server and client in seconds; how long a reload lets old workers be. */
+  limits: { maxBodyMegabytes: number; readSeconds: number; bodySeconds: number; drainSeconds: number };
 }
 
 export interface RouterArgs extends RouterConfiguration {

@@ -1,12 +1,11 @@
 import { collectFiles, digestOf } from "../ops/client/router.ts";
 import type { Secret } from "./secrets/secret.ts";
 
-/** By which the router's configuration with its certificate is known on the host. @param files without the certificate, by name. */
-export function routerDigest(
+/** By which the router's configuration is known on the host: as a whole, and without its certificate. @param files without the certificate, by name. */
+export function routerDigests(
   files: Record<string, string>,
   tls: { certificate: string; key: Secret } | undefined,
-): string {
-  return digestOf(
-    collectFiles(files, tls === undefined ? {} : { TLS_CERTIFICATE: tls.certificate, TLS_KEY: tls.key.reveal() }),
-  );
+): { digest: string; files: string } {
+  const environment = tls === undefined ? {} : { TLS_CERTIFICATE: tls.certificate, TLS_KEY: tls.key.reveal() };
+  return { digest: digestOf(collectFiles(files, environment)), files: digestOf(collectFiles(files, {})) };
 }

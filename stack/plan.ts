@@ -74,7 +74,7 @@ export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>,
 /** There is one router and one database: replacing their containers is what interrupts traffic, and Pulumi's own list doesn't say so. */
 async function warnOfInterruption(settings: Settings): Promise<void> {
   const { name, host, listenAddress, ports, tls, database } = settings;
-  const [{ routerReplacement, runningConfiguration }, { databaseReplacement }, { routerDigest }, { routerFiles }] =
+  const [{ routerReplacement, runningConfiguration }, { databaseReplacement }, { routerDigests }, { routerFiles }] =
     await Promise.all([
       import("../ops/host/router-container.ts"),
       import("../ops/host/database-container.ts"),
@@ -93,11 +93,15 @@ async function warnOfInterruption(settings: Settings): Promise<void> {
     await pulumi.log.warn(
       `INTERRUPTS: the router's container is replaced (${router.join("; ")}). Requests fail until the new one answers, some seconds later.`,
     );
-  const wanted = routerDigest(routerFiles(name, tls !== undefined, routerConfiguration(settings)), tls);
-  if (router.length === 0 && configuration !== undefined && configuration !== wanted)
-    await pulumi.log.warn(
-      "RELOADS: the router's configuration or certificate changes, and nginx reads it anew. New requests are served all the while; downloads, uploads and WebSockets that are still open 30 s later are cut, and a client that sends a request on an idle connection just then may have to send it again.",
-    );
+  const wanted = routerDigests(routerFiles(name, tls !== undefined, routerConfiguration(settings)), tls);
+  if (router.length === 0 && configuration !== undefined && configuration.digest !== wanted.digest) {
+    if (tls !== undefined && configuration.files === wanted.files)
+      await pulumi.log.info("The router serves another certificate, to new connections and without a reload.");
+    else
+      await pulumi.log.warn(
+        `RELOADS: the router's configuration changes, and nginx reads it anew. New requests are served all the while; downloads, uploads and WebSockets that are still open ${configuration.drain} later are cut, and a client that sends a request on an idle connection just then may have to send it again.`,
+      );
+  }
   if (ofDatabase.length > 0)
     await pulumi.log.warn(
       `INTERRUPTS: the database's container is replaced (${ofDatabase.join("; ")}). Requests that need it fail until it is back, some seconds later.`,

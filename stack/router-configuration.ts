@@ -13,6 +13,7 @@ export function routerConfiguration({ addresses, source, ports, rules, router }:
     limits: {
       maxBodyMegabytes: megabytes(router.maxBodySize),
       readSeconds: milliseconds(router.serverTimeout) / 1000,
+      drainSeconds: milliseconds(router.reloadTimeout) / 1000,
       bodySeconds: milliseconds(router.clientTimeout) / 1000,
     },
   };

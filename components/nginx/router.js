@@ -267,6 +267,60 @@ function controlCanary(r) {
   answer(r, 200, { canary: now });
 }
 
+/**
+ * The certificate that was put beside the one that nginx was configured with; "" for none. `DIGEST DIGEST\nCERTIFICATE\0KEY`:
+ * of the configuration that nginx runs, and of the one that it serves with this certificate.
+ */
+function renewed() {
+  const put = ngx.shared.certificates.get("pair");
+  return put !== undefined && put.startsWith(`${togatherCertificate.configuration} `) ? put : "";
+}
+
+function certificate(r) {
+  const pair = r.variables.togather_renewed;
+  return pair === "" ? togatherCertificate.certificate : pair.slice(pair.indexOf("\n") + 1, pair.indexOf("\0"));
+}
+
+function key(r) {
+  const pair = r.variables.togather_renewed;
+  return pair === "" ? togatherCertificate.key : pair.slice(pair.indexOf("\0") + 1);
+}
+
+/** Digest of the configuration that is served, with its certificate. */
+function served(r) {
+  const pair = typeof togatherCertificate === "undefined" ? "" : renewed();
+  return pair === "" ? r.variables.togather_configuration : pair.slice(pair.indexOf(" ") + 1, pair.indexOf("\n"));
+}
+
+/** GET /configuration: that. */
+function configuration(r) {
+  r.headersOut["Content-Type"] = "text/plain";
+  r.return(200, served(r));
+}
+
+/**
+ * PUT /certificate with tls/certificate.json of another configuration: {"from": DIGEST, "to": DIGEST}. All connections from here on get its certificate.
+ * 409 where anything else differs: that takes a reload.
+ */
+function controlCertificate(r) {
+  const body = bodyOf(r);
+  const runs = togatherCertificate;
+  if (r.method !== "PUT" || ![body.configuration, body.certificate, body.key].every((one) => typeof one === "string" && one !== "")) {
+    answer(r, 400, { error: "PUT tls/certificate.json of a configuration" });
+    return;
+  }
+  // What was put beside another configuration is not for this one when that comes back.
+  if (renewed() === "") ngx.shared.certificates.delete("pair");
+  if (body.files !== runs.files) {
+    answer(r, 409, { error: "more than the certificate differs: reload" });
+    return;
+  }
+  const before = served(r);
+  if (before !== body.configuration)
+    ngx.shared.certificates.set("pair", `${runs.configuration} ${body.configuration}\n${body.certificate}\0${body.key}`);
+  answer(r, 200, { from: before, to: body.configuration });
+}
+
 /** The cookies of a request without those of previews, however their names are written: nginx is as generous when it reads it. */
 function otherCookies(r) {
   return r.variables.http_cookie
@@ -369,4 +423,4 @@ function metrics(r) {
   r.return(200, lines.join("\n") + "\n");
 }
 
-export default { slot, answered, version, count, control, controlCanary, controlPreview, enterPreview, otherCookies, counters, metrics };
+export default { slot, answered, version, count, renewed, certificate, key, configuration, controlCertificate, control, controlCanary, controlPreview, enterPreview, otherCookies, counters, metrics };

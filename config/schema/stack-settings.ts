@@ -111,6 +111,8 @@ export const stackSettingsSchema = z.strictObject({
       serverTimeout: duration("1h").refine(isWholeSeconds, wholeSeconds).default("120s"),
       /** How long a client may be silent in the middle of a body before its request is given up. */
       clientTimeout: duration("1h").refine(isWholeSeconds, wholeSeconds).default("30s"),
+      /** How long nginx's workers that a reload replaces may end what they have in flight. */
+      reloadTimeout: duration("1h").refine(isWholeSeconds, wholeSeconds).default("30s"),
     })
     .prefault({}),
   /** Ports of the slots on the host's loopback, for people: the reference's 8080 and 8081. */

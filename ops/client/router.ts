@@ -22,10 +22,11 @@ export async function run(request: StepRequest<"router">, context: StepContext):
   const { image, volume, containerName } = request;
   const files = collectFiles(request.files, context.env);
   const digest = digestOf(files);
+  const secure = files.some(({ name }) => name === "tls/certificate.pem");
   const docker = createDocker(context);
 
   // nginx tells its digest on the control socket: whether the *running* one has this configuration, not only the volume.
-  files.push({ name: "digest.conf", content: `set $togather_configuration ${digest};\n`, mode: "0644" });
+  files.push(...namedFiles(request.files, files, digest));
   const applied = await docker(
     [
       "run",
@@ -53,6 +54,10 @@ export async function run(request: StepRequest<"router">, context: StepContext):
     return { digest, reloaded: false };
   }
 
+  if (secure && (await takesCertificate(docker, containerName, digest))) {
+    context.log.info(`nginx serves router configuration ${digest} now, a new certificate without a reload`);
+    return { digest, reloaded: false };
+  }
   const reloaded = await docker(["exec", containerName, "router-reload", digest]);
   if (reloaded.exitCode !== 0) {
     throw new StepError(`nginx in ${containerName} did not take configuration ${digest}: ${reloaded.stderr}`, {
@@ -65,6 +70,49 @@ export async function run(request: StepRequest<"router">, context: StepContext):
       : `router configuration ${digest} is unchanged`,
   );
   return { digest, reloaded: reloaded.stdout === "reloaded" };
+}
+
+/** Whether the certificate, and nothing else, differs from what nginx serves: it serves it from here on, without a reload. */
+async function takesCertificate(
+  docker: ReturnType<typeof createDocker>,
+  containerName: string,
+  digest: string,
+): Promise<boolean> {
+  const url = "http://router/certificate";
+  const put = ["--request", "PUT", "--data-binary", "@/router/conf/current/tls/certificate.json", url];
+  const socket = ["--unix-socket", "/router/run/control.sock"];
+  // A router of before this was known answers 404, and one whose other files differ 409.
+  const { exitCode, stdout } = await docker([
+    ...["exec", containerName, "curl", "--silent", "--fail", "--max-time", "5"],
+    ...socket,
+    ...put,
+  ]);
+  return exitCode === 0 && (JSON.parse(stdout) as { from?: string }).from !== digest;
+}
+
+/** Where a configuration says which one it is: to nginx, and to whoever compares it. */
+function namedFiles(
+  plain: Record<string, string>,
+  files: readonly ConfigurationFile[],
+  digest: string,
+): ConfigurationFile[] {
+  const filesDigest = digestOf(collectFiles(plain, {}));
+  const named: ConfigurationFile[] = [
+    {
+      name: "digest.conf",
+      content: `set $togather_configuration ${digest};\n# without certificate: ${filesDigest}\n`,
+      mode: "0644",
+    },
+  ];
+  const content = (name: string): string | undefined => files.find((file) => file.name === name)?.content;
+  const [certificate, key] = [content("tls/certificate.pem"), content("tls/key.pem")];
+  if (certificate !== undefined)
+    named.push({
+      name: "tls/certificate.json",
+      content: JSON.stringify({ configuration: digest, files: filesDigest, certificate, key }),
+      mode: "0600",
+    });
+  return named;
 }
 
 /** The request's files, and the certificate and key of the environment. */

@@ -19,13 +19,31 @@ export interface WantedRouter {
 /** Longest wait for the Docker host, in ms. */
 const answerMs = 30_000;
 
-/** Digest of the configuration that the router serves; undefined where it doesn't run. */
-export async function runningConfiguration(name: string, host: string): Promise<string | undefined> {
-  const { ok, stdout } = await tryDocker(["exec", containerName(name, "router"), "readlink", "/router/conf/current"], {
-    host,
-    timeoutMs: answerMs,
-  });
-  return ok ? stdout.trim().split("/").at(-1) : undefined;
+export interface RunningConfiguration {
+  digest: string;
+  /** Digest of its files, without the certificate; undefined where it is one of before these were told apart. */
+  files: string | undefined;
+  /** How long its workers end what they have in flight when it is replaced, as nginx writes it: 30s. */
+  drain: string;
+}
+
+/** The configuration that the router serves; undefined where it doesn't run. */
+export async function runningConfiguration(name: string, host: string): Promise<RunningConfiguration | undefined> {
+  const { ok, stdout } = await tryDocker(
+    [
+      ...["exec", "--workdir", "/router/conf/current", containerName(name, "router")],
+      ...["grep", "-hE", "togather_configuration [0-9a-f]+;|without certificate:|^worker_shutdown_timeout"],
+      ...["digest.conf", "nginx.conf"],
+    ],
+    { host, timeoutMs: answerMs },
+  );
+  const digest = /togather_configuration ([0-9a-f]+);/.exec(stdout)?.[1];
+  if (!ok || digest === undefined) return undefined;
+  return {
+    digest,
+    files: /without certificate: ([0-9a-f]+)/.exec(stdout)?.[1],
+    drain: /^worker_shutdown_timeout (\S+);/m.exec(stdout)?.[1] ?? "30s",
+  };
 }
 
 /** The host's addresses as one text, in a fixed order. */

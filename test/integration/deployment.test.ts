@@ -164,7 +164,7 @@ describe("a deployment of production", () => {
     expect((await stack.run("preview")).output).not.toMatch(/INTERRUPTS|RELOADS/);
     stack.set({ router: { maxBodySize: "64m" } });
     const reload = await stack.run("preview");
-    expect(reload.output).toContain("RELOADS: the router's configuration or certificate changes");
+    expect(reload.output).toContain("RELOADS: the router's configuration changes");
     expect(reload.output).not.toContain("INTERRUPTS");
     stack.set({ router: {} });
     const { http, https } = stack.ports;

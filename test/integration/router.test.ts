@@ -5,8 +5,9 @@
 import { createHmac, randomBytes, randomUUID } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from "node:http";
-import { request as httpsRequest } from "node:https";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { connect } from "node:net";
+import { connect as tlsConnect } from "node:tls";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -769,6 +770,86 @@ describe("router", () => {
     expect(
       (await inRouter("find", "/router/conf", "-mindepth", "1", "-maxdepth", "1", "-type", "d")).split("\n"),
     ).toHaveLength(3);
+  });
+
+  it("serves a renewed certificate to new connections without a reload, and loses nothing that is open", async () => {
+    const named = async (commonName: string): Promise<NodeJS.ProcessEnv> => {
+      const pair = await generate([{ name: "commonName", value: commonName }]);
+      return { TLS_CERTIFICATE: pair.cert, TLS_KEY: pair.private };
+    };
+    const [first, second] = [await named("first"), await named("second")];
+    const served = (): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const socket = tlsConnect({ host: "127.0.0.1", port: tlsPort, rejectUnauthorized: false }, () => {
+          resolve(String(socket.getPeerCertificate().subject.CN));
+          socket.destroy();
+        }).on("error", reject);
+      });
+    const workers = (): Promise<string> => inRouter("bash", "-c", "grep -l '^nginx: worker' /proc/[0-9]*/cmdline");
+    const before = await configure({ tls: true }, first);
+    expect([before.reloaded, await served()]).toEqual([true, "first"]);
+    expect(await inRouter("stat", "-c", "%a %U", "/router/conf/current/tls/certificate.json")).toBe("600 root");
+    const processes = await workers();
+
+    // Keep-alive connections that never send a request twice, and one that was idle all the while.
+    const agent = new HttpsAgent({ keepAlive: true, rejectUnauthorized: false, maxSockets: 4 });
+    const post = (with_: HttpsAgent): Promise<Answer> =>
+      ask("/", { secure: true, agent: with_, method: "POST", body: randomUUID() });
+    const idle = new HttpsAgent({ keepAlive: true, rejectUnauthorized: false, maxSockets: 1 });
+    expect((await post(idle)).status).toBe(201);
+    const answers: string[] = [];
+    let running = true;
+    const load = Array.from({ length: 4 }, async () => {
+      while (running) {
+        answers.push(await post(agent).then(({ status }) => String(status), String));
+        await sleep(5);
+      }
+    });
+    // Full handshakes while certificates change: each meets a certificate with its own key.
+    const handshakes: string[] = [];
+    const handshaking = (async () => {
+      while (running) {
+        handshakes.push(await served().catch(String));
+        await sleep(5);
+      }
+    })();
+    const digests = new Set([before.digest]);
+    for (let round = 0; round < 4; round++) {
+      const { digest, reloaded } = await configure({ tls: true }, round % 2 === 0 ? second : first);
+      expect([reloaded, await served()]).toEqual([false, round % 2 === 0 ? "second" : "first"]);
+      digests.add(digest);
+    }
+    expect(await configure({ tls: true }, second)).toMatchObject({ reloaded: false });
+    expect(await configure({ tls: true }, second)).toMatchObject({ reloaded: false });
+    running = false;
+    await Promise.all([...load, handshaking]);
+    expect(answers.filter((answer) => answer !== "201")).toEqual([]);
+    expect(answers.length).toBeGreaterThan(100);
+    expect(handshakes.filter((name) => !["first", "second"].includes(name))).toEqual([]);
+    const socket = Object.values(idle.freeSockets).flat()[0];
+    expect((await post(idle)).status).toBe(201);
+    expect(Object.values(idle.freeSockets).flat()[0]).toBe(socket);
+    for (const one of [agent, idle]) one.destroy();
+    expect(await workers()).toBe(processes);
+    expect(digests.size).toBe(2);
+
+    // A pair that doesn't belong together never gets there.
+    await expect(configure({ tls: true }, { ...first, TLS_KEY: second["TLS_KEY"] })).rejects.toThrow(
+      "key values mismatch",
+    );
+    expect(await served()).toBe("second");
+    // What else changes takes a reload, and what was put beside an older configuration does not come back with it.
+    expect(await configure({ tls: true, readSeconds: 50 }, second)).toMatchObject({ reloaded: true });
+    expect([await served(), await configure({ tls: true }, first)]).toEqual([
+      "second",
+      { digest: before.digest, reloaded: true },
+    ]);
+    expect(await served()).toBe("first");
+    expect(await configure({ tls: true }, second)).toMatchObject({ reloaded: false });
+    await docker("restart", `${prefix}-router`);
+    await untilRouterAnswers();
+    expect(await served()).toBe("second");
+    expect(await configure({ tls: true }, second)).toMatchObject({ reloaded: false });
   });
 
   it("answers closed paths by itself, however they are written", async () => {

@@ -23,7 +23,7 @@ export type StandbyMode = (typeof standbyModes)[number];
 export const trafficSteps = {
   /**
    * Writes nginx's files into the router's volume beside the current ones, `nginx -t`s them, renames, and
-   * reloads a running nginx. TLS_CERTIFICATE and TLS_KEY (PEM) come by environment and are written as tls/certificate.pem
+   * reloads a running nginx, unless it is the certificate alone that differs. TLS_CERTIFICATE and TLS_KEY (PEM) come by environment and are written as tls/certificate.pem
    * and tls/key.pem (mode 600). It never writes state/slot.json: until the first switch the router answers 503.
    */
   router: clientStep({
