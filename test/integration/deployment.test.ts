@@ -1,9 +1,11 @@
 import { createHmac, randomBytes } from "node:crypto";
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { connect } from "node:tls";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundledImageTag } from "../../ops/image.ts";
+import { certificatePair } from "../certificate-pair.ts";
 import { startLoad } from "./load.ts";
 import { TestStack } from "./stack.ts";
 
@@ -181,6 +183,36 @@ describe("a deployment of production", () => {
       "INTERRUPTS: the database's container is replaced (max_connections is 150, and is to be 151)",
     );
     stack.set({ ports: { http, https }, database: { maxConnections: 150 } });
+  });
+
+  it("serves a renewed certificate by an up that reloads nothing, and says so before", async () => {
+    const workers = (): Promise<string> =>
+      execa("docker", [
+        "exec",
+        `togather-${stack.name}-router`,
+        "bash",
+        "-c",
+        "grep -l '^nginx: worker' /proc/[0-9]*/cmdline",
+      ]).then(({ stdout }) => stdout);
+    const before = await workers();
+    const { certificate, key } = await certificatePair({ name: "renewed.example.org" });
+    writeFileSync(join(stack.directory, ".togather/tls/certificate.pem"), certificate);
+    writeFileSync(join(stack.directory, ".togather/tls/key.pem"), key, { mode: 0o600 });
+    const preview = await stack.run("preview");
+    expect(preview.output).toContain("The router serves another certificate, to new connections and without a reload.");
+    expect(preview.output).not.toMatch(/INTERRUPTS|RELOADS/);
+    const load = startSecureLoad();
+    const up = await stack.run("up");
+    expect(up.ok, up.output).toBe(true);
+    const { lost } = await load.stop();
+    expect(lost).toEqual([]);
+    const served = await new Promise<string>((resolve, reject) => {
+      const socket = connect({ host: "127.0.0.1", port: stack.ports.https, rejectUnauthorized: false }, () => {
+        resolve(String(socket.getPeerCertificate().subject.CN));
+        socket.destroy();
+      }).on("error", reject);
+    });
+    expect([served, await workers()]).toEqual(["renewed.example.org", before]);
   });
 
   it("has left a snapshot, a state file and a log on the host", async () => {
