@@ -22,17 +22,37 @@ export const rolloutSchema = z
     bake: watched.default("0s"),
     /** The same client address always gets the same slot. */
     sticky: z.boolean().default(false),
+    /** GET requests of the router's log that the new release and the old one are asked, before any traffic moves. None unless given. */
+    replay: z
+      .strictObject({
+        /** Paths that only read: `*` is any part of a segment, `**` any rest. */
+        paths: z
+          .array(
+            z.string().regex(/^\/[^?#\s]*$/, {
+              error: (issue) =>
+                `expected a path that begins with / and has no query, such as /events/*, found ${JSON.stringify(issue.input)}`,
+            }),
+          )
+          .min(1),
+        /** How many, at most. */
+        requests: z.number().int().min(20).max(1_000).default(200),
+      })
+      .optional(),
   })
   .prefault({});
 type RolloutSettings = z.infer<typeof rolloutSchema>;
 
 /** As the switch takes it. */
-export function rolloutOf({ steps, interval, bake, sticky }: RolloutSettings): Rollout {
-  return { steps, intervalMs: milliseconds(interval), bakeMs: milliseconds(bake), sticky };
+export function rolloutOf({ steps, interval, bake, sticky, replay }: RolloutSettings): Rollout {
+  return {
+    ...{ steps, intervalMs: milliseconds(interval), bakeMs: milliseconds(bake), sticky },
+    ...(replay === undefined ? {} : { replay }),
+  };
 }
 
 /** In words, behind "traffic moves blue to green"; empty for all at once. */
-export function rolloutWords({ steps, interval, bake }: RolloutSettings): string {
+export function rolloutWords({ steps, interval, bake, replay }: RolloutSettings): string {
+  const asked = replay === undefined ? "" : `, after up to ${replay.requests} requests of the router's log`;
   const shares = steps.filter((percent) => percent < 100);
-  return `${shares.length === 0 ? "" : `, by ${shares.join(", ")} and 100 %, ${interval} each`}${milliseconds(bake) === 0 ? "" : `, and is watched for ${bake}`}`;
+  return `${asked}${shares.length === 0 ? "" : `, by ${shares.join(", ")} and 100 %, ${interval} each`}${milliseconds(bake) === 0 ? "" : `, and is watched for ${bake}`}`;
 }

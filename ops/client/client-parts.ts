@@ -1,5 +1,5 @@
 /** What the client does beside a step that runs in the `ops` container: most steps need nothing of it. */
-import { knownQuestionSchema } from "../contract/questions.ts";
+import { knownQuestionSchema, recentQuestionSchema } from "../contract/questions.ts";
 import { contract, type ContainerStep, type StepRequest, type StepResult } from "../contract/steps.ts";
 import { runStep, type StepRun } from "./run-step.ts";
 
@@ -82,13 +82,20 @@ const withTasks = async (run: StepRun<StepRequest<"switch"> | StepRequest<"task"
   ]);
   const prints = await containerPrints(request, context.signal);
   const withPrints = { ...run, environment: { [printsVariable]: JSON.stringify(prints) } };
+  const others = async (question: unknown): Promise<unknown> => {
+    const { recentRequests } = await import("./recent-requests.ts");
+    return recentRequests(recentQuestionSchema.parse(question), request, context.signal);
+  };
   // A switch that runs none waits for nothing.
-  if (!("task" in request) && request.tasks === undefined) return runStep(withPrints);
-  const { TaskContainer } = await import("./task-container.ts");
+  if (!("task" in request) && request.tasks === undefined) return runStep({ ...withPrints, answer: others });
+  const { isTaskQuestion, TaskContainer } = await import("./task-container.ts");
   const task = new TaskContainer(request, context);
   task.clear();
   try {
-    return await runStep({ ...withPrints, answer: (question) => task.answer(question) });
+    return await runStep({
+      ...withPrints,
+      answer: (question) => (isTaskQuestion(question) ? task.answer(question) : others(question)),
+    });
   } finally {
     await task.end();
   }

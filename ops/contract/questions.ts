@@ -49,6 +49,22 @@ export const knownAnswerSchema = z.union([
   z.strictObject({ problem: z.string() }),
 ]);
 
+/** For what was asked of a slot lately, by the router's log. */
+export const recentQuestionSchema = z.strictObject({
+  do: z.literal("list recent requests"),
+  slot: slotNameSchema,
+  /** Patterns of paths. */
+  paths: z.array(z.string()),
+  requests: z.number().int(),
+});
+export type RecentQuestion = z.infer<typeof recentQuestionSchema>;
+/** Paths, the oldest first, and host and port at which the slot answered them; null where there are none. */
+export const recentAnswerSchema = z.union([
+  z.strictObject({ paths: z.array(z.string()), address: z.string().nullable() }),
+  z.strictObject({ problem: z.string() }),
+]);
+export type RecentAnswer = z.infer<typeof recentAnswerSchema>;
+
 /** To run the operator's own command for a deployment that has failed. */
 export const failureQuestionSchema = z.strictObject({
   do: z.literal("run the failure command"),

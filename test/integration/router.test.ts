@@ -1237,6 +1237,26 @@ describe("a new release on trial", () => {
     );
     expect(line).toMatchObject({ slot: "green", version: "v1.1.0", status: 404 });
   });
+
+  it("gets no traffic when it does worse with requests of the router's log, and is asked nothing but what was allowed", async () => {
+    const replay = { paths: ["/page"], requests: 60 };
+    const cookie = { cookie: "session=visitor-canary", authorization: "Bearer visitor-canary" };
+    for (let n = 0; n < 60; n++) await ask(`/page?token=visitor-canary-${n}`, { headers: cookie });
+    await ask("/health");
+    // The log is written once a second.
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await trouble("blue", "failing=0.5");
+    await expect(trial({ replay })).rejects.toThrow(
+      /blue \(v2\.0\.\d+\) does worse than green with requests of the router's log: \d+ of 60 requests failed .*\. No traffic has moved: green serves/,
+    );
+    await expectGreen();
+    await trouble("blue", "failing=0");
+    // One that is as good goes on; nothing of the visitors has come with its requests.
+    await trial({ replay });
+    expect(await slotNow()).toBe("blue");
+    await switchTo("green");
+    await expectGreen();
+  });
 });
 
 describe("a preview of the slot that does not serve", () => {

@@ -11,6 +11,7 @@ import type { SlotName, StepRequest, StepResult } from "../../contract/steps.ts"
 import { messageOf, RolledBackError, StepError } from "../../contract/errors.ts";
 import { ask, type AskOptions } from "../traffic/http.ts";
 import { checkAfterSwitch } from "../traffic/post-switch.ts";
+import { replayRequests } from "../traffic/replay.ts";
 import { RouterControl } from "../traffic/router-control.ts";
 import { otherSlot } from "../../contract/release.ts";
 import { addSentBack, withoutSentBack } from "../../contract/sent-back.ts";
@@ -104,6 +105,7 @@ async function move(request: StepRequest<"switch">, context: CommandContext): Pr
         };
   const isNew = from !== null && (from !== to || cutShort !== undefined) && !isRollback;
 
+  if (isNew && from !== to) await replayRequests({ request, from }, context);
   const trial = isNew && from !== to ? await tryOut(change, request, context) : undefined;
   // Before anything is changed: who was connected before the switch must be moved by it, too.
   const witnesses = await Promise.all(Array.from({ length: connections }, () => openWitness(request)));

@@ -12,6 +12,15 @@ const rolloutSchema = z.strictObject({
   bakeMs: z.number().int().min(0),
   /** The same client always gets the same slot. */
   sticky: z.boolean(),
+  /** Requests of the router's log that both slots are asked once more, before the first step. */
+  replay: z
+    .strictObject({
+      /** Patterns of paths that only read. */
+      paths: z.array(z.string()).min(1),
+      /** How many, at most. */
+      requests: z.number().int().min(1),
+    })
+    .optional(),
 });
 /** How traffic moves to a new release. */
 export type Rollout = z.infer<typeof rolloutSchema>;
@@ -49,8 +58,9 @@ export const trafficSteps = {
   switch: containerStep({
     network: "private",
     mounts: ["router"],
-    // While a release is watched, or a task runs, the router may be restarted, and its namespace with it.
-    joinsRouter: ({ rollout: { steps, bakeMs }, tasks }) => steps.length === 0 && bakeMs === 0 && tasks === undefined,
+    // While a release is watched or asked, or a task runs, the router may be restarted, and its namespace with it.
+    joinsRouter: ({ rollout: { steps, bakeMs, replay }, tasks }) =>
+      steps.length === 0 && bakeMs === 0 && replay === undefined && tasks === undefined,
     request: {
       activeSlot: slotNameSchema,
       /** The release in the active slot. */
