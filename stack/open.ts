@@ -11,13 +11,14 @@ import { refuseElsewhere } from "./elsewhere.ts";
 import { holdHostLock } from "./host-lock.ts";
 import {
   askInterrupted,
+  askState,
   refuseUnknown,
   refuseUnread,
   removeInterrupted,
   warnOfUnread,
   type Interrupted,
 } from "./interrupted.ts";
-import { askServing, hostDifferences, refuseChangeInPlace, refuseSentBack } from "./serving.ts";
+import { askServing, hadOf, hostDifferences, refuseChangeInPlace, refuseSentBack, type HostBefore } from "./serving.ts";
 import { differenceText, type Difference } from "../config/differences.ts";
 import { containerName } from "../ops/contract/names.ts";
 
@@ -26,7 +27,7 @@ export interface Opening {
   /** Resolves once this run holds the lock; at once in a preview. */
   locked: Promise<void>;
   /** The Docker host as it is once the lock is held; empty in an environment without slots. */
-  now: Promise<HostNow>;
+  now: Promise<HostBefore>;
   interrupted: Interrupted;
 }
 
@@ -51,7 +52,12 @@ export function open(settings: Settings, env: NodeJS.ProcessEnv): Opening {
   const interrupted = askInterrupted();
   const locked = holdHostLock(settings, env["TOGATHER_LOCK"]);
   // What serves is known only while nobody else deploys; a preview takes no lock and waits for none.
-  const now = locked.then(() => (settings.rules.blueGreen ? askServing(settings) : emptyHost));
+  const now = locked.then(async () => {
+    if (!settings.rules.blueGreen) return emptyHost;
+    const host = await askServing(settings);
+    const state = isDryRun() ? askState : (): Interrupted => interrupted;
+    return { ...host, had: await hadOf(settings, host, async () => (await state())?.containers) };
+  });
   // A failure is the stack's, which waits for it.
   now.catch(() => undefined);
   return { locked, now, interrupted };
@@ -125,7 +131,7 @@ function sayRepair(found: Difference, name: string): void {
 }
 
 /** What a host that was asked has to be made right. In a preview it says what would be. */
-export function whatWasFound(settings: Settings, host: HostNow): Found {
+export function whatWasFound(settings: Settings, host: HostBefore): Found {
   const [found, at] = [hostDifferences(settings, host), new Date().toISOString()];
   if (isDryRun()) {
     for (const one of found) sayRepair(one, settings.name);

@@ -6,11 +6,11 @@ import { plainRelease, plainReleases } from "../config/release.ts";
 import { askDatabase, NoDatabase } from "../ops/host/database.ts";
 import { lateMigrations, pendingMigrations } from "../ops/client/pending-migrations.ts";
 import type { Release, SlotName } from "../ops/contract/steps.ts";
-import type { HostNow, Serving } from "../ops/host/serving-slot.ts";
+import type { Serving } from "../ops/host/serving-slot.ts";
 import { listenAddresses } from "../config/schema/listen-addresses.ts";
 import { routerConfiguration } from "./router-configuration.ts";
 import { hasEngine } from "./host-lock.ts";
-import { hostStart } from "./serving.ts";
+import { hostStart, type HostBefore } from "./serving.ts";
 import { willStop } from "../ops/contract/migration-findings.ts";
 import { warnOfMigrations } from "./migration-lint.ts";
 
@@ -48,7 +48,7 @@ async function migrationsOf(
  * Says in a preview, in words, what a deployment would do, and which migrations it would run: Pulumi's own list only has
  * resources. Beside everything else; the preview waits for it at its end only.
  */
-export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>, now: Promise<HostNow>): void {
+export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>, now: Promise<HostBefore>): void {
   if (!pulumi.runtime.isDryRun() || !hasEngine()) return;
   const { activeSlot, skipMigrations, force, rollout, standby } = settings;
   const wanted = plainReleases(settings.slots);

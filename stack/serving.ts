@@ -1,4 +1,5 @@
-import type { Release } from "../ops/contract/steps.ts";
+import { containerName } from "../ops/contract/names.ts";
+import { slotNames, type Release, type SlotName } from "../ops/contract/steps.ts";
 import { SettingsError } from "../config/problems.ts";
 import type { Settings } from "../config/settings.ts";
 import { toRunError } from "../config/run-error.ts";
@@ -79,26 +80,47 @@ export function refuseSentBack(
 
 type Asked = Pick<Settings, "activeSlot" | "slots" | "standby" | "database">;
 
-function compared({ activeSlot, slots, standby, database }: Asked, { router, states, held, served }: HostNow) {
+/** What the host tells, and what was in the slots before: undefined where what has served says enough. */
+export type HostBefore = HostNow & { had?: RealNow["had"] | undefined };
+
+/**
+ * What was in the slots whose container is missing. What has served there may have been taken out since, by a deployment: where that matters,
+ * Pulumi's state tells.
+ * @param ask the names of the containers that the state knows; undefined where it can't be had.
+ */
+export async function hadOf(
+  { name, slots }: Pick<Settings, "name" | "slots">,
+  { served, states }: Pick<HostNow, "served" | "states">,
+  ask: () => Promise<readonly string[] | undefined>,
+): Promise<RealNow["had"]> {
+  const wanted = plainReleases(slots);
+  const unsure = slotNames.filter((slot) => states[slot] === undefined && isSameRelease(served[slot], wanted[slot]));
+  const known = unsure.length === 0 ? undefined : await ask();
+  if (known === undefined) return served;
+  const gone = unsure.filter((slot) => !known.includes(containerName(name, slot)));
+  return Object.fromEntries(Object.entries(served).filter(([slot]) => !gone.includes(slot as SlotName)));
+}
+
+function compared({ activeSlot, slots, standby, database }: Asked, { router, states, held, served, had }: HostBefore) {
   const wanted: WantedNow = {
     activeSlot,
     slots: plainReleases(slots),
     standby,
     bundledDatabase: database.mode === "bundled",
   };
-  return { wanted, real: { router, states, held, had: served } satisfies RealNow };
+  return { wanted, real: { router, states, held, had: had ?? served } satisfies RealNow };
 }
 
 /** Where the host is not as it is wanted. */
-export function hostDifferences(settings: Asked, now: HostNow): Difference[] {
+export function hostDifferences(settings: Asked, now: HostBefore): Difference[] {
   const { wanted, real } = compared(settings, now);
   return differences(wanted, undefined, real);
 }
 
 /** What a deployment starts from, by what is there. */
-export function hostStart(settings: Asked, now: HostNow): Before {
+export function hostStart(settings: Asked, now: HostBefore): Before {
   const { wanted, real } = compared(settings, now);
-  return startOf(wanted, real);
+  return startOf(wanted, real, now.served);
 }
 
 /**

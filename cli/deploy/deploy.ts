@@ -65,7 +65,8 @@ async function realNow(
   const now = asked ?? (await lookAtHost(settings.name, settings.host).catch(unlessUnreachable));
   if (now === undefined || (now.router === undefined && Object.keys(now.states).length === 0)) return undefined;
   const { router, states, held, served } = now;
-  return { router, states, held, had: { ...slots, ...served }, served };
+  // A slot that was emptied has served as well: what the last deployment has left in the slots goes by its outputs.
+  return { router, states, held, had: Object.keys(slots).length > 0 ? slots : served, served };
 }
 
 /** Whether Pulumi has to look at all that there is first: a container that is gone, and that its state has still, is made again only then. */

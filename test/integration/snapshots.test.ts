@@ -179,6 +179,8 @@ describe("the recovery story", () => {
   it("goes on with the next release, whose migrations run again", async () => {
     const { code, stdout, stderr } = await stack.togather("release", "v2.0.0");
     expect(code, `${stdout}\n${stderr}`).toBe(0);
+    // It has served there before, and was taken out on purpose.
+    expect(stdout).toMatch(/: green gets v2\.0\.0 \(\w+\); traffic moves blue to green\n(?!A container)/);
     expect(stdout).toMatch(/^migrate green .*schema version 4 to 5/m);
     expect(commands.filter((command) => command.startsWith("togather "))).toEqual([]);
   });
