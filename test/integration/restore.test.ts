@@ -504,7 +504,8 @@ describe("restore", () => {
        INSERT INTO river_job (state, created_at, finalized_at) VALUES ${["available", "scheduled", "retryable", "running"].map((state) => job(state)).join(", ")}, ${job("completed", "now() - interval '30 minutes'")}`,
       "queued",
     );
-    const own = { DATABASE_URL: owner("queued"), DATABASE_ADMIN_URL: harness.url() };
+    // As people write it: another role, the same database.
+    const own = { DATABASE_URL: owner("queued"), DATABASE_ADMIN_URL: harness.url("queued") };
     const taken = await harness.run(
       "snapshot",
       { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release },

@@ -73,8 +73,8 @@ export async function connectAsOwnerLooks(
 }
 
 /**
- * Connects as DATABASE_ADMIN_URL, or, where there is none, as DATABASE_URL's role to the server's own `postgres`,
- * so that the live database can be renamed.
+ * Connects as DATABASE_ADMIN_URL's role, or, where there is none, as DATABASE_URL's: to another database than the live one, so that that can
+ * be renamed; to the server's own `postgres` where the URL names none.
  */
 export async function withDatabaseServer<T>(
   { env, signal }: Pick<StepContext, "env" | "signal">,
@@ -105,14 +105,15 @@ export async function withDatabaseServer<T>(
         apart: connection.database !== own.database,
       });
     });
-  if (admin !== undefined && admin !== "") return connect(admin);
+  const url = admin === undefined || admin === "" ? env["DATABASE_URL"] : admin;
+  if (parseDatabaseUrl(url).database !== own.database) return connect(url);
   try {
-    return await connect(env["DATABASE_URL"], "postgres");
+    return await connect(url, "postgres");
   } catch (error) {
     // A role that may not connect there can still make a scratch database from its own.
     if (session.reached) throw error;
     signal.throwIfAborted();
-    return connect(env["DATABASE_URL"]);
+    return connect(url);
   }
 }
 
