@@ -3,7 +3,7 @@ import { stripVTControlCharacters } from "node:util";
 import { differencesOf, driftOf as driftIn } from "./drift.ts";
 import { entriesOf } from "./entries.ts";
 import { isSuccess, prettyLine } from "./log-line.ts";
-import { canServe, healthOf, type Health, type HostReport, type SlotReport } from "./look.ts";
+import { addressOf, canServe, healthOf, type Health, type HostReport, type SlotReport } from "./look.ts";
 import type { Current, HistoryEvent } from "../../ops/contract/deployment-state.ts";
 
 const v1 = { version: "v1.0.0", commit: "1".repeat(40) };
@@ -211,4 +211,13 @@ describe("a line of a log", () => {
     expect(isSuccess('{"level":"SUCCESS","message":"done"}')).toBe(true);
     expect(isSuccess('{"level":"INFO","message":"SUCCESS"}')).toBe(false);
   });
+});
+
+it("reaches a slot in the deployment's own network, whichever comes first", () => {
+  const address = (IPAddress: string) => ({ IPAddress });
+  const Networks = { database: address("172.20.0.3"), "togather-events": address("10.213.7.11") };
+  expect(addressOf({ NetworkSettings: { Networks } }, "togather-events")).toBe("10.213.7.11");
+  expect(addressOf({ NetworkSettings: { Networks: { "togather-events": address("") } } }, "togather-events")).toBe(
+    undefined,
+  );
 });

@@ -1,4 +1,4 @@
-import { containerName, labels } from "../../ops/contract/names.ts";
+import { containerName, labels, networkName } from "../../ops/contract/names.ts";
 import { hostLockHolder, type LockHolder } from "../../ops/host/host-lock.ts";
 import type { Part } from "../../ops/host/serving-slot.ts";
 import { parseHealth } from "../../ops/contract/health.ts";
@@ -113,8 +113,13 @@ function releaseOf(container: Container): Release | undefined {
 
 const isRunning = (container: Container | undefined): container is Container => container?.State.Status === "running";
 
-function addressOf(container: Container): string | undefined {
-  return Object.values(container.NetworkSettings.Networks).find(({ IPAddress }) => IPAddress !== "")?.IPAddress;
+/** Where a container is reached from the deployment's private network: a slot may be in its database's as well. */
+export function addressOf(
+  { NetworkSettings }: Pick<Container, "NetworkSettings">,
+  network: string,
+): string | undefined {
+  const address = NetworkSettings.Networks[network]?.IPAddress;
+  return address === "" ? undefined : address;
 }
 
 const slotText = (text: string | null | undefined): SlotName | undefined => slotNameSchema.safeParse(text).data;
@@ -144,16 +149,17 @@ export async function look(
   ]);
   const router = containers.get(names.router);
   const running = [router, containers.get(names.blue), containers.get(names.green)].find(isRunning);
-  const network = running && Object.keys(running.NetworkSettings.Networks)[0];
+  const privateNetwork = networkName(settings.name);
+  const network = running && privateNetwork;
 
   const servers: Record<string, string> = {};
   for (const slot of slotNames) {
     const container = containers.get(names[slot]);
-    const address = isRunning(container) ? addressOf(container) : undefined;
+    const address = isRunning(container) ? addressOf(container, privateNetwork) : undefined;
     if (address !== undefined)
       servers[slot] = new URL(settings.source.healthPath, `http://${address}:${settings.source.port}`).href;
   }
-  const routerAddress = isRunning(router) ? addressOf(router) : undefined;
+  const routerAddress = isRunning(router) ? addressOf(router, privateNetwork) : undefined;
   const routerVolume = router?.Mounts?.find(({ Destination }) => Destination === "/router")?.Name;
   const question = {
     servers,

@@ -240,6 +240,8 @@ describe("an external database and another server", () => {
     const status = JSON.parse((await stack.togather("status", "--json")).stdout) as Record<string, unknown>;
     expect(status).toMatchObject({
       serving: { slot: "blue", release: v1, health: { status: "degraded", version: "v1.0.0" } },
+      // Asked itself, in the private network and not in its database's.
+      slots: { blue: { health: { status: "degraded", version: "v1.0.0" } } },
       drift: [],
     });
     const history = JSON.parse((await stack.togather("history", "--json")).stdout) as {
