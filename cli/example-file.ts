@@ -1,8 +1,9 @@
 import { constants, copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
+import { shortName } from "./stack-name.ts";
 
-/** Name of a stack's file in the project. The file backend and the service know stacks as organization/project/stack too; the file is named after the last part. */
-export const stackFileName = (stack: string): string => `Pulumi.${stack.split("/").at(-1) ?? stack}.yaml`;
+/** Name of a stack's file in the project. */
+export const stackFileName = (stack: string): string => `Pulumi.${shortName(stack)}.yaml`;
 
 /** Name of the example from which a stack's file can be made; undefined where there is none. */
 export function exampleOf(project: string, stack: string): string | undefined {

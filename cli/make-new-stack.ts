@@ -2,6 +2,7 @@ import { project } from "../toolchain/setup.ts";
 import { madeStack, PulumiStack } from "./deploy/pulumi-stack.ts";
 import { makeFromExample } from "./example-file.ts";
 import { StackFile, stacksWithFile } from "./stack-file.ts";
+import { shortName } from "./stack-name.ts";
 
 /**
  * Makes the stack of a file that has none yet, as `togather release` does: without it the first command of a first deployment
@@ -10,7 +11,7 @@ import { StackFile, stacksWithFile } from "./stack-file.ts";
 export async function makeNewStack({ stack, preview }: { stack: string; preview: boolean }): Promise<void> {
   const made = makeFromExample(project, stack);
   if (made !== undefined) console.error(made);
-  if (!stacksWithFile(project).includes(stack.split("/").at(-1) ?? stack)) return;
+  if (!stacksWithFile(project).includes(shortName(stack))) return;
   const file = StackFile.open(project, stack);
   if (file.belongsToAStack) return;
   const pulumi = await PulumiStack.open(stack);

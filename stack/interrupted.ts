@@ -4,11 +4,11 @@ import { getOrganization, getProject, getStack, isDryRun, log } from "../config/
 import { Refusal } from "../config/refusal.ts";
 import { refusalVariable } from "../config/refusal-file.ts";
 import { toRunError } from "../config/run-error.ts";
-import { mayBeHalfMade, removeHalfMade } from "../ops/host/half-made.ts";
+import { mayBeHalfMade, removeHalfMade, unknownParts } from "../ops/host/half-made.ts";
 import { readInterruptedState, type InterruptedState } from "../ops/host/pending-operations.ts";
 import { containerName } from "../ops/contract/names.ts";
 import { StepError } from "../ops/contract/errors.ts";
-import type { HostNow, Part, Serving } from "../ops/host/serving-slot.ts";
+import type { HostNow, Serving } from "../ops/host/serving-slot.ts";
 import { hasEngine } from "./host-lock.ts";
 
 /** Longest wait for the backend, in ms. */
@@ -26,9 +26,15 @@ export function askInterrupted(): Interrupted {
   return isDryRun() ? Promise.resolve(undefined) : askState();
 }
 
-/** What the state says, also in a preview. */
+let stateAsked: Interrupted | undefined;
+
+/** What the state says, also in a preview: asked once, however many want to know. */
 export function askState(): Interrupted {
   if (!hasEngine()) return Promise.resolve(undefined);
+  return (stateAsked ??= exportedState());
+}
+
+function exportedState(): Interrupted {
   const stack = `${getOrganization()}/${getProject()}/${getStack()}`;
   return new Promise((resolve) => {
     execFile(
@@ -103,8 +109,6 @@ export async function warnOfUnread(settings: Pick<Settings, "name">, now: Pick<H
   if (text !== undefined) await log.warn(text);
 }
 
-const containerOf: Readonly<Record<Part, string>> = { database: "db", router: "router", blue: "blue", green: "green" };
-
 /**
  * Refuses to go on where containers of the deployment are there that the state does not know, nor a run that was killed while it
  * made them: the state was lost, or is another one's. Pulumi would fail at the first name that is taken, half-way.
@@ -117,10 +121,8 @@ export async function refuseUnknown(
 ): Promise<void> {
   const state = await asked;
   if (state === undefined) return;
-  const halfMade = new Set(mayBeHalfMade(state).map((one) => one.name));
-  const unknown = (Object.entries(ids) as [Part, string][])
-    .filter(([part, id]) => !state.ids.has(id) && !halfMade.has(`togather-${name}-${containerOf[part]}`))
-    .map(([part]) => `togather-${name}-${containerOf[part]}`)
+  const unknown = unknownParts(name, ids, state)
+    .map((part) => containerName(name, part))
     .sort();
   if (unknown.length === 0) return;
   const stack = getStack();

@@ -14,6 +14,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { Failure } from "../failure.ts";
 import { Collected, invocation } from "../output.ts";
 import { StackFile } from "../stack-file.ts";
+import { shortName } from "../stack-name.ts";
 import { keepCertificate } from "./certificate.ts";
 import { tryCopy } from "./copy.ts";
 import { removeEnvironment, writeEnvironment, type WrittenEnvironment } from "./environment.ts";
@@ -60,7 +61,7 @@ function writeSettings({ context, project }: AdoptJob, adoption: Adoption, plan:
     made: union(before?.made, written.made),
   };
   if (settings.tls === undefined && plan.certificate !== undefined) {
-    const files = keepCertificate(project, file.stack.split("/").at(-1) ?? file.stack, plan.certificate);
+    const files = keepCertificate(project, shortName(file.stack), plan.certificate);
     file.setValue(files, "tls");
     adoption.note({ tls: Object.values(files) });
   }

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import * as z from "zod";
 import { slotNameSchema } from "../../ops/contract/steps.ts";
 import { Failure } from "../failure.ts";
+import { shortName } from "../stack-name.ts";
 
 const names = z.array(z.string());
 const portsSchema = z.object({ http: z.number(), https: z.number() });
@@ -59,7 +60,7 @@ export class Adoption {
 
   /** @throws {Failure} where the file is there and can't be read. */
   constructor(project: string, stack: string) {
-    this.#path = join(project, ".togather", "adopt", `${stack.split("/").at(-1) ?? stack}.json`);
+    this.#path = join(project, ".togather", "adopt", `${shortName(stack)}.json`);
     this.record = {};
     if (!existsSync(this.#path)) return;
     try {

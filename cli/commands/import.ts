@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { project } from "../../toolchain/setup.ts";
 import { containerName } from "../../ops/contract/names.ts";
 import { slotNames } from "../../ops/contract/steps.ts";
-import { mayBeHalfMade } from "../../ops/host/half-made.ts";
+import { unknownParts } from "../../ops/host/half-made.ts";
 import { readInterruptedState, type InterruptedState } from "../../ops/host/pending-operations.ts";
 import { lookAtHost, servingSlot } from "../../ops/host/serving-slot.ts";
 import type { Before } from "../../config/plan.ts";
@@ -45,18 +45,17 @@ async function beforeByHost({ settings, before }: DeployContext): Promise<Before
 async function refuseUnwanted({ file, settings }: DeployContext, state: InterruptedState): Promise<void> {
   const { name, host } = settings;
   const { ids, router } = await lookAtHost(name, host);
-  const halfMade = new Set(mayBeHalfMade(state).map((one) => one.name));
-  for (const slot of slotNames) {
-    const [id, container] = [ids[slot], containerName(name, slot)];
-    if (id === undefined || state.ids.has(id) || halfMade.has(container)) continue;
-    throw new Failure(
-      "config",
-      `${container} is on the Docker host, and ${file.name} has no release for ${slot}. Nothing was changed`,
-      router?.slot === slot
-        ? `it serves: put its release into togather:slots.${slot}`
-        : `put its release into togather:slots.${slot}; or, since it does not serve: ${host === "" ? "" : `DOCKER_HOST=${host} `}docker rm --force ${container}`,
-    );
-  }
+  const unknown = unknownParts(name, ids, state);
+  const slot = slotNames.find((one) => unknown.includes(one));
+  if (slot === undefined) return;
+  const container = containerName(name, slot);
+  throw new Failure(
+    "config",
+    `${container} is on the Docker host, and ${file.name} has no release for ${slot}. Nothing was changed`,
+    router?.slot === slot
+      ? `it serves: put its release into togather:slots.${slot}`
+      : `put its release into togather:slots.${slot}; or, since it does not serve: ${host === "" ? "" : `DOCKER_HOST=${host} `}docker rm --force ${container}`,
+  );
 }
 
 export function importCommand(program: Command, end: (code: number) => void): void {

@@ -76,6 +76,7 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
             context,
             rollback,
             chosen,
+            history,
             dryRun: options.dryRun === true,
             yes: options.yes === true,
             force: options.force === true,

@@ -1,4 +1,5 @@
 /** What of a deployment is on its Docker host and in its database, by the names that a state without it would collide with. */
+import { containerName } from "../../ops/contract/names.ts";
 import * as z from "zod";
 import { tryDocker } from "../../ops/host/docker.ts";
 import { Failure } from "../failure.ts";
@@ -63,7 +64,7 @@ export async function lookForImport(
     ours("network", wanted, label === "" ? undefined : label);
     networks.set(wanted, id);
   }
-  const database = `togather-${name}-db`;
+  const database = containerName(name, "database");
   if (!names.inDatabase || (!containers.has(database) && names.containers.includes(database)))
     return { containers, networks, roles: new Set(), databases: new Set() };
   const asked = await docker(

@@ -16,6 +16,7 @@ import { invocation } from "../output.ts";
 import type { HeldLock } from "../snapshots/host-lock.ts";
 import type { DecryptedConfig } from "../doctor/settings.ts";
 import type { StackFile } from "../stack-file.ts";
+import { shortName } from "../stack-name.ts";
 import { explainPassphrase } from "./passphrase.ts";
 import { bindingsOf, withUnreadPorts } from "./unread-ports.ts";
 import { longOutput, withoutLongOutput } from "./long-output.ts";
@@ -272,9 +273,7 @@ export class PulumiStack {
   /** The stack's locks, where the backend is one of files; undefined where nobody can be asked without taking one. */
   async locks(): Promise<BackendLock[] | undefined> {
     const directory = backendDirectory((await this.backendUrl()) ?? "", project);
-    return directory === undefined
-      ? undefined
-      : locksOf(directory, pulumiProject, this.name.split("/").at(-1) ?? this.name);
+    return directory === undefined ? undefined : locksOf(directory, pulumiProject, shortName(this.name));
   }
 
   /** Removes locks: see `removeLocks`. */
@@ -357,7 +356,7 @@ export class PulumiStack {
    * or where nothing is half-made: they are how the next run knows what it may remove.
    */
   async clearPending(): Promise<void> {
-    const name = this.name.split("/").at(-1) ?? this.name;
+    const name = shortName(this.name);
     const stack = `urn:pulumi:${name}::${pulumiProject}::pulumi:pulumi:Stack::${pulumiProject}-${name}`;
     const { ok, output } = await this.#run(
       "refresh",

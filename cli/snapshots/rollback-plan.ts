@@ -5,8 +5,7 @@ import type { Release, SlotName } from "../../ops/contract/steps.ts";
 import type { DeployContext } from "../context.ts";
 import type { Rollback } from "../deploy/rollback-target.ts";
 import { Failure } from "../failure.ts";
-import { entriesOf } from "../host/entries.ts";
-import { look } from "../host/look.ts";
+import type { Entry } from "../host/entries.ts";
 import { invocation } from "../output.ts";
 import { findSnapshot, listSnapshots, snapshotBefore, type ListedSnapshot } from "./catalog.ts";
 import { databaseSecrets, type DatabaseSecrets } from "./host-step.ts";
@@ -58,12 +57,13 @@ function releasesOf({ file, settings, before }: DeployContext, rollback: Rollbac
 
 /**
  * @param chosen a snapshot of the operator's choice, instead of the one from before the release's migrations.
+ * @param history earlier deployments, the newest first.
  * @throws {Failure} where there is nothing to give up, nothing to go back to, or no such snapshot.
  */
 export async function planRollback(
   context: DeployContext,
   rollback: Rollback,
-  chosen: string | undefined,
+  { chosen, history }: { chosen: string | undefined; history: readonly Entry[] },
 ): Promise<RollbackPlan> {
   const { file, settings, pulumi } = context;
   const releases = releasesOf(context, rollback);
@@ -74,7 +74,7 @@ export async function planRollback(
   const needs = schemaVersions[rollback.activeSlot];
   const snapshot =
     chosen === undefined
-      ? snapshotBefore(snapshots, { target, givenUp, needs, history: entriesOf(await look(settings)) })
+      ? snapshotBefore(snapshots, { target, givenUp, needs, history })
       : findSnapshot(snapshots, chosen, `snapshots list ${on}`);
   if (snapshot === undefined)
     throw new Failure(

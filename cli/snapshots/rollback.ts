@@ -8,6 +8,7 @@ import { deploy } from "../deploy/deploy.ts";
 import type { Rollback } from "../deploy/rollback-target.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { Failure } from "../failure.ts";
+import type { Entry } from "../host/entries.ts";
 import { canServe, look } from "../host/look.ts";
 import { Collected, invocation } from "../output.ts";
 import { StackFile } from "../stack-file.ts";
@@ -20,6 +21,8 @@ export interface DatabaseRollback {
   rollback: Rollback;
   /** A snapshot of the operator's choice, instead of the one from before the release's migrations. */
   chosen: string | undefined;
+  /** Earlier deployments, as the command has found them. */
+  history: readonly Entry[];
   dryRun: boolean;
   yes: boolean;
   /** River's jobs that were queued then are put on hold. */
@@ -35,7 +38,7 @@ export async function rollBackWithDatabase(asked: DatabaseRollback): Promise<num
   const output = new Collected(asked.context.output.json);
   const context: DeployContext = { ...asked.context, output };
   const { file, settings, before } = context;
-  const plan = await planRollback(context, asked.rollback, asked.chosen);
+  const plan = await planRollback(context, asked.rollback, asked);
   const why = `rollback with ${plan.snapshot.id}`;
   // One lock from the first look to the end: what was assessed and confirmed is what is replaced.
   return withHostLock({ settings, stack: file.stack, before, output, force: asked.force, why }, (signal, lock) =>

@@ -2,10 +2,11 @@
  * Containers and networks that a killed run of Pulumi has made on the Docker host without writing them down: the next run
  * would find their names taken. A volume needs nothing: making one that is there is no error.
  */
-import { labels } from "../contract/names.ts";
+import { containerName, labels } from "../contract/names.ts";
 import type { SlotName } from "../contract/steps.ts";
 import { StepError } from "../contract/errors.ts";
 import type { InterruptedState } from "./pending-operations.ts";
+import type { Part } from "./serving-slot.ts";
 
 /** Something on the host that a pending create has the name of. */
 export interface HalfMade {
@@ -28,6 +29,21 @@ export function mayBeHalfMade({ pending }: InterruptedState): HalfMade[] {
   }
   // A network goes only when no container is in it.
   return [...found.values()].sort((a, b) => a.kind.localeCompare(b.kind));
+}
+
+/**
+ * Containers of a deployment that the state does not know, and that no killed run was about to make: it was lost, or is another one's.
+ * @param ids of those that are there.
+ */
+export function unknownParts(
+  name: string,
+  ids: Readonly<Partial<Record<Part, string>>>,
+  state: InterruptedState,
+): Part[] {
+  const halfMade = new Set(mayBeHalfMade(state).map((one) => one.name));
+  return (Object.entries(ids) as [Part, string][]).flatMap(([part, id]) =>
+    state.ids.has(id) || halfMade.has(containerName(name, part)) ? [] : [part],
+  );
 }
 
 /** A container or network as the Docker host has it. */

@@ -1,9 +1,7 @@
 /** Releases of known quality, judged by ops/container/traffic/judge.ts as `ops switch` does: how often the rule is wrong. The same figures at each run. */
 import { judge } from "../../ops/container/traffic/judge.ts";
-import { between, type SlotCounters } from "../../ops/container/traffic/sample.ts";
+import { between, routerBounds as bounds, type SlotCounters } from "../../ops/container/traffic/sample.ts";
 
-/** The router's own (components/nginx/router.js). */
-const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 /** Seconds that a release is watched with half of the requests. */
 export const watched = 300;
 /** Seconds until the router counts a request without an answer as hanging, and until its client gives it up. */

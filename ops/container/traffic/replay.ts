@@ -9,12 +9,10 @@ import { recentAnswerSchema, type RecentQuestion } from "../../contract/question
 import type { SlotName, StepRequest } from "../../contract/steps.ts";
 import { ask } from "./http.ts";
 import { judge, minimumRequests } from "./judge.ts";
-import type { Sample } from "./sample.ts";
+import { routerBounds as bounds, type Sample } from "./sample.ts";
 
 /** Longest wait for an answer, as long as the router waits before it calls a request hanging; and for all of them. */
 const [answerMs, allMs] = [5_000, 60_000];
-/** Upper bounds of the buckets, in seconds: the router's. */
-const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 /** An answer: its status, 0 for none, and how long it took. */
 export interface Replayed {

@@ -22,6 +22,9 @@ export const countersSchema = z.object({
 export type Counters = z.infer<typeof countersSchema>;
 export type SlotCounters = z.infer<typeof slotCountersSchema>;
 
+/** Upper bounds of the router's buckets, in seconds: the same as in components/nginx/router.js. */
+export const routerBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
 /** A slot's requests in some time. */
 export interface Sample {
   requests: number;
