@@ -1,3 +1,4 @@
+import { createPrivateKey } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { certificateProblems, describeCertificate, isCertificateOf } from "./certificate.ts";
 import { certificatePair } from "../test/certificate-pair.ts";
@@ -46,6 +47,33 @@ describe("a certificate", () => {
     ]);
   });
 
+  it("whose issuer is missing among others in its file is told, in whatever order they stand", async () => {
+    const root = await certificatePair({ name: "A Root" });
+    const intermediate = await certificatePair({ name: "An Issuer", issuer: root });
+    const stranger = await certificatePair({ name: "A Stranger" });
+    const leaf = await certificatePair({ issuer: intermediate });
+    const problems = (...behind: string[]): string[] =>
+      certificateProblems({ ...leaf, certificate: [leaf.certificate, ...behind].join("\n") }).map(({ what }) => what);
+    for (const behind of [[root.certificate], [stranger.certificate], [leaf.certificate]])
+      expect(problems(...behind)).toEqual([
+        expect.stringMatching(
+          /^the file holds the server's certificate and others, without that of its issuer \(An Issuer\)/,
+        ),
+      ]);
+    expect(problems(root.certificate, intermediate.certificate)).toEqual([]);
+    expect(problems(intermediate.certificate, root.certificate)).toEqual([]);
+    expect(problems(intermediate.certificate.replaceAll("\n", "\r\n"))).toEqual([]);
+    const late = await certificatePair({ name: "An Issuer", issuer: root, from: -9, until: -1 });
+    const ofLate = await certificatePair({ issuer: late });
+    expect(certificateProblems({ ...ofLate, certificate: `${ofLate.certificate}\n${late.certificate}` })).toEqual([
+      expect.objectContaining({
+        what: expect.stringMatching(
+          /^the certificate of its issuer in the same file \(An Issuer\) has expired on /,
+        ) as string,
+      }),
+    ]);
+  });
+
   it("with another's key, or none that can be read, is broken", async () => {
     const [pair, other] = await Promise.all([certificatePair(), certificatePair()]);
     expect(certificateProblems({ ...pair, key: other.key })).toEqual([
@@ -54,12 +82,31 @@ describe("a certificate", () => {
     expect(certificateProblems({ ...pair, key: "-----BEGIN PRIVATE KEY-----\n" })).toEqual([
       expect.objectContaining({ severity: "broken", what: expect.stringContaining("the key can't be read") as string }),
     ]);
+    const locked = createPrivateKey(pair.key).export({
+      format: "pem",
+      type: "pkcs8",
+      cipher: "aes-256-cbc",
+      passphrase: "x",
+    });
+    expect(certificateProblems({ ...pair, key: locked.toString() })).toEqual([
+      expect.objectContaining({ severity: "broken", what: "the key has a passphrase" }),
+    ]);
     expect(certificateProblems({ ...pair, certificate: "-----BEGIN CERTIFICATE-----\n" })).toEqual([
       expect.objectContaining({
         severity: "broken",
         what: expect.stringContaining("the certificate can't be read") as string,
       }),
     ]);
+  });
+
+  it("whose key nginx would refuse is broken", async () => {
+    expect(certificateProblems(await certificatePair({ rsaBits: 1024 }))).toEqual([
+      expect.objectContaining({
+        severity: "broken",
+        what: "its RSA key has 1024 bits, and the router takes none below 2048",
+      }),
+    ]);
+    expect(certificateProblems(await certificatePair({ rsaBits: 2048 }))).toEqual([]);
   });
 
   it.each([

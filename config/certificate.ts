@@ -14,6 +14,9 @@ export interface CertificateProblem {
 /** Renewals (certbot's and others') are tried 30 days before the end: when two weeks are left they have failed for a while. */
 export const expiryWarningDays = 14;
 
+/** What OpenSSL takes of RSA at Debian's level of security. */
+const leastBits = 2048;
+
 const dayMs = 86_400_000;
 const renew = "renew it (certbot renew), then run this again: it reaches the router with the next deployment";
 
@@ -44,7 +47,7 @@ export function certificateProblems(
     return [
       {
         severity: "broken",
-        what: `the key can't be read: ${(error as Error).message}`,
+        what: /ENCRYPTED/.test(key) ? "the key has a passphrase" : `the key can't be read: ${(error as Error).message}`,
         fix: "openssl pkey -noout -in FILE tells; the router takes no key with a passphrase",
       },
     ];
@@ -58,6 +61,15 @@ export function certificateProblems(
       },
     ];
   }
+  const bits = leaf.publicKey.asymmetricKeyDetails?.modulusLength ?? leastBits;
+  if (bits < leastBits)
+    return [
+      {
+        severity: "broken",
+        what: `its RSA key has ${bits} bits, and the router takes none below ${leastBits}`,
+        fix: "have a certificate made for another key: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 makes one",
+      },
+    ];
   const [from, to] = [Date.parse(leaf.validFrom), Date.parse(leaf.validTo)];
   const day = (time: number): string => new Date(time).toISOString().slice(0, 10);
   if (now < from)
@@ -75,20 +87,49 @@ export function certificateProblems(
   return chainProblems(leaf, certificate);
 }
 
-/** A certificate whose issuer is no root, alone in its file: whoever has not met that issuer before can't check it. */
+const pem = /-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----[\s\S]*?-----END \1?CERTIFICATE-----/g;
+
+/** The certificates of a file but for its first; undefined where one of them can't be read: nginx says which. */
+function others(file: string): X509Certificate[] | undefined {
+  try {
+    return [...file.matchAll(pem)].slice(1).map(([text]) => new X509Certificate(text));
+  } catch {
+    return undefined;
+  }
+}
+
+const commonName = (names: string): string => /^CN=(.*)$/m.exec(names)?.[1] ?? names.replaceAll("\n", ", ");
+/** Not `checkIssued`, which asks more of an issuer than clients do. */
+const isIssuer = (one: X509Certificate, of: X509Certificate): boolean =>
+  one.subject === of.issuer && one.fingerprint256 !== of.fingerprint256 && of.verify(one.publicKey);
+/** Whether it is its own issuer: one that clients have, or will never have. */
+const isRoot = (one: X509Certificate): boolean => one.issuer === one.subject;
+const isOfKnownRoot = (one: X509Certificate): boolean =>
+  rootCertificates.some((root) => new X509Certificate(root).subject === one.issuer);
+
+/** A certificate with which the chain to a root ends in its file: whoever has not met its issuer before can't check it. */
 function chainProblems(leaf: X509Certificate, file: string): CertificateProblem[] {
-  const isAlone = (file.match(/-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----/g) ?? []).length === 1;
-  if (
-    !isAlone ||
-    leaf.issuer === leaf.subject ||
-    rootCertificates.some((root) => new X509Certificate(root).subject === leaf.issuer)
-  )
-    return [];
-  const issuer = /^CN=(.*)$/m.exec(leaf.issuer)?.[1] ?? leaf.issuer.replaceAll("\n", ", ");
+  const rest = others(file);
+  if (rest === undefined) return [];
+  const last = rest.reduce((from) => rest.find((one) => isIssuer(one, from)) ?? from, leaf);
+  const late = rest.find((one) => Date.now() >= Date.parse(one.validTo));
+  if (late !== undefined && !isRoot(late))
+    return [
+      {
+        severity: "soon",
+        what: `the certificate of its issuer in the same file (${commonName(late.subject)}) has expired on ${new Date(late.validTo).toISOString().slice(0, 10)}: clients refuse the connection`,
+        fix: "take the issuer's newer certificate into the file (certbot: fullchain.pem of a renewal)",
+      },
+    ];
+  if (isRoot(last) || isOfKnownRoot(last)) return [];
+  const issuer = commonName(leaf.issuer);
+  // What an issuer's certificate ends with may be issued by a root of the operator's own, which need not be in it.
+  if (last !== leaf) return [];
+  const holds = rest.length === 0 ? "the server's certificate alone" : "the server's certificate and others";
   return [
     {
       severity: "soon",
-      what: `the file holds the server's certificate alone, without that of its issuer (${issuer}): browsers often find it elsewhere, most other clients refuse the connection`,
+      what: `the file holds ${holds}, without that of its issuer (${issuer}): browsers often find it elsewhere, most other clients refuse the connection`,
       expected: "the certificates of its issuers behind it, the root's may be left out",
       fix: "name the file with the whole chain (certbot: fullchain.pem, not cert.pem); where a root of your own has issued it, append that",
     },

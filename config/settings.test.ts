@@ -329,6 +329,44 @@ describe("secrets", () => {
   });
 
   it.each([
+    ["ADMIN_API_KEY", (text: string) => text.replace("h", "\n"), "has a line break in it"],
+    ["ADMIN_API_KEY", (text: string) => text.replace("h", "\u001b"), "has the control character U+001B in it"],
+    ["DATABASE_PASSWORD", (text: string) => text.replace("k", "\0"), "has the control character U+0000 in it"],
+    ["JWT_SECRET", (text: string) => text.replace("m", "\0"), "has the control character U+0000 in it"],
+  ] as const)("with what no secret can have in it are refused: %s", (name, change, what) => {
+    expect(problems(staging, { ...secrets, [name]: change(secrets[name]) })).toEqual([
+      expect.stringContaining(`environment variable ${name}: ${what}, expected one line of printable characters`),
+    ]);
+  });
+
+  it.each([
+    [(text: string) => `"${text}"`, "has quotes around it"],
+    [(text: string) => `“${text}”`, "has quotes around it"],
+    [(text: string) => `${text}\u200b`, "has the character U+200B in it, which nobody sees"],
+  ] as const)("with what was most likely not meant are told: %#", (change, what) => {
+    const { warnings } = load(staging, { ...secrets, DATABASE_PASSWORD: change(secrets.DATABASE_PASSWORD) });
+    expect(warnings).toContainEqual(
+      expect.stringMatching(new RegExp(`^environment variable DATABASE_PASSWORD: ${what.replace("+", "\\+")}`)),
+    );
+  });
+
+  it("in a file that is no UTF-8 text are told by the file", () => {
+    const file = join(directory, ".env.staging");
+    const text = Object.entries(secrets)
+      .map(([name, value]) => `${name}=${value}\n`)
+      .join("");
+    const read = (bytes: Buffer): string[] => {
+      writeFileSync(file, bytes, { mode: 0o600 });
+      return problems(staging, {});
+    };
+    expect(read(Buffer.from(`\uFEFF${text}`, "utf16le"))[0]).toMatch(/^\.env\.staging: is no UTF-8 text, but UTF-16/);
+    expect(read(Buffer.from(text, "utf16le"))[0]).toMatch(/^\.env\.staging: is no UTF-8 text, but UTF-16/);
+    expect(read(Buffer.from(text.replace("r5Tc", "r5Té"), "latin1"))).toEqual([
+      expect.stringMatching(/^\.env\.staging: DATABASE_PASSWORD: has bytes that are no UTF-8 text/),
+    ]);
+  });
+
+  it.each([
     "Togather <noreply@example.net>",
     "https://hooks.example.org/T0/B1",
     "Your Events <events@node.example>",
@@ -877,6 +915,9 @@ describe("a certificate from the environment", () => {
     const { certificate, key } = await certificatePair();
     const environment = { ...secrets, TLS_CERTIFICATE: certificate, TLS_KEY: key };
     expect(load(production, environment).tls).toEqual({ certificate, key });
+    // The key is written elsewhere, where fewer may read it.
+    const both = { ...environment, TLS_CERTIFICATE: `${certificate}\n${key}\n` };
+    expect(load(production, both).tls?.certificate.trim()).toBe(certificate.trim());
     expect(load({ ...production, publicUrl: "https://events.example.org" }, environment).warnings).toEqual([]);
     expect(load({ ...production, publicUrl: "https://other.example.org" }, environment).warnings).toEqual([
       expect.stringMatching(

@@ -16,6 +16,12 @@ export const tlsNames = { certificate: "TLS_CERTIFICATE", key: "TLS_KEY" } as co
 const parts = ["certificate", "key"] as const;
 const labels = { certificate: "CERTIFICATE", key: "PRIVATE KEY" } as const;
 
+const block = (label: string): RegExp =>
+  new RegExp(`-----BEGIN [A-Z0-9 ]*${label}-----[\\s\\S]*?-----END [A-Z0-9 ]*${label}-----\\r?\\n?`, "g");
+
+/** A certificate without the key that some programs want in the same file: it is written where more may read it than the key. */
+const withoutKey = (certificate: string): string => certificate.replace(block(labels.key), "");
+
 const isPem = (text: string, part: keyof TlsPair): boolean =>
   new RegExp(`-----BEGIN [A-Z ]*${labels[part]}-----\\r?\\n`).test(text);
 
@@ -68,7 +74,7 @@ export function readTls(
       : readFile(projectDirectory, part, tls[`${part}File`]),
   ) as [ReturnType<typeof readFile>, ReturnType<typeof readFile>];
   return {
-    value: { certificate: certificate.text, key: key.text },
+    value: { certificate: withoutKey(certificate.text), key: key.text },
     problems: [...certificate.problems, ...key.problems],
   };
 }

@@ -11,13 +11,13 @@ export async function certificatePair({
   until = 90,
   name = "events.example.org",
   issuer,
-}: { from?: number; until?: number; name?: string; issuer?: Pair } = {}): Promise<Pair> {
+  rsaBits,
+}: { from?: number; until?: number; name?: string; issuer?: Pair; rsaBits?: number } = {}): Promise<Pair> {
   const day = 86_400_000;
   const { cert, private: key } = await generate([{ name: "commonName", value: name }], {
     ...(issuer === undefined ? {} : { ca: { cert: issuer.certificate, key: issuer.key } }),
     algorithm: "sha256",
-    keyType: "ec",
-    curve: "P-256",
+    ...(rsaBits === undefined ? { keyType: "ec", curve: "P-256" } : { keyType: "rsa", keySize: rsaBits }),
     notBeforeDate: new Date(Date.now() + from * day),
     notAfterDate: new Date(Date.now() + until * day),
   });

@@ -16,6 +16,14 @@ export const checkSecrets: Check = ({ stack, rules, secrets, own, memory }) => {
   return [
     ...errors(tooShort([...rowsThat((row) => row.serverRefusesShort === true), ...server])),
     ...found(rules.strongSecrets, [...placeholderProblems(own, given), ...weakSecrets(own, memory)]),
+    ...errors(
+      unfit(
+        rowsThat((row) => row.untrimmed === "refused"),
+        controlCharacter,
+      ),
+    ),
+    ...errors(unfit([...rowsThat((row) => row.untrimmed !== "refused"), ...server], /\0/)),
+    ...found("warn", odd([...rowsThat(() => true), ...server])),
     ...errors(untrimmed(rowsThat((row) => row.untrimmed === "refused"))),
     ...found("warn", untrimmed([...rowsThat((row) => row.untrimmed === "warned"), ...oneLine])),
     ...found(rules.uniqueSecrets, reusedSecrets(own, memory, stack.environment)),
@@ -51,6 +59,47 @@ function untrimmed(secrets: readonly (FoundSecret | undefined)[]): Problem[] {
     const what = `${/\n\s*$/.test(secret.value) ? "ends with a line break" : "has blanks around it"}, which would be part of the secret`;
     const fix = `in a shell ${secret.name}="$(cat FILE)" leaves out the line break at the end`;
     return [{ where: secret.from, what, fix }];
+  });
+}
+
+/** What no header of a request and no line of a password has in it. */
+const controlCharacter = /\p{Cc}/u;
+/** What is nowhere to be seen, and comes along from a web page or a word processor. */
+const invisible = /[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]/u;
+const quotes = /^(["'`]).*\1$|^[“‘„].*[”’“]$/su;
+
+const codePoint = (character: string): string =>
+  `U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`;
+
+/** Secrets with a character that never gets where it is to go. What stands around them is `untrimmed`'s. */
+function unfit(secrets: readonly (FoundSecret | undefined)[], character: RegExp): Problem[] {
+  return secrets.flatMap((secret) => {
+    const match = secret === undefined ? null : character.exec(secret.value.trim());
+    if (secret === undefined || match === null) return [];
+    const what =
+      match[0] === "\n" || match[0] === "\r" ? "a line break" : `the control character ${codePoint(match[0])}`;
+    return [
+      { where: secret.from, what: `has ${what} in it, expected one line of printable characters`, fix: secret.fix },
+    ];
+  });
+}
+
+/** Secrets that were most likely meant without what they hold: quotes around them, or what nobody sees. */
+function odd(secrets: readonly (FoundSecret | undefined)[]): Problem[] {
+  return secrets.flatMap((secret): Problem[] => {
+    if (secret === undefined) return [];
+    const value = secret.value.trim();
+    const unseen = invisible.exec(value);
+    if (unseen !== null)
+      return [
+        {
+          where: secret.from,
+          what: `has the character ${codePoint(unseen[0])} in it, which nobody sees, and which is part of the secret`,
+        },
+      ];
+    return quotes.test(value)
+      ? [{ where: secret.from, what: "has quotes around it, which are part of the secret" }]
+      : [];
   });
 }
 

@@ -63,6 +63,15 @@ export function readSecretsFile(path: string, shownAs: string): { file: SecretSo
         ]
       : [];
   const text = readFileSync(path, "utf8");
+  // As PowerShell's > writes them: no name in it would be found.
+  if (/^(\uFFFD|.{0,200}\0)/su.test(text)) {
+    problems.push({
+      where: shownAs,
+      what: "is no UTF-8 text, but UTF-16 or something else",
+      fix: `save ${shownAs} as UTF-8`,
+    });
+    return { file: undefined, problems };
+  }
   for (const name of cutValues(text)) {
     problems.push({
       where: `${shownAs}: ${name}`,
@@ -77,7 +86,16 @@ export function readSecretsFile(path: string, shownAs: string): { file: SecretSo
       fix: `close it: ${name}='…'`,
     });
   }
-  return { file: { path: shownAs, values: parse(text) }, problems };
+  const values = parse(text);
+  for (const [name, value] of Object.entries(values)) {
+    if (!value.includes("\uFFFD")) continue;
+    problems.push({
+      where: `${shownAs}: ${name}`,
+      what: "has bytes that are no UTF-8 text: part of the value would be lost",
+      fix: `save ${shownAs} as UTF-8`,
+    });
+  }
+  return { file: { path: shownAs, values }, problems };
 }
 
 /** The first place that has a secret. @param config its key in the stack's config and what stands there; none where it can't. */
