@@ -2,9 +2,39 @@
 import type { Node } from "libpg-query";
 import { doBody } from "./nodes.ts";
 
-/** Words in a DO block that do the same. A text that only looks like it counts too: it is merely not rehearsed. */
-const inBlock =
-  /\b(ALTER\s+(DATABASE|ROLE|USER|GROUP|SYSTEM)|(CREATE|DROP)\s+(DATABASE|ROLE|USER|GROUP|TABLESPACE|SUBSCRIPTION)|(GRANT|REVOKE)\b[^;]*\bON\s+DATABASE|REASSIGN\s+OWNED|DROP\s+OWNED|dblink)\b/i;
+/** Functions that reach out of the database. */
+const reaching = [
+  "dblink\\w*",
+  "pg_(?:terminate|cancel)_backend",
+  "pg_reload_conf",
+  "pg_rotate_logfile",
+  "pg_switch_wal",
+  "pg_create_restore_point",
+  "pg_promote",
+  "pg_wal_replay_\\w+",
+  "pg_(?:backup_start|backup_stop|start_backup|stop_backup)",
+  "pg_\\w*replication_(?:slot|origin)\\w*",
+  "pg_logical_slot_\\w+",
+  "pg_stat_reset_(?:shared|slru|replication_slot|subscription_stats)",
+  "pg_stat_statements_reset",
+  "pg_file_\\w+",
+  "lo_export",
+].join("|");
+const reachesOut = new RegExp(`^(?:${reaching})$`);
+
+/** Words in a DO block or a function that do the same. A text that only looks like it counts too: it is merely not rehearsed. */
+const inBlock = new RegExp(
+  [
+    "\\bALTER\\s+(?:DATABASE|ROLE|USER(?!\\s+MAPPING)|GROUP|SYSTEM|TABLESPACE)\\b",
+    "\\b(?:CREATE|DROP)\\s+(?:DATABASE|ROLE|USER(?!\\s+MAPPING)|GROUP|TABLESPACE|SUBSCRIPTION)\\b",
+    "\\b(?:GRANT|REVOKE)\\b[^;]*\\bON\\s+DATABASE\\b",
+    "\\b(?:COMMENT|SECURITY\\s+LABEL)\\b[^;]*\\bON\\s+(?:DATABASE|ROLE|TABLESPACE)\\b",
+    "\\b(?:REASSIGN|DROP)\\s+OWNED\\b",
+    "\\b(?:FROM|TO)\\s+PROGRAM\\b",
+    `\\b(?:${reaching})\\s*\\(`,
+  ].join("|"),
+  "i",
+);
 
 const byKind: Readonly<Record<string, string>> = {
   AlterDatabaseStmt: "ALTER DATABASE",
@@ -34,22 +64,42 @@ const shared: Readonly<Record<string, string>> = {
   OBJECT_PARAMETER_ACL: "PARAMETER",
 };
 
+const lastName = (parts: readonly Node[] | undefined): string => {
+  const last = parts?.at(-1);
+  return last !== undefined && "String" in last ? (last.String.sval ?? "") : "";
+};
+
 function* calls(value: unknown): Generator<string> {
   if (typeof value !== "object" || value === null) return;
   if (Array.isArray(value)) {
     for (const part of value) yield* calls(part);
     return;
   }
-  const last = (value as { FuncCall?: { funcname?: Node[] } }).FuncCall?.funcname?.at(-1);
-  if (last !== undefined && "String" in last) yield last.String.sval ?? "";
+  const call = (value as { FuncCall?: { funcname?: Node[] } }).FuncCall;
+  if (call !== undefined) yield lastName(call.funcname);
   for (const inner of Object.values(value)) yield* calls(inner);
 }
-/** Functions that reach out of the database. */
-const reachesOut =
-  /^(dblink.*|pg_terminate_backend|pg_cancel_backend|pg_reload_conf|pg_rotate_logfile|pg_switch_wal|pg_create_restore_point|pg_file_.*|lo_export)$/;
+/** Functions and procedures of a file, by name, that act beyond the database once they are called. */
+export function functionsBeyond(nodes: readonly Node[]): Set<string> {
+  return new Set(
+    nodes.flatMap((node) => {
+      if (!("CreateFunctionStmt" in node)) return [];
+      const { funcname, options = [] } = node.CreateFunctionStmt;
+      const bodies = options.flatMap((option) =>
+        "DefElem" in option && option.DefElem.defname === "as" && option.DefElem.arg !== undefined
+          ? [JSON.stringify(option.DefElem.arg).replaceAll("\\n", " ")]
+          : [],
+      );
+      return bodies.some((body) => inBlock.test(body)) ? [lastName(funcname)] : [];
+    }),
+  );
+}
 
-/** Effects of a statement beyond its database; empty when there are none. */
-export function beyondDatabase(node: Node): string[] {
+/**
+ * Effects of a statement beyond its database; empty when there are none.
+ * @param functions of the same file that have such effects. Those of other files nobody sees.
+ */
+export function beyondDatabase(node: Node, functions: ReadonlySet<string>): string[] {
   const kind = Object.keys(node)[0] ?? "";
   const whole = byKind[kind];
   if (whole !== undefined) return [whole];
@@ -70,8 +120,15 @@ export function beyondDatabase(node: Node): string[] {
       : node.CopyStmt.filename !== undefined && node.CopyStmt.is_from !== true
         ? ["COPY … TO a file"]
         : [];
-  if ("DoStmt" in node) return inBlock.test(doBody(node)) ? ["a DO block with such a statement"] : [];
+  if ("DoStmt" in node) {
+    const body = doBody(node);
+    const called = [...functions].some((name) =>
+      new RegExp(`\\b${name.replace(/\W/g, "\\$&")}\\s*\\(`, "i").test(body),
+    );
+    return called || inBlock.test(body) ? ["a DO block with such a statement"] : [];
+  }
   // What a function or view does shows when it is called.
   if ("CreateFunctionStmt" in node || "ViewStmt" in node || "RuleStmt" in node) return [];
-  return [...new Set(calls(node))].filter((name) => reachesOut.test(name)).map((name) => `${name}()`);
+  const called = "CallStmt" in node ? [lastName(node.CallStmt.funccall?.funcname)] : [...new Set(calls(node))];
+  return called.filter((name) => reachesOut.test(name) || functions.has(name)).map((name) => `${name}()`);
 }

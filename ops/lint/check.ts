@@ -9,8 +9,9 @@ import type {
   Node,
   RangeVar,
   RenameStmt,
+  VariableSetStmt,
 } from "libpg-query";
-import { beyondDatabase } from "./beyond.ts";
+import { beyondDatabase, functionsBeyond } from "./beyond.ts";
 import { hasOption, nameOf, relationName } from "./nodes.ts";
 import type { RuleName } from "./rules.ts";
 import type { Statement } from "./statements.ts";
@@ -84,18 +85,20 @@ export class Checker {
   readonly #changed = new Set<string>();
   /** Objects that the file makes again under the name that it drops: triggers, policies, rules, and constraints that have no index. */
   readonly #again: ReadonlySet<string>;
+  readonly #functionsBeyond: ReadonlySet<string>;
 
   /** @param nodes all statements of the file. */
   constructor(nodes: readonly Node[]) {
     this.#count = nodes.length;
     this.#again = new Set(nodes.flatMap(madeOn));
+    this.#functionsBeyond = functionsBeyond(nodes);
   }
 
   check({ node }: Pick<Statement, "node">): Hit[] {
     const hits = [
       ...this.#concurrently(node),
       ...this.#statement(node),
-      ...beyondDatabase(node).map((what): Hit => ({ rule: "beyond-database", what })),
+      ...beyondDatabase(node, this.#functionsBeyond).map((what): Hit => ({ rule: "beyond-database", what })),
     ];
     // With IF NOT EXISTS or OR REPLACE it may be an older one, which others use.
     if ("CreateStmt" in node) {
@@ -143,6 +146,11 @@ export class Checker {
   #statement(node: Node): Hit[] {
     if ("DropStmt" in node) return this.#drop(node.DropStmt);
     if ("GrantStmt" in node) return this.#revoke(node.GrantStmt);
+    // Tables that are made later have the rights of now, in which what serves may not be any more.
+    if ("AlterDefaultPrivilegesStmt" in node) {
+      const { action = {} } = node.AlterDefaultPrivilegesStmt;
+      return ["OBJECT_TABLE", "OBJECT_SEQUENCE"].includes(action.objtype ?? "") ? this.#revoke(action) : [];
+    }
     if ("GrantRoleStmt" in node)
       return node.GrantRoleStmt.is_grant === true ? [] : [{ rule: "revoke", what: "a role's membership" }];
     if ("AlterDomainStmt" in node) return this.#alterDomain(node.AlterDomainStmt);
@@ -198,13 +206,18 @@ export class Checker {
         : [{ rule: "rewrite", what: `REFRESH MATERIALIZED VIEW ${relationName(node.RefreshMatViewStmt.relation)}` }];
     if ("TransactionStmt" in node)
       return [{ rule: "transaction", what: (node.TransactionStmt.kind ?? "").replace("TRANS_STMT_", "") }];
-    if ("VariableSetStmt" in node) {
-      const name = node.VariableSetStmt.name ?? "";
-      return ["lock_timeout", "statement_timeout"].includes(name) ? [{ rule: "timeout", what: name }] : [];
-    }
+    if ("VariableSetStmt" in node) return setVariable(node.VariableSetStmt);
+    if ("DiscardStmt" in node)
+      return node.DiscardStmt.target === "DISCARD_ALL" ? [{ rule: "timeout", what: "DISCARD ALL" }] : [];
     if ("DoStmt" in node) return [{ rule: "unseen", what: "DO block" }];
-    if ("CreateFunctionStmt" in node || "ViewStmt" in node || "RuleStmt" in node) return [];
-    return this.#writes(node);
+    if ("RuleStmt" in node) {
+      const { relation, rulename = "", event } = node.RuleStmt;
+      return event === "CMD_SELECT" || this.#isNew(relation)
+        ? []
+        : [{ rule: "create-rule", what: `rule ${rulename} on table ${relationName(relation)}` }];
+    }
+    if ("CreateFunctionStmt" in node || "ViewStmt" in node) return [];
+    return [...setByCall(node), ...this.#writes(node)];
   }
 
   #writes(node: Node): Hit[] {
@@ -240,6 +253,8 @@ export class Checker {
 
   #alterDomain({ subtype, typeName = [], def }: AlterDomainStmt): Hit[] {
     const name = nameOf(typeName);
+    if (subtype === "T" && def === undefined && !this.#made.has(name))
+      return [{ rule: "drop-default", what: `domain ${name}` }];
     // C: a constraint is added, O: NOT NULL is set. Dropping one takes nothing from the release that serves.
     if (this.#made.has(name) || (subtype !== "C" && subtype !== "O")) return [];
     return def !== undefined && "Constraint" in def && def.Constraint.skip_validation === true
@@ -274,21 +289,22 @@ export class Checker {
         return hits("drop-type", "type");
       case "OBJECT_INDEX":
         return concurrent === true ? [] : hits("drop-index-blocking", "index");
-      case "OBJECT_VIEW":
-      case "OBJECT_MATVIEW":
-      case "OBJECT_SEQUENCE":
-      case "OBJECT_SCHEMA":
-      case "OBJECT_EXTENSION":
-      case "OBJECT_FUNCTION":
-      case "OBJECT_PROCEDURE":
-      case "OBJECT_ROUTINE":
-      case "OBJECT_AGGREGATE":
+      // No statement of a server names these.
+      case "OBJECT_STATISTIC_EXT":
+      case "OBJECT_EVENT_TRIGGER":
+      case "OBJECT_PUBLICATION":
+      case "OBJECT_ACCESS_METHOD":
+        return [];
+      default:
         return hits(
           "drop-object",
-          removeType.replace("OBJECT_", "").replace("MATVIEW", "materialized view").toLowerCase(),
+          (removeType ?? "")
+            .replace("OBJECT_", "")
+            .replace("MATVIEW", "materialized view")
+            .replace("TSCONFIGURATION", "text search configuration")
+            .replace("TSDICTIONARY", "text search dictionary")
+            .toLowerCase(),
         );
-      default:
-        return [];
     }
   }
 
@@ -319,7 +335,7 @@ export class Checker {
   }
 
   #alterTable({ relation, cmds = [], objtype }: AlterTableStmt): Hit[] {
-    if (this.#isNew(relation) || (objtype !== "OBJECT_TABLE" && objtype !== "OBJECT_TYPE")) return [];
+    if (this.#isNew(relation) || !alteredLikeTables.has(objtype ?? "")) return [];
     const table = relationName(relation);
     return cmds.flatMap((cmd): Hit[] => {
       if (!("AlterTableCmd" in cmd)) return [];
@@ -336,6 +352,17 @@ export class Checker {
           return def === undefined ? [{ rule: "drop-default", what: column }] : [];
         case "AT_DropIdentity":
           return [{ rule: "drop-default", what: column }];
+        case "AT_AddIdentity":
+        case "AT_SetIdentity":
+          return isAlways(def) ? [{ rule: "generated-always", what: column }] : [];
+        case "AT_ChangeOwner":
+          return [{ rule: "change-owner", what: `table ${table}` }];
+        case "AT_SetRelOptions":
+          return objtype === "OBJECT_VIEW" && setsInvoker(def)
+            ? [{ rule: "revoke", what: `the owner's rights of view ${table}` }]
+            : [];
+        case "AT_DropInherit":
+          return [{ rule: "drop-object", what: `table ${table} from the one that it inherits from` }];
         case "AT_DropConstraint":
           return this.#again.has(column)
             ? []
@@ -343,6 +370,8 @@ export class Checker {
         case "AT_EnableRowSecurity":
         case "AT_ForceRowSecurity":
           return [{ rule: "row-security", what: `table ${table}` }];
+        case "AT_EnableReplicaTrig":
+        case "AT_EnableReplicaRule":
         case "AT_DisableTrig":
         case "AT_DisableRule":
           return [{ rule: "drop-trigger", what: `${name} of table ${table}` }];
@@ -379,6 +408,56 @@ export class Checker {
       }
     });
   }
+}
+
+/** What ALTER TABLE's grammar also alters, and the release that serves may use. */
+const alteredLikeTables: ReadonlySet<string> = new Set([
+  "OBJECT_TABLE",
+  "OBJECT_TYPE",
+  "OBJECT_FOREIGN_TABLE",
+  "OBJECT_VIEW",
+  "OBJECT_MATVIEW",
+]);
+
+const listOf = (def: Node | undefined): readonly Node[] =>
+  def !== undefined && "List" in def ? (def.List.items ?? []) : [];
+
+/** Whether an identity column is made GENERATED ALWAYS. */
+function isAlways(def: Node | undefined): boolean {
+  if (def !== undefined && "Constraint" in def) return def.Constraint.generated_when === "a";
+  return listOf(def).some(
+    (option) =>
+      "DefElem" in option &&
+      option.DefElem.defname === "generated" &&
+      option.DefElem.arg !== undefined &&
+      "Integer" in option.DefElem.arg &&
+      option.DefElem.arg.Integer.ival === "a".charCodeAt(0),
+  );
+}
+
+const setsInvoker = (def: Node | undefined): boolean => hasOption(listOf(def), "security_invoker");
+
+const limits = ["lock_timeout", "statement_timeout"];
+
+function setVariable({ kind, name = "", is_local }: VariableSetStmt): Hit[] {
+  if (kind === "VAR_RESET_ALL") return [{ rule: "timeout", what: "RESET ALL" }];
+  if (limits.includes(name)) return [{ rule: "timeout", what: name }];
+  const sets = kind === "VAR_SET_VALUE" && ["role", "session_authorization"].includes(name);
+  return sets
+    ? [{ rule: "set-role", what: `${is_local === true ? "SET LOCAL" : "SET"} ${name.replace("_", " ").toUpperCase()}` }]
+    : [];
+}
+
+/** Limits that are set by set_config(), anywhere in a statement. */
+function setByCall(value: unknown): Hit[] {
+  if (typeof value !== "object" || value === null) return [];
+  if (Array.isArray(value)) return value.flatMap(setByCall);
+  const call = (value as { FuncCall?: { funcname?: Node[]; args?: Node[] } }).FuncCall;
+  const [first] = call?.args ?? [];
+  const name = first !== undefined && "A_Const" in first ? first.A_Const.sval?.sval?.toLowerCase() : undefined;
+  if (/^(pg_catalog\.)?set_config$/.test(nameOf(call?.funcname ?? [])) && name !== undefined && limits.includes(name))
+    return [{ rule: "timeout", what: name }];
+  return Object.values(value).flatMap(setByCall);
 }
 
 /** Objects of a table that a statement makes, as `table.name`. */

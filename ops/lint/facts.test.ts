@@ -71,6 +71,29 @@ describe("statements beyond the database", () => {
       "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'x') THEN CREATE ROLE x; END IF; END $$;",
       ["1 a DO block with such a statement"],
     ],
+    ["SELECT pg_create_logical_replication_slot('a', 'pgoutput');", ["1 pg_create_logical_replication_slot()"]],
+    [
+      "SELECT pg_drop_replication_slot('a'), pg_replication_origin_create('b');",
+      ["1 pg_drop_replication_slot()", "1 pg_replication_origin_create()"],
+    ],
+    [
+      "DO $$ BEGIN PERFORM pg_terminate_backend(pid) FROM pg_stat_activity; END $$;",
+      ["1 a DO block with such a statement"],
+    ],
+    ["DO $$ BEGIN COPY t TO PROGRAM 'cat'; END $$;", ["1 a DO block with such a statement"]],
+    ["DO $$ BEGIN COMMENT ON DATABASE a IS 'x'; END $$;", ["1 a DO block with such a statement"]],
+    [
+      "CREATE FUNCTION s.f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN\n EXECUTE 'ALTER\n ROLE x NOLOGIN'; END $$;\nSELECT s.f();",
+      ["4 f()"],
+    ],
+    [
+      "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN CREATE ROLE x; END $$;\nCALL p();\nDO $$ BEGIN CALL p(); END $$;",
+      ["2 p()", "3 a DO block with such a statement"],
+    ],
+    [
+      "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'SELECT 1'; SELECT f(); DO $$ BEGIN CREATE USER MAPPING FOR a SERVER b; END $$;",
+      [],
+    ],
     [
       "GRANT SELECT ON a TO b; GRANT USAGE ON SCHEMA s TO b; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO b; COMMENT ON TABLE a IS 'x';",
       [],

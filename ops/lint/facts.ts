@@ -2,7 +2,7 @@
 import type { Node } from "libpg-query";
 import type { Facts, FileFacts } from "../contract/file-facts.ts";
 import { upFiles } from "../contract/migrations.ts";
-import { beyondDatabase } from "./beyond.ts";
+import { beyondDatabase, functionsBeyond } from "./beyond.ts";
 import { doBody, hasOption, relationName } from "./nodes.ts";
 import { parseFile, SqlSyntaxError } from "./statements.ts";
 
@@ -102,7 +102,9 @@ export async function factsOf(text: string): Promise<FileFacts> {
         },
       ];
     }),
-    beyond: statements.flatMap(({ node, line }) => beyondDatabase(node).map((what) => ({ line, what }))),
+    beyond: statements.flatMap(({ node, line }) =>
+      beyondDatabase(node, functionsBeyond(nodes)).map((what) => ({ line, what })),
+    ),
     lines: statements.map(({ line }) => line),
   };
 }
