@@ -4,7 +4,7 @@ import { planLine, releasedSlot } from "../config/plan.ts";
 import { isSameRelease, otherSlot } from "../ops/contract/release.ts";
 import { plainRelease, plainReleases } from "../config/release.ts";
 import { askDatabase, NoDatabase } from "../ops/host/database.ts";
-import { lateMigrations, pendingMigrations } from "../ops/client/pending-migrations.ts";
+import { lateMigrations, misnamedMigrations, pendingMigrations } from "../ops/client/pending-migrations.ts";
 import type { Release, SlotName } from "../ops/contract/steps.ts";
 import type { Serving } from "../ops/host/serving-slot.ts";
 import { listenAddresses } from "../config/schema/listen-addresses.ts";
@@ -16,10 +16,10 @@ import { warnOfMigrations } from "./migration-lint.ts";
 
 /** The migrations that a slot's release would run, and what stops it; undefined where nobody can tell, such as for an image. */
 async function migrationsOf(
-  { name, host, slots, source, database }: Settings,
+  { name, host, slots, source, database, migrations }: Settings,
   slot: SlotName,
   serving: Serving | undefined,
-): Promise<{ files: string[]; late: string | undefined } | undefined> {
+): Promise<{ files: string[]; problems: string[] } | undefined> {
   const release = slots[slot];
   // An external database is asked by a container, which takes longer than the whole preview: togather --dry-run does.
   if (release === undefined || release.source.kind === "image" || database.mode === "external") return undefined;
@@ -35,13 +35,14 @@ async function migrationsOf(
   });
   const idle = serving?.held?.[otherSlot(serving.slot)];
   const held = serving === undefined ? [] : [serving.release, ...(idle === undefined ? [] : [idle])];
-  const [files, late] = await Promise.all([
+  const [files, ...problems] = await Promise.all([
     pendingMigrations(of(plainRelease(release)), version),
+    misnamedMigrations(of(plainRelease(release)), migrations.allow),
     version === null || held.length === 0
       ? undefined
-      : lateMigrations(of(plainRelease(release)), version, held.map(of)),
+      : lateMigrations(of(plainRelease(release)), version, held.map(of), migrations.allow),
   ]);
-  return files && { files, late };
+  return files && { files, problems: problems.filter((problem) => problem !== undefined) };
 }
 
 /**
@@ -63,7 +64,7 @@ export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>,
       const migrations = found?.files;
       const plan = planLine(before, { activeSlot, slots: wanted, skipMigrations, force, rollout, standby, migrations });
       await pulumi.log.info([plan, ...(migrations ?? []).map((file) => `  ${file}`)].join("\n"));
-      if (found?.late !== undefined) await pulumi.log.warn(`migrations: ${found.late}. ${willStop}.`);
+      for (const problem of found?.problems ?? []) await pulumi.log.warn(`migrations: ${problem}. ${willStop}.`);
       if (runs) await warnOfMigrations(settings, released, serving, migrations);
     })
     // What can't be asked is an error of its own.

@@ -155,7 +155,7 @@ export function rehearseRequest(
     ...migrationsOf(settings, release),
     ...migrationLimits,
     // It knows of no other rule: that the rest is edited is no reason to restore a snapshot once more.
-    ...waiversOf(settings.migrations.allow.filter(({ rule }) => rule === "out-of-order")),
+    ...waiversOf(settings.migrations.allow.filter(({ rule }) => rule === "out-of-order" || rule === "not-read")),
     verify: verify === "required" || verify === "when-possible",
     required: rehearse === "required" || verify === "required",
     serving:

@@ -8,11 +8,16 @@ export async function textsIn(tar: Buffer, source: StepRequest<"migrate">["sourc
   // `docker cp` packs the directory under its own name, git under its path.
   const directory = normalize(source.kind === "image" ? basename(source.path) : source.path).replace(/\/$/, "");
   const texts = new Map<string, string>();
+  /** To another file of the directory; what a link outside of it names is not there when the files are applied. */
+  const links = new Map<string, string>();
   await new Promise<void>((resolve, reject) => {
     const parser = new Parser({
       strict: true,
       onReadEntry: (entry) => {
         const path = normalize(entry.path);
+        const to = normalize(entry.linkpath ?? "/");
+        const beside = entry.type === "Link" ? dirname(to) === directory : dirname(to) === ".";
+        if (/Link$/.test(entry.type) && dirname(path) === directory && beside) links.set(basename(path), basename(to));
         if (entry.type !== "File" || dirname(path) !== directory) {
           entry.resume();
           return;
@@ -28,6 +33,13 @@ export async function textsIn(tar: Buffer, source: StepRequest<"migrate">["sourc
     parser.on("error", reject);
     parser.end(tar);
   });
+  for (const name of links.keys()) {
+    let to = name;
+    // Of two names of one file, either may be the link; links in a circle end.
+    for (let step = 0; step <= links.size && !texts.has(to); step++) to = links.get(to) ?? to;
+    const text = texts.get(to);
+    if (text !== undefined) texts.set(name, text);
+  }
   return texts;
 }
 

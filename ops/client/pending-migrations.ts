@@ -3,9 +3,10 @@ import { execFile } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { promisify } from "node:util";
-import { lateText, pendingOf } from "../contract/pending-migrations.ts";
+import { allowedLate, lateText, notAllowedUnread, pendingOf, unreadText } from "../contract/pending-migrations.ts";
+import type { Waiver } from "../contract/migration-findings.ts";
 import { sourceOf } from "../contract/release.ts";
-import { upFiles } from "../contract/migrations.ts";
+import { unreadFiles, upFiles } from "../contract/migrations.ts";
 import { gitEnvironment, neutralGit } from "./git.ts";
 
 /** Where a release's migrations are. */
@@ -59,15 +60,26 @@ export async function neededVersion(source: MigrationSource): Promise<number | n
   return names && (upFiles(names).at(-1)?.version ?? null);
 }
 
+/** What is wrong with a release's names; undefined where nothing is, or they can't be listed. @param waivers of the stack file. */
+export async function misnamedMigrations(
+  source: MigrationSource,
+  waivers: readonly Waiver[],
+): Promise<string | undefined> {
+  const unread = notAllowedUnread(unreadFiles((await fileNames(source)) ?? []), waivers);
+  return unread.length === 0 ? undefined : unreadText(unread);
+}
+
 /**
  * What is wrong with a release's numbers, as far as the releases in the slots tell: files that golang-migrate would pass over. Undefined where
  * nothing is, or nobody knows. The deployment itself knows better: it writes down what it applies.
  * @param held the releases in the slots, that which serves first.
+ * @param waivers of the stack file.
  */
 export async function lateMigrations(
   source: MigrationSource,
   version: number,
   held: readonly MigrationSource[],
+  waivers: readonly Waiver[],
 ): Promise<string | undefined> {
   const [names, serves, ...others] = await Promise.all([source, ...held].map(fileNames));
   if (names === undefined || serves === undefined) return undefined;
@@ -76,6 +88,7 @@ export async function lateMigrations(
       name === undefined ? [] : upFiles([name]).map(({ file }) => file),
     ),
   );
-  const { late } = pendingOf(upFiles(names), version, known);
+  const allowed = allowedLate(waivers);
+  const late = pendingOf(upFiles(names), version, known).late.filter(({ file }) => !allowed.has(file));
   return late.length === 0 ? undefined : lateText(late, version, known);
 }

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { link, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
@@ -176,6 +176,21 @@ describe("the migrations' tar", () => {
       input: await migrationPayload({ source: tree, lint: "off" }, signal),
     });
     expect(stdout.split("\n").filter((name) => !name.startsWith(path))).toEqual([factsFile]);
+  });
+
+  it("is read through links to files beside them", async () => {
+    const linked = { ...tree, path: "linked/migrations" };
+    await mkdir(join(directory, linked.path), { recursive: true });
+    await writeFile(join(directory, linked.path, "table.sql"), "DROP TABLE z;");
+    await symlink("table.sql", join(directory, linked.path, "1_a.up.sql"));
+    await link(join(directory, linked.path, "table.sql"), join(directory, linked.path, "2_b.up.sql"));
+    await symlink("../elsewhere.sql", join(directory, linked.path, "3_c.up.sql"));
+    const texts = await textsIn(await migrationFiles(linked, signal), linked);
+    expect([texts.get("1_a.up.sql"), texts.get("2_b.up.sql"), texts.get("3_c.up.sql")]).toEqual([
+      "DROP TABLE z;",
+      "DROP TABLE z;",
+      undefined,
+    ]);
   });
 
   it("takes a file whose size is a whole number of blocks, or nothing", async () => {

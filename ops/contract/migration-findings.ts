@@ -102,11 +102,13 @@ export function withoutWaived(
       const reason = waiverOf(finding)?.reason;
       return reason === undefined ? [] : [{ finding, reason }];
     }),
-    // Only the database knows what is out of order.
+    // Only the database knows what is out of order; a name that is not read is not among the files.
     unused: waivers.filter(
       ({ file, rule }) =>
-        !files.some((one) => one.file === file) ||
-        (rule !== "out-of-order" && !findings.some((finding) => finding.file === file && finding.rule === rule)),
+        (rule !== "not-read" && !files.some((one) => one.file === file)) ||
+        (rule !== "out-of-order" &&
+          rule !== "not-read" &&
+          !findings.some((finding) => finding.file === file && finding.rule === rule)),
     ),
   };
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { describeFailure, duplicateVersion, failedLine, upFiles } from "./migrations.ts";
+import { describeFailure, duplicateVersion, failedBehindFile, failedLine, unreadFiles, upFiles } from "./migrations.ts";
 
 describe("upFiles", () => {
   it("reads names as golang-migrate does, in order of their numbers", () => {
@@ -13,6 +13,21 @@ describe("upFiles", () => {
       "20240101120000_d.up.sql",
     ];
     expect(upFiles(names).map(({ version }) => version)).toEqual([1, 2, 10, 20240101120000]);
+  });
+
+  it("finds names that golang-migrate passes over", () => {
+    expect(
+      unreadFiles([
+        "1_a.up.sql",
+        "2_b.UP.sql",
+        "3-c.up.sql",
+        "4.up.sql",
+        "1_a.down.sql",
+        "5_sign_up.sql",
+        "README.up.md",
+        ".6_d.up.sql.swp",
+      ]),
+    ).toEqual(["2_b.UP.sql", "3-c.up.sql", "4.up.sql"]);
   });
 
   it("finds two files of one version", () => {
@@ -46,6 +61,17 @@ describe("describeFailure", () => {
       "error: migration failed: permission denied for table a (column 0) in line 1: SELECT 1;\nINSERT INTO a ...";
     expect(failedLine(denied, [1, 2])).toBeUndefined();
     expect(failedLine(denied, [3])).toBe(3);
+  });
+
+  it("tells golang-migrate's note of a file from the file", () => {
+    expect(failedBehindFile(stderr)).toBe(false);
+    expect(
+      failedBehindFile(
+        'error: ERROR: canceling statement due to lock timeout (SQLSTATE 55P03) in line 0: TRUNCATE "public"."schema_migrations"',
+      ),
+    ).toBe(true);
+    expect(failedBehindFile("error: migration failed in line 0: SELECT 1 (details: unexpected EOF)")).toBe(false);
+    expect(failedBehindFile("error: unexpected EOF in line 0: TRUNCATE")).toBe(false);
   });
 
   it("knows when the server said nothing", () => {

@@ -18,6 +18,12 @@ export function upFiles(names: readonly string[]): MigrationFile[] {
     .sort((a, b) => a.version - b.version);
 }
 
+/** Files that are meant to be applied, by their names, and that golang-migrate passes over without a word: `2_b.UP.sql`, `3-c.up.sql`. */
+export function unreadFiles(names: readonly string[]): string[] {
+  const read = new Set(upFiles(names).map(({ file }) => file));
+  return names.filter((name) => /^\d.*\.up\./i.test(name) && !read.has(name)).sort();
+}
+
 /** Two files of one version: golang-migrate would refuse all of them, with a message that names one. */
 export function duplicateVersion(files: readonly MigrationFile[]): [string, string] | undefined {
   for (const [index, { version, file }] of files.entries()) {
@@ -47,6 +53,13 @@ export function describeFailure(stderr: string): { message: string; sqlState: st
     sqlState: undefined,
   };
 }
+
+/**
+ * Whether the file itself went through, and what failed is golang-migrate's note of it: its table was locked, or the file has left the session as
+ * another role, or read-only. golang-migrate begins what a file's own statements fail with by `migration failed`.
+ */
+export const failedBehindFile = (stderr: string): boolean =>
+  describeFailure(stderr).sqlState !== undefined && !/^error: migration failed/m.test(stderr);
 
 /**
  * The line of the file in which PostgreSQL found the error, as golang-migrate counts it. Where PostgreSQL tells no position (a missing right, a

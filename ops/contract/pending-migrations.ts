@@ -27,6 +27,24 @@ export function pendingOf(up: readonly MigrationFile[], version: number | null, 
   return { todo, late, lost: version !== null && todo.length > 0 && !up.some((file) => file.version === version) };
 }
 
+/** Names that golang-migrate passes over, in words. */
+export const unreadText = (unread: readonly string[]): string =>
+  `${unread.join(", ")} would never be applied: golang-migrate passes over ${unread.length === 1 ? "such a name" : "such names"} without a word (it reads 000001_name.up.sql, in small letters)`;
+
+/** Without those that the stack file allows. */
+export const notAllowedUnread = (unread: readonly string[], waivers: readonly Waiver[]): string[] =>
+  unread.filter((name) => !waivers.some(({ file, rule }) => file === name && rule === "not-read"));
+
+/** @throws {StepError} where a file would be passed over for its name, unless the stack file allows it. */
+export function refuseUnread(unread: readonly string[], waivers: readonly Waiver[] = []): void {
+  const refused = notAllowedUnread(unread, waivers);
+  const [first] = refused;
+  if (first === undefined) return;
+  throw new StepError(`${unreadText(refused)}. Nothing was changed`, {
+    hint: `rename ${refused.length === 1 ? "it" : "them"}, commit that and release the commit; where ${refused.length === 1 ? "it is" : "they are"} not meant to be applied: ${waiverHint(first, "not-read")}`,
+  });
+}
+
 /** The next number, written like a file's own: `000008`. */
 function renumbered({ file }: MigrationFile, number: number): string {
   const digits = /^\d+/.exec(file)?.[0] ?? "";

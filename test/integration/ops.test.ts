@@ -512,6 +512,7 @@ describe("migrate", () => {
       lockTimeoutMs?: number;
       lockAttempts?: number;
       statementTimeoutMs?: number;
+      waivers?: { file: string; rule: string; reason: string }[];
     } = {},
   ): ReturnType<typeof run<"migrate">> {
     return run(
@@ -894,6 +895,20 @@ describe("migrate", () => {
     });
   });
 
+  it("refuses a file that golang-migrate would pass over for its name", async () => {
+    const url = await harness.database("names");
+    const files = { ...good, "3_c.UP.sql": "CREATE TABLE c (id int);", "4-d.up.sql": "CREATE TABLE d (id int);" };
+    const { exitCode, stderr } = await migrate(files, url);
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/3_c\.UP\.sql, 4-d\.up\.sql would never be applied: .*Nothing was changed/);
+    expect(stderr).toMatch(/rename them, .*togather:migrations\.allow .*\{ file: 3_c\.UP\.sql, rule: not-read/);
+    const allowed = await migrate(files, url, {
+      waivers: ["3_c.UP.sql", "4-d.up.sql"].map((file) => ({ file, rule: "not-read", reason: "a draft" })),
+    });
+    expect(allowed.exitCode, allowed.stderr).toBe(0);
+    expect(await version("names")).toBe("2|f");
+  });
+
   it("runs each file in a session of its own: what one sets is not there for the next", async () => {
     const url = await harness.database("sessions");
     const { exitCode, stderr } = await migrate(
@@ -905,6 +920,52 @@ describe("migrate", () => {
     );
     expect(exitCode, stderr).toBe(0);
     expect(await harness.sql("SELECT to_regclass('public.b') IS NOT NULL", "sessions")).toBe("t");
+  });
+
+  it("notes a file that went through itself, where golang-migrate can't", async () => {
+    const url = await harness.database("noted");
+    await migrate(good, url);
+    // A backup begins while the file runs, and reads golang-migrate's table for longer than a lock may be waited for.
+    const running = migrate({ ...good, "3_c.up.sql": "CREATE TABLE c (id int); SELECT pg_sleep(3);" }, url, {
+      lockTimeoutMs: 500,
+    });
+    await eventually(
+      "the file runs",
+      async () =>
+        (await harness.sql(
+          "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3)%' AND pid <> pg_backend_pid()",
+          "noted",
+        )) === "1",
+    );
+    const backup = harness.sql(
+      "BEGIN; LOCK TABLE schema_migrations IN ACCESS SHARE MODE; SELECT pg_sleep(6); COMMIT",
+      "noted",
+    );
+    const { exitCode, stderr } = await running;
+    expect(exitCode, stderr).toBe(0);
+    expect(stderr).toMatch(
+      /3_c\.up\.sql was applied, but golang-migrate could not note it in schema_migrations \(.*lock timeout.*: somebody holds that table, a backup for example\. It is noted now/,
+    );
+    expect(await version("noted")).toBe("3|f");
+    await backup;
+
+    // What a file leaves of its session is golang-migrate's as well.
+    for (const [number, rest] of [
+      [4, "SET default_transaction_read_only = on;"],
+      [5, "GRANT ALL ON SCHEMA public TO pg_monitor; SET ROLE pg_monitor;"],
+    ] as const) {
+      const file = `${number}_session.up.sql`;
+      const done = await migrate(
+        { ...good, "3_c.up.sql": "", "4_session.up.sql": "", [file]: `CREATE TABLE t${number} (id int); ${rest}` },
+        url,
+      );
+      expect(done.exitCode, done.stderr).toBe(0);
+      expect(done.stderr).toMatch(
+        /could not note it in schema_migrations .*the file leaves its session changed \(SET ROLE/,
+      );
+      expect(await version("noted")).toBe(`${number}|f`);
+      expect(await harness.sql(`SELECT to_regclass('t${number}') IS NOT NULL`, "noted")).toBe("t");
+    }
   });
 
   it("gives up on a table that somebody holds, and has its password on no command line meanwhile", async () => {

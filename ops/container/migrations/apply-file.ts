@@ -8,9 +8,15 @@ import type { StepRequest } from "../../contract/steps.ts";
 import { messageOf, StepError } from "../../contract/errors.ts";
 import { refusedExtensionTable } from "../database/extension-tables.ts";
 import type { FileFacts } from "../../contract/file-facts.ts";
-import { lockHint, lockPauseMs, migrateUp, type MigrationFiles } from "./golang-migrate.ts";
+import { lockHint, lockPauseMs, migrateUp, sessionChanged, type MigrationFiles } from "./golang-migrate.ts";
 import { dropIndexes, indexText, invalidIndexes, leftBehind, type Index } from "../database/invalid-indexes.ts";
-import { describeFailure, failedLine, versionBefore, type MigrationFile } from "../../contract/migrations.ts";
+import {
+  describeFailure,
+  failedBehindFile,
+  failedLine,
+  versionBefore,
+  type MigrationFile,
+} from "../../contract/migrations.ts";
 import { readSchemaVersion } from "../database/sql.ts";
 
 export interface Run {
@@ -140,6 +146,16 @@ async function explainFailure(run: Run, file: MigrationFile, stderr: string, bef
   );
 }
 
+/** Notes a file that went through, where golang-migrate itself could not: taken for one that failed, it would be run twice. */
+async function noteInItsPlace({ client, context }: Run, file: MigrationFile, stderr: string): Promise<void> {
+  const { message, sqlState } = describeFailure(stderr);
+  const why = sqlState === lockNotAvailable ? "somebody holds that table, a backup for example" : sessionChanged;
+  context.log.warn(
+    `migrate: ${file.file} was applied, but golang-migrate could not note it in schema_migrations (${message}): ${why}. It is noted now`,
+  );
+  await client.query("UPDATE schema_migrations SET dirty = false WHERE version = $1 AND dirty", [file.version]);
+}
+
 /**
  * Applies the next file. A lock that can't be had in time is given up and tried again later: whoever waits for it holds up all that
  * comes behind. Nobody waits behind a statement such as CREATE INDEX CONCURRENTLY, which waits for every transaction of the database that
@@ -172,6 +188,12 @@ export async function applyFile(run: Run, file: MigrationFile): Promise<void> {
       signal.throwIfAborted();
       if (version === file.version) return;
       throw new StepError(`the schema is at version ${version ?? "none"} after ${file.file}, expected ${file.version}`);
+    }
+    const whole = facts?.oneTransaction === true || facts?.runsAgain === true;
+    if (dirty && version === file.version && whole && failedBehindFile(stderr)) {
+      await noteInItsPlace(run, file, stderr);
+      signal.throwIfAborted();
+      return;
     }
     try {
       await explainFailure(run, file, stderr, before);

@@ -11,12 +11,14 @@ import type { StepRequest } from "../../contract/steps.ts";
 import { messageOf, StepError } from "../../contract/errors.ts";
 import { factsFile, factsSchema, type Facts } from "../../contract/file-facts.ts";
 import { findingsFile, findingsSchema, type Finding } from "../../contract/migration-findings.ts";
-import { duplicateVersion, upFiles, type MigrationFile } from "../../contract/migrations.ts";
+import { duplicateVersion, unreadFiles, upFiles, type MigrationFile } from "../../contract/migrations.ts";
 
 /** A release's migrations, unpacked. */
 export interface MigrationFiles {
   directory: string;
   up: MigrationFile[];
+  /** Names that look like one, and that golang-migrate doesn't read. */
+  unread: string[];
   /** Of the lint, in all files. */
   findings: Finding[];
   /** What PostgreSQL's parser says of each. */
@@ -69,6 +71,7 @@ export async function withMigrationFiles<T>(
     return await use({
       directory,
       up,
+      unread: unreadFiles(names),
       findings: (await sent(root, findingsFile, findingsSchema)) ?? [],
       facts: (await sent(root, factsFile, factsSchema)) ?? {},
     });
@@ -148,6 +151,10 @@ export async function migrateUp(
 }
 
 const riverResult = z.object({ from: z.number(), to: z.number() });
+
+/** Why golang-migrate can't note a file that went through, where nobody holds its table. */
+export const sessionChanged =
+  "the file leaves its session changed (SET ROLE, DISCARD ALL, read-only or the like); SET LOCAL, or RESET at its end, leaves nothing";
 
 /** Between two attempts to have a lock, in ms. */
 export const lockPauseMs = 2_000;

@@ -5,10 +5,10 @@ import type { StepContext } from "../../contract/context.ts";
 import type { StepRequest, StepResult } from "../../contract/steps.ts";
 import { StepError } from "../../contract/errors.ts";
 import { refusedExtensionTable } from "../database/extension-tables.ts";
-import { migrateRiver, migrateUp, type MigrationFiles } from "./golang-migrate.ts";
+import { migrateRiver, migrateUp, sessionChanged, type MigrationFiles } from "./golang-migrate.ts";
 import { waiting, watchLocks } from "./lock-watch.ts";
 import { noticedMs, type Measured } from "../../contract/migration-findings.ts";
-import { describeFailure, failedLine, type MigrationFile } from "../../contract/migrations.ts";
+import { describeFailure, failedBehindFile, failedLine, type MigrationFile } from "../../contract/migrations.ts";
 import { ownSchemas, readSchemaVersion } from "../database/sql.ts";
 import { formatBytes, seconds } from "../../contract/units.ts";
 
@@ -95,7 +95,9 @@ async function rehearseFile(
     });
     throw new StepError(
       `migration ${file.file}${line === undefined ? "" : `, line ${line}`} (file ${todo.indexOf(file) + 1} of ${todo.length}) fails on a copy of the data: ${message}. The database itself was not touched; what serves goes on`,
-      { hint: refused ?? "correct the file, commit it and release that commit" },
+      {
+        hint: `${failedBehindFile(value.stderr) ? `what failed is golang-migrate's note of the file: ${sessionChanged}. ` : ""}${refused ?? "correct the file, commit it and release that commit"}`,
+      },
     );
   }
   const after = await storage(watcher);

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { applyFile, repairCommand } from "../migrations/apply-file.ts";
 import { appliedFiles, keyOf, noteApplied } from "../migrations/applied-migrations.ts";
-import { pendingOf, refuseUnreachable } from "../../contract/pending-migrations.ts";
+import { pendingOf, refuseUnreachable, refuseUnread } from "../../contract/pending-migrations.ts";
 import type { Connection } from "../../contract/connection.ts";
 import type { CommandContext } from "../../contract/context.ts";
 import type { StepRequest, StepResult } from "../../contract/steps.ts";
@@ -77,6 +77,7 @@ export async function run(request: Request, context: CommandContext): Promise<St
         });
         const before = await readSchemaVersion(client);
         refuseNoFiles(files, before.version, request);
+        refuseUnread(files.unread, request.waivers);
         const expected = files.up.at(-1)?.version ?? null;
         // A later release's file that failed half-way is not this one's: all that it needs was there before. Its gate asks it.
         const others = before.dirty && expected !== null && (before.version ?? 0) > expected;

@@ -1,6 +1,6 @@
 import { backupProblem } from "../snapshots/backup-check.ts";
 import { appliedFiles, keyOf } from "../migrations/applied-migrations.ts";
-import { pendingOf, refuseUnreachable } from "../../contract/pending-migrations.ts";
+import { pendingOf, refuseUnreachable, refuseUnread } from "../../contract/pending-migrations.ts";
 import { parseDatabaseUrl, withDatabaseName, type Connection } from "../../contract/connection.ts";
 import type { CommandContext } from "../../contract/context.ts";
 import type { StepRequest, StepResult, Task } from "../../contract/steps.ts";
@@ -129,6 +129,7 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
       );
       // A database without a version has nothing that a migration could harm. A dirty one is the migration's own error.
       refuseNoFiles(files, live.version, request);
+      refuseUnread(files.unread, request.waivers);
       const of = { database: keyOf(connection), version: live.version ?? 0 };
       const nothing =
         live.version === null
