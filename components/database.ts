@@ -33,6 +33,7 @@ export interface DatabaseArgs {
 }
 
 const databaseName = "togather";
+const ownerName = "togather_owner";
 const port = 5432;
 /** Tables of extensions in which servers keep rows of their own. They are the superuser's, who makes the extension. */
 const extensionTables: Readonly<Partial<Record<string, readonly string[]>>> = { postgis: ["spatial_ref_sys"] };
@@ -47,6 +48,160 @@ export interface DatabaseUrls {
   readonly appUrl: pulumi.Output<string>;
 }
 
+/** PostgreSQL itself: its volume and its container. */
+function declareServer(
+  name: string,
+  args: DatabaseArgs,
+  parent: pulumi.Resource,
+): { volume: docker.Volume; container: docker.Container } {
+  const volume = new docker.Volume(
+    `${name}-data`,
+    { name: volumeName(args.name, "database"), labels: containerLabels(args.name, "database") },
+    // Where data is protected, Pulumi refuses to delete it, and leaves it on disk even when it is told to forget it.
+    { parent, protect: args.protectData, retainOnDelete: args.protectData },
+  );
+  const container = new docker.Container(
+    `${name}-container`,
+    {
+      name: nameOf(args.name, "database"),
+      image: args.imageId,
+      labels: containerLabels(args.name, "database"),
+      envs: [pulumi.interpolate`POSTGRES_PASSWORD=${args.password}`],
+      ...(args.maxConnections === undefined ? {} : { command: databaseCommand(args.maxConnections) }),
+      volumes: [{ volumeName: volume.name, containerPath: "/var/lib/postgresql/data" }],
+      networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }],
+      ports: [{ internal: port, external: args.loopbackPort, ip: "127.0.0.1" }],
+      restart: "unless-stopped",
+      shmSize: 256,
+      // A fast shutdown of a busy server writes a checkpoint first.
+      destroyGraceSeconds: 120,
+      stopTimeout: 120,
+      wait: true,
+      waitTimeout: 180,
+      ...containerLogging,
+    },
+    // PostgreSQL reads the password only when it makes the volume: a rotation is an ALTER ROLE, not a new container.
+    { parent, deleteBeforeReplace: true, ignoreChanges: ["envs"] },
+  );
+  return { volume, container };
+}
+
+/** Options of a resource inside the server. */
+interface Within extends pulumi.CustomResourceOptions {
+  dependsOn: pulumi.Resource[];
+}
+
+function optionsWithin(
+  name: string,
+  { reachableAt, password }: DatabaseArgs,
+  { volume, container }: ReturnType<typeof declareServer>,
+  parent: pulumi.Resource,
+): Within {
+  const provider = new postgresql.Provider(
+    `${name}-provider`,
+    {
+      host: "127.0.0.1",
+      port: reachableAt,
+      username: "postgres",
+      password,
+      sslmode: "disable",
+      superuser: true,
+      connectTimeout: 30,
+    },
+    { parent },
+  );
+  // What lives in the volume goes with it: nothing is dropped role by role from a database that is being deleted.
+  return { parent, provider, dependsOn: [container], deletedWith: volume };
+}
+
+/** The roles: the owner, and one or, while a password is rotated, two as which servers log in. */
+function declareRoles(
+  name: string,
+  { appRole: { role, kept }, passwordOf }: DatabaseArgs,
+  within: Within,
+): { owner: postgresql.Role; app: postgresql.Role; second: postgresql.Role[] } {
+  const owner = new postgresql.Role(
+    `${name}-owner`,
+    { name: ownerName, login: true, password: passwordOf("owner") },
+    within,
+  );
+  // A role that a server logs in as with an older password keeps that: each of its connections would fail otherwise.
+  const login = (one: AppRole): pulumi.CustomResourceOptions =>
+    kept === one ? { ...within, ignoreChanges: ["password"] } : within;
+  const [first, second] = appRoles;
+  const app = new postgresql.Role(
+    `${name}-app`,
+    { name: first, login: true, password: passwordOf(first) },
+    login(first),
+  );
+  if (role !== second && kept !== second) return { owner, app, second: [] };
+  // Its rights are those of the first one.
+  const other = new postgresql.Role(
+    `${name}-app-2`,
+    { name: second, login: true, password: passwordOf(second), roles: [app.name] },
+    login(second),
+  );
+  return { owner, app, second: [other] };
+}
+
+/** The extensions, with the owner's rights on the tables that they bring. */
+function declareExtensions(
+  name: string,
+  { extensions, protectData }: DatabaseArgs,
+  { owner, database }: { owner: postgresql.Role; database: postgresql.Database },
+  within: Within,
+): pulumi.Resource[] {
+  return extensions.flatMap((extension) => {
+    const made = new postgresql.Extension(
+      `${name}-extension-${extension}`,
+      { name: extension, database: database.name },
+      { ...within, retainOnDelete: protectData },
+    );
+    const tables = extensionTables[extension];
+    if (tables === undefined) return [made];
+    const grant = new postgresql.Grant(
+      `${name}-owner-${extension}`,
+      {
+        role: owner.name,
+        database: database.name,
+        schema: "public",
+        objectType: "table",
+        objects: [...tables],
+        privileges: [...extensionTableRights],
+      },
+      { ...within, dependsOn: [...within.dependsOn, made] },
+    );
+    return [made, grant];
+  });
+}
+
+/** The servers' rights on what the owner makes: rows, no schema. */
+function declareAppRights(
+  name: string,
+  { owner, app, database }: { owner: postgresql.Role; app: postgresql.Role; database: postgresql.Database },
+  within: Within,
+): pulumi.Resource[] {
+  const rights = [
+    ["table", ["SELECT", "INSERT", "UPDATE", "DELETE"]],
+    ["sequence", ["USAGE", "SELECT", "UPDATE"]],
+  ] as const;
+  return rights.map(
+    ([objectType, privileges]) =>
+      new postgresql.DefaultPrivileges(
+        `${name}-app-${objectType}s`,
+        {
+          role: app.name,
+          owner: owner.name,
+          database: database.name,
+          schema: "public",
+          objectType,
+          privileges: [...privileges],
+        },
+        within,
+      ),
+  );
+}
+
 /** The bundled PostgreSQL: container, volume, an owner role that migrates, an app role with DML rights only, extensions. */
 export class Database extends pulumi.ComponentResource implements DatabaseUrls {
   readonly ownerUrl: pulumi.Output<string>;
@@ -55,148 +210,37 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
 
   constructor(name: string, args: DatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Database", name, {}, opts);
-    const containerName = nameOf(args.name, "database");
-    const volume = new docker.Volume(
-      `${name}-data`,
-      { name: volumeName(args.name, "database"), labels: containerLabels(args.name, "database") },
-      // Where data is protected, Pulumi refuses to delete it, and leaves it on disk even when it is told to forget it.
-      { parent: this, protect: args.protectData, retainOnDelete: args.protectData },
-    );
-    const container = new docker.Container(
-      `${name}-container`,
-      {
-        name: containerName,
-        image: args.imageId,
-        labels: containerLabels(args.name, "database"),
-        envs: [pulumi.interpolate`POSTGRES_PASSWORD=${args.password}`],
-        ...(args.maxConnections === undefined ? {} : { command: databaseCommand(args.maxConnections) }),
-        volumes: [{ volumeName: volume.name, containerPath: "/var/lib/postgresql/data" }],
-        networksAdvanced: [{ name: args.networkName, ipv4Address: args.address }],
-        ports: [{ internal: port, external: args.loopbackPort, ip: "127.0.0.1" }],
-        restart: "unless-stopped",
-        shmSize: 256,
-        // A fast shutdown of a busy server writes a checkpoint first.
-        destroyGraceSeconds: 120,
-        stopTimeout: 120,
-        wait: true,
-        waitTimeout: 180,
-        ...containerLogging,
-      },
-      // PostgreSQL reads the password only when it makes the volume: a rotation is an ALTER ROLE, not a new container.
-      { parent: this, deleteBeforeReplace: true, ignoreChanges: ["envs"] },
-    );
-    const provider = new postgresql.Provider(
-      `${name}-provider`,
-      {
-        host: "127.0.0.1",
-        port: args.reachableAt,
-        username: "postgres",
-        password: args.password,
-        sslmode: "disable",
-        superuser: true,
-        connectTimeout: 30,
-      },
-      { parent: this },
-    );
-    // What lives in the volume goes with it: nothing is dropped role by role from a database that is being deleted.
-    const within: pulumi.CustomResourceOptions = {
-      parent: this,
-      provider,
-      dependsOn: [container],
-      deletedWith: volume,
-    };
-    const ownerPassword = args.passwordOf("owner");
-    const owner = new postgresql.Role(
-      `${name}-owner`,
-      { name: "togather_owner", login: true, password: ownerPassword },
-      within,
-    );
-    const { role: appRole, kept } = args.appRole;
-    // A role that a server logs in as with an older password keeps that: each of its connections would fail otherwise.
-    const login = (role: AppRole): pulumi.CustomResourceOptions =>
-      kept === role ? { ...within, ignoreChanges: ["password"] } : within;
-    const [first, second] = appRoles;
-    const app = new postgresql.Role(
-      `${name}-app`,
-      { name: first, login: true, password: args.passwordOf(first) },
-      login(first),
-    );
+    const within = optionsWithin(name, args, declareServer(name, args, this), this);
+    const { owner, app, second } = declareRoles(name, args, within);
     const database = new postgresql.Database(
       `${name}-database`,
       { name: databaseName, owner: owner.name },
       { ...within, protect: args.protectData, retainOnDelete: args.protectData },
     );
-    const ready: pulumi.Resource[] = [database];
-    if (appRole === second || kept === second) {
-      // Its rights are those of the first one.
-      ready.push(
-        new postgresql.Role(
-          `${name}-app-2`,
-          { name: second, login: true, password: args.passwordOf(second), roles: [app.name] },
-          login(second),
-        ),
-      );
-    }
-    for (const extension of args.extensions) {
-      const made = new postgresql.Extension(
-        `${name}-extension-${extension}`,
-        { name: extension, database: database.name },
-        { ...within, retainOnDelete: args.protectData },
-      );
-      ready.push(made);
-      const tables = extensionTables[extension];
-      if (tables === undefined) continue;
-      ready.push(
-        new postgresql.Grant(
-          `${name}-owner-${extension}`,
-          {
-            role: owner.name,
-            database: database.name,
-            schema: "public",
-            objectType: "table",
-            objects: [...tables],
-            privileges: [...extensionTableRights],
-          },
-          { ...within, dependsOn: [container, made] },
-        ),
-      );
-    }
-    for (const [objectType, privileges] of [
-      ["table", ["SELECT", "INSERT", "UPDATE", "DELETE"]],
-      ["sequence", ["USAGE", "SELECT", "UPDATE"]],
-    ] as const) {
-      ready.push(
-        new postgresql.DefaultPrivileges(
-          `${name}-app-${objectType}s`,
-          {
-            role: app.name,
-            owner: owner.name,
-            database: database.name,
-            schema: "public",
-            objectType,
-            privileges: [...privileges],
-          },
-          within,
-        ),
-      );
-    }
-    const url = (role: string, password: pulumi.Output<string>, database: string): pulumi.Output<string> =>
+    // What depends on a URL depends on the roles, extensions and rights behind it.
+    const ready = [
+      database,
+      ...second,
+      ...declareExtensions(name, args, { owner, database }, within),
+      ...declareAppRights(name, { owner, app, database }, within),
+    ];
+    const url = (user: string, password: pulumi.Output<string>, of: string): pulumi.Output<string> =>
       pulumi.secret(
-        // What depends on the URL depends on the roles, extensions and rights behind it.
         pulumi.all([password, pulumi.all(ready.map((resource) => resource.urn))]).apply(([secret]) =>
           formatDatabaseUrl({
-            host: containerName,
+            host: nameOf(args.name, "database"),
             port,
-            user: role,
+            user,
             password: secret,
-            database,
+            database: of,
             parameters: { sslmode: "disable" },
           }),
         ),
       );
-    this.ownerUrl = url("togather_owner", ownerPassword, databaseName);
+    const { role } = args.appRole;
+    this.ownerUrl = url(ownerName, args.passwordOf("owner"), databaseName);
     this.adminUrl = url("postgres", args.password, "postgres");
-    this.appUrl = url(appRole, args.passwordOf(appRole), databaseName);
+    this.appUrl = url(role, args.passwordOf(role), databaseName);
     this.registerOutputs({ ownerUrl: this.ownerUrl, appUrl: this.appUrl });
   }
 }

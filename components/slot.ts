@@ -71,6 +71,101 @@ export function plainEnvironment({
 /** Seconds between SIGTERM and SIGKILL: the server drains for 30 s. */
 const stopSeconds = 40;
 
+/** Inputs of a container that takes requests: see `SlotArgs.serving`. */
+const heldWhileServing = [
+  "image",
+  "envs",
+  "labels",
+  "networksAdvanced",
+  "hosts",
+  "ports",
+  "tmpfs",
+  "shmSize",
+  "capabilities",
+  "securityOpts",
+  "logOpts",
+];
+
+/** The container of a slot's release. */
+function declareContainer(
+  name: string,
+  args: SlotArgs,
+  parent: pulumi.Resource,
+  dependsOn: pulumi.ComponentResourceOptions["dependsOn"],
+): docker.Container {
+  const { common } = args.context;
+  return new docker.Container(
+    `${name}-container`,
+    {
+      name: nameOf(common.name, args.slot),
+      image: args.imageId,
+      labels: [
+        ...containerLabels(common.name, args.slot),
+        // What the next run reads back, should this slot serve then.
+        { label: labels.version, value: args.release.version },
+        { label: labels.commit, value: plainRelease(args.release).commit },
+        { label: labels.port, value: String(args.port) },
+      ],
+      envs: [
+        ...Object.entries(plainEnvironment(args)).map(([key, value]) => `${key}=${value}`),
+        ...Object.entries(args.secrets).map(([key, value]) => pulumi.interpolate`${key}=${value}`),
+      ],
+      networksAdvanced: [
+        { name: args.networkName, ipv4Address: args.address },
+        ...(args.databaseNetwork === undefined ? [] : [{ name: args.databaseNetwork }]),
+      ],
+      ...(args.knowsHost ? { hosts: [{ host: "host.docker.internal", ip: "host-gateway" }] } : {}),
+      ports: [{ internal: args.port, external: args.loopbackPort, ip: "127.0.0.1" }],
+      restart: "unless-stopped",
+      readOnly: true,
+      tmpfs: serverTmpfs(args.container),
+      ...(args.container.shmSize === undefined ? {} : { shmSize: megabytes(args.container.shmSize) }),
+      capabilities: { drops: ["ALL"] },
+      securityOpts: ["no-new-privileges:true"],
+      init: true,
+      stopSignal: "SIGTERM",
+      stopTimeout: stopSeconds,
+      destroyGraceSeconds: stopSeconds,
+      // The gate tells why a server does not stay up; the provider would only remove the container and its log.
+      mustRun: false,
+      ...containerLogging,
+    },
+    {
+      parent,
+      dependsOn,
+      deleteBeforeReplace: true,
+      ignoreChanges: args.serving ? heldWhileServing : [],
+    },
+  );
+}
+
+/** The question to the gate of a slot. */
+function gateOf(args: SlotArgs, container: docker.Container): StepArgs<"gate"> {
+  const containerName = nameOf(args.context.common.name, args.slot);
+  return {
+    context: args.context,
+    request: {
+      // The gate asks both the server and the database: it needs a network in which both are.
+      network: args.databaseNetwork ?? args.networkName,
+      slot: args.slot,
+      release: plainRelease(args.release),
+      containerName,
+      containerId: container.id,
+      url: `http://${args.databaseNetwork === undefined ? args.address : containerName}:${args.port}`,
+      healthPath: args.healthPath,
+      ...args.gate,
+      expectedMigration: args.expectedMigration,
+      whenStopped: args.whenStopped,
+    },
+    found: args.found,
+    secrets: {
+      DATABASE_URL: args.gateDatabaseUrl,
+      // A server that does not stay up may print what it was given: the gate shows its last words without.
+      SERVER_SECRETS: pulumi.jsonStringify(Object.values(args.secrets)),
+    },
+  };
+}
+
 /** One of the two places a release runs in: a container, and the gate that it passes before any request reaches it. */
 export class Slot extends pulumi.ComponentResource {
   /** What the router sends requests to. */
@@ -82,88 +177,8 @@ export class Slot extends pulumi.ComponentResource {
 
   constructor(name: string, args: SlotArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:Slot", name, {}, opts);
-    const { common } = args.context;
-    const containerName = nameOf(common.name, args.slot);
-    const plain = Object.entries(plainEnvironment(args));
-    const container = new docker.Container(
-      `${name}-container`,
-      {
-        name: containerName,
-        image: args.imageId,
-        labels: [
-          ...containerLabels(common.name, args.slot),
-          // What the next run reads back, should this slot serve then.
-          { label: labels.version, value: args.release.version },
-          { label: labels.commit, value: plainRelease(args.release).commit },
-          { label: labels.port, value: String(args.port) },
-        ],
-        envs: [
-          ...plain.map(([key, value]) => `${key}=${value}`),
-          ...Object.entries(args.secrets).map(([key, value]) => pulumi.interpolate`${key}=${value}`),
-        ],
-        networksAdvanced: [
-          { name: args.networkName, ipv4Address: args.address },
-          ...(args.databaseNetwork === undefined ? [] : [{ name: args.databaseNetwork }]),
-        ],
-        ...(args.knowsHost ? { hosts: [{ host: "host.docker.internal", ip: "host-gateway" }] } : {}),
-        ports: [{ internal: args.port, external: args.loopbackPort, ip: "127.0.0.1" }],
-        restart: "unless-stopped",
-        readOnly: true,
-        tmpfs: serverTmpfs(args.container),
-        ...(args.container.shmSize === undefined ? {} : { shmSize: megabytes(args.container.shmSize) }),
-        capabilities: { drops: ["ALL"] },
-        securityOpts: ["no-new-privileges:true"],
-        init: true,
-        stopSignal: "SIGTERM",
-        stopTimeout: stopSeconds,
-        destroyGraceSeconds: stopSeconds,
-        // The gate tells why a server does not stay up; the provider would only remove the container and its log.
-        mustRun: false,
-        ...containerLogging,
-      },
-      {
-        parent: this,
-        dependsOn: opts?.dependsOn,
-        deleteBeforeReplace: true,
-        ignoreChanges: args.serving
-          ? [
-              "image",
-              "envs",
-              "labels",
-              "networksAdvanced",
-              "hosts",
-              "ports",
-              "tmpfs",
-              "shmSize",
-              "capabilities",
-              "securityOpts",
-              "logOpts",
-            ]
-          : [],
-      },
-    );
-    this.gateStep = {
-      context: args.context,
-      request: {
-        // The gate asks both the server and the database: it needs a network in which both are.
-        network: args.databaseNetwork ?? args.networkName,
-        slot: args.slot,
-        release: plainRelease(args.release),
-        containerName,
-        containerId: container.id,
-        url: `http://${args.databaseNetwork === undefined ? args.address : containerName}:${args.port}`,
-        healthPath: args.healthPath,
-        ...args.gate,
-        expectedMigration: args.expectedMigration,
-        whenStopped: args.whenStopped,
-      },
-      found: args.found,
-      secrets: {
-        DATABASE_URL: args.gateDatabaseUrl,
-        // A server that does not stay up may print what it was given: the gate shows its last words without.
-        SERVER_SECRETS: pulumi.jsonStringify(Object.values(args.secrets)),
-      },
-    };
+    const container = declareContainer(name, args, this, opts?.dependsOn);
+    this.gateStep = gateOf(args, container);
     const gate = declareStep(name, "gate", this.gateStep, { parent: this });
     this.address = `${args.address}:${args.port}`;
     this.containerId = container.id;

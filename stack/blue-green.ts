@@ -1,14 +1,12 @@
 import * as pulumi from "@pulumi/pulumi";
 import { dockerProvider, hostContext } from "../components/host.ts";
-import { BundledImage, serverImageTag } from "../components/image.ts";
+import { BundledImage } from "../components/image.ts";
 import { Network } from "../components/network.ts";
 import { Router } from "../components/router.ts";
 import { StepComponent } from "../components/step.ts";
-import { asDeployed, plainRelease, plainReleases } from "../config/release.ts";
+import { asDeployed, plainReleases } from "../config/release.ts";
 import { listenAddresses } from "../config/schema/listen-addresses.ts";
-import { tasksBefore } from "../config/schema/tasks.ts";
 import type { Settings } from "../config/settings.ts";
-import { otherSlot } from "../ops/contract/release.ts";
 import { slotNames } from "../ops/contract/steps.ts";
 import { declareDatabase } from "./database.ts";
 import { planDatabaseRole } from "./database-role.ts";
@@ -17,14 +15,14 @@ import { blueGreenOutputs, type BlueGreenOutputs } from "./outputs.ts";
 import { noteOverrides } from "./overrides.ts";
 import { sayPlan } from "./plan.ts";
 import { declareRelease, type Ground } from "./release.ts";
-import { standbyRequest, switchRequest } from "./requests.ts";
 import { routerConfiguration } from "./router-configuration.ts";
 import { secretOutput } from "./secret-output.ts";
 import { neededVersions } from "./schema-versions.ts";
+import { declareRecord, declareSwitch, type Deployed } from "./traffic.ts";
 
 /** Two slots behind a router, and which of them serves. docs/architecture.md has the picture. */
 export async function declare(wanted: Settings, opening: Opening): Promise<BlueGreenOutputs> {
-  const { activeSlot, addresses, deployment, name, source, tls } = wanted;
+  const { activeSlot, addresses, deployment, name, tls } = wanted;
   const asked = servingUnlessRefused(wanted, opening, process.env);
   // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
   if (!pulumi.runtime.isDryRun()) {
@@ -43,8 +41,7 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
   const slots = asDeployed(wanted.slots, now.held, now.served);
   const settings = { ...wanted, slots };
   const { failure_command: failureCommand } = deployment.deployment;
-  const held = plainReleases(slots);
-  const toBegin = { activeSlot, slots: held, ...(failureCommand === null ? {} : { failureCommand }) };
+  const toBegin = { activeSlot, slots: plainReleases(slots), ...(failureCommand === null ? {} : { failureCommand }) };
   const begin = new StepComponent("begin", "begin", { context, request: toBegin }, { dependsOn: [ops] });
   const deploymentId = begin.result.apply((begun) => begun.deploymentId);
   noteOverrides(settings, context.directories, deploymentId);
@@ -85,55 +82,10 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
     return release === undefined ? [] : [{ name: slot, release, ...declareRelease(ground, slot, release) }];
   });
 
-  // Which of them serves: flipped for a release, flipped back for a rollback. `readSettings` has checked that it holds one.
-  const target = declared.find((one) => one.name === activeSlot);
-  if (target?.slot === undefined) throw new pulumi.RunError(`slot ${activeSlot} holds no release`);
-  const { slot } = target;
-  const release = plainRelease(target.release);
-  // Another gate, which starts a slot that was stopped, before any request reaches it.
-  const waking = { ...slot.gateStep, request: { ...slot.gateStep.request, whenStopped: "start" as const } };
-  const ready =
-    settings.standby === "stopped" ? new StepComponent("gate", "waking", waking, { dependsOn: [slot] }) : slot;
-  // One after the other, and none once another has failed.
-  const tasks: StepComponent<"task">[] = [];
-  for (const task of tasksBefore(source.tasks)) {
-    const dependsOn = [ready, router, begin, ...tasks.slice(-1)];
-    const request = { deploymentId, slot: activeSlot, release, volume: router.volumeName, task };
-    tasks.push(new StepComponent("task", `task-${task.name}`, { context, request }, { dependsOn }));
-  }
-  // A switch asks the router, whatever moves: so that what is said to serve is what has answered.
-  const toMove = found.router ?? found.down("router") ?? found.down(activeSlot);
-  const traffic = new StepComponent(
-    "switch",
-    "switch",
-    { context, request: switchRequest(settings, { network: networkName, router, slot, release }), found: toMove },
-    { dependsOn: [ready, router, begin, ...tasks] },
-  );
-
-  // What follows once it does.
-  const { retention: logRetention } = deployment.logging;
-  const record = new StepComponent(
-    "record",
-    "record",
-    { context, request: { deploymentId, activeSlot, release, slots: held, logRetention } },
-    { dependsOn: [traffic, ...declared.flatMap((one) => one.slot ?? [])] },
-  );
-  const recorded = { dependsOn: [record] };
-  const idle = otherSlot(activeSlot);
-  const { containerId } = declared.find((one) => one.name === idle)?.slot ?? {};
-  const standby = { context, request: standbyRequest(settings, idle, containerId) };
-  // Where both keep running, a router that was elsewhere is no reason to do anything to them.
-  const asFound = settings.standby === "running" ? standby : { ...standby, found: toMove };
-  new StepComponent("standby", "standby", asFound, recorded);
-  const keep = [...Object.values(slots).map(serverImageTag), ops.tag, nginxImage.tag];
-  const pulled = Object.values(slots).flatMap(({ source: from }) => (from.kind === "image" ? [from.reference] : []));
-  const prune = {
-    keep,
-    ...(pulled.length === 0 ? {} : { pulled }),
-    retention: deployment.images.retention,
-  };
-  new StepComponent("prune", "image-retention", { context, request: prune }, recorded);
-  for (const one of declared) for (const begins of one.afterwards) begins([record]);
+  // Which of them serves, and what follows once it does.
+  const deployed: Deployed = { ...ground, router, nginxImage, declared, deploymentId };
+  const switched = declareSwitch(deployed);
+  const record = declareRecord(deployed, switched);
 
   const schemaVersions = {
     ...Object.fromEntries(
@@ -143,5 +95,5 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
       declared.flatMap((one) => (one.schemaVersion === undefined ? [] : [[one.name, one.schemaVersion]])),
     ),
   };
-  return blueGreenOutputs(settings, { traffic, release, record, deploymentId, database, schemaVersions });
+  return blueGreenOutputs(settings, { ...switched, record, deploymentId, database, schemaVersions });
 }
