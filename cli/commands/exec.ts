@@ -1,5 +1,6 @@
 import { Option, type Command } from "commander";
 import { dockerProblem, passToDocker, tryDocker } from "../../ops/host/docker.ts";
+import { fellSilent } from "../../ops/host/unreachable.ts";
 import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
 import { readContext, withCommonOptions, type CommonOptions } from "../context.ts";
 import { Failure } from "../failure.ts";
@@ -29,7 +30,9 @@ function passThrough(args: readonly string[], host: string): Promise<number> {
     });
     child.once("close", (code) => {
       process.off("SIGINT", ignore).off("SIGTERM", hand).off("SIGHUP", hand);
-      resolve(code ?? signalled);
+      const silent = fellSilent(child);
+      if (silent === undefined) resolve(code ?? signalled);
+      else reject(silent);
     });
   });
 }
@@ -62,7 +65,7 @@ export function execCommand(program: Command, end: (code: number) => void): void
       const { host } = context.settings;
       if (options.json === true) {
         const args = ["exec", "--interactive", name, ...words];
-        const { exitCode, stdout, stderr } = await tryDocker(args, { host, inheritStdin: true });
+        const { exitCode, stdout, stderr } = await tryDocker(args, { host, inheritStdin: true, goesOn: true });
         if (exitCode === undefined) throw dockerProblem(stderr);
         context.output.result(
           { stack: context.file.stack, slot: part, container: name, exitCode, stdout, stderr },

@@ -20,7 +20,7 @@ export async function showContainerLog(
   signal: AbortSignal,
 ): Promise<void> {
   const args = ["logs", ...(follow ? ["--follow"] : []), ...(tail === undefined ? [] : [`--tail=${tail}`]), container];
-  const child = startDocker(args, { host, signal, detached: true });
+  const child = startDocker(args, { host, signal, detached: true, goesOn: follow });
   const ended = endOf(child);
   let last = "";
   const shown = Promise.all([

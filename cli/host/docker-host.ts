@@ -174,7 +174,7 @@ export class DockerHost {
       mounts,
       "none",
     );
-    const child = startDocker(args, { ...this.#on, stdin: "open", detached: true });
+    const child = startDocker(args, { ...this.#on, stdin: "open", detached: true, goesOn: true });
     const ended = endOf(child);
     const said: string[] = [];
     const stop = (): void => {

@@ -10,7 +10,7 @@ import type { Readable, Writable } from "node:stream";
 import { StepError } from "../contract/errors.ts";
 import { endOf } from "../contract/programs.ts";
 import { dockerEnvironment } from "./environment.ts";
-import { unreachable, watchSilence } from "./unreachable.ts";
+import { unreachable, watchHost, watchSilence } from "./unreachable.ts";
 
 /** Whether a program could not be started because there is none of that name. */
 export function isMissing(cause: unknown): boolean {
@@ -58,6 +58,8 @@ export interface DockerOptions {
   give?: Readonly<Record<string, string>> | undefined;
   /** Its abort stops the client. */
   signal?: AbortSignal | undefined;
+  /** It goes on until somebody ends it, and may have nothing to say meanwhile: whether its host still answers is asked beside it. */
+  goesOn?: boolean | undefined;
 }
 
 export interface StartOptions extends DockerOptions {
@@ -90,7 +92,7 @@ function environmentOf({ host = "", env, give }: DockerOptions): NodeJS.ProcessE
 function launch(
   args: readonly string[],
   stdio: StdioOptions,
-  { signal, detached = false, graceMs = 5_000, ...options }: Omit<StartOptions, "stdin">,
+  { signal, detached = false, goesOn = false, graceMs = 5_000, ...options }: Omit<StartOptions, "stdin">,
 ): ChildProcess {
   const env = environmentOf(options);
   const child = spawn("docker", args, { env, stdio, detached, windowsHide: true });
@@ -107,9 +109,12 @@ function launch(
   };
   signal?.addEventListener("abort", stop, { once: true });
   if (signal?.aborted === true) stop();
-  watchSilence(child, env, () => {
+  const end = (): void => {
     kill(child);
-  });
+  };
+  // A client on this process's own streams says nothing that could be seen here.
+  if (stdio !== "inherit") watchSilence(child, env, end);
+  if (goesOn || stdio === "inherit") watchHost(child, env, end);
   if (!detached) {
     if (running.size === 0) process.once("exit", endAll);
     running.add(child);
@@ -133,7 +138,10 @@ export function startDocker(
 }
 
 /** The same on this process's own streams: for a person's command. */
-export function passToDocker(args: readonly string[], options: Omit<DockerOptions, "signal"> = {}): ChildProcess {
+export function passToDocker(
+  args: readonly string[],
+  options: Omit<DockerOptions, "signal" | "goesOn"> = {},
+): ChildProcess {
   return launch(args, "inherit", options);
 }
 

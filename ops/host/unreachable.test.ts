@@ -2,9 +2,10 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { docker, tryDocker } from "./docker.ts";
+import { showContainerLog } from "../../cli/host/container-log.ts";
+import { docker, passToDocker, tryDocker } from "./docker.ts";
 import { takeHostLock, thisHolder } from "./host-lock.ts";
-import { patience } from "./unreachable.ts";
+import { fellSilent, patience } from "./unreachable.ts";
 
 const usual = { ...patience };
 let directory: string;
@@ -22,7 +23,7 @@ let lines: string[];
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "togather-unreachable-test-"));
   vi.stubEnv("PATH", `${directory}${delimiter}${process.env["PATH"] ?? ""}`);
-  Object.assign(patience, { tellMs: 200, askMs: 800 });
+  Object.assign(patience, { tellMs: 200, askMs: 800, againMs: 300 });
   lines = [];
   vi.spyOn(process.stderr, "write").mockImplementation((line) => {
     lines.push(String(line));
@@ -80,6 +81,45 @@ describe("a Docker host that swallows what is sent to it", () => {
       ) as unknown,
       hint: expect.stringContaining("togather:host") as unknown,
     });
+  });
+});
+
+describe("a Docker host that falls silent in the middle", () => {
+  /** Answers the plain question twice, and swallows it from then on. */
+  const installDying = (other: string): void => {
+    install(
+      `case $1 in version) echo >> '${directory}/asked'; [ $(wc -l < '${directory}/asked') -le 2 ] && echo 1 || { sleep 30 & wait; } ;; *) ${other} ;; esac`,
+    );
+  };
+  const follow = async (at: string): Promise<string[]> => {
+    const shown: string[] = [];
+    const ended = showContainerLog(
+      { host: at, container: "c", tail: undefined, follow: true },
+      (line) => shown.push(line),
+      new AbortController().signal,
+    );
+    await expect(ended).rejects.toThrow(`the Docker host ${at} does not answer`);
+    return shown;
+  };
+
+  it("ends the log that is followed, with what to do", async () => {
+    installDying("echo first; sleep 30 & wait");
+    expect(await follow(host())).toEqual(["first", expect.stringContaining("no answer from the Docker host")]);
+  });
+
+  it("ends a command on this process's own streams, which says nothing itself", async () => {
+    installDying("exec sleep 30");
+    const at = host();
+    const child = passToDocker(["exec", "c", "sh"], { host: at });
+    await new Promise((resolve) => child.once("close", resolve));
+    expect(fellSilent(child)?.message).toContain(`the Docker host ${at} does not answer`);
+  });
+
+  it("is left alone while it answers, however long it has nothing to say", async () => {
+    install("case $1 in version) echo 1 ;; *) sleep 3 ;; esac");
+    const child = passToDocker(["exec", "c", "sh"], { host: host() });
+    const code = await new Promise((resolve) => child.once("close", resolve));
+    expect([code, fellSilent(child)]).toEqual([0, undefined]);
   });
 });
 

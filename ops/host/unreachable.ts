@@ -7,8 +7,11 @@ import { Socket } from "node:net";
 import { StepError } from "../contract/errors.ts";
 import { currentContext } from "./docker-context.ts";
 
-/** How long a client may be silent before somebody is told, and how long the host then has to answer a plain question, in ms. */
-export const patience = { tellMs: 5_000, askMs: 15_000 };
+/**
+ * How long a client may be silent before somebody is told, how long the host then has to answer a plain question, and how often that of a
+ * client is asked again whose own silence says nothing, in ms.
+ */
+export const patience = { tellMs: 5_000, askMs: 15_000, againMs: 60_000 };
 /** For so long a host that was silent counts as silent: whoever else asks it gives up after the second of these times. */
 const silence = { keptMs: 30_000, tellMs: 1_000 };
 
@@ -36,11 +39,9 @@ function remoteHost(env: NodeJS.ProcessEnv): string | undefined {
   return host !== undefined && /^(ssh|tcp|https?):/.test(host) ? host : undefined;
 }
 
-/** False for a host that says nothing at all; one that refuses says so to whoever asks it next. */
-function answers(host: string, env: NodeJS.ProcessEnv): Promise<boolean> {
-  const known = asked.get(host);
-  if (known !== undefined) return known;
-  const answer = new Promise<boolean>((resolve) => {
+/** Asks it. False for a host that says nothing at all; one that refuses says so to whoever asks it next. */
+function askPlainly(env: NodeJS.ProcessEnv): Promise<boolean> {
+  return new Promise((resolve) => {
     const child = spawn("docker", question, { env, stdio: "ignore", windowsHide: true });
     const stop = (): void => {
       child.kill("SIGKILL");
@@ -59,6 +60,13 @@ function answers(host: string, env: NodeJS.ProcessEnv): Promise<boolean> {
     };
     child.once("error", ended).once("exit", ended);
   });
+}
+
+/** The same, once for all who want to know it of a host. */
+function answers(host: string, env: NodeJS.ProcessEnv): Promise<boolean> {
+  const known = asked.get(host);
+  if (known !== undefined) return known;
+  const answer = askPlainly(env);
   asked.set(host, answer);
   void answer.then((did) => {
     if (did) return;
@@ -73,8 +81,8 @@ const isSilent = (child: ChildProcess): boolean =>
   child.exitCode === null && child.signalCode === null && !said(child.stdout) && !said(child.stderr);
 
 /** How it is told in the client's place, on its stderr. */
-const words = (host: string): string =>
-  `no answer from the Docker host ${host} within ${(patience.tellMs + patience.askMs) / 1000} s`;
+const words = (host: string, ms = patience.tellMs + patience.askMs): string =>
+  `no answer from the Docker host ${host} within ${ms / 1000} s`;
 
 /**
  * Ends a client of a Docker host that says nothing, with `words` on its stderr. A client that merely takes long is left alone: its host
@@ -110,9 +118,49 @@ export function watchSilence(child: ChildProcess, env: NodeJS.ProcessEnv, end: (
   });
 }
 
+/** Clients that were ended because their host fell silent, with what is to be said of it. */
+const silenced = new WeakMap<ChildProcess, string>();
+
+/**
+ * Ends a client that may be silent for as long as it likes, such as one that follows a log, when its Docker host has fallen silent: it is
+ * asked beside it, again and again.
+ * @param end as above.
+ */
+export function watchHost(child: ChildProcess, env: NodeJS.ProcessEnv, end: () => void): void {
+  const host = remoteHost(env);
+  if (host === undefined) return;
+  let timer: NodeJS.Timeout | undefined;
+  let over = false;
+  const look = async (): Promise<void> => {
+    const before = child.stdout instanceof Socket ? child.stdout.bytesRead : 0;
+    // Twice: one lost packet is no silence.
+    const did = (await askPlainly(env)) || over || (await askPlainly(env));
+    if (over) return;
+    if (did || (child.stdout instanceof Socket && child.stdout.bytesRead > before)) {
+      plan();
+      return;
+    }
+    const said = words(host, 2 * patience.askMs);
+    silenced.set(child, said);
+    child.stderr?.push(`${said}\n`);
+    setImmediate(end);
+  };
+  const plan = (): void => {
+    timer = setTimeout(() => void look(), patience.againMs).unref();
+  };
+  plan();
+  child.once("close", () => {
+    over = true;
+    clearTimeout(timer);
+  });
+}
+
+/** Why a client was ended whose streams are this process's own; undefined where it ended by itself. */
+export const fellSilent = (child: ChildProcess): UnreachableHost | undefined => unreachable(silenced.get(child) ?? "");
+
 /** What to do about a host that says nothing; undefined for other words. */
 export function unreachable(stderr: string, cause?: unknown): UnreachableHost | undefined {
-  const [, host = "", seconds = ""] = /no answer from the Docker host (\S+) within (\d+) s/.exec(stderr) ?? [];
+  const [, host = "", seconds = ""] = /no answer from the Docker host (\S+) within ([\d.]+) s/.exec(stderr) ?? [];
   if (host === "") return undefined;
   const { protocol, hostname, port, username } = new URL(host);
   const user = username === "" ? "" : `${username}@`;
