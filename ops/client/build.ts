@@ -17,7 +17,7 @@ import { dockerProblem, lastLines, startDocker, tryDocker } from "../host/docker
 import { withoutSecrets } from "../host/environment.ts";
 import { endOf } from "../contract/programs.ts";
 import { onLines } from "../host/lines.ts";
-import { missingContent } from "./missing-content.ts";
+import { cloneAttributes, missingContent } from "./missing-content.ts";
 
 type Request = StepRequest<"build">;
 
@@ -180,7 +180,15 @@ async function runBuild(
 /** Nobody would guess from a failing build, or from a server without its pictures, what is not in a commit. */
 async function warnOfMissing({ source }: Request, log: StepContext["log"]): Promise<void> {
   if (source.kind !== "commit") return;
-  const { submodules, pointers } = await missingContent(resolve(source.repository), source.commit, source.paths);
+  const repository = resolve(source.repository);
+  const [{ submodules, pointers }, attributes] = await Promise.all([
+    missingContent(repository, source.commit, source.paths),
+    cloneAttributes(repository),
+  ]);
+  if (attributes !== undefined)
+    log.warn(
+      `git archive goes by ${attributes}, which other clones don't have: the build may get other files than the commit has. Attributes for everybody are in .gitattributes`,
+    );
   const named = (names: readonly string[]): string =>
     `${names.slice(0, 5).join(", ")}${names.length > 5 ? ` and ${names.length - 5} more` : ""}`;
   if (submodules.length > 0)

@@ -80,6 +80,7 @@ const variables: [string, () => Record<string, string>][] = [
       GIT_CONFIG_VALUE_1: "true",
     }),
   ],
+  ["a repository above it", () => ({ GIT_INTERNAL_SUPER_PREFIX: "above/" })],
   ["paths that are patterns only", () => ({ GIT_ICASE_PATHSPECS: "1" })],
   ["a trace", () => ({ GIT_TRACE: "1" })],
 ];

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { migrationPayload } from "./migrate.ts";
-import { lfsPointer, missingContent, submoduleOf } from "./missing-content.ts";
+import { cloneAttributes, lfsPointer, missingContent, submoduleOf } from "./missing-content.ts";
 
 const repository = mkdtempSync(join(tmpdir(), "missing-content-test-"));
 const { signal } = new AbortController();
@@ -42,6 +42,17 @@ it("knows the submodule that a path lies in", async () => {
   expect(await submoduleOf(repository, commit, "./db/migrations/")).toBe("db");
   expect(await submoduleOf(repository, commit, "server/theme")).toBe("server/theme");
   expect(await submoduleOf(repository, commit, "server/pictures")).toBeUndefined();
+});
+
+it("knows attributes that only this clone has", async () => {
+  const file = join(repository, ".git/info/attributes");
+  const tried: Record<string, string | undefined> = {};
+  for (const text of ["# none\n\n", "*.md export-ignore\n", ""]) {
+    await mkdir(join(repository, ".git/info"), { recursive: true });
+    await writeFile(file, text);
+    tried[text] = await cloneAttributes(join(repository, "server"));
+  }
+  expect(tried).toEqual({ "# none\n\n": undefined, "*.md export-ignore\n": file, "": undefined });
 });
 
 it("takes no migrations out of a submodule, nor pointers for migrations", async () => {

@@ -1,5 +1,7 @@
 /** What is in a commit by name only: submodules, which `git archive` leaves out, and files that Git LFS keeps elsewhere. */
 import { execa } from "execa";
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import { withoutSecrets } from "../host/environment.ts";
 import { gitEnvironment, neutralGit } from "./git.ts";
 
@@ -24,6 +26,17 @@ export async function submoduleOf(repository: string, commit: string, path: stri
     if ((await git(repository, ["ls-tree", commit, "--", at])).startsWith("160000 ")) return at;
   }
   return undefined;
+}
+
+/**
+ * The clone's own attributes, where it has any: `git archive` goes by them, no option keeps it from that, and another clone of the same
+ * commit gives other bytes.
+ */
+export async function cloneAttributes(repository: string): Promise<string | undefined> {
+  const path = await git(repository, ["rev-parse", "--git-path", "info/attributes"]);
+  const file = resolve(repository, path);
+  const text = path === "" ? "" : await readFile(file, "utf8").catch(() => "");
+  return text.split("\n").some((line) => /^\s*[^#\s]/.test(line)) ? file : undefined;
 }
 
 /** Of some paths of a commit. */
