@@ -127,6 +127,79 @@ const slotText = (text: string | null | undefined): SlotName | undefined => slot
 /** Ports on which the router listens in the private network. */
 const routerPorts = { http: 8080, https: 8443 };
 
+type Containers = Awaited<ReturnType<DockerHost["containers"]>>;
+type Names = Record<Part, string>;
+
+/** The questions of one look: the servers and the router by their addresses, and the files that are kept. */
+function questionsTo(
+  { source, name }: Pick<PlainSettings, "name" | "source">,
+  containers: Containers,
+  names: Names,
+): Parameters<DockerHost["probe"]>[0] {
+  const reached = (part: "router" | SlotName): string | undefined => {
+    const container = containers.get(names[part]);
+    return isRunning(container) ? addressOf(container, networkName(name)) : undefined;
+  };
+  const servers: Record<string, string> = {};
+  for (const slot of slotNames) {
+    const address = reached(slot);
+    if (address !== undefined) servers[slot] = new URL(source.healthPath, `http://${address}:${source.port}`).href;
+  }
+  const router = reached("router");
+  return {
+    servers,
+    ...(router === undefined
+      ? {}
+      : {
+          router: {
+            http: new URL(source.healthPath, `http://${router}:${routerPorts.http}`).href,
+            https: new URL(source.healthPath, `https://${router}:${routerPorts.https}`).href,
+          },
+        }),
+    files: {
+      current: "/state/current.json",
+      state: "/state/deployment-state.json",
+      history: "/state/history.jsonl",
+      slot: "/router/state/slot.json",
+    },
+  };
+}
+
+/** Asks by a container on the host. Nothing may be kept there; the servers may be there all the same. */
+async function probeHost(
+  host: DockerHost,
+  question: Parameters<DockerHost["probe"]>[0],
+  { stateLocation, volumes, network }: { stateLocation: string; volumes: Record<string, string>; network?: string },
+): Promise<ProbeAnswer> {
+  try {
+    return await host.probe(question, { directories: { "/state": stateLocation }, volumes }, network);
+  } catch (error) {
+    if (!(error instanceof NotOnHost)) throw error;
+  }
+  try {
+    return await host.probe(question, { volumes }, network);
+  } catch (error) {
+    if (!(error instanceof NotOnHost)) throw error;
+    // Without an ops image there is no deployment at all.
+    return { servers: {}, router: null, files: {}, control: null };
+  }
+}
+
+/** The router's file: the slot that it comes up with, and the releases that have had all traffic. */
+const persistedSlotSchema = {
+  safeParse(value: unknown) {
+    const {
+      slot,
+      changedAt,
+      served = {},
+    } = value as { slot?: string; changedAt?: string; served?: Partial<Record<SlotName, Release>> };
+    const name = slotText(slot);
+    return name === undefined || changedAt === undefined
+      ? { success: false as const }
+      : { success: true as const, data: { slot: name, changedAt, served } };
+  },
+};
+
 /**
  * Looks at a deployment's containers, asks its servers and its router, and reads what is kept about it. Changes nothing.
  * @param meanwhile what this process does once nothing is left but to wait for the host.
@@ -136,7 +209,7 @@ export async function look(
   meanwhile?: () => void,
 ): Promise<HostReport> {
   const host = new DockerHost(settings.host);
-  const names = {
+  const names: Names = {
     database: containerName(settings.name, "database"),
     blue: containerName(settings.name, "blue"),
     green: containerName(settings.name, "green"),
@@ -148,48 +221,13 @@ export async function look(
     hostLockHolder(settings.name, settings.host),
   ]);
   const router = containers.get(names.router);
-  const running = [router, containers.get(names.blue), containers.get(names.green)].find(isRunning);
-  const privateNetwork = networkName(settings.name);
-  const network = running && privateNetwork;
-
-  const servers: Record<string, string> = {};
-  for (const slot of slotNames) {
-    const container = containers.get(names[slot]);
-    const address = isRunning(container) ? addressOf(container, privateNetwork) : undefined;
-    if (address !== undefined)
-      servers[slot] = new URL(settings.source.healthPath, `http://${address}:${settings.source.port}`).href;
-  }
-  const routerAddress = isRunning(router) ? addressOf(router, privateNetwork) : undefined;
+  const running = [router, containers.get(names.blue), containers.get(names.green)].some(isRunning);
   const routerVolume = router?.Mounts?.find(({ Destination }) => Destination === "/router")?.Name;
-  const question = {
-    servers,
-    ...(routerAddress === undefined
-      ? {}
-      : {
-          router: {
-            http: new URL(settings.source.healthPath, `http://${routerAddress}:${routerPorts.http}`).href,
-            https: new URL(settings.source.healthPath, `https://${routerAddress}:${routerPorts.https}`).href,
-          },
-        }),
-    files: {
-      current: "/state/current.json",
-      state: "/state/deployment-state.json",
-      history: "/state/history.jsonl",
-      slot: "/router/state/slot.json",
-    },
-  };
-  const volumes: Record<string, string> = routerVolume === undefined ? {} : { "/router": routerVolume };
-  const nothing: ProbeAnswer = { servers: {}, router: null, files: {}, control: null };
-  const asked = host
-    .probe(question, { directories: { "/state": settings.stateLocation }, volumes }, network)
-    .catch(async (error: unknown) => {
-      if (!(error instanceof NotOnHost)) throw error;
-      // Nothing is kept there; the servers may be there all the same. Without an ops image there is no deployment at all.
-      return host.probe(question, { volumes }, network).catch((again: unknown) => {
-        if (again instanceof NotOnHost) return nothing;
-        throw again;
-      });
-    });
+  const asked = probeHost(host, questionsTo(settings, containers, names), {
+    stateLocation: settings.stateLocation,
+    volumes: routerVolume === undefined ? {} : { "/router": routerVolume },
+    ...(running ? { network: networkName(settings.name) } : {}),
+  });
   if (meanwhile !== undefined) setImmediate(meanwhile);
   const answer = await asked;
 
@@ -211,19 +249,6 @@ export async function look(
     };
   };
   const through = answer.router;
-  const persisted = parsed(answer.files["slot"], {
-    safeParse(value) {
-      const {
-        slot,
-        changedAt,
-        served = {},
-      } = value as { slot?: string; changedAt?: string; served?: Partial<Record<SlotName, Release>> };
-      const name = slotText(slot);
-      return name === undefined || changedAt === undefined
-        ? { success: false as const }
-        : { success: true as const, data: { slot: name, changedAt, served } };
-    },
-  });
   const states = Object.fromEntries(
     Object.entries(names).flatMap(([part, name]) => {
       const container = containers.get(name);
@@ -236,7 +261,7 @@ export async function look(
     router: {
       state: router?.State.Status,
       slot: through && "slot" in through ? slotText(through.slot) : undefined,
-      persisted,
+      persisted: parsed(answer.files["slot"], persistedSlotSchema),
       health: through === null ? undefined : healthOf(through),
     },
     lock,
