@@ -150,33 +150,29 @@ async function riverFindings(
   ];
 }
 
-/**
- * Looks at all that an adoption needs. Changes nothing.
- * @returns what stands in the way as findings that failed; the plan is undefined where there can't be one.
- */
-export async function prepare(about: {
-  host: ForeignHost;
-  node: Node;
-  settings: PlainSettings;
-  project: string;
-  read: ReadonlySet<string> | undefined;
-  record: AdoptionRecord;
-}): Promise<{ findings: Finding[]; plan: AdoptionPlan | undefined }> {
-  const { host, node, settings, project, read, record } = about;
-  const findings: Finding[] = [];
-  if (node.environmentFile === undefined || node.database === undefined) return { findings, plan: undefined };
-  const values = await host.variables(node.databaseImage, node.names.environmentFile);
-  const environment = planEnvironment(values, { read, settings });
-  if (environment.secrets["JWT_SECRET"] === undefined && !environment.unread.includes("JWT_SECRET"))
-    findings.push(
-      fail(
-        "JWT_SECRET",
-        `none in ${node.names.environmentFile} that could be taken over`,
-        "the one that signs the old node's tokens",
-        `set it there, or as JWT_SECRET in the secrets file`,
-      ),
-    );
+type Environment = ReturnType<typeof planEnvironment>;
 
+/** The secret that signs the old node's tokens: without it everybody is logged out. */
+function secretFindings({ secrets, unread }: Environment, file: string): Finding[] {
+  if (secrets["JWT_SECRET"] !== undefined || unread.includes("JWT_SECRET")) return [];
+  return [
+    fail(
+      "JWT_SECRET",
+      `none in ${file} that could be taken over`,
+      "the one that signs the old node's tokens",
+      `set it there, or as JWT_SECRET in the secrets file`,
+    ),
+  ];
+}
+
+/** Containers in the way: the old node's, where they have the names of this stack's, and this stack's own. */
+async function nameFindings(
+  host: ForeignHost,
+  node: Node,
+  settings: PlainSettings,
+  record: AdoptionRecord,
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
   const own = [...([...slotNames, "database", "router"] as const).map((part) => containerName(settings.name, part))];
   const theirs = [node.names.database, ...Object.values(node.names.slots)].filter((name) => own.includes(name));
   if (theirs.length > 0)
@@ -198,56 +194,92 @@ export async function prepare(about: {
         `${invocation("status")} says what it is; its data would be replaced by the old node's`,
       ),
     );
+  return findings;
+}
 
-  const final = record.ports?.final ?? settings.ports;
+/** The certificate that Caddy has for the old node, where this stack has none of its own. */
+async function certificateOf(
+  host: ForeignHost,
+  node: Node,
+  settings: PlainSettings,
+  about: { project: string; values: Awaited<ReturnType<ForeignHost["variables"]>>; httpsPort: number },
+): Promise<{ certificate: AdoptionPlan["certificate"]; findings: Finding[] }> {
+  const { project, values, httpsPort } = about;
   const secretsFile = secretsFileOf(settings);
-  const bare =
-    readTls(
-      settings,
-      { environment: process.env, file: readSecretsFile(join(project, secretsFile), secretsFile).file },
-      project,
-    ).value === undefined;
-  const certificate = bare ? await findCertificate(host, node, values) : undefined;
-  if (certificate !== undefined) findings.push(ok("certificate", `Caddy's for ${certificate.description}`));
+  const { file } = readSecretsFile(join(project, secretsFile), secretsFile);
+  if (readTls(settings, { environment: process.env, file }, project).value !== undefined)
+    return { certificate: undefined, findings: [] };
+  const certificate = await findCertificate(host, node, values);
+  if (certificate !== undefined)
+    return { certificate, findings: [ok("certificate", `Caddy's for ${certificate.description}`)] };
   // Visitors who came by HTTPS would find nothing there any more.
-  else if (bare && (environmentRules[settings.environment].https === "error" || node.listening.has(final.https)))
-    findings.push(
-      fail(
-        "certificate",
-        `none in ${node.names.caddyData} for the old node's name`,
-        "a certificate and its key",
-        "togather:tls: { certificateFile: …, keyFile: … }",
-      ),
-    );
-
-  const free = await host.freeBytes(node.databaseImage);
-  const room = roomFor(node.database.bytes);
-  if (free !== undefined)
-    findings.push(
-      free < room
-        ? fail(
-            "disk",
-            `${formatBytes(free)} free where Docker keeps its data`,
-            `${formatBytes(room)} for a second and a third copy of ${formatBytes(node.database.bytes)}`,
-            "docker system df shows what takes room there",
-          )
-        : ok("disk", `${formatBytes(free)} free, ${formatBytes(room)} needed`),
-    );
-
-  const release = await releaseOf(settings, project);
-  findings.push(
-    ...(await schemaFindings(release, node, settings, project)),
-    ...(await riverFindings(host, node, settings)),
+  const needed = environmentRules[settings.environment].https === "error" || node.listening.has(httpsPort);
+  const missing = fail(
+    "certificate",
+    `none in ${node.names.caddyData} for the old node's name`,
+    "a certificate and its key",
+    "togather:tls: { certificateFile: …, keyFile: … }",
   );
-  const proxy = await findProxy(host, node.databaseImage, [final.http, final.https]);
-  findings.push(ok("public ports", `${final.http} and ${final.https}: ${describeProxy(proxy)}`));
+  return { certificate, findings: needed ? [missing] : [] };
+}
+
+/** Room for a second and a third copy of the database; nothing where nobody can tell. */
+async function diskFindings(host: ForeignHost, image: string, databaseBytes: number): Promise<Finding[]> {
+  const free = await host.freeBytes(image);
+  if (free === undefined) return [];
+  const room = roomFor(databaseBytes);
+  return [
+    free < room
+      ? fail(
+          "disk",
+          `${formatBytes(free)} free where Docker keeps its data`,
+          `${formatBytes(room)} for a second and a third copy of ${formatBytes(databaseBytes)}`,
+          "docker system df shows what takes room there",
+        )
+      : ok("disk", `${formatBytes(free)} free, ${formatBytes(room)} needed`),
+  ];
+}
+
+/**
+ * Looks at all that an adoption needs. Changes nothing.
+ * @returns what stands in the way as findings that failed; the plan is undefined where there can't be one.
+ */
+export async function prepare(about: {
+  host: ForeignHost;
+  node: Node;
+  settings: PlainSettings;
+  project: string;
+  read: ReadonlySet<string> | undefined;
+  record: AdoptionRecord;
+}): Promise<{ findings: Finding[]; plan: AdoptionPlan | undefined }> {
+  const { host, node, settings, project, read, record } = about;
+  const { environmentFile, database, databaseImage } = node;
+  if (environmentFile === undefined || database === undefined) return { findings: [], plan: undefined };
+  const values = await host.variables(databaseImage, node.names.environmentFile);
+  const environment = planEnvironment(values, { read, settings });
+  const final = record.ports?.final ?? settings.ports;
+  const names = await nameFindings(host, node, settings, record);
+  const tls = await certificateOf(host, node, settings, { project, values, httpsPort: final.https });
+  const disk = await diskFindings(host, databaseImage, database.bytes);
+  const release = await releaseOf(settings, project);
+  const schema = await schemaFindings(release, node, settings, project);
+  const river = await riverFindings(host, node, settings);
+  const proxy = await findProxy(host, databaseImage, [final.http, final.https]);
   return {
-    findings,
+    findings: [
+      ...secretFindings(environment, node.names.environmentFile),
+      ...names,
+      ...tls.findings,
+      ...disk,
+      ...schema,
+      ...river,
+      ok("public ports", `${final.http} and ${final.https}: ${describeProxy(proxy)}`),
+    ],
     plan: {
       node,
       old: oldDatabase(node, values),
       environment,
-      certificate,
+      certificate: tls.certificate,
       release,
       final,
       beside: record.ports === undefined ? portsBeside(settings, node) : settings,

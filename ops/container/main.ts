@@ -2,9 +2,9 @@
 import { join } from "node:path";
 import { encodeQuestion, openChannel, type Stop } from "../contract/channel.ts";
 import { runCommand } from "./steps/index.ts";
-import { containerPaths, type CommandContext, type StepLog } from "../contract/context.ts";
+import { containerPaths, type CommandContext } from "../contract/context.ts";
 import { contract, isContainerStep, type ContainerStep, type StepRequest, type StepResult } from "../contract/steps.ts";
-import { endPhase, startPhase, type StepOf } from "./history/deployment.ts";
+import { endPhase, startPhase, type PhaseStart, type StepOf } from "./history/deployment.ts";
 import { timestampOf } from "../contract/deployment-id.ts";
 import { messageOf, RolledBackError, rolledBackExitCode, StepError } from "../contract/errors.ts";
 import { tellOfFailure } from "./history/failure-command.ts";
@@ -55,6 +55,42 @@ async function findDeployment(store: StateStore, step: ContainerStep, now: Date)
     : { deploymentId: current.deployment_id, open: true };
 }
 
+type OpenLog = ReturnType<typeof createLog>;
+
+/** The log of a deployment beside what is shown; only that where its file can't be opened. */
+function openLogOf(step: ContainerStep, plain: OpenLog, verbose: boolean): (deploymentId: string) => OpenLog {
+  return (deploymentId) => {
+    try {
+      const sink = openLogFile(join(containerPaths.logs, `${deploymentId}.log`), deploymentId, step);
+      return createLog({ redactor, show, verbose, sink });
+    } catch (error) {
+      plain.warn(`the log file of ${deploymentId} can't be opened: ${messageOf(error)}`);
+      return plain;
+    }
+  };
+}
+
+/** Says why a step failed, and writes it down where a deployment is open. @returns the exit code. */
+async function endFailed(
+  error: unknown,
+  { context, store, start, open }: { context: CommandContext; store: StateStore; start: PhaseStart; open: boolean },
+): Promise<number> {
+  const message = redactor.text(messageOf(error));
+  const hint = error instanceof StepError ? error.hint : undefined;
+  context.log.error(message, hint === undefined ? {} : { hint });
+  if (!(error instanceof StepError) && error instanceof Error) context.log.debug(error.stack ?? "no stack");
+  if (open) {
+    await endPhase(store, start, { error: message, rolledBack: error instanceof RolledBackError }).catch(
+      (failure: unknown) => {
+        context.log.warn(`the failure could not be written to current.json: ${messageOf(failure)}`);
+      },
+    );
+    // A person who has stopped it knows.
+    if (!(error instanceof Interrupted)) await tellOfFailure(store, context);
+  }
+  return error instanceof Interrupted ? 130 : error instanceof RolledBackError ? rolledBackExitCode : 1;
+}
+
 async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>> {
   const startedAt = new Date();
   const request = readRequest(step);
@@ -79,19 +115,7 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
         deploymentId: `${timestampOf(startedAt)}_${step}`,
         open: false,
       });
-  const openLog = (deploymentId: string): StepLog & { close(): void } => {
-    try {
-      return createLog({
-        redactor,
-        show,
-        verbose,
-        sink: openLogFile(join(containerPaths.logs, `${deploymentId}.log`), deploymentId, step),
-      });
-    } catch (error) {
-      plain.warn(`the log file of ${deploymentId} can't be opened: ${messageOf(error)}`);
-      return plain;
-    }
-  };
+  const openLog = openLogOf(step, plain, verbose);
   const log = deployment === undefined ? undefined : openLog(deployment.deploymentId);
   const start = {
     step,
@@ -121,20 +145,7 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
   } catch (caught) {
     // What was aborted fails with errors of all kinds; why it was aborted is what matters, unless traffic moved because of it.
     const error: unknown = signal.aborted && !(caught instanceof RolledBackError) ? signal.reason : caught;
-    const message = redactor.text(messageOf(error));
-    const hint = error instanceof StepError ? error.hint : undefined;
-    context.log.error(message, hint === undefined ? {} : { hint });
-    if (!(error instanceof StepError) && error instanceof Error) context.log.debug(error.stack ?? "no stack");
-    if (deployment?.open === true) {
-      await endPhase(store, start, { error: message, rolledBack: error instanceof RolledBackError }).catch(
-        (failure: unknown) => {
-          context.log.warn(`the failure could not be written to current.json: ${messageOf(failure)}`);
-        },
-      );
-      // A person who has stopped it knows.
-      if (!(error instanceof Interrupted)) await tellOfFailure(store, context);
-    }
-    throw new Reported(error instanceof Interrupted ? 130 : error instanceof RolledBackError ? rolledBackExitCode : 1);
+    throw new Reported(await endFailed(error, { context, store, start, open: deployment?.open === true }));
   } finally {
     log?.close();
   }

@@ -10,7 +10,7 @@ export interface StepOf {
   open: boolean;
 }
 
-interface PhaseStart {
+export interface PhaseStart {
   step: string;
   slot?: SlotName;
   /** The release that it is about. */
