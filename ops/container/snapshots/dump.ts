@@ -18,6 +18,13 @@ const compressors = {
   "sql.zst": (threads: number): [string, ...string[]] => ["zstd", "--stdout", "--quiet", `--threads=${threads}`, "-1"],
 } as const;
 
+/** How a dump is written. */
+export interface DumpFormat {
+  format: keyof typeof compressors;
+  /** Public keys of age; none for a dump that is not encrypted. */
+  recipients: readonly string[];
+}
+
 export interface DumpSource {
   /** libpq's variables. */
   environment: Record<string, string>;
@@ -49,10 +56,7 @@ export async function dumpRoles(
     "pg_dumpall",
     ["--roles-only", "--no-role-passwords", "--no-password", `--database=${source.database}`],
     {
-      env: { PATH: context.env["PATH"], LANG: "C.UTF-8", ...source.environment },
-      extendEnv: false,
-      cancelSignal: context.signal,
-      reject: false,
+      ...confined({ PATH: context.env["PATH"], LANG: "C.UTF-8", ...source.environment }, context.signal),
       stdin: "ignore",
     },
   );
@@ -64,110 +68,118 @@ export async function dumpRoles(
 export const ownerOptions = ({ withoutOwners }: Pick<DumpSource, "withoutOwners">): string[] =>
   withoutOwners ? ["--no-owner", "--no-privileges"] : [];
 
-/** Writes the dump into a new file, which is not yet on disk when this returns. */
-export async function dump(
-  file: string,
-  { format, recipients }: { format: keyof typeof compressors; recipients: readonly string[] },
-  source: DumpSource,
-  context: StepContext,
-): Promise<Dump> {
-  const { log, signal } = context;
-  const failed = new AbortController();
-  const cancelSignal = AbortSignal.any([signal, failed.signal]);
-  const environment = { PATH: context.env["PATH"], LANG: "C.UTF-8" };
-  const client = {
-    env: { ...environment, ...source.environment },
-    extendEnv: false,
-    cancelSignal,
-    reject: false,
-    stdin: "ignore",
-  } as const;
+/** Options of execa for every program here: nothing of this process's own environment. */
+const confined = (environment: Record<string, string | undefined>, cancelSignal: AbortSignal) =>
+  ({ env: environment, extendEnv: false, cancelSignal, reject: false }) as const;
 
-  const rolesText = await dumpRoles(source, context);
-  const started = performance.now();
-  const [program, ...args] = compressors[format](availableParallelism());
-  const compressor = execa(program, args, {
-    env: environment,
-    extendEnv: false,
-    cancelSignal,
-    reject: false,
-    buffer: { stdout: false },
-    stdin: "pipe",
+/** Counts what passes through, and hands each chunk to `seen`. */
+function counter(seen: (chunk: Buffer) => void): Transform {
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      seen(chunk);
+      done(null, chunk);
+    },
   });
-  const pgDump = execa(
-    "pg_dump",
-    [
-      "--format=plain",
-      "--no-subscriptions",
-      "--no-password",
-      "--lock-wait-timeout=60s",
-      `--snapshot=${source.snapshot}`,
-      ...ownerOptions(source),
-    ],
-    { ...client, buffer: { stdout: false } },
-  );
-  const age =
-    recipients.length === 0
-      ? undefined
-      : execa("age", ["--encrypt", ...recipients.map((recipient) => `--recipient=${recipient}`)], {
-          env: environment,
-          extendEnv: false,
-          cancelSignal,
-          reject: false,
-          buffer: { stdout: false },
-          stdin: "pipe",
-        });
+}
+
+/** Starts pg_dump, the compressor and, for recipients, age. */
+function startPrograms(
+  { format, recipients }: DumpFormat,
+  source: DumpSource,
+  path: string | undefined,
+  cancelSignal: AbortSignal,
+) {
+  const environment = { PATH: path, LANG: "C.UTF-8" };
+  const piped = { ...confined(environment, cancelSignal), buffer: { stdout: false }, stdin: "pipe" } as const;
+  const [compressor, ...args] = compressors[format](availableParallelism());
+  return {
+    compressor: { name: compressor, process: execa(compressor, args, piped) },
+    pgDump: execa(
+      "pg_dump",
+      [
+        "--format=plain",
+        "--no-subscriptions",
+        "--no-password",
+        "--lock-wait-timeout=60s",
+        `--snapshot=${source.snapshot}`,
+        ...ownerOptions(source),
+      ],
+      {
+        ...confined({ ...environment, ...source.environment }, cancelSignal),
+        buffer: { stdout: false },
+        stdin: "ignore",
+      } as const,
+    ),
+    age:
+      recipients.length === 0
+        ? undefined
+        : execa("age", ["--encrypt", ...recipients.map((recipient) => `--recipient=${recipient}`)], piped),
+  };
+}
+
+/**
+ * Connects the programs. Each gets its end of input only when the one before it has succeeded: a cut dump must not look like a whole one.
+ * @returns a promise for each part.
+ */
+function connect(
+  { compressor: { name, process: compressor }, pgDump, age }: ReturnType<typeof startPrograms>,
+  { before, after, target }: { before: Transform; after: Transform; target: WriteStream },
+  signal: AbortSignal,
+): Promise<unknown>[] {
+  const compressed = [
+    pipeline(pgDump.stdout, before, compressor.stdin, { end: false })
+      .catch(() => undefined)
+      .then(async () => {
+        await succeed(pgDump, "pg_dump", signal);
+        compressor.stdin.end();
+      }),
+    succeed(compressor, name, signal),
+  ];
+  if (age === undefined) return [...compressed, pipeline(compressor.stdout, after, target)];
+  return [
+    ...compressed,
+    pipeline(compressor.stdout, age.stdin, { end: false })
+      .catch(() => undefined)
+      .then(async () => {
+        await succeed(compressor, name, signal);
+        age.stdin.end();
+      }),
+    succeed(age, "age", signal),
+    pipeline(age.stdout, after, target),
+  ];
+}
+
+/** Writes the dump into a new file, which is not yet on disk when this returns. */
+export async function dump(file: string, format: DumpFormat, source: DumpSource, context: StepContext): Promise<Dump> {
+  const { log, signal } = context;
+  const rolesText = await dumpRoles(source, context);
+  const failed = new AbortController();
+  const started = performance.now();
+  const programs = startPrograms(format, source, context.env["PATH"], AbortSignal.any([signal, failed.signal]));
   const hash = createHash("sha256");
   let [plainBytes, bytes] = [rolesText.length, 0];
-  const before = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      plainBytes += chunk.length;
-      done(null, chunk);
-    },
+  const before = counter((chunk) => {
+    plainBytes += chunk.length;
   });
-  const after = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      hash.update(chunk);
-      bytes += chunk.length;
-      done(null, chunk);
-    },
+  const after = counter((chunk) => {
+    hash.update(chunk);
+    bytes += chunk.length;
   });
-  const target: WriteStream = createWriteStream(file, { flags: "wx", mode: 0o600 });
+  const target = createWriteStream(file, { flags: "wx", mode: 0o600 });
   const progress = setInterval(() => {
     log.info(
       `snapshot: ${transferProgress(plainBytes, source.expectedBytes, performance.now() - started)}; ${formatBytes(bytes)} written`,
     );
   }, progressMs);
+  const { compressor, pgDump, age } = programs;
   try {
-    compressor.stdin.write(rolesText);
-    const parts = [
-      pipeline(pgDump.stdout, before, compressor.stdin, { end: false })
-        .catch(() => undefined)
-        .then(async () => {
-          // The compressor gets its end of input only when pg_dump has succeeded: a cut dump must not look like a whole one.
-          await succeed(pgDump, "pg_dump", signal);
-          compressor.stdin.end();
-        }),
-      pipeline(age === undefined ? compressor.stdout : age.stdout, after, target),
-      succeed(compressor, program, signal),
-      ...(age === undefined
-        ? []
-        : [
-            // age as well gets its end of input only when all of it is there.
-            pipeline(compressor.stdout, age.stdin, { end: false })
-              .catch(() => undefined)
-              .then(async () => {
-                await succeed(compressor, program, signal);
-                age.stdin.end();
-              }),
-            succeed(age, "age", signal),
-          ]),
-    ];
+    compressor.process.stdin.write(rolesText);
+    const parts = connect(programs, { before, after, target }, signal);
     try {
       await Promise.all(parts);
     } catch (error) {
       failed.abort();
-      await Promise.allSettled([...parts, pgDump, compressor, age]);
+      await Promise.allSettled([...parts, pgDump, compressor.process, age]);
       throw error;
     }
   } finally {

@@ -285,6 +285,127 @@ const resultOf = (
   backupLocation: string,
 ): StepResult<"snapshot"> => ({ file: joinOnHost(backupLocation, file), bytes, sha256, migrationVersion, durationMs });
 
+/** Warns of what a restore can't bring back. */
+function warnOfMissing({ subscriptions, hiddenMappings }: Facts, user: string, { log }: StepContext): void {
+  // A copy of one would fetch, from the same slot, what the live database is to get; and a database with one can't be dropped.
+  if (subscriptions !== null)
+    log.warn(
+      `snapshot: the subscription ${subscriptions} (logical replication) is in no snapshot; after a restore it has to be made again`,
+    );
+  if (hiddenMappings !== null)
+    log.warn(
+      `snapshot: the server does not show role ${user} the options of the user mapping of ${hiddenMappings} (foreign server): they are in no snapshot, and after a restore have to be given again`,
+    );
+}
+
+/** A snapshot that is about to be published. */
+interface Written {
+  file: string;
+  time: Date;
+  taken: Taken;
+  facts: Facts;
+  database: string;
+  attributes: Manifest["attributes"];
+  toolVersion: string;
+  durationMs: number;
+}
+
+function manifestOf(
+  request: Request,
+  { file, time, taken, facts, database, attributes, toolVersion, durationMs }: Written,
+): Manifest {
+  const { name, environment, release, format, recipients } = request;
+  const withoutOwners = request.withoutOwners === true;
+  const { contents, visibility, queuedJobs, dump: made } = taken;
+  return {
+    file,
+    format,
+    recipients,
+    time: time.toISOString(),
+    deployment: name,
+    environment,
+    before_version: release.version,
+    before_commit: release.commit,
+    database,
+    // Of another server, a number says nothing.
+    database_oid: withoutOwners ? 0 : facts.databaseOid,
+    database_version: facts.databaseVersion,
+    database_bytes: facts.databaseBytes,
+    tool_version: toolVersion,
+    migration_version: contents.migration.version,
+    migration_dirty: contents.migration.dirty,
+    tables: contents.tables,
+    rows: rowsOf(contents.tables),
+    extensions: contents.extensions,
+    ...(withoutOwners ? {} : { extension_owners: facts.extensionOwners }),
+    next_transaction: visibility.snapshot.split(":")[1] ?? "",
+    visibility,
+    queued_jobs: queuedJobs,
+    attributes,
+    bytes: made.bytes,
+    sha256: made.sha256,
+    plain_bytes: made.plainBytes,
+    roles_bytes: made.rolesBytes,
+    ...(withoutOwners ? { without_owners: { extension_relations: facts.extensionRelations } } : {}),
+    duration_ms: durationMs,
+  };
+}
+
+/** Takes a new snapshot, and publishes it. Nothing of it is left where that fails. */
+async function takeNew(
+  request: Request,
+  facts: Facts,
+  {
+    client,
+    connection,
+    context,
+    started,
+  }: { client: pg.Client; connection: Connection; context: StepContext; started: number },
+): Promise<Manifest> {
+  const { format, backupLocation, release } = request;
+  const { log, signal, paths } = context;
+  const directory = paths.backups;
+  const dumping = withClientFor(context, facts.databaseMajor);
+  const tool = await execa("pg_dump", ["--version"], {
+    env: { PATH: dumping.env["PATH"] },
+    extendEnv: false,
+    cancelSignal: signal,
+  });
+  await checkFreeSpace(directory, backupLocation, facts);
+  const { file, time } = await freeName(directory, request, signal);
+  const partial = join(directory, `${file}.partial`);
+  log.info(
+    `snapshot: ${formatBytes(facts.databaseBytes)} database, ${request.withoutOwners === true ? `of PostgreSQL ${facts.databaseVersion}, without owners and rights` : `before ${release.version}`}`,
+  );
+  warnOfMissing(facts, connection.user, context);
+  try {
+    const expected = await expectedBytes(directory, request, facts);
+    const taken = await take(partial, request, expected, { client, connection, context: dumping });
+    const written = await flushSnapshot(partial, format, directory);
+    if (written !== taken.dump.bytes)
+      throw new StepError(`the snapshot has ${written} bytes on disk, expected ${taken.dump.bytes}`, {
+        hint: "dmesg, on the Docker host: the disk may be failing",
+      });
+    signal.throwIfAborted();
+    const { database } = connection;
+    const manifest = manifestOf(request, {
+      file,
+      time,
+      taken,
+      facts,
+      database,
+      attributes: await attributesOf(client, database),
+      toolVersion: tool.stdout.trim(),
+      durationMs: Math.round(performance.now() - started),
+    });
+    await publishSnapshot(directory, partial, manifest);
+    return manifest;
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    throw hiddenRows(error, connection) ?? unreadable(error, connection) ?? error;
+  }
+}
+
 /** Takes a snapshot of the database, and lets old ones go. */
 export async function run(request: Request, context: StepContext): Promise<StepResult<"snapshot">> {
   const { name, backupLocation, retention, keepVerified, release, format, recipients } = request;
@@ -309,86 +430,12 @@ export async function run(request: Request, context: StepContext): Promise<StepR
           return resultOf(before, backupLocation);
         }
         const facts = await gatherFacts(client);
-        const dumping = withClientFor(context, facts.databaseMajor);
-        const tool = await execa("pg_dump", ["--version"], {
-          env: { PATH: dumping.env["PATH"] },
-          extendEnv: false,
-          cancelSignal: signal,
-        });
-        await checkFreeSpace(directory, backupLocation, facts);
-        const { file, time } = await freeName(directory, request, signal);
-        const partial = join(directory, `${file}.partial`);
+        const manifest = await takeNew(request, facts, { client, connection, context, started });
+        const { file, bytes, sha256, rows, tables, migration_version: version, duration_ms: durationMs } = manifest;
         log.info(
-          `snapshot: ${formatBytes(facts.databaseBytes)} database, ${request.withoutOwners === true ? `of PostgreSQL ${facts.databaseVersion}, without owners and rights` : `before ${release.version}`}`,
-        );
-        // A copy of one would fetch, from the same slot, what the live database is to get; and a database with one can't be dropped.
-        if (facts.subscriptions !== null)
-          log.warn(
-            `snapshot: the subscription ${facts.subscriptions} (logical replication) is in no snapshot; after a restore it has to be made again`,
-          );
-        if (facts.hiddenMappings !== null)
-          log.warn(
-            `snapshot: the server does not show role ${connection.user} the options of the user mapping of ${facts.hiddenMappings} (foreign server): they are in no snapshot, and after a restore have to be given again`,
-          );
-        let manifest: Manifest;
-        try {
-          const taken = await take(partial, request, await expectedBytes(directory, request, facts), {
-            client,
-            connection,
-            context: dumping,
-          });
-          const written = await flushSnapshot(partial, format, directory);
-          if (written !== taken.dump.bytes)
-            throw new StepError(`the snapshot has ${written} bytes on disk, expected ${taken.dump.bytes}`, {
-              hint: "dmesg, on the Docker host: the disk may be failing",
-            });
-          signal.throwIfAborted();
-          const { contents } = taken;
-          manifest = {
-            file,
-            format,
-            recipients,
-            time: time.toISOString(),
-            deployment: name,
-            environment: request.environment,
-            before_version: release.version,
-            before_commit: release.commit,
-            database: connection.database,
-            // Of another server, a number says nothing.
-            database_oid: request.withoutOwners === true ? 0 : facts.databaseOid,
-            database_version: facts.databaseVersion,
-            database_bytes: facts.databaseBytes,
-            tool_version: tool.stdout.trim(),
-            migration_version: contents.migration.version,
-            migration_dirty: contents.migration.dirty,
-            tables: contents.tables,
-            rows: rowsOf(contents.tables),
-            extensions: contents.extensions,
-            ...(request.withoutOwners === true ? {} : { extension_owners: facts.extensionOwners }),
-            next_transaction: taken.visibility.snapshot.split(":")[1] ?? "",
-            visibility: taken.visibility,
-            queued_jobs: taken.queuedJobs,
-            attributes: await attributesOf(client, connection.database),
-            bytes: taken.dump.bytes,
-            sha256: taken.dump.sha256,
-            plain_bytes: taken.dump.plainBytes,
-            roles_bytes: taken.dump.rolesBytes,
-            ...(request.withoutOwners === true
-              ? { without_owners: { extension_relations: facts.extensionRelations } }
-              : {}),
-            duration_ms: Math.round(performance.now() - started),
-          };
-          await publishSnapshot(directory, partial, manifest);
-        } catch (error) {
-          await rm(partial, { recursive: true, force: true });
-          throw hiddenRows(error, connection) ?? unreadable(error, connection) ?? error;
-        }
-        const { bytes, sha256, rows, tables, migration_version: migrationVersion, duration_ms: durationMs } = manifest;
-        log.info(
-          `snapshot: ${joinOnHost(backupLocation, file)}, ${formatBytes(bytes)} in ${seconds(durationMs)}: ${rows} rows in ${Object.keys(tables).length} tables, schema version ${migrationVersion ?? "none"}`,
+          `snapshot: ${joinOnHost(backupLocation, file)}, ${formatBytes(bytes)} in ${seconds(durationMs)}: ${rows} rows in ${Object.keys(tables).length} tables, schema version ${version ?? "none"}`,
           { sha256, bytes },
         );
-
         for (const expired of await expireSnapshots(directory, { name, keep: retention, keepVerified, never: file }))
           log.info(`snapshot: ${expired} is older than the newest ${retention}, removed`);
         return resultOf(manifest, backupLocation);

@@ -74,57 +74,81 @@ async function noteSentBack(
   });
 }
 
-async function move(request: StepRequest<"switch">, context: CommandContext): Promise<StepResult<"switch">> {
-  const { activeSlot: to, release, rollout } = request;
-  const { log, signal, paths } = context;
-  const started = performance.now();
-  const stateFile = slotFileIn(context);
-  const control = new RouterControl(join(paths.router, "run", "control.sock"), routerLogs(request));
+/** A switch as it is about to be made: where traffic is, where it goes, and what is known of the release that gets it. */
+interface Move {
+  change: Change;
+  /** The way back, should the release not hold up. */
+  back: Change;
+  /** The slot file's state before; undefined where there is none. */
+  persisted: SlotState | undefined;
+  prints: Prints;
+  /** The release had all traffic before, and kept it: it is not tried out, and its tasks don't run. */
+  isKnown: boolean;
+  /** Traffic goes back to a release that is known: that is to be quick, and is never undone by a trial. */
+  isRollback: boolean;
+  /** The release is to be watched. */
+  isNew: boolean;
+  /** It has all traffic, and the step that watched it was cut short: the rest of its trial is made up for. */
+  cutShort: boolean;
+}
 
-  await checkTarget(request, signal);
-  const running = await control.slot(signal);
+/** Asks the router and reads its file. */
+async function lookAtMove(
+  { activeSlot: to, release }: StepRequest<"switch">,
+  context: CommandContext,
+  control: RouterControl,
+): Promise<Move> {
+  const stateFile = slotFileIn(context);
+  const running = await control.slot(context.signal);
   const { state: persisted, text } = (await readSlotFile(stateFile)) ?? {};
   const from = running ?? persisted?.slot ?? null;
-  log.debug(`router: ${running ?? "no slot"} in nginx, ${persisted?.slot ?? "no slot"} on disk`);
+  context.log.debug(`router: ${running ?? "no slot"} in nginx, ${persisted?.slot ?? "no slot"} on disk`);
   const change: Change = { from, to, running, persisted: text, stateFile, control };
-  const { served, proved, sentBack } = persisted ?? { served: {}, proved: {}, sentBack: [] };
+  const known = persisted ?? { served: {}, proved: {} };
   const prints = printsIn(context.env);
-  const isKnown = isProved({ served, proved }, to, release, prints);
-  // A release that had all traffic before, and kept it, is no news: a rollback is to be quick, and is never undone by a trial.
+  const isKnown = isProved(known, to, release, prints);
   const isRollback = from !== null && from !== to && isKnown;
-  // It has all traffic, and the step that watched it was cut short: the rest of its trial is made up for.
-  const cutShort = from === to && !isKnown ? wayBackFrom(to, { served, proved }, prints) : undefined;
+  const before = from === to && !isKnown ? wayBackFrom(to, known, prints) : undefined;
   const back: Change =
-    cutShort === undefined || persisted === undefined
+    before === undefined || persisted === undefined
       ? change
       : {
           ...change,
-          from: cutShort,
-          running: cutShort,
-          persisted: slotText({ ...persisted, slot: cutShort, changedAt: new Date().toISOString() }),
+          from: before,
+          running: before,
+          persisted: slotText({ ...persisted, slot: before, changedAt: new Date().toISOString() }),
         };
-  const isNew = from !== null && (from !== to || cutShort !== undefined) && !isRollback;
+  const cutShort = before !== undefined;
+  const isNew = from !== null && (from !== to || cutShort) && !isRollback;
+  return { change, back, persisted, prints, isKnown, isRollback, isNew, cutShort };
+}
 
-  if (isNew && from !== to) await replayRequests({ request, from }, context);
-  const trial = isNew && from !== to ? await tryOut(change, request, context) : undefined;
-  // Before anything is changed: who was connected before the switch must be moved by it, too.
-  const witnesses = await Promise.all(Array.from({ length: connections }, () => openWitness(request)));
-  const atSwitch = isNew && rollout.bakeMs > 0 ? await control.counters(signal) : undefined;
-
-  // From here until it is confirmed nothing is abandoned half-way: a stop waits for the few hundred milliseconds that it takes.
-  signal.throwIfAborted();
+/**
+ * Writes the file, tells nginx, and confirms it through the router. Nothing is abandoned half-way: a stop waits for the few hundred
+ * milliseconds that it takes.
+ * @returns the state that was written, or would have been.
+ * @throws {StepError} once all is put back.
+ */
+async function flip(
+  request: StepRequest<"switch">,
+  { change, persisted }: Pick<Move, "change" | "persisted">,
+  witnesses: Awaited<ReturnType<typeof openWitness>>[],
+  { log }: StepContext,
+): Promise<SlotState> {
+  const { from, to, running, stateFile, control } = change;
+  const { version } = request.release;
   const switchedAt = new Date().toISOString();
-  const state = {
+  const state: SlotState = {
     slot: to,
     changedAt: from === to ? (persisted?.changedAt ?? switchedAt) : switchedAt,
-    versions: { ...persisted?.versions, [to]: release.version },
-    served,
-    proved,
-    sentBack,
+    versions: { ...persisted?.versions, [to]: version },
+    served: persisted?.served ?? {},
+    proved: persisted?.proved ?? {},
+    sentBack: persisted?.sentBack ?? [],
   };
   try {
     if (persisted?.slot !== to) await writeSlotFile(stateFile, state);
-    if (running !== to) await control.set(to, release.version);
+    if (running !== to) await control.set(to, version);
     await confirm(request, witnesses);
   } catch (error) {
     // First the way back, then words about it.
@@ -134,7 +158,88 @@ async function move(request: StepRequest<"switch">, context: CommandContext): Pr
   } finally {
     for (const witness of witnesses) witness.destroy();
   }
+  return state;
+}
 
+/**
+ * The checks, the tasks and the bake of a release that has all traffic now.
+ * @param before the release before, as a canary saw it; undefined where there was none.
+ * @param atSwitch the router's counters before the switch; undefined where nothing is to be watched.
+ * @throws why it does not hold up.
+ */
+async function holdsUp(
+  request: StepRequest<"switch">,
+  { change: { to, control }, back, isKnown, isRollback, cutShort }: Move,
+  {
+    before,
+    atSwitch,
+  }: { before: Sample | undefined; atSwitch: Awaited<ReturnType<RouterControl["counters"]>> | undefined },
+  context: CommandContext,
+): Promise<void> {
+  const { log, signal } = context;
+  const checks = isRollback ? [] : request.checks;
+  await checkAfterSwitch({ ...request, checks }, signal);
+  if (checks.length > 0)
+    log.info(
+      `${to} passes the checks after the switch: ${checks.map(({ path, status }) => `${path} ${status}`).join(", ")}`,
+    );
+  if (!isKnown) await runTasks(request, context);
+  if (atSwitch === undefined || back.from === null) return;
+  if (cutShort) log.info(`${to} has not been watched to the end since it took over: that is made up for now`);
+  await watchRelease({
+    what: `${to} with all requests`,
+    durationMs: request.rollout.bakeMs,
+    slot: to,
+    other: back.from,
+    control,
+    before: before ?? between(undefined, atSwitch[back.from], atSwitch.bounds),
+    ask: () => askTarget(request, { limitMs: watchAnswerMs }),
+    log,
+    signal,
+  });
+}
+
+/** Writes down that a release has proved itself. Where that fails it serves all the same. */
+async function noteProved(
+  state: SlotState,
+  { change: { to, stateFile }, persisted, prints }: Move,
+  { release }: StepRequest<"switch">,
+  { log }: StepContext,
+): Promise<void> {
+  const { [to]: print } = prints;
+  const kept: SlotState = {
+    ...state,
+    served: { ...state.served, [to]: release },
+    proved: { ...state.proved, ...(print === undefined ? {} : { [to]: print }) },
+    sentBack: withoutSentBack(state.sentBack, release),
+  };
+  if (isDeepStrictEqual(persisted, kept)) return;
+  await writeSlotFile(stateFile, kept).catch((error: unknown) => {
+    log.warn(
+      `${to} has proved itself, which could not be written down (${messageOf(error)}): a rollback to it is checked like a release`,
+    );
+  });
+}
+
+async function move(request: StepRequest<"switch">, context: CommandContext): Promise<StepResult<"switch">> {
+  const { release, rollout } = request;
+  const { log, signal, paths } = context;
+  const started = performance.now();
+  const control = new RouterControl(join(paths.router, "run", "control.sock"), routerLogs(request));
+
+  await checkTarget(request, signal);
+  const moving = await lookAtMove(request, context, control);
+  const { change, back, isNew } = moving;
+  const { from, to } = change;
+  const isTried = isNew && from !== null && from !== to;
+  if (isTried) await replayRequests({ request, from }, context);
+  const trial = isTried ? await tryOut(change, request, context) : undefined;
+  // Before anything is changed: who was connected before the switch must be moved by it, too.
+  const witnesses = await Promise.all(Array.from({ length: connections }, () => openWitness(request)));
+  const atSwitch = isNew && rollout.bakeMs > 0 ? await control.counters(signal) : undefined;
+
+  signal.throwIfAborted();
+  const state = await flip(request, moving, witnesses, context);
   const durationMs = Math.round(performance.now() - started);
   const what =
     from === to
@@ -148,29 +253,7 @@ async function move(request: StepRequest<"switch">, context: CommandContext): Pr
 
   const confirmedAt = performance.now();
   try {
-    const checks = isRollback ? [] : request.checks;
-    await checkAfterSwitch({ ...request, checks }, signal);
-    if (checks.length > 0)
-      log.info(
-        `${to} passes the checks after the switch: ${checks.map(({ path, status }) => `${path} ${status}`).join(", ")}`,
-      );
-    if (!isKnown) await runTasks(request, context);
-    if (atSwitch !== undefined && back.from !== null) {
-      if (cutShort !== undefined)
-        log.info(`${to} has not been watched to the end since it took over: that is made up for now`);
-      const before = trial ?? between(undefined, atSwitch[back.from], atSwitch.bounds);
-      await watchRelease({
-        what: `${to} with all requests`,
-        durationMs: rollout.bakeMs,
-        slot: to,
-        other: back.from,
-        control,
-        before,
-        ask: () => askTarget(request, { limitMs: watchAnswerMs }),
-        log,
-        signal,
-      });
-    }
+    await holdsUp(request, moving, { before: trial, atSwitch }, context);
   } catch (error) {
     const lasted = seconds(performance.now() - confirmedAt);
     throw await sendBack(
@@ -180,21 +263,7 @@ async function move(request: StepRequest<"switch">, context: CommandContext): Pr
       request,
     );
   }
-  // Only now has it proved itself.
-  const { [to]: print } = prints;
-  const kept: SlotState = {
-    ...state,
-    served: { ...served, [to]: release },
-    proved: { ...proved, ...(print === undefined ? {} : { [to]: print }) },
-    sentBack: withoutSentBack(sentBack, release),
-  };
-  if (!isDeepStrictEqual(persisted, kept)) {
-    await writeSlotFile(stateFile, kept).catch((error: unknown) => {
-      log.warn(
-        `${to} has proved itself, which could not be written down (${messageOf(error)}): a rollback to it is checked like a release`,
-      );
-    });
-  }
+  await noteProved(state, moving, request, context);
   return { from, to, switchedAt: state.changedAt, durationMs };
 }
 
