@@ -6,6 +6,7 @@ import { adoptCommand } from "./commands/adopt.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { envCommand } from "./commands/env.ts";
 import { execCommand } from "./commands/exec.ts";
+import { explainCommand } from "./commands/explain.ts";
 import { historyCommand } from "./commands/history.ts";
 import { importCommand } from "./commands/import.ts";
 import { lintCommand } from "./commands/lint.ts";
@@ -13,6 +14,7 @@ import { logsCommand } from "./commands/logs.ts";
 import { previewUrlCommand } from "./commands/preview-url.ts";
 import { releaseCommand } from "./commands/release.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
+import { schemaCommand } from "./commands/schema.ts";
 import { snapshotsCommand } from "./commands/snapshots.ts";
 import { statusCommand } from "./commands/status.ts";
 import { unlockCommand } from "./commands/unlock.ts";
@@ -60,6 +62,8 @@ export function togather(end: (code: number) => void, environment: NodeJS.Proces
   importCommand(program, end);
   adoptCommand(program, end);
   envCommand(program, end);
+  explainCommand(program);
+  schemaCommand(program);
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());
   return program;
 }
