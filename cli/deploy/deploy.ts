@@ -175,7 +175,9 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const refresh = before.serving !== undefined && needsRefresh(found);
   if (refresh)
     output.say("A container was removed by hand: Pulumi looks at all that there is first, and makes it again.");
-  const { end, tracker } = await runPulumi(deployment, interrupts, refresh);
+  const redactor = createRedactor(process.env);
+  const redact = (text: string): string => redactor.text(text);
+  const { end, tracker } = await runPulumi(deployment, interrupts, refresh, redact);
 
   const findings = (await plan.examined) ?? [];
   const badly = findings.filter(({ status }) => status !== "ok");
@@ -184,7 +186,6 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const foreseen = end.ok && badly.some(({ status }) => status === "fail");
   const stopping = end.ok && dryRun && tracker.diagnostics.warnings.some((warning) => warning.includes(willStop));
   const runEnding = foreseen ? "config" : stopping ? "migration" : endingOf(end, tracker);
-  const redactor = createRedactor(process.env);
   const errors = errorsOf(end, tracker, file.stack, redactor);
   const warnings = [...new Set(tracker.diagnostics.warnings)].map((warning) => redactor.text(warning));
   for (const warning of warnings) output.warn(warning);
@@ -226,11 +227,22 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
     changes: end.changes,
     interruptions: tracker.interruptions,
     errors,
-    warnings,
+    warnings: [...warnings, ...tracker.stepWarnings.map(redact)],
   };
   const { sentence } = now;
   output.result(result, () =>
-    endText(result, { deployment, settings, tracker, outputs, started, ok: end.ok, unlike, sentence, putRight }),
+    endText(result, {
+      deployment,
+      settings,
+      tracker,
+      outputs,
+      started,
+      ok: end.ok,
+      unlike,
+      sentence,
+      putRight,
+      redact,
+    }),
   );
   if (output.json && (!end.ok || unlike !== undefined)) process.stderr.write(`${errors.join("\n")}\n${sentence}\n`);
   return exitCodes[ending].code;

@@ -102,6 +102,29 @@ describe("a run, by its events", () => {
     ]);
   });
 
+  it("keeps what a step warns of, once, with the lines that belong to it", () => {
+    const task = urn("Switch", "switch-traffic");
+    const tracker = track(
+      event("resourcePreEvent", task),
+      diagnostic(
+        "14:30:30 INFO    task notify: sent\n14:30:31 WARN    the task notify ended with exit code 3\n",
+        "info",
+        task,
+      ),
+      diagnostic("  its last line", "info#err", task),
+      diagnostic("                 → a command", "info", task),
+      diagnostic("14:30:32 WARN    switch: not confirmed", "info", task),
+      diagnostic("… 12 lines are not shown; the deployment's log has them: npm run togather logs", "info", task),
+      diagnostic("14:30:33 WARN    the task notify ended with exit code 3\n  again", "info", task),
+      diagnostic("14:30:34 INFO    green serves\n  of nothing", "info", task),
+      event("resOutputsEvent", task),
+    );
+    expect(tracker.stepWarnings).toEqual([
+      "switch: the task notify ended with exit code 3\n  its last line\n  → a command",
+      "switch: not confirmed",
+    ]);
+  });
+
   it("ends as the phase that failed says", () => {
     const failures = [
       ["build", urn("ServerImage", "green-image-build")],

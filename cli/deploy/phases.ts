@@ -54,6 +54,15 @@ export function phaseOf(urn: string): PhaseOfResource | undefined {
   return { phase, subject };
 }
 
+/** `gate green`, or `switch`. */
+export const phaseTitle = ({ phase, subject }: PhaseOfResource): string =>
+  `${phase}${subject === "" ? "" : ` ${subject}`}`;
+
+/** Begins a line of what a step shows (ops/contract/log.ts); what does not begin so belongs to the line before. */
+const stepLine = /^\d\d:\d\d:\d\d ([A-Z]+) +/;
+/** What a step shows in place of lines that it leaves out (ops/client/shown.ts). */
+const leftOut = /^… \d+ lines are not shown/;
+
 /** Engine operations that do something. */
 const isWork = (op: string): boolean => !["same", "read", "refresh", "discard", "remove-pending-replace"].includes(op);
 
@@ -68,6 +77,8 @@ export interface PhaseRun extends PhaseOfResource {
   doing: string;
   /** What went wrong, as the step said it. */
   errors: string[];
+  /** What the step warned of, once each, with the lines that belong to it. */
+  warnings: string[];
   /** Resources that are worked on at this moment. */
   active: number;
 }
@@ -120,6 +131,8 @@ export class PhaseTracker {
   readonly #now: () => number;
   readonly #byKey = new Map<string, PhaseRun>();
   readonly #replaced = new Set<PhaseName>();
+  /** Phases whose last line was a warning, or goes on with one. */
+  readonly #warning = new Set<PhaseRun>();
 
   constructor(now: () => number = Date.now) {
     this.#now = now;
@@ -147,6 +160,11 @@ export class PhaseTracker {
   /** What is replaced and can't be without an interruption: there is one of it. */
   get interruptions(): readonly Interruption[] {
     return interrupting.filter((phase) => this.#replaced.has(phase));
+  }
+
+  /** What steps warned of, the failed ones included. */
+  get stepWarnings(): string[] {
+    return this.phases.flatMap(({ warnings }) => warnings);
   }
 
   /** The first phase that failed. */
@@ -210,6 +228,7 @@ export class PhaseTracker {
       detail: "",
       doing: "",
       errors: [],
+      warnings: [],
       active: 1,
     };
     this.phases.push(made);
@@ -245,8 +264,27 @@ export class PhaseTracker {
         this.diagnostics.warnings.push(text);
     } else if (phase && severity !== "debug") {
       phase.doing = text.split("\n").at(-1)?.trim() ?? "";
+      for (const line of text.split("\n")) this.#keepWarning(phase, line);
       return phase;
     }
     return undefined;
+  }
+
+  /** A warning comes line by line: its hint and what it quotes are lines of their own. */
+  #keepWarning(phase: PhaseRun, line: string): void {
+    const level = stepLine.exec(line);
+    if (level === null) {
+      if (this.#warning.has(phase) && !leftOut.test(line))
+        phase.warnings.push(`${phase.warnings.pop() ?? ""}\n${line.replace(/^ {10,}→/, "  →")}`);
+      return;
+    }
+    this.#warning.delete(phase);
+    if (level[1] !== "WARN") return;
+    const said = line.slice(level[0].length);
+    const own = `${phase.phase}: `;
+    const warning = `${phaseTitle(phase)}: ${said.startsWith(own) ? said.slice(own.length) : said}`;
+    if (phase.warnings.some((known) => known.split("\n")[0] === warning)) return;
+    phase.warnings.push(warning);
+    this.#warning.add(phase);
   }
 }

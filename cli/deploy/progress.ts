@@ -1,14 +1,13 @@
 import { clearScreenDown, moveCursor } from "node:readline";
 import { stripVTControlCharacters, styleText } from "node:util";
 import { seconds } from "../../ops/contract/units.ts";
-import type { PhaseRun } from "./phases.ts";
+import { phaseTitle as title, type PhaseRun } from "./phases.ts";
 
 /** How often a log without a terminal hears that a long phase is still at it (ms). */
 const heartbeatMs = 30_000;
 const redrawMs = 200;
 const frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
-const title = ({ phase, subject }: PhaseRun): string => `${phase}${subject === "" ? "" : ` ${subject}`}`;
 const marks = { succeeded: "✔", failed: "✖", interrupted: "■" } as const;
 const words = { succeeded: "ok", failed: "FAILED", interrupted: "INTERRUPTED" } as const;
 
@@ -26,20 +25,24 @@ export function phaseLine(phase: PhaseRun, live: boolean): string {
 /** Phases made of many resources, which pause in between: their line is due when something else goes on, or at the end. */
 const isComposite = ({ phase }: PhaseRun): boolean => ["network", "database", "router"].includes(phase);
 
-/** Shows a run: one line a phase, with its time. Live on a terminal; elsewhere a line once it has ended. */
+/** Shows a run: one line a phase, with its time, and what it warns of at once. Live on a terminal; elsewhere a line once it has ended. */
 export class Progress {
   readonly #stream: NodeJS.WriteStream;
   readonly #live: boolean;
   readonly #phases: readonly PhaseRun[];
   readonly #printed = new Set<PhaseRun>();
+  /** How many characters of each warning have been printed: one grows, line by line. */
+  readonly #warned = new Map<PhaseRun, number[]>();
+  readonly #redact: (text: string) => string;
   readonly #timer: NodeJS.Timeout;
   #drawn = 0;
   #frame = 0;
   #lastLine = Date.now();
 
-  /** @param phases the tracker's, which grow and change. */
-  constructor(phases: readonly PhaseRun[], stream: NodeJS.WriteStream) {
+  /** @param phases the tracker's, which grow and change. @param redact takes secrets out of what steps said. */
+  constructor(phases: readonly PhaseRun[], stream: NodeJS.WriteStream, redact: (text: string) => string) {
     this.#phases = phases;
+    this.#redact = redact;
     this.#stream = stream;
     this.#live = stream.isTTY;
     this.#timer = setInterval(() => {
@@ -49,6 +52,7 @@ export class Progress {
 
   /** Something of a phase has changed. */
   changed(phase: PhaseRun): void {
+    this.#warn(phase);
     if (phase.active === 0 && !isComposite(phase)) this.#print(phase);
     if (phase.active > 0 && phase.status === "running")
       for (const other of this.#phases)
@@ -86,6 +90,20 @@ export class Progress {
     this.#write(
       `  ... ${running.map((phase) => `${title(phase)} (${seconds(Date.now() - phase.startedAt)})`).join(", ")}`,
     );
+  }
+
+  #warn(phase: PhaseRun): void {
+    const printed = this.#warned.get(phase) ?? [];
+    phase.warnings.forEach((warning, index) => {
+      const from = printed[index] ?? 0;
+      if (warning.length > from) {
+        const text = this.#redact(warning.slice(from === 0 ? 0 : from + 1));
+        const line = from === 0 ? `WARNING: ${text}` : text;
+        this.#write(this.#live ? styleText("yellow", line) : line);
+      }
+      printed[index] = warning.length;
+    });
+    this.#warned.set(phase, printed);
   }
 
   #print(phase: PhaseRun): void {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { PhaseRun } from "./phases.ts";
-import { wayOut } from "./report.ts";
+import { type PhaseRun } from "./phases.ts";
+import { PhaseTracker } from "./phases.ts";
+import { endText, wayOut } from "./report.ts";
 
 const v1 = { version: "v1.0.0", commit: "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d" };
 const v2 = { version: "v1.1.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
@@ -41,4 +42,32 @@ describe("after a gate that failed, the way out", () => {
     expect(commands("blue", v2, "switch")).toMatch(/up --stack production once the settings are right/);
     expect(commands("blue", undefined, "migrate")).toMatch(/rollback --stack production gives up: blue stays/);
   });
+});
+
+it("names what steps warned of once more at the end, in a line each", () => {
+  const tracker = new PhaseTracker();
+  const warned = {
+    ...(tracker as unknown as Record<string, unknown>),
+    stepWarnings: ["switch: canary failed\n  at line 1"],
+  };
+  const result = {
+    serving: { slot: "green", release: v2 },
+    phases: [{}],
+    interruptions: [],
+    deploymentId: "d1",
+    url: "u",
+  };
+  const ended = {
+    deployment: { file: { stack: "production" }, dryRun: false },
+    settings: { environment: "production" },
+    tracker: warned,
+    started: Date.now(),
+    ok: true,
+    redact: (text: string) => text.replaceAll("canary", "[secret]"),
+  };
+  expect(
+    endText(result as never, ended as never)
+      .split("\n")
+      .slice(1),
+  ).toEqual(["with a warning, shown above; in full: togather logs d1 --stack production", "  switch: [secret] failed"]);
 });

@@ -8,7 +8,7 @@ import type { Ending } from "../exit-codes.ts";
 import { columns, invocation } from "../output.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 import type { Deployment, DeploymentResult } from "./deployment.ts";
-import type { PhaseTracker } from "./phases.ts";
+import { phaseTitle, type PhaseTracker } from "./phases.ts";
 import type { StackOutputs } from "./pulumi-stack.ts";
 
 /** What is known of a deployment at its end, beside its result. */
@@ -27,6 +27,8 @@ export interface Ended {
   sentence: string;
   /** The stack file says again what serves. */
   putRight: boolean;
+  /** Takes secrets out of what steps said. */
+  redact: (text: string) => string;
 }
 
 /** A deployment's end, for people. */
@@ -36,8 +38,12 @@ export function endText(result: DeploymentResult, ended: Ended): string {
   if (unlike !== undefined) return ["", `FAILED: ${unlike}.`, ...stillOff(file.stack)].join("\n");
   if (ok) {
     if (dryRun) return previewText(result, tracker);
-    if (isDevelopment(settings)) return developmentSuccess(result, settings.name, started);
-    return successText(result, outputs, started);
+    const success = isDevelopment(settings)
+      ? developmentSuccess(result, settings.name, started)
+      : successText(result, outputs, started);
+    return [success, ...warningLines(tracker.stepWarnings.map(ended.redact), result.deploymentId, file.stack)].join(
+      "\n",
+    );
   }
   const headline = failureHeadline(result.ending, tracker, started);
   if (dryRun) return [headline, ...result.errors].join("\n");
@@ -48,11 +54,21 @@ export function endText(result: DeploymentResult, ended: Ended): string {
   return ["", headline, ...result.errors, "", ended.sentence, ...next].join("\n");
 }
 
+/** What steps warned of, once more in short, since it came while much else did. */
+function warningLines(warnings: readonly string[], deploymentId: string | undefined, stack: string): string[] {
+  if (warnings.length === 0) return [];
+  const whole = deploymentId === undefined ? "" : `; in full: ${invocation(`logs ${deploymentId} --stack ${stack}`)}`;
+  return [
+    `with ${warnings.length === 1 ? "a warning" : `${warnings.length} warnings`}, shown above${whole}`,
+    ...warnings.map((warning) => `  ${warning.split("\n")[0] ?? ""}`),
+  ];
+}
+
 function failureHeadline(ending: Ending, { failed }: PhaseTracker, started: number): string {
   const after = seconds(Date.now() - started);
   if (ending === "interrupted") return `INTERRUPTED after ${after}.`;
   if (failed === undefined) return "FAILED.";
-  return `FAILED: ${failed.phase}${failed.subject === "" ? "" : ` ${failed.subject}`}, after ${after}.`;
+  return `FAILED: ${phaseTitle(failed)}, after ${after}.`;
 }
 
 /** What can be done after a failure. */
@@ -161,7 +177,7 @@ function developmentSuccess({ url, phases }: DeploymentResult, name: string, sta
 
 /** What Pulumi would touch, phase by phase. */
 function previewText({ changes, interruptions, ending }: DeploymentResult, tracker: PhaseTracker): string {
-  const touched = tracker.phases.map(({ phase, subject }) => `${phase}${subject === "" ? "" : ` ${subject}`}`);
+  const touched = tracker.phases.map(phaseTitle);
   const counts = Object.entries(changes)
     .filter(([operation, count]) => !["same", "read"].includes(operation) && (count ?? 0) > 0)
     .map(([operation, count]) => `${count ?? 0} to ${operation}`);

@@ -10,15 +10,17 @@ import type { RunEnd } from "./pulumi-stack.ts";
  * Runs Pulumi for a deployment and shows how far it is. What a killed run has left in its way (Pulumi's own lock, output that
  * is too long to start with) is put right, and it is run once more.
  * @param refresh Pulumi is to look at all that there is first.
+ * @param redact takes secrets out of what is shown.
  */
 export async function runPulumi(
   deployment: Deployment,
   interrupts: Interrupts,
   refresh: boolean,
+  redact: (text: string) => string,
 ): Promise<{ end: RunEnd; tracker: PhaseTracker }> {
   const { pulumi, output, dryRun, within } = deployment;
   const tracker = new PhaseTracker();
-  const progress = new Progress(tracker.phases, output.stream);
+  const progress = new Progress(tracker.phases, output.stream, redact);
   interrupts.onFirst = (signal) => {
     progress.say(`${signal}: stopping after what is being done now. Please wait.`);
     tracker.interrupt();

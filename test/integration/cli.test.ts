@@ -437,6 +437,11 @@ describe("togather", () => {
     const warned = await stack.togather("release", "HEAD", "--version", "v5.0.0", "--again");
     expect(warned.code, warned.stdout + warned.stderr).toBe(0);
     expect((await json("status"))["serving"]).toMatchObject({ release: { version: "v5.0.0" } });
+    // On the screen as well: at once, and in short at the end.
+    expect(warned.stdout).toMatch(/^WARNING: switch: the task after ended with exit code 2.*after the switch/m);
+    expect(warned.stdout.trimEnd().split("\n").slice(-2).join("\n")).toMatch(
+      /^with a warning, shown above; in full: .*logs \w+ --stack .*\n {2}switch: the task after ended with exit code 2/,
+    );
     expect((await stack.togather("logs")).stdout).toMatch(
       /WARN .*the task after ended with exit code 2.*after the switch/,
     );
