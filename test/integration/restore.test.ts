@@ -451,10 +451,17 @@ describe("restore", () => {
     const refused = await harness.run("discard", { database: "live" }, live);
     expect(refused.stderr).toContain("live is not a database that a restore has replaced");
     expect(refused.exitCode).toBe(1);
-    expect((await harness.run("discard", { database: result.kept[0]?.database ?? "" }, live)).result.dropped).toBe(
-      result.kept[0]?.database,
-    );
+    const name = result.kept[0]?.database ?? "";
+    // One digit of its time is another: nothing of that name was ever dropped.
+    const mistyped = name.replace(/.$/, (digit) => String((Number(digit) + 1) % 10));
+    const unknown = await harness.run("discard", { database: mistyped }, live);
+    expect([unknown.exitCode, unknown.stderr]).toEqual([1, expect.stringContaining(`there are: ${name}`)]);
+    expect((await harness.run("discard", { database: name }, live)).result.dropped).toBe(name);
     expect(await databases()).toEqual(["live"]);
+    // As after a kill between the drop and the answer.
+    const again = await harness.run("discard", { database: name }, live);
+    expect([again.exitCode, again.result.dropped]).toEqual([0, null]);
+    expect((await harness.run("discard", { database: mistyped }, live)).exitCode).toBe(1);
   });
 
   it("brings back a database that is gone, and a role", async () => {

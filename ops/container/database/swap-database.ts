@@ -17,12 +17,6 @@ export function replacedName(live: string, timestamp: string): string {
     .replace(/\uFFFD+$/, "")}_before_${timestamp}`;
 }
 
-/** Whether a restore over the live database would name the one that it replaces like this. */
-export function isReplacedName({ live }: Pick<DatabaseServer, "live">, name: string): boolean {
-  const prefix = replacedName(live, "");
-  return name.startsWith(prefix) && /^\d{8}_\d{6}$/.test(name.slice(prefix.length));
-}
-
 /** Databases that restores have replaced and nobody has dropped yet, the oldest first. */
 export async function replacedDatabases({
   client,

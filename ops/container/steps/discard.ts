@@ -2,8 +2,9 @@ import type { StepContext } from "../../contract/context.ts";
 import type { StepRequest, StepResult } from "../../contract/steps.ts";
 import { dropDatabase, withDatabaseServer } from "../database/database-server.ts";
 import { StepError } from "../../contract/errors.ts";
+import { discardedDatabases, noteDiscarded } from "../database/discarded.ts";
 import { withSnapshotLock } from "../snapshots/snapshots.ts";
-import { isReplacedName, replacedDatabases } from "../database/swap-database.ts";
+import { replacedDatabases } from "../database/swap-database.ts";
 import { formatBytes } from "../../contract/units.ts";
 
 /** Lists the databases that restores have replaced, or drops one of them, and nothing else. */
@@ -13,18 +14,17 @@ export async function run({ database }: StepRequest<"discard">, context: StepCon
       const kept = await replacedDatabases(server);
       if (database === null) return { kept, dropped: null };
       const one = kept.find((entry) => entry.database === database);
-      if (one === undefined && isReplacedName(server, database)) {
-        // A run before this one has dropped it, and was killed before it could say so.
-        context.log.warn(
-          `discard: ${database} is not there: it was dropped before, or there never was one of this name`,
-        );
+      if (one === undefined && (await discardedDatabases(context)).includes(database)) {
+        // By a run before this one, which may have been killed before it could say so.
+        context.log.warn(`discard: ${database} is not there any more: it was dropped before`);
         return { kept, dropped: null };
       }
       if (one === undefined) {
-        throw new StepError(`${database} is not a database that a restore has replaced`, {
+        throw new StepError(`${database} is not a database that a restore has replaced; nothing was dropped`, {
           hint: kept.length === 0 ? "there is none" : `there are: ${kept.map((entry) => entry.database).join(", ")}`,
         });
       }
+      await noteDiscarded(context, database);
       await dropDatabase(server, database);
       context.log.success(`discard: ${database} (${formatBytes(one.bytes)}) is dropped`);
       return { kept: kept.filter((entry) => entry !== one), dropped: one.database };

@@ -179,7 +179,7 @@ export const snapshotSteps = {
     request: { database: z.string().nullable() },
     result: z.strictObject({
       kept: z.array(z.strictObject({ database: z.string(), bytes: z.number() })),
-      /** Null also where the one that was named is not there. */
+      /** Null also where the one that was named was dropped before. */
       dropped: z.string().nullable(),
     }),
   }),
