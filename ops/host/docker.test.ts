@@ -17,6 +17,8 @@ import { setSuperuserPassword } from "./superuser-password.ts";
 
 /** What nothing that is started may get of this process's environment. */
 const withheld = [
+  "TOGATHER_REFUSAL_FILE",
+  "TOGATHER_LOCK",
   ...SECRET_VARIABLES,
   SERVER_ENVIRONMENT,
   "DATABASE_PASSWORD",

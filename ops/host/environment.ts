@@ -7,6 +7,9 @@ const withheld: readonly string[] = [
   "DATABASE_PASSWORD",
   "TOGATHER_REQUEST",
   "TOGATHER_FOUND",
+  // Of this run alone: where the program leaves word of a refusal, and the lock that it was told to share.
+  "TOGATHER_REFUSAL_FILE",
+  "TOGATHER_LOCK",
 ];
 
 /** The environment without the deployment's secrets and without Pulumi's own, such as the passphrase of its state: for programs that have no use for them. */
