@@ -25,7 +25,7 @@ import type { NodeNames } from "./node.ts";
 import { oldDatabase, planText, prepare, refuseStack, type AdoptionPlan } from "./prepare.ts";
 import { describeProxy, findProxy } from "./proxy.ts";
 import { Adoption, type Takeover } from "./record.ts";
-import { goBack, takeOver, type TakeoverJob } from "./takeover.ts";
+import { goBack, oldNodeNow, takeOver, type TakeoverJob } from "./takeover.ts";
 
 export interface AdoptOptions {
   /** All but the takeover. */
@@ -208,11 +208,15 @@ async function makeReady({ job, adoption, node, options, outer, output }: Underw
     writeSettings(job, adoption, plan);
     const context = await ready(job.context, {});
     deployed = { ...job, context: { ...context, settings: context.file.settings() } };
-    const code = await deploy({ ...deployed.context, dryRun: false, skipMigrations: false, force: false });
+    const code = await deploy({
+      ...deployed.context,
+      dryRun: false,
+      skipMigrations: false,
+      force: false,
+      meanwhile: () => oldNodeNow(deployed.context, oldPortsOf(node)),
+    });
     if (code !== exitCodes.ok.code) {
-      output.say(
-        `The old node serves, untouched.\n  → once that is right: ${invocation(`adopt --stack ${context.file.stack}`)}`,
-      );
+      output.say(`  → once that is right, to go on: ${invocation(`adopt --stack ${context.file.stack}`)}`);
       return code;
     }
     adoption.note({ deployed: { at: new Date().toISOString() } });

@@ -2,6 +2,7 @@
 import { containerName, type Part } from "../../ops/contract/names.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inUrl, listenAddresses } from "../../config/schema/listen-addresses.ts";
+import { messageOf } from "../../ops/contract/errors.ts";
 import { seconds } from "../../ops/contract/units.ts";
 import type { DeployContext } from "../context.ts";
 import { deploy } from "../deploy/deploy.ts";
@@ -85,6 +86,26 @@ async function oldProblem({ settings }: DeployContext, port: number): Promise<st
   const answer = servers["old"];
   if (answer === undefined || "error" in answer) return answer?.error ?? "no answer";
   return answer.status < 500 ? undefined : `HTTP ${answer.status}`;
+}
+
+/** What of a node that nothing was done to answers now, in a sentence. @param oldPorts by the name of a slot's container, for those that run. */
+export async function oldNodeNow(context: DeployContext, oldPorts: TakeoverJob["oldPorts"]): Promise<string> {
+  const asked = await Promise.all(
+    Object.entries(oldPorts).flatMap(([name, port]) =>
+      port === undefined
+        ? []
+        : [
+            oldProblem(context, port).then(
+              (problem) => ({ name, problem }),
+              (error: unknown) => ({ name, problem: messageOf(error) }),
+            ),
+          ],
+    ),
+  );
+  const answering = asked.filter(({ problem }) => problem === undefined).map(({ name }) => name);
+  if (answering.length > 0) return `The old node serves, untouched: ${answering.join(" and ")} answers.`;
+  if (asked.length === 0) return "The old node is untouched; no slot of it runs.";
+  return `The old node is untouched; ${asked.map(({ name, problem }) => `${name} does not answer well: ${problem}`).join("; ")}.`;
 }
 
 async function deployOn(job: TakeoverJob, ports: { http: number; https: number }): Promise<number> {

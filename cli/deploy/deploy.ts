@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import {
   differences,
+  hadIn,
   isRecordWrong,
   startOf,
   trafficProblem,
@@ -65,8 +66,7 @@ async function realNow(
   const now = asked ?? (await lookAtHost(settings.name, settings.host).catch(unlessUnreachable));
   if (now === undefined || (now.router === undefined && Object.keys(now.states).length === 0)) return undefined;
   const { router, states, held, served } = now;
-  // A slot that was emptied has served as well: what the last deployment has left in the slots goes by its outputs.
-  return { router, states, held, had: Object.keys(slots).length > 0 ? slots : served, served };
+  return { router, states, held, had: hadIn({ served, left: slots }), served };
 }
 
 /** Whether Pulumi has to look at all that there is first: a container that is gone, and that its state has still, is made again only then. */
@@ -92,7 +92,7 @@ async function sayPlan(
   const migrations = dryRun ? await migrationsOf(settings, start, pulumi) : undefined;
   const skips = skipMigrations || settings.skipMigrations;
   const wanted = { activeSlot, slots: plainSettings(settings.slots), rollout, standby, skipMigrations: skips, force };
-  const examined = dryRun ? examine({ file, settings, pulumi }, project) : undefined;
+  const examined = dryRun ? examine({ file, settings, pulumi }, project, before.slots) : undefined;
   const sentences = isDevelopment(settings)
     ? ["one server runs the working tree, and is built again at every change"]
     : planSentences(start, { ...wanted, migrations });
@@ -199,7 +199,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const now =
     end.ok || dryRun
       ? { sentence: "", serving: outputs?.serving ?? before.serving }
-      : await servingNow(settings, before);
+      : await servingNow(settings, before, deployment.meanwhile);
   const ending = unlike === undefined ? runEnding : "other";
   const putRight = ending === "rolledBack" && now.serving !== undefined && now.serving.slot !== settings.activeSlot;
   if (putRight && now.serving !== undefined) {

@@ -24,6 +24,8 @@ export interface Deployment {
   force: boolean;
   /** The commit of a release that was sent back and is asked for again, for this run. */
   again?: string | undefined;
+  /** What serves as long as this stack's router has no slot, asked and in a sentence: a node that is being adopted. */
+  meanwhile?: (() => Promise<string>) | undefined;
   /** The lock of the command that runs it, and the signal that ends that command: both are this deployment's, too. */
   within?: { lock: HeldLock | undefined; signal: AbortSignal } | undefined;
 }

@@ -5,16 +5,20 @@ import { look } from "../host/look.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import type { DeploymentResult } from "./deployment.ts";
 
-/** What serves at this moment: by the router's own answer, or, where it can't be asked, by the last success. */
+/**
+ * What serves at this moment: by the router's own answer, or, where it can't be asked, by the last success.
+ * @param meanwhile asks what serves where the router has no slot.
+ */
 export async function servingNow(
   settings: PlainSettings,
   before: Before,
+  meanwhile: () => Promise<string> = () => Promise.resolve("Nothing serves."),
 ): Promise<{ sentence: string; serving: DeploymentResult["serving"] }> {
   if (isDevelopment(settings))
     return { sentence: "A server that runs already goes on watching the working tree.", serving: undefined };
   try {
     const { router, slots } = await look(settings);
-    if (router.slot === undefined) return { sentence: "Nothing serves.", serving: undefined };
+    if (router.slot === undefined) return { sentence: await meanwhile(), serving: undefined };
     const { release, health } = slots[router.slot];
     const as = before.serving?.slot === router.slot ? ", as before" : "";
     const answer =

@@ -245,7 +245,8 @@ describe("adopting a node", () => {
     const refused = await togather("adopt", "--yes");
     expect(refused.code, refused.said).toBe(2);
     expect(refused.said).toContain("is a secret in plain text");
-    expect(refused.said).toContain("The old node serves, untouched.");
+    expect(refused.said).toContain(`The old node serves, untouched: ${node.names.slots.green} answers.`);
+    expect(refused.said).not.toContain("Nothing serves");
     expect(stackFile()).toContain("SHUTDOWN_TIMEOUT");
     const undone = await togather("adopt", "--undo");
     expect(undone.code, undone.said).toBe(0);
