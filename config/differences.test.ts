@@ -3,6 +3,7 @@ import { slotNames, type SlotName } from "../ops/contract/steps.ts";
 import {
   differences,
   differenceText,
+  hadIn,
   isRecordWrong,
   servedBy,
   startOf,
@@ -292,5 +293,13 @@ describe("what is wanted, recorded and real", () => {
     expect(repair({})).toEqual(["missing release"]);
     expect(repair({ green: v3 })).toEqual(["missing release"]);
     expect(repair({ green: v2 }, { standby: "removed" })).toEqual([]);
+  });
+
+  it("is what the last deployment has left, whoever asks: a slot that was emptied has served as well", () => {
+    const served = { blue: v1, green: v2 };
+    expect(hadIn({ served, left: { blue: v1 } })).toEqual({ blue: v1 });
+    expect(hadIn({ served, left: {} })).toEqual(served);
+    expect(hadIn({ served })).toEqual(served);
+    expect(hadIn({ served, without: ["green"] })).toEqual({ blue: v1 });
   });
 });

@@ -45,6 +45,21 @@ export interface RealNow {
   had: Partial<Record<SlotName, Release>>;
 }
 
+type Slots = Partial<Record<SlotName, Release>>;
+
+/**
+ * What is known to have been in the slots. A slot that was emptied has served as well: what the last deployment has left tells that, by the
+ * stack's outputs or deployment-state.json; where nobody has kept it, what has served.
+ * @param known `without`: slots whose container Pulumi's state has no more, where somebody has looked.
+ */
+export function hadIn(known: { served: Slots; left?: Slots | undefined; without?: readonly SlotName[] }): Slots {
+  const { served, left = {}, without = [] } = known;
+  const had = Object.keys(left).length > 0 ? left : served;
+  return Object.fromEntries(
+    slotNames.flatMap((slot) => (had[slot] === undefined || without.includes(slot) ? [] : [[slot, had[slot]]])),
+  );
+}
+
 /** One difference, with the kind of its repair by the next `up`. */
 export type Difference =
   /** Another slot serves than is wanted; none, where `serves` is undefined. */

@@ -1,12 +1,12 @@
 import { containerName } from "../ops/contract/names.ts";
-import { slotNames, type Release, type SlotName } from "../ops/contract/steps.ts";
+import { slotNames, type Release } from "../ops/contract/steps.ts";
 import { SettingsError } from "../config/problems.ts";
 import type { Settings } from "../config/settings.ts";
 import { toRunError } from "../config/run-error.ts";
 import { lookAtHost, type HostNow, type Serving } from "../ops/host/serving-slot.ts";
 import { isNamedBy, isSameCommit, isSameRelease, otherSlot, typedCommit } from "../ops/contract/release.ts";
 import { sentBackAs } from "../ops/contract/sent-back.ts";
-import { differences, startOf, type Difference, type RealNow, type WantedNow } from "../config/differences.ts";
+import { differences, hadIn, startOf, type Difference, type RealNow, type WantedNow } from "../config/differences.ts";
 import type { Before } from "../config/plan.ts";
 import { plainRelease, plainReleases } from "../config/release.ts";
 
@@ -96,9 +96,8 @@ export async function hadOf(
   const wanted = plainReleases(slots);
   const unsure = slotNames.filter((slot) => states[slot] === undefined && isSameRelease(served[slot], wanted[slot]));
   const known = unsure.length === 0 ? undefined : await ask();
-  if (known === undefined) return served;
-  const gone = unsure.filter((slot) => !known.includes(containerName(name, slot)));
-  return Object.fromEntries(Object.entries(served).filter(([slot]) => !gone.includes(slot as SlotName)));
+  const without = known === undefined ? [] : unsure.filter((slot) => !known.includes(containerName(name, slot)));
+  return hadIn({ served, without });
 }
 
 function compared({ activeSlot, slots, standby, database }: Asked, { router, states, held, served, had }: HostBefore) {
@@ -108,7 +107,7 @@ function compared({ activeSlot, slots, standby, database }: Asked, { router, sta
     standby,
     bundledDatabase: database.mode === "bundled",
   };
-  return { wanted, real: { router, states, held, had: had ?? served } satisfies RealNow };
+  return { wanted, real: { router, states, held, had: had ?? hadIn({ served }) } satisfies RealNow };
 }
 
 /** Where the host is not as it is wanted. */

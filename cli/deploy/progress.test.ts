@@ -60,7 +60,7 @@ describe("progress without a terminal", () => {
     const [gate] = phases as [PhaseRun];
     gate.warnings.push("gate green: slow");
     progress.changed(gate);
-    gate.warnings[0] += "\n  → say canary";
+    gate.warnings[0] = "gate green: slow\n  → say canary";
     gate.warnings.push("gate green: no canary");
     progress.changed(gate);
     end(gate);

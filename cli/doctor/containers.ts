@@ -1,8 +1,10 @@
-import { differences, differenceText, type RealNow, type WantedNow } from "../../config/differences.ts";
+import { differences, differenceText, hadIn, type RealNow, type WantedNow } from "../../config/differences.ts";
+import type { Before } from "../../config/plan.ts";
 import { lookAtHost } from "../../ops/host/serving-slot.ts";
 import { isDevelopment } from "../development/refuse.ts";
 import { wantedOf } from "../host/drift.ts";
 import { invocation } from "../output.ts";
+import type { PulumiStack } from "../deploy/pulumi-stack.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { ok, warn, type Finding } from "./finding.ts";
 
@@ -28,10 +30,22 @@ export function differenceFindings(
 }
 
 /** The deployment's containers, where it has slots. @throws {StepError} when the Docker host doesn't answer. */
-export async function containerFindings(settings: PlainSettings, stack: string): Promise<Finding[]> {
+export async function containerFindings(
+  settings: PlainSettings,
+  pulumi: Pick<PulumiStack, "name" | "outputs">,
+  known: Before["slots"] | undefined,
+): Promise<Finding[]> {
   const { name, host } = settings;
   if (isDevelopment(settings)) return [];
-  const { router, states, held, served } = await lookAtHost(name, host);
-  const real = { router, states, held, had: served };
-  return differenceFindings(wantedOf(settings), real, { name, file: "the stack file", stack });
+  const [{ router, states, held, served }, left] = await Promise.all([
+    lookAtHost(name, host),
+    // What is wrong with Pulumi is a finding of its own.
+    known ??
+      pulumi.outputs().then(
+        (outputs) => outputs?.slots,
+        () => undefined,
+      ),
+  ]);
+  const real = { router, states, held, had: hadIn({ served, left }) };
+  return differenceFindings(wantedOf(settings), real, { name, file: "the stack file", stack: pulumi.name });
 }

@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import type { Before } from "../../config/plan.ts";
 import { forStack } from "../../config/problems.ts";
 import type { DeployContext } from "../context.ts";
 import { exitCodes } from "../exit-codes.ts";
@@ -27,15 +28,19 @@ async function guarded(check: string, find: () => Promise<Finding[]>): Promise<F
   }
 }
 
-/** Runs every check there is, all at once; none of them changes anything on the host. In the order in which people mend things. */
+/**
+ * Runs every check there is, all at once; none of them changes anything on the host. In the order in which people mend things.
+ * @param left what the last deployment has left in the slots; left out, Pulumi is asked.
+ */
 export async function examine(
   { file, settings, pulumi }: Pick<DeployContext, "file" | "settings" | "pulumi">,
   project: string,
+  left?: Before["slots"],
 ): Promise<Finding[]> {
   const asked = pulumi.config(file).then((config) => examineSettings(config, project));
   const groups = await Promise.all([
     guarded("docker", () => hostFindings(settings, settings.backupLocation)),
-    guarded("containers", () => containerFindings(settings, pulumi.name)),
+    guarded("containers", () => containerFindings(settings, pulumi, left)),
     guarded("pulumi", () => pulumiFindings(pulumi, settings, project)),
     guarded("settings", async () => (await asked).findings),
     guarded("tls", () => Promise.resolve(tlsFindings(settings, project))),

@@ -1,4 +1,4 @@
-import { differences, differenceText, type Difference, type WantedNow } from "../../config/differences.ts";
+import { differences, differenceText, hadIn, type Difference, type WantedNow } from "../../config/differences.ts";
 import { plainSettings } from "../../config/release.ts";
 import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
@@ -34,7 +34,7 @@ export function differencesOf(settings: Settings, { slots, router, states, state
           : { memory: router.slot, file: router.persisted?.slot, silence: silenceOf(router) },
       states,
       held: bySlot((slot) => slots[slot].release),
-      had: { ...state?.slots, ...router.persisted?.served },
+      had: hadIn({ served: router.persisted?.served ?? {}, left: state?.slots }),
     },
   );
 }
