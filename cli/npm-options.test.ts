@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { refuseTakenOptions } from "./npm-options.ts";
 import { togather } from "./program.ts";
+import { run } from "../toolchain/run.ts";
+import { project } from "../toolchain/setup.ts";
 
 const npm = (variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({ npm_lifecycle_event: "togather", ...variables });
 
@@ -24,6 +26,31 @@ describe("options that npm has taken for itself", () => {
     // `togather` itself, or another script that calls it.
     expect(() => {
       refuseTakenOptions("togather", ["stack"], { npm_config_stack: "staging" });
+    }).not.toThrow();
+  });
+
+  it.each([
+    [{ npm_config_dryrun: "true" }, [], "--dryrun"],
+    [{ npm_config_stak: "true" }, ["up", "production"], "--stak"],
+    [{ npm_config_sproduction: "true" }, [], "-sproduction"],
+    // npm's --silent is -s as well.
+    [{ npm_config_loglevel: "silent" }, ["production"], "-s production"],
+  ])("are refused as well where npm does not know them, or knows another: %j", (variables, typed, shown) => {
+    expect(() => {
+      refuseTakenOptions("togather", ["stack", "dry-run"], npm(variables), { stacks: ["production"], typed });
+    }).toThrow(`npm took ${shown} for itself`);
+  });
+
+  it("are not those of npm itself", () => {
+    const own = {
+      npm_config_loglevel: "silent",
+      npm_config_cache: "/c",
+      npm_config_script_shell: "sh",
+      npm_config_call: "",
+    };
+    expect(() => {
+      const more = { stacks: ["production"], typed: ["v1.1.0"] };
+      refuseTakenOptions("togather", ["stack", "all", "to", "copies"], npm(own), more);
     }).not.toThrow();
   });
 
@@ -54,4 +81,13 @@ describe("options that npm has taken for itself", () => {
     );
     expect(ran).toBe(false);
   });
+});
+
+it("does not let npm start deploy where npm took its --dry-run", async () => {
+  const { ok, output } = await run(process.execPath, ["cli/start.ts"], {
+    cwd: project,
+    env: { ...process.env, npm_lifecycle_event: "start", npm_config_dry_run: "true" },
+  });
+  expect(ok).toBe(false);
+  expect(output).toContain("npm took --dry-run for itself");
 });

@@ -19,9 +19,10 @@ import { snapshotsCommand } from "./commands/snapshots.ts";
 import { statusCommand } from "./commands/status.ts";
 import { unlockCommand } from "./commands/unlock.ts";
 import { upCommand } from "./commands/up.ts";
-import { withCommonOptions } from "./context.ts";
+import { withCommonOptions, type CommonOptions } from "./context.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { longOptions, refuseTakenOptions } from "./npm-options.ts";
+import { stacksWithFile } from "./stack-file.ts";
 
 /** The program; tests look at its commands without running them. @param environment in which npm leaves what it has taken. */
 export function togather(end: (code: number) => void, environment: NodeJS.ProcessEnv = process.env): Command {
@@ -44,7 +45,10 @@ export function togather(end: (code: number) => void, environment: NodeJS.Proces
         .join("\n")}\n\nMore: docs/cli.md.`,
     )
     .hook("preAction", (_program, command) => {
-      refuseTakenOptions("togather", longOptions(command), environment);
+      const stacks = stacksWithFile(project);
+      // Given by --stack, it is no name that stands alone.
+      const typed = command.optsWithGlobals<CommonOptions>().stack === undefined ? command.args : [];
+      refuseTakenOptions("togather", longOptions(command), environment, { stacks, typed });
     })
     .exitOverride();
   upCommand(program, end);

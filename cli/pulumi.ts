@@ -4,6 +4,7 @@ import { thisMachine } from "../toolchain/machine.ts";
 import { Failure } from "./failure.ts";
 import { firstCommandFor, wasMade } from "./new-stack.ts";
 import { refuseTakenOptions } from "./npm-options.ts";
+import { stacksWithFile } from "./stack-file.ts";
 import { fail, Problem } from "../toolchain/problem.ts";
 import { pulumi } from "../toolchain/pulumi.ts";
 import { project, pulumiCommand, setUp } from "../toolchain/setup.ts";
@@ -34,7 +35,8 @@ const pulumiOptions = [
 ];
 
 try {
-  refuseTakenOptions("pulumi", pulumiOptions);
+  const stacks = stacksWithFile(project);
+  refuseTakenOptions("pulumi", pulumiOptions, process.env, { stacks });
   const machine = thisMachine();
   await setUp([pulumi(machine, project)], { quiet: true });
   const { installation, env } = await pulumiCommand(machine);

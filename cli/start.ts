@@ -6,6 +6,7 @@ import { thisMachine, type Machine } from "../toolchain/machine.ts";
 import { localSteps, project, setUp } from "../toolchain/setup.ts";
 import { deployContext, ready } from "./context.ts";
 import { deploy } from "./deploy/deploy.ts";
+import { longOptions, refuseTakenOptions } from "./npm-options.ts";
 import { showError } from "./show-error.ts";
 import { freeName } from "./start/free-name.ts";
 import { askHealth } from "./start/health.ts";
@@ -78,6 +79,7 @@ const program = new Command("npm start --")
 
 try {
   program.parse();
+  refuseTakenOptions("start", longOptions(program));
   process.exitCode = await start(program.opts());
 } catch (error) {
   process.exitCode = showError(error, false);
