@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -40,3 +40,22 @@ it("goes on when nobody reads its output any more", async () => {
     ),
   ).toBe("to the end");
 });
+
+it.runIf(existsSync("/dev/full"))(
+  "goes on when its output is a file on a full disk, and says so where it can",
+  async () => {
+    const program = `
+    import { outliveReaders } from ${JSON.stringify(join(import.meta.dirname, "closed-pipe.ts"))};
+    outliveReaders();
+    for (const line of ["one", "two"]) {
+      process.stdout.write(line);
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+    process.stderr.write("to the end");
+  `;
+    const script = (into: string): string => `"$0" --input-type=module -e "$1" > /dev/full ${into}`;
+    const { stderr } = await promisify(execFile)("bash", ["-c", script(""), process.execPath, program]);
+    expect(stderr).toBe("The output can't be written (ENOSPC); what runs goes on without it.\nto the end");
+    await promisify(execFile)("bash", ["-c", script("2>&1"), process.execPath, program]);
+  },
+);

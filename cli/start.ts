@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { seconds } from "../ops/contract/units.ts";
 import { thisMachine, type Machine } from "../toolchain/machine.ts";
 import { localSteps, project, setUp } from "../toolchain/setup.ts";
+import { outliveReaders } from "./closed-pipe.ts";
 import { deployContext, ready } from "./context.ts";
 import { deploy } from "./deploy/deploy.ts";
 import { longOptions, refuseTakenOptions } from "./npm-options.ts";
@@ -66,6 +67,8 @@ async function start({ dryRun }: { dryRun: boolean }): Promise<number> {
   console.log(`\n${summary(outputs ?? {}, checked, project)}\n\nDone in ${seconds(Date.now() - begin)}.`);
   return checked.every(({ healthy }) => healthy) ? 0 : 1;
 }
+
+outliveReaders();
 
 const program = new Command("npm start --")
   .description(
