@@ -45,6 +45,31 @@ export async function refusedExtensionTable(
     : `as a superuser of the database ${database}: ${grantOnTables(named, role)} then run the same command again`;
 }
 
+/**
+ * What mends a migration that makes an extension which its role may not make, or which the server doesn't have; undefined where it failed for
+ * something else.
+ * @param message what the server said. @param bundled the database is the deployment's own.
+ */
+export function missingExtension(
+  message: string,
+  { database, bundled }: { database: string; bundled: boolean },
+): string | undefined {
+  const denied = /permission denied to create extension "(.+?)"/.exec(message)?.[1];
+  const absent =
+    /extension "(.+?)" is not available/.exec(message)?.[1] ??
+    // Before PostgreSQL 15.
+    /could not open extension control file ".*\/(.+?)\.control"/.exec(message)?.[1];
+  const then = "then run the same command again";
+  if (denied !== undefined)
+    return bundled
+      ? `add ${denied} to togather:database.extensions in the stack file: a superuser makes it before the migrations run; ${then}`
+      : `as a superuser of the database ${database}: CREATE EXTENSION ${pg.escapeIdentifier(denied)}; ${then}`;
+  if (absent === undefined) return undefined;
+  return bundled
+    ? `the bundled server doesn't have it: its package into images/postgres/Dockerfile, and ${absent} into togather:database.extensions; ${then}`
+    : `have ${absent} installed on the database server, and made as a superuser of the database ${database}: CREATE EXTENSION ${pg.escapeIdentifier(absent)}; ${then}`;
+}
+
 /** Gives to the same tables of another database the rights that somebody has on them in this one. A snapshot may be older than those. */
 export async function copyExtensionRights(from: pg.Client, to: pg.Client): Promise<void> {
   const { rows } = await from.query<{ name: string; grantee: string | null; privilege: string; grantable: boolean }>(

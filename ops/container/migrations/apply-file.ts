@@ -6,7 +6,7 @@ import type { Connection } from "../../contract/connection.ts";
 import type { StepContext } from "../../contract/context.ts";
 import type { StepRequest } from "../../contract/steps.ts";
 import { messageOf, StepError } from "../../contract/errors.ts";
-import { refusedExtensionTable } from "../database/extension-tables.ts";
+import { missingExtension, refusedExtensionTable } from "../database/extension-tables.ts";
 import type { FileFacts } from "../../contract/file-facts.ts";
 import { lockHint, lockPauseMs, migrateUp, sessionChanged, type MigrationFiles } from "./golang-migrate.ts";
 import { dropIndexes, indexText, invalidIndexes, leftBehind, type Index } from "../database/invalid-indexes.ts";
@@ -132,7 +132,11 @@ async function explainFailure(run: Run, file: MigrationFile, stderr: string, bef
       database: connection.database,
       message,
     });
-    throw new StepError(what, { hint: refused ?? "correct the file, commit it and release that commit" });
+    const extension = missingExtension(message, {
+      database: connection.database,
+      bundled: connection.host === containerName(request.name, "database"),
+    });
+    throw new StepError(what, { hint: refused ?? extension ?? "correct the file, commit it and release that commit" });
   }
   const left = facts === undefined || facts === null ? [] : leftBehind(facts, before, await invalidIndexes(client));
   const why =

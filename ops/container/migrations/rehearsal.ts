@@ -1,10 +1,11 @@
 /** Pending migrations, run on a copy of the data first: whether they work there, how long they take, and what they lock, rewrite and add. */
 import type pg from "pg";
 import { parseDatabaseUrl, type Connection } from "../../contract/connection.ts";
+import { containerName } from "../../contract/names.ts";
 import type { StepContext } from "../../contract/context.ts";
 import type { StepRequest, StepResult } from "../../contract/steps.ts";
 import { StepError } from "../../contract/errors.ts";
-import { refusedExtensionTable } from "../database/extension-tables.ts";
+import { missingExtension, refusedExtensionTable } from "../database/extension-tables.ts";
 import { migrateRiver, migrateUp, sessionChanged, type MigrationFiles } from "./golang-migrate.ts";
 import { waiting, watchLocks } from "./lock-watch.ts";
 import { noticedMs, type Measured } from "../../contract/migration-findings.ts";
@@ -88,11 +89,10 @@ async function rehearseFile(
   if (value.failed || schema.dirty || schema.version !== file.version) {
     const { message } = describeFailure(value.stderr);
     const line = failedLine(value.stderr, files.facts[file.file]?.lines);
-    const refused = await refusedExtensionTable(watcher, {
-      role: connection.user,
-      database: parseDatabaseUrl(context.env["DATABASE_URL"]).database,
-      message,
-    });
+    const { database } = parseDatabaseUrl(context.env["DATABASE_URL"]);
+    const refused =
+      (await refusedExtensionTable(watcher, { role: connection.user, database, message })) ??
+      missingExtension(message, { database, bundled: connection.host === containerName(request.name, "database") });
     throw new StepError(
       `migration ${file.file}${line === undefined ? "" : `, line ${line}`} (file ${todo.indexOf(file) + 1} of ${todo.length}) fails on a copy of the data: ${message}. The database itself was not touched; what serves goes on`,
       {
