@@ -10,6 +10,7 @@ import { plainRelease, type SlotRelease } from "../config/release.ts";
 import { snapshotRules } from "../config/schema/snapshot-rules.ts";
 import { tasksToRehearse } from "../config/schema/tasks.ts";
 import type { Settings } from "../config/settings.ts";
+import { poolSize } from "../ops/contract/connection-room.ts";
 import type { SlotName } from "../ops/contract/steps.ts";
 import type { Serving } from "../ops/host/serving-slot.ts";
 import type { Found } from "./open.ts";
@@ -132,7 +133,11 @@ function checkDatabase(
 ): StepComponent<"database">[] {
   const { mode, extensions } = settings.database;
   if (mode === "bundled") return [];
-  const request = { network, release: plainRelease(release), extensions, superuser: settings.rules.unprivilegedRole };
+  const pool = poolSize(undefined, settings.source.environment);
+  const request = {
+    ...{ network, release: plainRelease(release), extensions, superuser: settings.rules.unprivilegedRole },
+    ...(pool === undefined ? {} : { pool }),
+  };
   const secrets = { DATABASE_URL: database.appUrl, MIGRATION_DATABASE_URL: database.ownerUrl };
   return [new StepComponent("database", `${slot}-database`, { context, request, secrets }, { dependsOn: [begin] })];
 }

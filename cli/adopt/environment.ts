@@ -8,6 +8,7 @@ import { secretsFileOf } from "../../config/secrets/secrets.ts";
 import { secretNames } from "../../config/secrets/table.ts";
 import { isPlaceholder } from "../../config/secrets/secret-strength.ts";
 import { serverSecretNames } from "../../config/schema/stack-settings.ts";
+import { connectionsFor } from "../../ops/contract/connection-room.ts";
 import { Failure } from "../failure.ts";
 import { ensureSecrets } from "../start/local-secrets.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
@@ -31,8 +32,8 @@ export interface EnvironmentPlan {
 }
 
 /** Two slots and a release that is rehearsed, each with a pool of its own, and 20 for everybody else: see docs/settings.md. */
-function connectionsFor(pool: string | undefined): number | undefined {
-  const needed = 3 * Number(pool) + 20;
+function moreConnections(pool: string | undefined): number | undefined {
+  const needed = connectionsFor(Number(pool));
   return Number.isSafeInteger(needed) && needed > 100 && needed <= 10_000 ? needed : undefined;
 }
 
@@ -50,7 +51,7 @@ export function planEnvironment(
   const plan: EnvironmentPlan = {
     settings: {},
     secrets: {},
-    maxConnections: connectionsFor(values["DATABASE_MAX_CONNECTIONS"]),
+    maxConnections: moreConnections(values["DATABASE_MAX_CONNECTIONS"]),
     unread: read === undefined ? [] : serverSecretNames.filter((name) => !read.has(name)),
     left: {
       "set by the deployment": [],

@@ -1,7 +1,9 @@
 import { unreachable } from "../../ops/host/unreachable.ts";
 import { containerName } from "../../ops/contract/names.ts";
 import type { Settings } from "../../config/settings.ts";
-import { askDatabase, NoDatabase, type DatabaseQuestion } from "../../ops/host/database.ts";
+import { parseDatabaseUrl } from "../../ops/contract/connection.ts";
+import { connectionsFor, poolSize, roomProblems } from "../../ops/contract/connection-room.ts";
+import { askDatabase, NoDatabase, type DatabaseQuestion, type DatabaseReport } from "../../ops/host/database.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 
@@ -19,12 +21,34 @@ export function databaseQuestion(
   const { extensions, network, mode } = database;
   if (mode === "bundled") return { name, host, extensions };
   if (decrypted?.database.mode !== "external") return undefined;
-  return { name, host, extensions, external: { url: decrypted.database.migrationUrl.reveal(), network } };
+  const app = parseDatabaseUrl(decrypted.database.url.reveal()).user;
+  return { name, host, extensions, external: { url: decrypted.database.migrationUrl.reveal(), network, app } };
+}
+
+/** Whether there is room for the connections of a release. The roles of the bundled database have no limits of their own. */
+export function roomFindings(
+  { room, asked, app, database }: Pick<DatabaseReport, "room" | "asked" | "app" | "database">,
+  { source, database: { mode } }: Pick<PlainSettings, "source" | "database">,
+  decrypted: Settings | undefined,
+): Finding[] {
+  const url = decrypted?.database.mode === "external" ? decrypted.database.url.reveal() : undefined;
+  const pool = poolSize(url, source.environment);
+  const problems = roomProblems(room, { app: app ?? asked, owner: asked, database, pool });
+  return problems.map(({ level, what, fix }) =>
+    (level === "error" ? fail : warn)(
+      "connections",
+      what,
+      "room for a release",
+      mode === "bundled" && pool !== undefined
+        ? `togather:database.maxConnections ${connectionsFor(pool)} or more; docs/settings.md, Connections`
+        : fix,
+    ),
+  );
 }
 
 /** The database: reachable, new enough, with the extensions, its schema not left in the middle of a migration. */
 export async function databaseFindings(
-  settings: Pick<PlainSettings, "name" | "host" | "database">,
+  settings: Pick<PlainSettings, "name" | "host" | "database" | "source">,
   decrypted: Settings | undefined,
 ): Promise<Finding[]> {
   const { name, database } = settings;
@@ -33,7 +57,8 @@ export async function databaseFindings(
     return [warn("database", "can't be asked while the settings are not right", "its URL", "mend the settings first")];
   const bundled = question.external === undefined;
   try {
-    const { version, missingExtensions, schema } = await askDatabase(question);
+    const report = await askDatabase(question);
+    const { version, missingExtensions, schema } = report;
     const about = `PostgreSQL ${version}, ${schema === null ? "no migration applied yet" : `schema version ${schema.version}`}`;
     if (parseInt(version, 10) < oldestPostgres)
       return [fail("database", about, `PostgreSQL ${oldestPostgres} or newer`, "a newer server; docs/operations.md")];
@@ -57,7 +82,7 @@ export async function databaseFindings(
           `${bundled ? `docker exec -it -u postgres ${containerName(name, "database")} psql -d togather` : "psql"}: see which part of ${schema.version} is there, put it right, then UPDATE schema_migrations SET dirty = false`,
         ),
       ];
-    return [ok("database", about)];
+    return [ok("database", about), ...roomFindings(report, settings, decrypted)];
   } catch (error) {
     if (!(error instanceof NoDatabase)) throw error;
     if (!error.exists)

@@ -1,3 +1,4 @@
+import { roomColumns, type ConnectionRoom, type RoleRoom } from "../contract/connection-room.ts";
 import { containerName } from "../contract/names.ts";
 import { messageOf } from "../contract/errors.ts";
 import { bundledImageTag } from "../image.ts";
@@ -12,6 +13,11 @@ export interface DatabaseReport {
   missingExtensions: string[];
   /** golang-migrate's; null where nothing was ever applied. */
   schema: { version: number; dirty: boolean } | null;
+  room: ConnectionRoom;
+  /** The role that asked, and the server's own, where it was named and is there. */
+  asked: RoleRoom;
+  app: RoleRoom | null;
+  database: string;
 }
 
 /** Which database, and what it must have. */
@@ -22,12 +28,14 @@ export interface DatabaseQuestion {
   host: string;
   extensions: readonly string[];
   /** One that somebody else runs. Its URL is a secret, and reaches the client by environment. */
-  external?: { url: string; network: string } | undefined;
+  external?: { url: string; network: string; /** The server's role. */ app: string } | undefined;
 }
 
 const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
 
-/** One line: version, extensions that can't be had, schema. query_to_xml asks a table that may not be there. */
+const roleAsJson = "json_build_object('role', rolname, 'limit', rolconnlimit, 'superuser', rolsuper)";
+
+/** One line: version, extensions that can't be had, schema, room for connections. query_to_xml asks a table that may not be there. */
 function question({ extensions, external }: DatabaseQuestion): string {
   // In the bundled database a deployment makes them; in another one they have to be there.
   const [catalogue, column] =
@@ -37,7 +45,11 @@ SELECT json_build_object(
   'version', current_setting('server_version'),
   'missingExtensions', (SELECT coalesce(json_agg(wanted), '[]') FROM unnest(ARRAY[${extensions.map(text).join(", ")}]::text[]) wanted WHERE NOT EXISTS (SELECT FROM ${catalogue} WHERE ${column} = wanted)),
   'schema', CASE WHEN to_regclass('schema_migrations') IS NULL THEN NULL ELSE
-    (xpath('//row/v/text()', query_to_xml('SELECT json_build_object(''version'', version, ''dirty'', dirty) AS v FROM schema_migrations LIMIT 1', false, false, '')))[1]::text::json END)`;
+    (xpath('//row/v/text()', query_to_xml('SELECT json_build_object(''version'', version, ''dirty'', dirty) AS v FROM schema_migrations LIMIT 1', false, false, '')))[1]::text::json END,
+  'room', (SELECT row_to_json(r) FROM (SELECT ${roomColumns}) r),
+  'asked', (SELECT ${roleAsJson} FROM pg_roles WHERE rolname = current_user),
+  'app', ${external === undefined ? "NULL" : `(SELECT ${roleAsJson} FROM pg_roles WHERE rolname = ${text(external.app)})`},
+  'database', current_database())`;
 }
 
 /** Why a database can't be asked: there is none yet, or it does not answer. */

@@ -150,17 +150,17 @@ describe("an external database and another server", () => {
   });
 
   it("is refused before anything changes, with all that is wrong and what mends it", async () => {
-    await somebody.sql("ALTER ROLE togather_app SUPERUSER");
+    await somebody.sql("ALTER ROLE togather_app SUPERUSER; ALTER ROLE togather_owner CONNECTION LIMIT 1");
     const up = await stack.run("up");
     expect(up.ok).toBe(false);
     expect(up.output).toMatch(
-      /can't be used: it lacks the extension pg_trgm; the server's role togather_app is a SUPERUSER: .*Nothing was changed/,
+      /can't be used: it lacks the extension pg_trgm; the server's role togather_app is a SUPERUSER: .*; the role togather_owner has a CONNECTION LIMIT of 1: .*Nothing was changed/,
     );
     expect(up.output).toMatch(/→ as a superuser of events: CREATE EXTENSION "pg_trgm";/);
     expect(up.output).toMatch(/→ ALTER ROLE "togather_app" NOSUPERUSER;/);
     expect([...(await stack.containers()).keys()].filter((name) => /blue|green/.test(name))).toEqual([]);
     expect(await somebody.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", "events")).toBe("0");
-    await somebody.sql("ALTER ROLE togather_app NOSUPERUSER");
+    await somebody.sql("ALTER ROLE togather_app NOSUPERUSER; ALTER ROLE togather_owner CONNECTION LIMIT -1");
     await somebody.sql("CREATE EXTENSION pg_trgm", "events");
   });
 
@@ -254,6 +254,16 @@ describe("an external database and another server", () => {
       "v1.0.0 succeeded",
       ...history.slice(3).map(({ version }) => `${version} failed`),
     ]);
+  });
+
+  it("is looked at by the doctor, with its room for connections", async () => {
+    await somebody.sql("ALTER ROLE togather_app CONNECTION LIMIT 1");
+    const doctor = await stack.togather("doctor");
+    await somebody.sql("ALTER ROLE togather_app CONNECTION LIMIT -1");
+    expect(doctor.stdout).toMatch(
+      /FAIL +connections +the role togather_app has a CONNECTION LIMIT of 1: .*\n.*\n? *→ ALTER ROLE "togather_app" CONNECTION LIMIT -1;/,
+    );
+    expect((await stack.togather("doctor")).stdout).not.toMatch(/^\S+ +connections/m);
   });
 
   it("does not repeat what a server prints that can't start", async () => {

@@ -686,6 +686,41 @@ describe("migrate", () => {
     expect(await harness.sql("SELECT count(*) FROM spatial_ref_sys WHERE srid = 990001", "maps")).toBe("1");
   });
 
+  it("is told beforehand where there is no room for its connections", async () => {
+    await harness.sql("CREATE ROLE few LOGIN PASSWORD 'few-4711'; CREATE ROLE few_app LOGIN PASSWORD 'few-4711'");
+    await harness.sql("CREATE DATABASE few OWNER few");
+    await harness.sql("GRANT ALL ON SCHEMA public TO few", "few");
+    const url = (name: string): string => harness.url("few", { name, password: "few-4711" });
+    const look = (pool?: number): ReturnType<typeof run<"database">> =>
+      run(
+        "database",
+        { release, extensions: [], superuser: "error", ...(pool === undefined ? {} : { pool }) },
+        { DATABASE_URL: url("few_app"), MIGRATION_DATABASE_URL: url("few") },
+      );
+    expect((await look(20)).stderr).not.toMatch(/connections|CONNECTION LIMIT/);
+    const little = await look(50);
+    expect(little.exitCode, little.stderr).toBe(0);
+    expect(little.stderr).toMatch(
+      /WARN .*max_connections is 100, of which 3 are kept for superusers.* 150 \(three times the server's pool of 50\) and 20 .*\n.*raise max_connections .* to 17\d or more/,
+    );
+    await harness.sql("ALTER ROLE few_app CONNECTION LIMIT 1; ALTER ROLE few CONNECTION LIMIT 1");
+    const refused = await look();
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toMatch(
+      /can't be used: the role few_app has a CONNECTION LIMIT of 1: a release takes 2 of them at least; the role few has a CONNECTION LIMIT of 1: .*Nothing was changed\n.*ALTER ROLE "few_app" CONNECTION LIMIT -1;/,
+    );
+    // It is true: one connection is not enough to migrate; two are.
+    expect((await migrate(good, url("few"))).stderr).toMatch(/too many connections for role "few"/);
+    await harness.sql("ALTER ROLE few CONNECTION LIMIT 2");
+    const done = await migrate(good, url("few"));
+    expect(done.exitCode, done.stderr).toBe(0);
+    // Used up by others, the way to see by whom is named.
+    await harness.sql("ALTER ROLE few_app CONNECTION LIMIT 0");
+    expect((await look()).stderr).toMatch(
+      /too many connections for role "few_app"\n.*all connections that it may have are in use: SELECT/,
+    );
+  });
+
   it("leaves the very first file's failure as an empty schema", async () => {
     const url = await harness.database("firstfails");
     const { stderr } = await migrate({ "1_a.up.sql": "CREATE TABLE a (); SELECT 1/0;" }, url);

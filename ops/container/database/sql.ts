@@ -61,6 +61,8 @@ function connectionHint({ host }: Connection, error: unknown, variable: string):
   // Poolers: `options` of the URL.
   if (/unsupported startup parameter/.test(messageOf(error)))
     return `it is a connection pooler: the server's own address and port in ${variable} (often 5432 instead of 6432, or the host without -pooler)`;
+  if (code === "53300")
+    return "all connections that it may have are in use: SELECT usename, application_name, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC; then raise max_connections, or the CONNECTION LIMIT of the role or the database";
   if (/^(28...|3D000)$/.test(code)) return `check the role, its password and the database in ${variable}`;
   return `check ${variable}, and that the database listens on an address that containers on the Docker host reach`;
 }

@@ -1,6 +1,13 @@
 import type pg from "pg";
 import type { Connection } from "../../contract/connection.ts";
 import type { StepContext } from "../../contract/context.ts";
+import {
+  poolSize,
+  roomColumns,
+  roomProblems,
+  type ConnectionRoom,
+  type RoleRoom,
+} from "../../contract/connection-room.ts";
 import type { StepRequest, StepResult } from "../../contract/steps.ts";
 import { StepError } from "../../contract/errors.ts";
 import { closedExtensionTables, grantOnTables } from "../database/extension-tables.ts";
@@ -11,7 +18,7 @@ import { newestClient, noClientHint } from "../database/postgres-client.ts";
 /** The oldest server that PostgreSQL's own developers still mend. */
 const oldestMajor = 14;
 
-interface Seen {
+interface Seen extends ConnectionRoom {
   /** Only to compare: the moment at which the server started, to the microsecond. */
   server: string;
   database: string;
@@ -26,6 +33,8 @@ interface Seen {
   extensions: string[];
   /** golang-migrate has been here. */
   migrated: boolean;
+  /** Of the role; none below 0. */
+  roleLimit: number;
   /** Tables of the wanted extensions into which the role may not write. */
   closed: string[];
 }
@@ -36,7 +45,8 @@ async function look(client: pg.Client, wanted: readonly string[]): Promise<Seen>
            current_setting('server_version_num')::int / 10000 AS major, current_user::text AS role,
            (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
            current_schema()::text AS schema, coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS creates,
-           pg_is_in_recovery() AS standby, to_regclass('schema_migrations') IS NOT NULL AS migrated, (SELECT coalesce(array_agg(extname::text), '{}') FROM pg_extension) AS extensions`);
+           pg_is_in_recovery() AS standby, to_regclass('schema_migrations') IS NOT NULL AS migrated, (SELECT coalesce(array_agg(extname::text), '{}') FROM pg_extension) AS extensions,
+           ${roomColumns}`);
   const row = rows[0];
   if (row === undefined) throw new StepError("the database told nothing about itself");
   return { ...row, closed: await closedExtensionTables(client, row.role, wanted) };
@@ -127,6 +137,16 @@ export async function run(request: StepRequest<"database">, context: StepContext
   }
   if (app.seen.superuser && request.superuser === "error") problems.push(superuserProblem(app.seen));
   if (app.seen.superuser && request.superuser === "warn") log.warn(superuserProblem(app.seen).what);
+  const role = ({ role: name, roleLimit, superuser }: Seen): RoleRoom => ({ role: name, limit: roleLimit, superuser });
+  for (const { level, what, fix } of roomProblems(owner.seen, {
+    app: role(app.seen),
+    owner: role(owner.seen),
+    database: owner.seen.database,
+    pool: poolSize(env["DATABASE_URL"], { DATABASE_MAX_CONNECTIONS: String(request.pool) }),
+  })) {
+    if (level === "error") problems.push({ what, fix });
+    else log.warn(`database: ${what}`, { hint: fix });
+  }
   if (problems.length > 0) {
     throw new StepError(
       `the ${describeDatabase(owner.connection)} can't be used: ${problems.map(({ what }) => what).join("; ")}. Nothing was changed`,

@@ -16,6 +16,8 @@ export const databaseSteps = {
       extensions: z.array(z.string()),
       /** What it means that the server's role is a SUPERUSER. */
       superuser: z.enum(["error", "warn", "off"]),
+      /** Connections of each process of the server at most, where its settings say so. */
+      pool: z.int().optional(),
     },
     result: z.strictObject({
       serverVersion: z.string(),
