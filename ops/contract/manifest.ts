@@ -11,6 +11,10 @@ export const databaseAttributesSchema = z.object({
   collate: z.string().nullable(),
   ctype: z.string().nullable(),
   locale: z.string().nullable(),
+  /** Of ICU, where there are any; older versions of this project have not written it. */
+  icuRules: z.string().nullable().optional(),
+  /** Older versions of this project have not written it. */
+  tablespace: z.string().optional(),
   connectionLimit: z.number(),
   comment: z.string().nullable(),
   /** null: PostgreSQL's own, by which everybody may connect. A grantee that is null is PUBLIC. */

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { docker, eventually, Harness } from "../step-harness.ts";
+import { formatDatabaseUrl } from "../../ops/contract/connection.ts";
 import type { Manifest } from "../../ops/contract/manifest.ts";
 
 const harness = new Harness();
@@ -500,6 +501,103 @@ describe("restore", () => {
     expect(again.stderr).toMatch(/WARN .*who else may connect, and the settings of the database, are in no snapshot/);
     expect(await harness.sql("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'live'")).toBe("owner");
     await harness.sql("SET ROLE owner; CREATE TABLE next_migration (id int)", "live");
+  });
+
+  it("knows databases and roles by any name, and what kind of database one is", async () => {
+    const [database, odd, reader] = [`Zur "Öff'n%t" 1`, `Ow n"er@x`, `Le'ser $1`];
+    const id = pg.escapeIdentifier;
+    await docker("exec", harness.postgres, "install", "-d", "-o", "postgres", "/tmp/faster");
+    await harness.sql("CREATE TABLESPACE faster LOCATION '/tmp/faster'");
+    await harness.sql(`CREATE ROLE ${id(odd)} LOGIN PASSWORD 'p /@:?#[]%25ü'; CREATE ROLE ${id(reader)}`);
+    await harness.sql(
+      `CREATE DATABASE ${id(database)} OWNER ${id(odd)} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-AT' ICU_RULES '&a < g' LC_COLLATE 'C' LC_CTYPE 'C' TABLESPACE faster`,
+    );
+    await harness.sql(
+      `GRANT CONNECT ON DATABASE ${id(database)} TO ${id(reader)}; ALTER ROLE ${id(odd)} IN DATABASE ${id(database)} SET search_path TO "Odd, one", public; COMMENT ON DATABASE ${id(database)} IS '$1 it''s'`,
+    );
+    const environment = {
+      DATABASE_URL: formatDatabaseUrl({
+        ...{ host: harness.address(20), port: 5432, user: odd, password: "p /@:?#[]%25ü", database },
+        parameters: { sslmode: "disable" },
+      }),
+      DATABASE_ADMIN_URL: harness.url(),
+    };
+    await harness.sql(
+      `SET ROLE ${id(odd)}; CREATE SCHEMA "Odd, one"; CREATE SEQUENCE "Odd, one".big START 4611686018427387904; SELECT nextval('"Odd, one".big');
+       CREATE TABLE "Odd, one".schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO "Odd, one".schema_migrations VALUES (1, false);
+       CREATE FUNCTION "Odd, one"."is ok"(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT length($1) > 1';
+       CREATE DOMAIN "Odd, one".word AS text CHECK ("Odd, one"."is ok"(VALUE));
+       CREATE TABLE "Odd, one"."T%I 'x'" (id bigint DEFAULT nextval('"Odd, one".big'), w "Odd, one".word); INSERT INTO "Odd, one"."T%I 'x'" (w) VALUES ('azz'), ('gaa');
+       CREATE UNLOGGED TABLE "Odd, one".fast (id int); INSERT INTO "Odd, one".fast VALUES (1);
+       ALTER TABLE "Odd, one"."T%I 'x'" ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON "Odd, one"."T%I 'x'" TO ${id(reader)} USING (w > 'a'); GRANT SELECT ON "Odd, one"."T%I 'x'" TO ${id(reader)};
+       CREATE MATERIALIZED VIEW "Odd, one".seen AS SELECT w FROM "Odd, one"."T%I 'x'" WHERE "Odd, one"."is ok"(w);`,
+      database,
+    );
+    const like = (): Promise<string> =>
+      harness.sql(
+        `SELECT pg_get_userbyid(datdba), datlocprovider, datlocale, daticurules, spcname, (SELECT string_agg(a::text, ',' ORDER BY a::text COLLATE "C") FROM unnest(datacl) a), shobj_description(d.oid, 'pg_database'), (SELECT array_agg(setconfig) FROM pg_db_role_setting WHERE setdatabase = d.oid)
+           FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = ${pg.escapeLiteral(database)}`,
+      );
+    const rows = (): Promise<string> =>
+      harness.sql(
+        `SELECT string_agg(w, ',' ORDER BY w), max(id) FROM "Odd, one"."T%I 'x'"; SELECT count(*) FROM "Odd, one".seen; SELECT count(*) FROM "Odd, one".fast; SELECT nextval('"Odd, one".big') > 4611686018427387900`,
+        database,
+      );
+    const [kind, contents] = [await like(), await rows()];
+    // By ICU's rules, g comes right behind a.
+    expect(contents).toMatch(/^azz,gaa\|/);
+
+    const taken = await harness.run(
+      "snapshot",
+      { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release },
+      environment,
+    );
+    expect(taken.exitCode, taken.stderr).toBe(0);
+    const file = basename(taken.result.file);
+    const proved = await harness.run(
+      "verify",
+      { ...choice(file), sha256: taken.result.sha256, required: true },
+      environment,
+    );
+    expect(proved.exitCode, proved.stderr).toBe(0);
+    const rehearsed = join(harness.directory, "odd");
+    await mkdir(join(rehearsed, "m"), { recursive: true });
+    await writeFile(join(rehearsed, "m", "1_a.up.sql"), "SELECT 1;");
+    await writeFile(join(rehearsed, "m", "2_b.up.sql"), "CREATE TABLE b (w word);");
+    const source = { kind: "tree", repository: rehearsed, digest: "tree-0123456789ab", path: "m" } as const;
+    const limits = { river: false, lockTimeoutMs: 2_000, statementTimeoutMs: 30_000 };
+    const tried = await harness.run(
+      "rehearse",
+      {
+        ...{ backupLocation: harness.backups, file, sha256: taken.result.sha256, release, source, ...limits },
+        verify: false,
+        required: true,
+        serving: null,
+      },
+      environment,
+    );
+    expect(tried.exitCode, tried.stderr).toBe(0);
+    const migrated = await harness.run(
+      "migrate",
+      { release, source, lint: "error", lockAttempts: 1, ...limits },
+      environment,
+    );
+    expect(migrated.exitCode, migrated.stderr).toBe(0);
+    expect(await harness.sql(`SELECT to_regclass('"Odd, one".b') IS NOT NULL`, database)).toBe("t");
+
+    for (const gone of [false, true]) {
+      if (gone) await harness.sql(`DROP DATABASE ${id(database)} WITH (FORCE)`);
+      const restored = await harness.run("restore", { ...choice(file), mode: "restore" }, environment);
+      expect(restored.exitCode, restored.stderr).toBe(0);
+      expect(await like()).toBe(kind);
+      expect((await rows()).split("\n").slice(0, 2)).toEqual(contents.split("\n").slice(0, 2));
+      if (restored.result.replaced !== null) {
+        const discarded = await harness.run("discard", { database: restored.result.replaced }, environment);
+        expect(discarded.exitCode, discarded.stderr).toBe(0);
+      }
+    }
+    await harness.sql(`DROP DATABASE ${id(database)} WITH (FORCE)`);
+    await harness.sql("DROP TABLESPACE faster");
   });
 
   it("tells of jobs that would be done again, and puts them on hold", async () => {

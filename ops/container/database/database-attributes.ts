@@ -35,6 +35,7 @@ export async function readDatabaseAttributes(
   const { rows } = await client.query<Omit<DatabaseAttributes, "rights" | "settings"> & { has_acl: boolean }>(
     `SELECT pg_get_userbyid(datdba) AS owner, pg_encoding_to_char(encoding) AS encoding, to_jsonb(d) ->> 'datlocprovider' AS provider, datcollate AS collate, datctype AS ctype,
             coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale,
+            to_jsonb(d) ->> 'daticurules' AS "icuRules", (SELECT spcname FROM pg_tablespace t WHERE t.oid = dattablespace) AS tablespace,
             datconnlimit AS "connectionLimit", shobj_description(oid, 'pg_database') AS comment, datacl IS NOT NULL AS has_acl
        FROM pg_database d WHERE datname = $1`,
     [database],
@@ -93,6 +94,9 @@ export async function applyDatabaseAttributes(
       left.push(statement);
     });
   }
+  const now = await readDatabaseAttributes(client, to);
+  if (attributes.tablespace !== undefined && now?.tablespace !== attributes.tablespace)
+    left.push(`ALTER DATABASE ${id(to)} SET TABLESPACE ${id(attributes.tablespace)}`);
   return left;
 }
 

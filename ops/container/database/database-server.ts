@@ -2,8 +2,6 @@
 import pg from "pg";
 import { parseDatabaseUrl, type Connection } from "../../contract/connection.ts";
 import type { StepContext } from "../../contract/context.ts";
-import { giveDatabase, readDatabaseAttributes } from "./database-attributes.ts";
-import { type DatabaseAttributes } from "../../contract/manifest.ts";
 import { messageOf, StepError } from "../../contract/errors.ts";
 import { poolerProblem } from "./pooler.ts";
 import { connect as connectTo, ownSchemas, withDatabase } from "./sql.ts";
@@ -149,79 +147,5 @@ export async function freeSpace({ client, superuser }: DatabaseServer): Promise<
     // A server without `df`, or without programs of the shell at all.
     void messageOf(error);
     return undefined;
-  }
-}
-
-/**
- * `CREATE DATABASE` with encoding, locale and owner of another one.
- * @param known what it was like, where that one is gone.
- */
-export async function createDatabaseLike(
-  server: DatabaseServer,
-  model: string,
-  name: string,
-  known?: DatabaseAttributes,
-): Promise<void> {
-  const { client, superuser, owner } = server;
-  const like = (await readDatabaseAttributes(client, model)) ?? known;
-  const { rows } = await client.query("SELECT FROM pg_roles WHERE rolname = $1", [like?.owner ?? owner]);
-  // Only a superuser gives away what it makes.
-  const options: string[] = [
-    "TEMPLATE template0",
-    ...(superuser && rows.length === 1 ? [`OWNER ${pg.escapeIdentifier(like?.owner ?? owner)}`] : []),
-  ];
-  if (like !== undefined) {
-    options.push(`ENCODING ${pg.escapeLiteral(like.encoding)}`);
-    if (like.collate !== null) options.push(`LC_COLLATE ${pg.escapeLiteral(like.collate)}`);
-    if (like.ctype !== null) options.push(`LC_CTYPE ${pg.escapeLiteral(like.ctype)}`);
-    if (like.provider === "b")
-      options.push("LOCALE_PROVIDER builtin", `BUILTIN_LOCALE ${pg.escapeLiteral(like.locale ?? "C.UTF-8")}`);
-    else if (like.provider === "i")
-      options.push("LOCALE_PROVIDER icu", `ICU_LOCALE ${pg.escapeLiteral(like.locale ?? "und")}`);
-    // Before 15 there is no other one, and no word for it.
-    else if (like.provider !== null) options.push("LOCALE_PROVIDER libc");
-  }
-  await client.query(`CREATE DATABASE ${pg.escapeIdentifier(name)} ${options.join(" ")}`);
-  // What the application's role can read is its own database.
-  await client.query(`REVOKE ALL ON DATABASE ${pg.escapeIdentifier(name)} FROM PUBLIC`);
-  // Before it is loaded: in the schema public of a database, its owner has rights by that alone. Where the role may not, the load tells.
-  if (!superuser) await giveDatabase(server, name, like?.owner ?? owner);
-}
-
-/** Removes the subscriptions of a copy, which keep it from being dropped. What they would fetch from is not told. */
-async function dropSubscriptions({ connection }: DatabaseServer, database: string): Promise<void> {
-  const client = await connectTo({ ...connection, database }, applicationName);
-  try {
-    const { rows } = await client.query<{ name: string }>(
-      "SELECT subname AS name FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())",
-    );
-    for (const { name } of rows) {
-      const subscription = `SUBSCRIPTION ${pg.escapeIdentifier(name)}`;
-      for (const statement of [
-        `ALTER ${subscription} DISABLE`,
-        `ALTER ${subscription} SET (slot_name = NONE)`,
-        `DROP ${subscription}`,
-      ])
-        await client.query(statement);
-    }
-  } finally {
-    await client.end().catch(() => undefined);
-  }
-}
-
-/** Drops a database together with whoever is connected to it. */
-export async function dropDatabase({ client }: DatabaseServer, name: string): Promise<void> {
-  await client.query(`DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);
-}
-
-/** The same for a scratch copy, whatever it has come to hold. */
-export async function dropScratchDatabase(server: DatabaseServer, name: string): Promise<void> {
-  try {
-    await dropDatabase(server, name);
-  } catch (error) {
-    // 55006: in use, by what is not ended by force.
-    if (!(error instanceof pg.DatabaseError) || error.code !== "55006") throw error;
-    await dropSubscriptions(server, name);
-    await dropDatabase(server, name);
   }
 }

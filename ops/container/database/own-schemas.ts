@@ -2,6 +2,9 @@
 import pg from "pg";
 import type { StepLog } from "../../contract/context.ts";
 
+/** Not `current_user::regrole`, which takes the name for SQL: without its capitals, and with a meaning for quotes, dots and spaces. */
+const ownRole = "(SELECT oid FROM pg_roles WHERE rolname = current_user)";
+
 const kinds = { r: "TABLES", S: "SEQUENCES" } as const;
 
 /**
@@ -11,14 +14,14 @@ const kinds = { r: "TABLES", S: "SEQUENCES" } as const;
  */
 export async function openOwnSchemas(client: pg.Client, log: Pick<StepLog, "info">): Promise<string[]> {
   const { rows: schemas } = await client.query<{ name: string }>(
-    `SELECT nspname AS name FROM pg_namespace n WHERE nspowner = current_user::regrole AND nspacl IS NULL AND nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('public', 'information_schema')
+    `SELECT nspname AS name FROM pg_namespace n WHERE nspowner = ${ownRole} AND nspacl IS NULL AND nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('public', 'information_schema')
        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e') ORDER BY 1`,
   );
   if (schemas.length === 0) return [];
   const { rows: rights } = await client.query<{ role: string; kind: keyof typeof kinds; privileges: string }>(
     `SELECT g.grantee::regrole::text AS role, d.defaclobjtype AS kind, string_agg(g.privilege_type, ', ' ORDER BY 1) AS privileges
        FROM pg_default_acl d, aclexplode(d.defaclacl) g
-      WHERE d.defaclrole = current_user::regrole AND d.defaclnamespace = to_regnamespace('public') AND g.grantee NOT IN (0, d.defaclrole) AND d.defaclobjtype IN ('r', 'S')
+      WHERE d.defaclrole = ${ownRole} AND d.defaclnamespace = to_regnamespace('public') AND g.grantee NOT IN (0, d.defaclrole) AND d.defaclobjtype IN ('r', 'S')
       GROUP BY g.grantee, d.defaclobjtype ORDER BY 1, 2`,
   );
   if (rights.length === 0) return [];

@@ -6,15 +6,8 @@ import pg from "pg";
 import type { StepContext } from "../../contract/context.ts";
 import type { Connection } from "../../contract/connection.ts";
 import { differences, readContents, type Contents } from "./database-contents.ts";
-import {
-  connectAsOwnerLooks,
-  createDatabaseLike,
-  dropScratchDatabase,
-  freeSpace,
-  majorOf,
-  missingRight,
-  type DatabaseServer,
-} from "./database-server.ts";
+import { connectAsOwnerLooks, freeSpace, majorOf, missingRight, type DatabaseServer } from "./database-server.ts";
+import { createDatabaseLike, dropScratchDatabase } from "./make-database.ts";
 import { messageOf, StepError } from "../../contract/errors.ts";
 import { addExtensions, checkForeign, copyDefaultRights } from "./foreign-contents.ts";
 import { loadDump } from "../snapshots/load-dump.ts";

@@ -1,6 +1,7 @@
 import type { StepContext } from "../../contract/context.ts";
 import type { StepRequest, StepResult } from "../../contract/steps.ts";
-import { dropDatabase, withDatabaseServer } from "../database/database-server.ts";
+import { withDatabaseServer } from "../database/database-server.ts";
+import { dropDatabase } from "../database/make-database.ts";
 import { StepError } from "../../contract/errors.ts";
 import { discardedDatabases, noteDiscarded } from "../database/discarded.ts";
 import { withSnapshotLock } from "../snapshots/snapshots.ts";
