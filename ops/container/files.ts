@@ -1,9 +1,9 @@
-/** Writing files so that a crash, of the program or of the machine, leaves the old content or the new. */
+/** Atomic file writes: after a crash of the program or the machine, a file has its old content or the new. */
 import { randomBytes } from "node:crypto";
 import { open, readdir, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
-/** Flushes a directory: a rename or a new file is on disk only then. */
+/** Flushes a directory: only then is a rename or a new file on disk. */
 export async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, "r");
   try {
@@ -13,19 +13,19 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Steps run as root in their container; what they write belongs to whoever owns the directory on the host. */
+/** Steps run as root in their container. A file that they write is given to the owner of its directory on the host. */
 export async function adoptOwner(handle: FileHandle, directory: string): Promise<void> {
   const { uid, gid } = await stat(directory);
   await handle.chown(uid, gid).catch((error: unknown) => {
-    // Not root (in tests, or in a rootless engine): the file belongs to who runs this already.
+    // Not root (in tests, or in a rootless engine): the file already belongs to the user who runs this.
     if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
   });
 }
 
-/** Nobody takes so long for a write, in ms. */
+/** No write takes longer than this, in ms. */
 const abandonedMs = 60_000;
 
-/** Removes what those who were killed have left of a file: on a disk that is filling up it takes room for good. */
+/** Removes temporary files that killed runs have left: on a nearly full disk they would take room for good. */
 async function removeAbandoned(file: string): Promise<void> {
   const directory = dirname(file);
   const names = (await readdir(directory)).filter(
@@ -61,17 +61,18 @@ export async function writeFileAtomically(file: string, content: string | Buffer
   await syncDirectory(directory);
 }
 
-/** Whether an error is that of a disk that takes nothing more: full, over quota, or mounted read-only. */
+/** Whether an error means that the disk accepts no more writes: full, over quota, or read-only. */
 export function isDiskFull(error: unknown): boolean {
   return ["ENOSPC", "EDQUOT", "EROFS"].includes((error as NodeJS.ErrnoException).code ?? "");
 }
 
-/** Overwrites a JSON file that is there, in its own blocks. Not atomic: only where there is no room for another file. */
+/** Overwrites an existing JSON file in its own blocks. Not atomic: only for a disk without room for another file. */
 export async function writeInPlace(file: string, content: string): Promise<void> {
   const handle = await open(file, "r+");
   try {
     const { size } = await handle.stat();
-    // White space behind JSON is none of it: nothing of a longer file before is left, whenever this is cut short.
+    // JSON ignores trailing white space: it overwrites the rest of a longer old file, at whatever point this is cut
+    // short.
     await handle.write(content.padEnd(size), 0);
     await handle.sync();
   } finally {
@@ -79,7 +80,7 @@ export async function writeInPlace(file: string, content: string): Promise<void>
   }
 }
 
-/** Appends one line, on disk when this returns. A line that a crash cut short before is closed first. */
+/** Appends one line; it is on disk on return. A line that an earlier crash cut short is ended first. */
 export async function appendLine(file: string, line: string, mode = 0o644): Promise<void> {
   const handle = await open(file, "a+", mode);
   let created: boolean;
@@ -90,7 +91,7 @@ export async function appendLine(file: string, line: string, mode = 0o644): Prom
     const last = Buffer.alloc(1);
     if (!created) await handle.read(last, 0, 1, size - 1);
     const torn = !created && last.toString() !== "\n";
-    // One write, so that lines of two programs never mix.
+    // One write: lines of two programs never mix.
     await handle.appendFile(`${torn ? "\n" : ""}${line}\n`);
     await handle.sync();
   } finally {

@@ -1,4 +1,6 @@
-/** A lock between steps on one host. The kernel drops it with the process that holds it: nothing stale stays behind. */
+/**
+ * A lock between steps on one host. The kernel releases it when the holding process ends: no stale lock stays behind.
+ */
 import { labels } from "../contract/names.ts";
 import { spawn } from "node:child_process";
 import { StepError } from "../contract/errors.ts";
@@ -8,17 +10,17 @@ export interface LockOptions {
   file: string;
   waitSeconds: number;
   signal: AbortSignal;
-  /** Called once when somebody else holds the lock. */
+  /** Called once when another process holds the lock. */
   onWait?: () => void;
 }
 
 /**
- * Runs while holding an exclusive `flock` on a file.
- * Node has no flock of its own: util-linux's holds it for as long as its stdin is open, so it ends with this process.
+ * Runs while holding an exclusive `flock` on a file. Node has no flock: util-linux's program holds it for as long as
+ * its stdin is open, and so ends with this process.
  */
 export async function withFileLock<T>(options: LockOptions, use: () => Promise<T>): Promise<T> {
   const { file, waitSeconds, signal, onWait } = options;
-  // Node's own: every step takes a lock, and would wait for execa to load.
+  // Node's own spawn: every step takes a lock, and loading execa would take time.
   const holder = spawn("flock", ["--exclusive", "--wait", String(waitSeconds), file, "sh", "-c", "echo held; cat"], {
     stdio: ["pipe", "pipe", "inherit"],
     env: { PATH: process.env["PATH"] },
@@ -39,7 +41,7 @@ export async function withFileLock<T>(options: LockOptions, use: () => Promise<T
   if (!held) {
     signal.throwIfAborted();
     const { exitCode, error } = await ended;
-    // flock's own code for a lock that somebody else holds.
+    // flock's own exit code for a lock that another process holds.
     if (exitCode !== 1)
       throw new StepError(`${file} can't be locked: ${error?.message ?? `flock ended with exit code ${exitCode}`}`);
     throw new StepError(`${file} is locked by another step, still after ${waitSeconds} s`, {

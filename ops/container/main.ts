@@ -1,4 +1,4 @@
-/** The program inside of the ops container: `node main.js STEP`, one step, one JSON result on stdout. */
+/** The program inside the ops container: `node main.js STEP` runs one step and prints one JSON result on stdout. */
 import { join } from "node:path";
 import { encodeQuestion, openChannel, type Stop } from "../contract/channel.ts";
 import { runCommand } from "./steps/index.ts";
@@ -25,7 +25,7 @@ function readRequest<S extends ContainerStep>(step: S): StepRequest<S> {
   return parsed.data as StepRequest<S>;
 }
 
-/** The signal that ends the step, and the reason that it carries. */
+/** The signal that stops the step, with its reason. */
 function stopSignal(stopped: Promise<Stop | undefined>): AbortSignal {
   const controller = new AbortController();
   const stop = (error: StepError): void => {
@@ -44,10 +44,10 @@ function stopSignal(stopped: Promise<Stop | undefined>): AbortSignal {
   return controller.signal;
 }
 
-/** A step that was stopped from outside: no fault of its own. */
+/** A step that was stopped from outside. Not its own failure. */
 class Interrupted extends StepError {}
 
-/** The deployment that is open, or a name of its own for a step that belongs to none. */
+/** The open deployment, or a new id for a step that belongs to none. */
 async function findDeployment(store: StateStore, step: ContainerStep, now: Date): Promise<StepOf> {
   const current = await store.current();
   return current === undefined || current.status === "succeeded"
@@ -57,7 +57,7 @@ async function findDeployment(store: StateStore, step: ContainerStep, now: Date)
 
 type OpenLog = ReturnType<typeof createLog>;
 
-/** The log of a deployment beside what is shown; only that where its file can't be opened. */
+/** The deployment's log file beside the plain log; only the plain log where the file can't be opened. */
 function openLogOf(step: ContainerStep, plain: OpenLog, verbose: boolean): (deploymentId: string) => OpenLog {
   return (deploymentId) => {
     try {
@@ -70,7 +70,10 @@ function openLogOf(step: ContainerStep, plain: OpenLog, verbose: boolean): (depl
   };
 }
 
-/** Says why a step failed, and writes it down where a deployment is open. @returns the exit code. */
+/**
+ * Reports why a step failed, and records it where a deployment is open.
+ * @returns the exit code.
+ */
 async function endFailed(
   error: unknown,
   { context, store, start, open }: { context: CommandContext; store: StateStore; start: PhaseStart; open: boolean },
@@ -85,7 +88,7 @@ async function endFailed(
         context.log.warn(`the failure could not be written to current.json: ${messageOf(failure)}`);
       },
     );
-    // A person who has stopped it knows.
+    // A person who has stopped the step knows about it.
     if (!(error instanceof Interrupted)) await tellOfFailure(store, context);
   }
   return error instanceof Interrupted ? 130 : error instanceof RolledBackError ? rolledBackExitCode : 1;
@@ -100,7 +103,10 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
 
   const verbose = request.environment === "development";
   const plain = createLog({ redactor, show, verbose });
-  /** What is written down about a step is no reason for it to fail: where the state's disk is full, that is said, and traffic moves all the same. */
+  /**
+   * A step must not fail because its records can't be written: where the state's disk is full, a warning says so, and
+   * traffic moves all the same.
+   */
   const noted = async <T>(what: Promise<T>, otherwise: T): Promise<T> =>
     what.catch((error: unknown) => {
       plain.warn(
@@ -143,7 +149,8 @@ async function runStep<S extends ContainerStep>(step: S): Promise<StepResult<S>>
     if (deployment?.open === true) await noted(endPhase(store, start, { result }), undefined);
     return result;
   } catch (caught) {
-    // What was aborted fails with errors of all kinds; why it was aborted is what matters, unless traffic moved because of it.
+    // An aborted step may throw any error: the reason of the abort matters, unless traffic was rolled back because of
+    // it.
     const error: unknown = signal.aborted && !(caught instanceof RolledBackError) ? signal.reason : caught;
     throw new Reported(await endFailed(error, { context, store, start, open: deployment?.open === true }));
   } finally {
@@ -183,5 +190,5 @@ async function main(): Promise<number> {
   }
 }
 
-// The client keeps stdin open for as long as the step runs: without this the process would never end by itself.
+// The client keeps stdin open while the step runs: without this the process would never end by itself.
 void main().then((exitCode) => process.exit(exitCode));

@@ -1,4 +1,4 @@
-/** What a database holds that a snapshot does not: lost when the snapshot takes its place. */
+/** Rows of a database that are lost when a snapshot takes its place. */
 import type pg from "pg";
 import { listTables } from "./database-contents.ts";
 import { currentSnapshot, writtenSince } from "./row-visibility.ts";
@@ -7,17 +7,20 @@ import type { Manifest } from "../../contract/manifest.ts";
 
 export interface TableLoss {
   table: string;
-  /** Rows in the snapshot, and in the database now; null where there is no such table. */
+  /** Rows in the snapshot, and in the database now. Null: there is no such table. */
   snapshot: number | null;
   now: number | null;
-  /** Rows of now that were inserted or changed since; null when nobody can tell (another database, a restored one). */
+  /** Rows inserted or changed since the snapshot. Null: unknown (another database, or a restored one). */
   written: number | null;
 }
 
-/** What is lost, and whether that is all of it. */
+/** Tables with rows that would be lost, and how exact the counts are. */
 export interface DataLoss {
   lost: TableLoss[];
-  /** `exact`: every row that was written since is counted. `without-open`: not those of transactions that were open when the snapshot was taken. */
+  /**
+   * `exact`: every row written since the snapshot is counted. `without-open`: rows of transactions that were open when
+   * the snapshot was taken are not counted.
+   */
   counted: "exact" | "without-open" | "rows-only";
 }
 

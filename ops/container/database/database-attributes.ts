@@ -1,4 +1,4 @@
-/** What belongs to a database and is in no dump of its contents: rights, settings, limits, its comment. */
+/** Attributes of a database that no dump of its contents has: rights, settings, limits, comment. */
 import pg from "pg";
 import type { StepLog } from "../../contract/context.ts";
 import type { DatabaseServer } from "./database-server.ts";
@@ -12,14 +12,20 @@ const text = pg.escapeLiteral;
 const listSettings =
   /^(search_path|temp_tablespaces|(session|local|shared)_preload_libraries|unix_socket_directories)$/i;
 
-/** The names in a setting that is a list of them, as PostgreSQL stores it: `"$user", public`. An empty one is a name as well: `""`. */
+/**
+ * The names in a setting that is a list of names, as PostgreSQL stores it: `"$user", public`. An empty one is a name as
+ * well: `""`.
+ */
 function listed(value: string): string[] {
   return [...value.matchAll(/"((?:[^"]|"")*)"|[^\s,"]+/g)].map(
     ([bare, quoted]) => quoted?.replaceAll('""', '"') ?? bare,
   );
 }
 
-/** What follows ALTER DATABASE or ALTER ROLE. @param entry `name=value`, as pg_db_role_setting has it. */
+/**
+ * The clause after ALTER DATABASE or ALTER ROLE.
+ * @param entry `name=value`, as in pg_db_role_setting.
+ */
 export function settingClause(entry: string): string {
   const at = entry.indexOf("=");
   const [name, value] = [entry.slice(0, at), entry.slice(at + 1)];
@@ -27,7 +33,7 @@ export function settingClause(entry: string): string {
   return `SET ${name.split(".").map(id).join(".")} TO ${values.length === 0 ? "''" : values.map(text).join(", ")}`;
 }
 
-/** Reads them; undefined where there is no such database. */
+/** The attributes of a database. Undefined: there is no such database. */
 export async function readDatabaseAttributes(
   client: pg.Client,
   database: string,
@@ -53,7 +59,7 @@ export async function readDatabaseAttributes(
   return { ...row, rights: hasAcl ? rights : null, settings };
 }
 
-/** Without the values of an application's own settings (`app.token`), which may be secrets: those are in no snapshot. */
+/** Drops the values of an application's own settings (`app.token`): they may be secrets, and no snapshot may hold them. */
 export function withoutOwnSettings(attributes: DatabaseAttributes): DatabaseAttributes {
   return { ...attributes, settings: attributes.settings.filter(({ entry }) => !/^[^=]*\./.test(entry)) };
 }
@@ -78,8 +84,8 @@ function statementsOf({ connectionLimit, comment, rights, settings }: DatabaseAt
 }
 
 /**
- * Gives them to a database, but for its owner and how it was made.
- * @returns statements that this role may not run, with those of roles that are gone.
+ * Applies attributes to a database, except its owner and its creation options.
+ * @returns the statements that this role may not run, and those for roles that no longer exist.
  */
 export async function applyDatabaseAttributes(
   { client }: DatabaseServer,
@@ -100,9 +106,12 @@ export async function applyDatabaseAttributes(
   return left;
 }
 
-/** Gives a database to a role. @returns false where the server's role may not. */
+/**
+ * Gives a database to a role.
+ * @returns false where the server's role lacks the right to.
+ */
 export async function giveDatabase({ client }: DatabaseServer, database: string, owner: string): Promise<boolean> {
-  // Without its rights it could not rename what it has given away.
+  // Without the new owner's rights it could not rename the database afterwards.
   const { rows } = await client.query<{ may: boolean }>(
     "SELECT pg_has_role(oid, 'USAGE') AS may FROM pg_roles WHERE rolname = $1",
     [owner],
@@ -117,7 +126,7 @@ export async function giveDatabase({ client }: DatabaseServer, database: string,
   );
 }
 
-/** Gives a database what another one has, and says what it could not. */
+/** Copies the attributes of one database to another, and warns of those that it could not copy. */
 export async function copyDatabaseAttributes(
   server: DatabaseServer,
   from: string,
@@ -127,11 +136,11 @@ export async function copyDatabaseAttributes(
   const model = await readDatabaseAttributes(server.client, from);
   if (model === undefined) return;
   sayLeft(await applyDatabaseAttributes(server, model, to), server, { copy: to, named: from }, log);
-  // An extension's tables are a superuser's, and so is what they are open to.
+  // An extension's tables belong to a superuser, who alone can grant rights on them.
   if (server.superuser) await openExtensionTables(server, from, to);
 }
 
-/** Says which attributes a copy lacks, with the statements that give them once it has its name. */
+/** Warns which attributes a copy lacks, with the statements that add them once it has its final name. */
 export function sayLeft(
   left: readonly string[],
   { connection }: DatabaseServer,

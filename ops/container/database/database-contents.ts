@@ -1,4 +1,4 @@
-/** What is in a database, exactly: what a snapshot's manifest holds, and what a restored one is compared with. */
+/** Exact contents of a database: recorded in a snapshot's manifest, and compared after a restore. */
 import pg from "pg";
 import { seenAggregate } from "./row-visibility.ts";
 import { readSchemaVersion, type SchemaVersion } from "./sql.ts";
@@ -11,7 +11,7 @@ export interface Contents {
   migration: SchemaVersion;
 }
 
-/** Tables with data of their own, partitions one by one. An extension's tables are the extension's. */
+/** Tables that hold data, each partition by itself. Tables of extensions are not listed. */
 export async function listTables(client: pg.Client): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(`
     SELECT format('%I.%I', n.nspname, c.relname) AS name
@@ -23,8 +23,8 @@ export async function listTables(client: pg.Client): Promise<string[]> {
 }
 
 /**
- * Counts every row: estimates prove nothing.
- * @param options.snapshot the client's own: then `seen` lists transactions for `rowVisibility`.
+ * Counts every row, since estimates prove nothing.
+ * @param options.snapshot the client's own snapshot: then `seen` lists transactions for `rowVisibility`.
  */
 export async function readContents(
   client: pg.Client,
@@ -52,11 +52,11 @@ export async function readContents(
   };
 }
 
-/** All rows of all tables. */
+/** The number of rows in all tables. */
 export const rowsOf = (tables: Contents["tables"]): number =>
   Object.values(tables).reduce((sum, rows) => sum + rows, 0);
 
-/** What a database has that is not as it should be, in sentences. Empty: it is the same. Versions of extensions may differ. */
+/** Differences from the expected contents, as sentences. Empty: none. Versions of extensions may differ. */
 export function differences(expected: Contents, found: Contents): string[] {
   const problems: string[] = [];
   for (const table of new Set([...Object.keys(expected.tables), ...Object.keys(found.tables)])) {

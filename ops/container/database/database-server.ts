@@ -1,4 +1,4 @@
-/** The server behind DATABASE_URL, through a role that may make and drop databases. */
+/** The server behind DATABASE_URL, used with a role that may create and drop databases. */
 import pg from "pg";
 import { parseDatabaseUrl, type Connection } from "../../contract/connection.ts";
 import type { StepContext } from "../../contract/context.ts";
@@ -8,19 +8,19 @@ import { connect as connectTo, ownSchemas, withDatabase } from "./sql.ts";
 
 export interface DatabaseServer {
   client: pg.Client;
-  /** Of `client`. */
+  /** The connection of `client`. */
   connection: Connection;
   superuser: boolean;
-  /** As `server_version_num` has it: 170004. */
+  /** PostgreSQL's `server_version_num`, such as 170004. */
   version: number;
   createDatabases: boolean;
-  /** The database that the servers use: DATABASE_URL's. */
+  /** The database that the slots use: the one in DATABASE_URL. */
   live: string;
-  /** DATABASE_URL's role, which owns what is in it. */
+  /** DATABASE_URL's role, which owns the objects in the live database. */
   owner: string;
-  /** Where the owner's role looks for tables in the live database, as SQL has it; undefined where that database is gone or lets it in no more. */
+  /** The owner's search path in the live database, as SQL. Undefined: the database is gone or accepts no connection. */
   searchPath: string | undefined;
-  /** Whether `client` is connected to another database than that one. */
+  /** Whether `client` is connected to a database other than the live one. */
   apart: boolean;
 }
 
@@ -29,9 +29,11 @@ export const majorOf = ({ version }: Pick<DatabaseServer, "version">): number =>
 
 const applicationName = "togather-restore";
 
-/** As DATABASE_URL's role, with the settings of role, database and URL: another role has others. */
+/**
+ * Connects as DATABASE_URL's role, with the settings of role, database and URL: another role has another search path.
+ */
 async function ownersSearchPath({ env, signal }: Pick<StepContext, "env" | "signal">): Promise<string | undefined> {
-  // The database or the role is gone, or lets nobody in: a restore is what mends that.
+  // The database or the role is gone, or accepts no connection: a restore mends that.
   const isGone = (error: unknown): boolean =>
     error instanceof Error &&
     error.cause instanceof Error &&
@@ -49,8 +51,8 @@ async function ownersSearchPath({ env, signal }: Pick<StepContext, "env" | "sign
 }
 
 /**
- * Connects to a database of the server, the live one or one that was or will be it, and looks for tables where the servers do.
- * Where nobody knows that any more, in all schemas.
+ * Connects to the live database, or to one that was or will be it, with the search path of the servers. Where that path
+ * is unknown, all schemas are searched.
  */
 export async function connectAsOwnerLooks(
   { connection, searchPath }: DatabaseServer,
@@ -71,8 +73,8 @@ export async function connectAsOwnerLooks(
 }
 
 /**
- * Connects as DATABASE_ADMIN_URL's role, or, where there is none, as DATABASE_URL's: to another database than the live one, so that that can
- * be renamed; to the server's own `postgres` where the URL names none.
+ * Connects as DATABASE_ADMIN_URL's role, or as DATABASE_URL's where none is set. The connection is to a database other
+ * than the live one, which can then be renamed: `postgres` where the URL names none.
  */
 export async function withDatabaseServer<T>(
   { env, signal }: Pick<StepContext, "env" | "signal">,
@@ -108,14 +110,17 @@ export async function withDatabaseServer<T>(
   try {
     return await connect(url, "postgres");
   } catch (error) {
-    // A role that may not connect there can still make a scratch database from its own.
+    // A role that may not connect there can still create a scratch database from its own.
     if (session.reached) throw error;
     signal.throwIfAborted();
     return connect(url);
   }
 }
 
-/** What the role lacks to make a scratch database, and what gives it; undefined when nothing. */
+/**
+ * The right that the role lacks to create a scratch database, and the command that grants it. Undefined: none is
+ * missing.
+ */
 export function missingRight({
   connection,
   createDatabases,
@@ -127,7 +132,7 @@ export function missingRight({
   };
 }
 
-/** Bytes that are free where the server keeps its data. Only a superuser may ask; undefined for anybody else. */
+/** Free bytes on the disk of the server's data directory. Undefined: the role is no superuser, who alone may ask. */
 export async function freeSpace({ client, superuser }: DatabaseServer): Promise<number | undefined> {
   if (!superuser) return undefined;
   try {
@@ -144,7 +149,7 @@ export async function freeSpace({ client, superuser }: DatabaseServer): Promise<
     const bytes = Number(rows.at(-1)?.line.trim());
     return Number.isFinite(bytes) ? bytes : undefined;
   } catch (error) {
-    // A server without `df`, or without programs of the shell at all.
+    // The server has no `df`, or no shell programs at all.
     void messageOf(error);
     return undefined;
   }

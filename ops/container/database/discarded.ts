@@ -1,4 +1,7 @@
-/** The replaced databases that were dropped, in the state directory: a name that is run again after a kill is told from a mistyped one by it. */
+/**
+ * A record, in the state directory, of replaced databases that were dropped. With it, a name that is given again after
+ * a kill can be told from a mistyped one.
+ */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
@@ -7,12 +10,12 @@ import { messageOf } from "../../contract/errors.ts";
 import { writeFileAtomically } from "../files.ts";
 
 const recordSchema = z.strictObject({ dropped: z.array(z.string()) });
-/** Names that are kept, the last ones. */
+/** Names that are kept: the latest ones. */
 const kept = 100;
 
 const recordOf = ({ paths }: Pick<StepContext, "paths">): string => join(paths.state, "discarded.json");
 
-/** Names of databases that `discard` has dropped, or was about to; none where the record can't be read. */
+/** Names of databases that `discard` has dropped or was about to drop. Empty where the record can't be read. */
 export async function discardedDatabases(context: Pick<StepContext, "paths">): Promise<string[]> {
   try {
     return recordSchema.parse(JSON.parse(await readFile(recordOf(context), "utf8"))).dropped;
@@ -21,7 +24,7 @@ export async function discardedDatabases(context: Pick<StepContext, "paths">): P
   }
 }
 
-/** Notes that a database is about to be dropped. A disk that is full keeps nobody from that. */
+/** Records that a database is about to be dropped. A full disk does not stop the drop. */
 export async function noteDiscarded(context: Pick<StepContext, "paths" | "log">, database: string): Promise<void> {
   const before = (await discardedDatabases(context)).filter((name) => name !== database);
   const dropped = [...before, database].slice(-kept);

@@ -1,13 +1,13 @@
 /**
- * Tables in which an extension expects rows of its users, such as PostGIS's spatial_ref_sys. They belong to whoever made the extension,
- * so that the role that migrates may only read them until it is told otherwise.
+ * Tables in which an extension expects rows of its users, such as PostGIS's spatial_ref_sys. They belong to the role
+ * that made the extension: the role that migrates may only read them until it is granted more.
  */
 import pg from "pg";
 import { extensionTableRights } from "../../contract/extension-table-rights.ts";
 
 /**
- * Those into which a role may not write, as SQL has their names.
- * @param extensions only these; all that there are unless given.
+ * Names (as SQL) of the tables of extensions into which a role may not write.
+ * @param extensions only these; default: all.
  */
 export async function closedExtensionTables(
   client: pg.Client,
@@ -24,14 +24,17 @@ export async function closedExtensionTables(
   return rows.map(({ name }) => name);
 }
 
-/** The SQL with which a superuser opens them to a role. @param tables as SQL has their names. */
+/**
+ * SQL with which a superuser grants a role the right to write into them.
+ * @param tables names as SQL writes them.
+ */
 export function grantOnTables(tables: readonly string[], role: string): string {
   return `GRANT ${extensionTableRights.join(", ")} ON ${tables.join(", ")} TO ${pg.escapeIdentifier(role)};`;
 }
 
 /**
- * What mends a migration that was refused because of one of them; undefined where it was refused for something else.
- * @param message what the server said.
+ * The remedy for a migration that was refused because of such a table. Undefined: it was refused for another reason.
+ * @param message the server's error message.
  */
 export async function refusedExtensionTable(
   client: pg.Client,
@@ -46,9 +49,10 @@ export async function refusedExtensionTable(
 }
 
 /**
- * What mends a migration that makes an extension which its role may not make, or which the server doesn't have; undefined where it failed for
- * something else.
- * @param message what the server said. @param bundled the database is the deployment's own.
+ * The remedy for a migration that creates an extension which its role may not create, or which the server does not
+ * have. Undefined: it failed for another reason.
+ * @param message the server's error message.
+ * @param bundled whether the database is the deployment's own.
  */
 export function missingExtension(
   message: string,
@@ -70,7 +74,7 @@ export function missingExtension(
     : `have ${absent} installed on the database server, and made as a superuser of the database ${database}: CREATE EXTENSION ${pg.escapeIdentifier(absent)}; ${then}`;
 }
 
-/** Gives to the same tables of another database the rights that somebody has on them in this one. A snapshot may be older than those. */
+/** Copies the rights on extensions' tables from one database to another. A snapshot may be older than those rights. */
 export async function copyExtensionRights(from: pg.Client, to: pg.Client): Promise<void> {
   const { rows } = await from.query<{ name: string; grantee: string | null; privilege: string; grantable: boolean }>(
     `SELECT format('%I.%I', n.nspname, c.relname) AS name, CASE WHEN a.grantee = 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END AS grantee, a.privilege_type AS privilege, a.is_grantable AS grantable

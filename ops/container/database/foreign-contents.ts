@@ -1,4 +1,7 @@
-/** What a database needs beside a dump without owners, so that it is as if this deployment's own migrations had made it. */
+/**
+ * Additions to a database restored from a dump without owners, after which it is as if this deployment's own migrations
+ * had made it.
+ */
 import pg from "pg";
 import type { StepContext } from "../../contract/context.ts";
 import type { DatabaseServer } from "./database-server.ts";
@@ -22,7 +25,10 @@ async function inDatabase<T>(
   }
 }
 
-/** @throws {StepError} where the live database, whose owner and rights are to be taken over, is not there, or the server lacks an extension. */
+/**
+ * @throws {StepError} where the live database, whose owner and rights are taken over, does not exist, or the server
+ * lacks an extension.
+ */
 export async function checkForeign(
   { client, live }: DatabaseServer,
   { file, extensions }: Pick<Manifest, "file" | "extensions">,
@@ -46,8 +52,8 @@ export async function checkForeign(
 }
 
 /**
- * Gives a new, empty database the live one's default rights, so that whatever its owner makes there can be used by the server's role.
- * Those in schemas that it doesn't have yet are left out, with a warning.
+ * Copies the live database's default rights to a new, empty database: the server's role can then use everything that
+ * the owner creates there. Rights in schemas that do not exist yet are left out, with a warning.
  */
 export async function copyDefaultRights(
   server: DatabaseServer,
@@ -90,7 +96,7 @@ export async function copyDefaultRights(
   });
 }
 
-/** Makes the live database's extensions in another one that lacks some. */
+/** Creates the live database's extensions that another database lacks. */
 export async function addExtensions(server: DatabaseServer, database: string): Promise<void> {
   const names = await inDatabase(
     server,

@@ -1,4 +1,7 @@
-/** Indexes that an interrupted CREATE INDEX CONCURRENTLY leaves behind: they answer no query, and cost every write. */
+/**
+ * Invalid indexes, left behind by an interrupted CREATE INDEX CONCURRENTLY: no query uses them, and every write pays
+ * for them.
+ */
 import pg from "pg";
 import type { FileFacts } from "../../contract/file-facts.ts";
 
@@ -9,7 +12,7 @@ export interface Index {
   name: string;
 }
 
-/** As SQL has it. */
+/** The index's name as SQL. */
 export const indexText = ({ schema, name }: Index): string =>
   schema === "public" ? pg.escapeIdentifier(name) : `${pg.escapeIdentifier(schema)}.${pg.escapeIdentifier(name)}`;
 
@@ -22,7 +25,7 @@ export async function invalidIndexes(client: pg.Client): Promise<Index[]> {
   return rows;
 }
 
-/** Whether a file makes this index, as far as its statements tell. */
+/** Whether a file creates this index, judged by its statements. */
 function makes({ indexes }: FileFacts, { schema, table, name }: Index): boolean {
   return indexes.some(
     (index) =>
@@ -31,10 +34,12 @@ function makes({ indexes }: FileFacts, { schema, table, name }: Index): boolean 
   );
 }
 
-/** REINDEX CONCURRENTLY builds beside the index, under such a name, and swaps. */
+/** REINDEX CONCURRENTLY builds a new index under such a name, and then swaps. */
 const ofReindex = /_cc(new|old)\d*$/;
 
-/** Of the invalid indexes that are there now, those that a failed file has left: they were not there before, and it makes them, or rebuilds some. */
+/**
+ * Invalid indexes that a failed file has left: they were not there before, and the file creates them, or rebuilds some.
+ */
 export function leftBehind(facts: FileFacts, before: readonly Index[], now: readonly Index[]): Index[] {
   const known = new Set(before.map(({ oid }) => oid));
   return now.filter(
@@ -43,14 +48,14 @@ export function leftBehind(facts: FileFacts, before: readonly Index[], now: read
   );
 }
 
-/** Invalid indexes that a file would take for its own: IF NOT EXISTS looks at the name alone. */
+/** Invalid indexes that a file would mistake for its own: IF NOT EXISTS compares names only. */
 export function passedOver(facts: FileFacts, invalid: readonly Index[]): Index[] {
   return invalid.filter((index) =>
     makes({ ...facts, indexes: facts.indexes.filter(({ name, ifNotExists }) => ifNotExists && name !== null) }, index),
   );
 }
 
-/** Waits for whoever uses it, as long as a statement may run. */
+/** Waits for sessions that use an index, as long as a statement may run. */
 export async function dropIndexes(client: pg.Client, indexes: readonly Index[], timeoutMs: number): Promise<void> {
   await client.query(`SET statement_timeout = ${timeoutMs}`);
   try {

@@ -1,10 +1,13 @@
-/** River's jobs in a database that takes the place of another: what was queued then, and is done since, would be done again. */
+/**
+ * River's jobs in a restored database: a job that was queued at the time of the snapshot, and has run since, would run
+ * again.
+ */
 import type pg from "pg";
 
-/** States of jobs that are still to be worked. `pending` ones wait for somebody to release them. */
+/** States of jobs that are still to run. `pending` jobs wait until somebody releases them. */
 const unfinished = "('available', 'retryable', 'running', 'scheduled')";
 
-/** Whether there is a table of jobs as River has it. */
+/** Whether there is a table of River's jobs. */
 async function hasJobs(client: pg.Client): Promise<boolean> {
   const { rows } = await client.query<{ columns: string }>(
     "SELECT count(*) AS columns FROM pg_attribute WHERE attrelid = to_regclass('river_job') AND attname IN ('state', 'created_at', 'finalized_at') AND NOT attisdropped",
@@ -12,7 +15,7 @@ async function hasJobs(client: pg.Client): Promise<boolean> {
   return rows[0]?.columns === "3";
 }
 
-/** Jobs that are still to be worked; null in a database without any table of them. */
+/** The number of jobs that are still to run. Null: the database has no table of jobs. */
 export async function queuedJobs(client: pg.Client): Promise<number | null> {
   if (!(await hasJobs(client))) return null;
   const { rows } = await client.query<{ jobs: string }>(
@@ -21,7 +24,10 @@ export async function queuedJobs(client: pg.Client): Promise<number | null> {
   return Number(rows[0]?.jobs);
 }
 
-/** Jobs that were there at a time and have ended since, as far as River has not removed them: it does after a day, unless told otherwise. */
+/**
+ * The number of jobs that existed at a time and have ended since, as far as River still has them: it removes them after
+ * a day by default.
+ */
 export async function jobsDoneSince(client: pg.Client, time: string): Promise<number | null> {
   if (!(await hasJobs(client))) return null;
   const { rows } = await client.query<{ jobs: string }>(
@@ -31,7 +37,10 @@ export async function jobsDoneSince(client: pg.Client, time: string): Promise<nu
   return Number(rows[0]?.jobs);
 }
 
-/** Puts all of them on hold, for no server to work them. @returns how many. */
+/**
+ * Puts all jobs on hold: no server runs them.
+ * @returns their number.
+ */
 export async function holdJobs(client: pg.Client): Promise<number> {
   if (!(await hasJobs(client))) return 0;
   const { rowCount } = await client.query(`UPDATE river_job SET state = 'pending' WHERE state IN ${unfinished}`);

@@ -1,4 +1,4 @@
-/** Databases that are made beside the live one, and dropped. */
+/** Creating and dropping databases beside the live one. */
 import pg from "pg";
 import type { DatabaseAttributes } from "../../contract/manifest.ts";
 import { giveDatabase, readDatabaseAttributes } from "./database-attributes.ts";
@@ -6,8 +6,8 @@ import type { DatabaseServer } from "./database-server.ts";
 import { connect as connectTo } from "./sql.ts";
 
 /**
- * `CREATE DATABASE` with encoding, locale and owner of another one.
- * @param known what it was like, where that one is gone.
+ * `CREATE DATABASE` with encoding, locale and owner of another database.
+ * @param known its attributes, where that database is gone.
  */
 export async function createDatabaseLike(
   server: DatabaseServer,
@@ -18,7 +18,7 @@ export async function createDatabaseLike(
   const { client, superuser, owner } = server;
   const like = (await readDatabaseAttributes(client, model)) ?? known;
   const { rows } = await client.query("SELECT FROM pg_roles WHERE rolname = $1", [like?.owner ?? owner]);
-  // Only a superuser gives away what it makes.
+  // Only a superuser can create a database for another owner.
   const options: string[] = [
     "TEMPLATE template0",
     ...(superuser && rows.length === 1 ? [`OWNER ${pg.escapeIdentifier(like?.owner ?? owner)}`] : []),
@@ -33,9 +33,9 @@ export async function createDatabaseLike(
       options.push("LOCALE_PROVIDER icu", `ICU_LOCALE ${pg.escapeLiteral(like.locale ?? "und")}`);
       if (typeof like.icuRules === "string") options.push(`ICU_RULES ${pg.escapeLiteral(like.icuRules)}`);
     }
-    // Before 15 there is no other one, and no word for it.
+    // Before PostgreSQL 15 there is no other provider, and no keyword for it.
     else if (like.provider !== null) options.push("LOCALE_PROVIDER libc");
-    // Where this role may; elsewhere who restores is told.
+    // Only where this role may use the tablespace. Elsewhere the person who restores is told.
     const { rows: may } = await client.query(
       "SELECT FROM pg_tablespace WHERE spcname = $1 AND has_tablespace_privilege(oid, 'CREATE')",
       [like.tablespace ?? ""],
@@ -44,13 +44,14 @@ export async function createDatabaseLike(
       options.push(`TABLESPACE ${pg.escapeIdentifier(like.tablespace)}`);
   }
   await client.query(`CREATE DATABASE ${pg.escapeIdentifier(name)} ${options.join(" ")}`);
-  // What the application's role can read is its own database.
+  // The application's role may read its own database only.
   await client.query(`REVOKE ALL ON DATABASE ${pg.escapeIdentifier(name)} FROM PUBLIC`);
-  // Before it is loaded: in the schema public of a database, its owner has rights by that alone. Where the role may not, the load tells.
+  // Before the load: a database's owner has rights in its schema public. Where this role can't give it away, the load
+  // reports that.
   if (!superuser) await giveDatabase(server, name, like?.owner ?? owner);
 }
 
-/** Removes the subscriptions of a copy, which keep it from being dropped. What they would fetch from is not told. */
+/** Removes the subscriptions of a copy, which keep it from being dropped. The publisher is not contacted. */
 async function dropSubscriptions({ connection }: DatabaseServer, database: string): Promise<void> {
   const client = await connectTo({ ...connection, database }, "togather-restore");
   try {
@@ -71,17 +72,17 @@ async function dropSubscriptions({ connection }: DatabaseServer, database: strin
   }
 }
 
-/** Drops a database together with whoever is connected to it. */
+/** Drops a database and ends all connections to it. */
 export async function dropDatabase({ client }: DatabaseServer, name: string): Promise<void> {
   await client.query(`DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);
 }
 
-/** The same for a scratch copy, whatever it has come to hold. */
+/** Drops a scratch copy, including subscriptions that it may hold. */
 export async function dropScratchDatabase(server: DatabaseServer, name: string): Promise<void> {
   try {
     await dropDatabase(server, name);
   } catch (error) {
-    // 55006: in use, by what is not ended by force.
+    // 55006: in use by something that FORCE does not end.
     if (!(error instanceof pg.DatabaseError) || error.code !== "55006") throw error;
     await dropSubscriptions(server, name);
     await dropDatabase(server, name);

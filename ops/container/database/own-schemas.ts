@@ -1,15 +1,20 @@
-/** Schemas that a migration makes: what serves has rights in public only, unless the migration itself gives it more. */
+/**
+ * Rights in schemas that a migration creates. The role that serves has rights in public only, unless the migration
+ * grants more.
+ */
 import pg from "pg";
 import type { StepLog } from "../../contract/context.ts";
 
-/** Not `current_user::regrole`, which takes the name for SQL: without its capitals, and with a meaning for quotes, dots and spaces. */
+/**
+ * Not `current_user::regrole`: that parses the name as SQL, folds its capitals, and gives meaning to quotes, dots and
+ * spaces.
+ */
 const ownRole = "(SELECT oid FROM pg_roles WHERE rolname = current_user)";
 
 const kinds = { r: "TABLES", S: "SEQUENCES" } as const;
 
 /**
- * Gives the roles that get rights on this role's new tables in public the same in its other schemas: in those about whose rights nobody has said
- * anything yet.
+ * Grants in this role's other schemas the same default rights as in public, where nobody has set any rights yet.
  * @returns the schemas.
  */
 export async function openOwnSchemas(client: pg.Client, log: Pick<StepLog, "info">): Promise<string[]> {
@@ -36,7 +41,7 @@ export async function openOwnSchemas(client: pg.Client, log: Pick<StepLog, "info
       ]),
     ];
   });
-  // Sent at once, they are one transaction.
+  // One message to the server is one transaction.
   await client.query(statements.join("; "));
   const names = schemas.map(({ name }) => name);
   log.info(

@@ -1,30 +1,33 @@
 /**
- * Connection poolers between this project and the database. A pooler that hands the server's sessions out by the transaction keeps locks for whoever comes
- * next, and passes no settings on: a migration would wait for its own lock, and run without limits.
+ * Detects connection poolers between this project and the database. A pooler in transaction mode leaves session locks
+ * to the next client and drops session settings: a migration would wait for its own lock, and run without limits.
  */
 import pg from "pg";
 import type { Connection } from "../../contract/connection.ts";
 import { messageOf } from "../../contract/errors.ts";
 import { connect, toldProcess } from "./sql.ts";
 
-/** A value that nobody has. */
+/** A value that no real setting has. */
 const probeMs = 4_321;
 const applicationName = "togather-pooler";
 
 const session = async (client: pg.Client): Promise<number> =>
   (await client.query<{ pid: number }>("SELECT pg_catalog.pg_backend_pid() AS pid")).rows[0]?.pid ?? 0;
 
-/** Whether a connection to a pooler was refused for what it was to begin with. */
+/** Whether a pooler refused a connection because of its startup options. */
 const isPoolersRefusal = (error: unknown): boolean =>
   /unsupported startup parameter|pooling mode/.test(messageOf(error));
 
-/** Whether a client talks to the server through something that answers for it. Not bad by itself: some services have a proxy that hands on whole sessions. */
+/**
+ * Whether something between client and server answers for the server. Not wrong by itself: some services have a proxy
+ * that keeps whole sessions.
+ */
 async function isBehindSomething(client: pg.Client): Promise<boolean> {
   const told = toldProcess(client);
   return told !== null && told !== (await session(client));
 }
 
-/** What of a session is not kept, if anything. */
+/** The part of a session that the pooler does not keep. Undefined: it keeps everything. */
 async function lostOnTheWay(client: pg.Client, connection: Connection): Promise<string | undefined> {
   const others: pg.Client[] = [];
   try {
@@ -48,8 +51,9 @@ async function lostOnTheWay(client: pg.Client, connection: Connection): Promise<
 }
 
 /**
- * What is wrong with a URL that leads to a pooler which can't be used for migrations and snapshots; undefined where nothing is.
- * @param client connected by it. @param variable where the URL stands.
+ * The problem of a URL that leads to a pooler which can't be used for migrations and snapshots. Undefined: none.
+ * @param client connected by the URL.
+ * @param variable the variable that holds the URL.
  */
 export async function poolerProblem(
   client: pg.Client,

@@ -1,34 +1,37 @@
-/** PostgreSQL's client programs in the ops image: those of the bundled database, and those for newer servers, which no older pg_dump can read. */
+/**
+ * PostgreSQL's client programs in the ops image: those of the bundled database, and those for newer servers, which an
+ * older pg_dump can't dump.
+ */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { StepError } from "../../contract/errors.ts";
 
-/** Debian's directory of them, one for each major version. */
+/** Debian's directory of client programs, with a folder for each major version. */
 const directory = "/usr/lib/postgresql";
-/** The one that PATH has. */
+/** The major version on PATH. */
 const ownMajor = 17;
 
-/** The newest major version that there is a client of. */
+/** The newest major version of the installed clients. */
 export function newestClient(root = directory): number {
   const names = existsSync(root) ? readdirSync(root) : [];
   const majors = names.filter((name) => existsSync(join(root, name, "bin", "pg_dump"))).map(Number);
   return Math.max(ownMajor, ...majors);
 }
 
-/** What to do where there is no client of a server's version. */
+/** Hint for a server whose version has no client program here. */
 export function noClientHint(major: number): string {
   return major === 18
     ? "the ops image was built where its client could not be had; on the Docker host, where Debian's or PostgreSQL's packages can be reached: docker image rm --force $(docker images --quiet togather-ops), then the same again"
     : `a server up to version ${newestClient()}, or a newer client in images/ops/Dockerfile`;
 }
 
-/** A dump's own major version, from what `pg_dump --version` had said. */
+/** A dump's major version, from the output of `pg_dump --version`. */
 export const madeByMajor = ({ tool_version: said }: { tool_version: string }): number =>
   Number(/(\d+)/.exec(said)?.[1] ?? 0);
 
 /**
  * The same context, with the client programs for a server.
- * @param majors of the server, and of what is loaded into it.
+ * @param majors major versions of the server, and of the dump that is loaded into it.
  * @throws {StepError} where there are none.
  */
 export function withClientFor<T extends { env: NodeJS.ProcessEnv }>(context: T, ...majors: readonly number[]): T {

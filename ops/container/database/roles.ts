@@ -1,13 +1,13 @@
 /**
- * Makes pg_dumpall's roles restorable where they exist already, and by a role that may not create roles: a snapshot
- * is most often restored into the cluster that it came from, with `psql` stopping at the first error.
+ * Makes pg_dumpall's roles restorable where they exist already, and by a role that may not create roles. Most snapshots
+ * are restored into the cluster that they came from, and `psql` stops at the first error.
  */
 export function tolerateExistingRoles(sql: string): string {
   return sql
     .split("\n")
     .map((line) => {
       const complete = /^(CREATE ROLE|ALTER ROLE|GRANT) .*;$/.test(line);
-      // A line that holds its own dollar quotes or ends inside of a string is left as it is.
+      // A line with dollar quotes, or one that ends inside a string, stays as it is.
       if (!complete || line.includes("$") || (line.match(/'/g) ?? []).length % 2 === 1) return line;
       return `DO $togather$ BEGIN ${line} EXCEPTION WHEN duplicate_object OR insufficient_privilege THEN NULL; END $togather$;`;
     })
@@ -19,19 +19,19 @@ const name = String.raw`("(?:[^"]|"")+"|[^\s";]+)`;
 const unquoted = (quoted: string): string =>
   quoted.startsWith('"') ? quoted.slice(1, -1).replaceAll('""', '"') : quoted;
 
-/** What the roles of a snapshot that a server doesn't have take. */
+/** Statements that add a snapshot's roles which a server lacks. */
 export interface MissingRoles {
   names: string[];
-  /** They make the roles, with their settings. */
+  /** Create the roles, with their settings. */
   statements: string[];
-  /** They give them to each other, and to roles that are there. */
+  /** Grant the roles to each other, and to roles that exist. */
   memberships: string[];
 }
 
 /**
- * Statements that make the roles of a snapshot that a server doesn't have, with what they are members of, and no others: what roles there are now is
- * the server's own business.
- * @param sql what `tolerateExistingRoles` has made.
+ * Statements that create a snapshot's roles which a server lacks, with their memberships. Roles that exist are left
+ * alone: they are the server's business.
+ * @param sql output of `tolerateExistingRoles`.
  */
 export function missingRoles(sql: string, existing: readonly string[]): MissingRoles {
   const names = new Set<string>();
@@ -51,7 +51,7 @@ export function missingRoles(sql: string, existing: readonly string[]): MissingR
       ).exec(line) ?? [];
     if (granted === undefined || member === undefined) continue;
     if ([granted, member].every((one) => existing.includes(unquoted(one)))) continue;
-    // Who had given it may have no right to it here: it is the restoring role's gift.
+    // The original grantor may have no right to grant here: the restoring role grants it.
     memberships.push(`GRANT ${granted} TO ${member}${options}`);
   }
   return { names: [...names], statements, memberships };

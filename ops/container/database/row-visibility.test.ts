@@ -12,7 +12,7 @@ describe("the rows that a snapshot lacks", () => {
   it("and those of transactions from before that it has seen nothing of", () => {
     const condition = writtenSince(rowVisibility("800:803:800", ["802", "801", "802"]), "900:900:");
     expect(condition).toMatch(/>= 803 OR \(.* >= 800 AND NOT .* = ANY \('\{801,802\}'::bigint\[\]\)\)\)$/);
-    // Too many to keep: PostgreSQL's own answer, which knows no subtransactions.
+    // Too many to list: then PostgreSQL's own function decides, which ignores subtransactions.
     const many = rowVisibility(
       "800:90000:800",
       Array.from({ length: 20_000 }, (_, index) => String(801 + index)),

@@ -1,28 +1,32 @@
 /**
- * Which rows a database snapshot has: by the transaction that wrote them (xmin), against the snapshot of the transaction that exported it.
- * Rows of transactions that were open then, and were committed later, are not in it, whatever their number.
+ * Decides which rows a database snapshot contains: it compares the transaction that wrote a row (xmin) with the
+ * snapshot of the transaction that exported it. Rows of transactions that were open then and were committed later are
+ * not in it, whatever their number.
  */
 import type pg from "pg";
 
-/** What a manifest keeps of it. */
+/** Row visibility as a manifest stores it. */
 export interface RowVisibility {
   /** `pg_current_snapshot()`: xmin:xmax:xip_list. */
   snapshot: string;
   /**
-   * Transactions from xmin to xmax of which the snapshot has rows, subtransactions one by one: the list of open ones in `snapshot` has no
-   * subtransactions. Undefined where there were too many to keep; then `snapshot` alone decides.
+   * Transactions between xmin and xmax whose rows the snapshot contains, including subtransactions (the list of open
+   * transactions in `snapshot` has none). Undefined: there were too many to list; then `snapshot` alone decides.
    */
   seen?: string[] | undefined;
 }
 
-/** Transactions that a manifest names at most. */
+/** Maximum of transactions that a manifest lists. */
 const mostSeen = 10_000;
 /** A transaction's number as a row has it: 32 bits. */
 const wrap = 2n ** 32n;
-/** From here on a row from before can't be told from one from after. */
+/** Beyond this number of transactions, old rows can't be told from new ones: numbers wrap. */
 const mostTransactions = 2n ** 31n - 1_000_000n;
 
-/** The number of the transaction that wrote a row in full, as SQL. @param next the first number that no row can have. */
+/**
+ * SQL for the full number of the transaction that wrote a row.
+ * @param next the first number that no row can have.
+ */
 const writerOf = (next: bigint): string => `(${next} - ((${next} - xmin::text::bigint) & ${wrap - 1n}))`;
 
 interface Bounds {
@@ -36,7 +40,7 @@ function boundsOf(snapshot: string): Bounds {
   return { xmin: BigInt(xmin), xmax: BigInt(xmax) };
 }
 
-/** The snapshot of the transaction that the client is in. */
+/** The snapshot of the client's current transaction. */
 export async function currentSnapshot(client: pg.Client): Promise<string> {
   const { rows } = await client.query<{ snapshot: string }>(
     "SELECT pg_catalog.pg_current_snapshot()::text AS snapshot",
@@ -45,7 +49,8 @@ export async function currentSnapshot(client: pg.Client): Promise<string> {
 }
 
 /**
- * An aggregate, as SQL, that lists the transactions of `RowVisibility.seen` of the rows of one table; undefined where none was open.
+ * SQL for an aggregate over one table's rows, which lists the transactions of `RowVisibility.seen`. Undefined: no
+ * transaction was open.
  * @param snapshot the client's own.
  */
 export function seenAggregate(snapshot: string): string | undefined {
@@ -55,17 +60,20 @@ export function seenAggregate(snapshot: string): string | undefined {
     : `array_agg(DISTINCT ${writerOf(xmax)}::text) FILTER (WHERE ${writerOf(xmax)} >= ${xmin})`;
 }
 
-/** What a manifest keeps. @param seen what the aggregate has listed, of all tables. */
+/**
+ * The row visibility that a manifest stores.
+ * @param seen transactions that the aggregate has listed, of all tables.
+ */
 export function rowVisibility(snapshot: string, seen: Iterable<string>): RowVisibility {
   const all = [...new Set(seen)].sort();
   return { snapshot, ...(all.length > mostSeen ? {} : { seen: all }) };
 }
 
 /**
- * A condition, as SQL, for rows that a snapshot does not have.
- * @param taken of the snapshot.
- * @param now the snapshot of the client, in the same database cluster.
- * @returns undefined where nobody can tell any more, or where the snapshot is from a later time.
+ * SQL condition for rows that a snapshot does not contain.
+ * @param taken row visibility of the snapshot.
+ * @param now the client's current snapshot, in the same database cluster.
+ * @returns undefined where it can no longer be known, or where the snapshot is from a later time.
  */
 export function writtenSince({ snapshot, seen }: RowVisibility, now: string): string | undefined {
   const [then, { xmax: next }] = [boundsOf(snapshot), boundsOf(now)];

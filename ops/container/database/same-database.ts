@@ -1,8 +1,10 @@
-/** Whether a database still is the one that a snapshot was taken of, and what has happened to it since. */
+/** Whether a database still is the one that a snapshot was taken of, and how many transactions it has had since. */
 import type pg from "pg";
 import type { Manifest } from "../../contract/manifest.ts";
 
-/** Transactions that have begun since a snapshot; undefined in another database, or where the snapshot is from a later time of it. */
+/**
+ * The number of transactions since a snapshot. Undefined: it is another database, or the snapshot is from a later time.
+ */
 export async function transactionsSince(
   client: pg.Client,
   manifest: Pick<Manifest, "database_oid" | "next_transaction">,

@@ -34,7 +34,7 @@ describe("what a server does not let a role do", () => {
       "only superuser can",
       "DATABASE_ADMIN_URL",
     ],
-    // What is no error stands before it.
+    // Warnings and notices come before the error.
     [
       'psql:<stdin>:5: WARNING:  01000: collation version mismatch\npsql:<stdin>:6: NOTICE:  42710: extension "x" already exists, skipping\npsql:<stdin>:31: ERROR:  42501: must be owner of schema x',
       "must be owner of schema x",
@@ -45,7 +45,7 @@ describe("what a server does not let a role do", () => {
       "one of its extensions can be in one database of a server only",
       "DROP EXTENSION pg_cron",
     ],
-    // In another language, by its SQLSTATE.
+    // A server in another language: recognized by its SQLSTATE.
     ["psql:<stdin>:31: FEHLER:  42501: keine Berechtigung", "keine Berechtigung", "DATABASE_ADMIN_URL"],
   ])("%s", (message, what, hint) => {
     const denied = deniedBy(message, "admin");

@@ -1,4 +1,4 @@
-/** A database on the same server for as long as it takes to restore a snapshot and look at it. */
+/** A temporary database on the same server, in which a snapshot is restored and checked. */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -19,10 +19,12 @@ import { serverError } from "../../contract/programs.ts";
 import { connect } from "./sql.ts";
 
 const prefixOf = (deployment: string): string => `togather_scratch_${deployment}_`;
-/** A name for a scratch database, which the next run drops if this one can't. */
+/** A name for a scratch database. The next run drops it if this one can't. */
 export const scratchName = (deployment: string): string => `${prefixOf(deployment)}${randomBytes(4).toString("hex")}`;
 
-/** What a restored database is to be like, where the live one is gone: another server's roles and settings are not this one's. */
+/**
+ * Attributes for the restored database where the live one is gone. Roles and settings of another server are not used.
+ */
 export const attributesOf = ({ attributes, without_owners: foreign }: Manifest): Manifest["attributes"] =>
   foreign === undefined ? attributes : undefined;
 
@@ -30,20 +32,23 @@ export const attributesOf = ({ attributes, without_owners: foreign }: Manifest):
 export interface Restored {
   database: string;
   contents: Contents;
-  /** It was loaded with the servers' search path, since it can't be without. */
+  /** It was loaded with the servers' search path: without it, the load fails. */
   needsSearchPath: boolean;
-  /** To be called before it gets another name: nobody may be connected to it then. */
+  /** Ends the connection to it: call this before it is renamed, which needs a database without connections. */
   release: () => Promise<void>;
 }
-/** What a restore writes beside the data: WAL, sorting for indexes. */
+/** Minimum space that a restore needs beside the data, in bytes: WAL, and sorting for indexes. */
 const smallestReserve = 256 * 1024 * 1024;
 
-/** The server doesn't allow it, whatever the snapshot is like. */
+/** The server doesn't allow the restore. The snapshot is not to blame. */
 export class NotAllowed extends StepError {}
 
-/** Of the connection that a run keeps to its scratch database: another host's deployment of the same name, on the same server, is to leave it alone. */
+/**
+ * Name of the connection that a run keeps to its scratch database. With it, a deployment of the same name on another
+ * host, with the same server, leaves the database alone.
+ */
 const keeperName = "togather-scratch-keeper";
-/** Between the making of a scratch database and its keeper's connection, at most. */
+/** Longest time between the creation of a scratch database and its keeper's connection, in ms. */
 const keeperMs = 2_000;
 
 class Keeper {
@@ -61,7 +66,7 @@ class Keeper {
   }
 }
 
-/** Those that look as if a killed run had left them. */
+/** Scratch databases that a killed run seems to have left. */
 async function leftovers({ client }: DatabaseServer, deployment: string): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(
     `SELECT datname AS name FROM pg_database d WHERE starts_with(datname, $1) AND datname ~ '_[0-9a-f]{8}$'
@@ -71,7 +76,10 @@ async function leftovers({ client }: DatabaseServer, deployment: string): Promis
   return rows.map(({ name }) => name);
 }
 
-/** Drops what killed runs of a deployment have left. Nobody else on this host has one, since the snapshots' lock is held. */
+/**
+ * Drops scratch databases that killed runs of a deployment have left. The snapshot lock is held, so that no other run
+ * on this host has one.
+ */
 async function dropLeftovers(server: DatabaseServer, deployment: string, { log, signal }: StepContext): Promise<void> {
   const seen = await leftovers(server, deployment);
   if (seen.length === 0) return;
@@ -82,7 +90,7 @@ async function dropLeftovers(server: DatabaseServer, deployment: string, { log, 
       await dropScratchDatabase(server, name);
       log.info(`restore: ${name} was left by a run that was killed, dropped`);
     } catch (error) {
-      // No reason to do without a proof of today's snapshot.
+      // An old copy that can't be dropped is no reason to skip the proof of today's snapshot.
       log.warn(`restore: ${name} was left by a run that was killed, and can't be dropped: ${messageOf(error)}`, {
         hint: `as a superuser of the database: DROP DATABASE ${pg.escapeIdentifier(name)} WITH (FORCE);`,
       });
@@ -90,18 +98,18 @@ async function dropLeftovers(server: DatabaseServer, deployment: string, { log, 
   }
 }
 
-/** How servers in English say it, for programs that don't tell the SQLSTATE. */
+/** English wording of a denied right, for programs that don't report the SQLSTATE. */
 const deniedWords =
   /^(permission denied|must be (an? )?(superuser|owner|member|able to )|must have (\w+ privilege|privileges of|admin option)|only (superusers?|roles) )/i;
 
 /**
- * What the server would not let a role do, in its words; undefined when something else was wrong. psql tells the SQLSTATE (42501: insufficient
- * privilege), pg_restore the words alone.
+ * The error for a right that the server denied, in the server's words. Undefined: another error. psql reports the
+ * SQLSTATE (42501: insufficient privilege), pg_restore only the words.
  */
 export function deniedBy(message: string, role: string): NotAllowed | undefined {
   const { sqlState, said } = serverError(message) ?? { sqlState: undefined, said: message };
   const beside = "a snapshot can't be restored beside the live database";
-  // pg_cron, which looks at the database's name.
+  // pg_cron checks the database's name.
   if (/^can only create extension in database /.test(said))
     return new NotAllowed(`${beside}: one of its extensions can be in one database of a server only: ${said}`, {
       hint: "for pg_cron: SELECT * FROM cron.job; then DROP EXTENSION pg_cron; there, cron.database_name = 'postgres' on the database server, and cron.schedule_in_database() in that one",
@@ -121,7 +129,7 @@ export function deniedBy(message: string, role: string): NotAllowed | undefined 
   return new NotAllowed(`${beside}: role ${role} may not do what it takes: ${said}`, { hint: grant });
 }
 
-/** A database error that says that a name was not found: a function, a table, a type. */
+/** Whether a database error says that a name was not found: a function, a table, a type. */
 export function saysNotFound(message: string): boolean {
   const { sqlState, said } = serverError(message) ?? { sqlState: undefined, said: message };
   return sqlState === undefined
@@ -129,13 +137,13 @@ export function saysNotFound(message: string): boolean {
     : /^(42883|42P01|42704|3F000)$/.test(sqlState);
 }
 
-/** What mends a database whose dumps load only with a search path. */
+/** Hint for a database whose dumps load only with a search path. */
 export const searchPathHint =
   "write the schema before each name in that function's body (public.NAME), or give it a path of its own: ALTER FUNCTION … SET search_path = public, pg_temp";
 
 /**
- * Loads a snapshot into a database, empty but for what `createDatabaseLike` makes.
- * @returns whether that took the search path of the servers: a dump looks names without a schema up nowhere.
+ * Loads a snapshot into a new database that `createDatabaseLike` made.
+ * @returns whether the load needed the servers' search path: a dump itself sets an empty one.
  */
 async function load(
   server: DatabaseServer,
@@ -146,7 +154,7 @@ async function load(
   const connection = { ...server.connection, database };
   const path = join(context.paths.backups, manifest.file);
   const foreign = manifest.without_owners !== undefined;
-  // Where the role is no superuser, what it makes is its own.
+  // A role that is no superuser owns everything that it creates.
   const owner = foreign && server.superuser ? server.owner : undefined;
   const target = { connection, superuser: server.superuser, serverVersion: server.version, owner };
   const loadIt = async (over: { searchPath?: string }): Promise<void> => {
@@ -167,7 +175,7 @@ async function load(
         { hint: `as a superuser of the database: CREATE ROLE ${pg.escapeIdentifier(role)}; then the same again` },
       );
     if (!saysNotFound(messageOf(error))) throw error;
-    // Of a live database that is gone, nobody knows it.
+    // Where the live database is gone, its search path is unknown.
     const searchPath = server.searchPath ?? "public";
     context.log.warn(
       `restore: ${manifest.file} does not load by itself: ${messageOf(error)}. Loading it once more, with names looked up where servers do (${searchPath})`,
@@ -197,9 +205,9 @@ async function checkFreeSpace(server: DatabaseServer, manifest: Manifest): Promi
 }
 
 /**
- * Restores a snapshot into a new database, checks it against its manifest, and hands it over. It is dropped afterwards, unless
- * `use` has given it another name.
- * @throws {NotAllowed} when the role lacks a right; {StepError} when the snapshot is not what its manifest says.
+ * Restores a snapshot into a new database, checks it against its manifest, and passes it to `use`. The database is
+ * dropped afterwards, unless `use` has renamed it.
+ * @throws {NotAllowed} when the role lacks a right; {StepError} when the snapshot differs from its manifest.
  */
 export async function withRestored<T>(
   server: DatabaseServer,

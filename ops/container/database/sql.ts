@@ -5,22 +5,23 @@ import pg from "pg";
 import { clientConfig, parseDatabaseUrl, type Connection } from "../../contract/connection.ts";
 import { messageOf, StepError } from "../../contract/errors.ts";
 
-/** The process of the server that the other side named when the connection began; node's pg keeps it, and its types don't know. */
+/** The server process (backend pid) of a connection. node's pg keeps it, but its types don't declare it. */
 export function toldProcess(client: pg.Client): number | null {
   return (client as unknown as { processID?: number | null }).processID ?? null;
 }
 
-/** Connects; where sslmode prefers TLS, a server without it is fine too. */
+/** Connects. With sslmode=prefer, a server without TLS is accepted. */
 export async function connect(connection: Connection, applicationName: string): Promise<pg.Client> {
   const config = clientConfig(connection, applicationName);
   const open = async (over: pg.ClientConfig): Promise<pg.Client> => {
     const client = new pg.Client(over);
-    // A connection that ends by itself fails the next query; without a listener it would end the process.
+    // A connection that the server ends fails the next query. Without a listener the event would end the process.
     client.on("error", () => undefined);
     try {
       await client.connect();
-      // Nor may the server end it, or what it does, meanwhile: a database takes its time to be made, counted and analyzed. Asked for, since older servers
-      // lack some of them. What a step limits, it limits itself. Not behind a pooler, where the next one would be given the same session.
+      // The server must not end the session or a statement by its own limits: creating, counting and analyzing a
+      // database takes time. Settings are looked up first, since older servers lack some. A step sets its own limits.
+      // Not behind a pooler, which would give the same session to the next client.
       await client.query(
         `SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
           WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'statement_timeout', 'transaction_timeout')
@@ -42,7 +43,7 @@ export async function connect(connection: Connection, applicationName: string): 
   }
 }
 
-/** SQLSTATE classes and socket errors that pass by themselves: a server that is starting, or a network that is. */
+/** SQLSTATE classes and socket errors that are temporary: a server or a network that is starting. */
 function passes(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   return /^(57P03|08...|ECONNREFUSED|ECONNRESET|EAI_AGAIN|ENOTFOUND|ETIMEDOUT|EHOSTUNREACH)$/.test(code);
@@ -52,13 +53,13 @@ export function describeDatabase({ user, host, port, database }: Connection): st
   return `database ${database} at ${host}:${port} as ${user}`;
 }
 
-/** What to look at when there is no connection. */
+/** Hint for a failed connection. */
 function connectionHint({ host }: Connection, error: unknown, variable: string): string {
   if (isContainerHost(host)) return `docker logs ${host}`;
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   if (/^(ENOTFOUND|EAI_AGAIN)$/.test(code))
     return `check the host in ${variable}; where it is a container, set togather:database.network to its Docker network`;
-  // Poolers: `options` of the URL.
+  // Poolers refuse `options` of the URL.
   if (/unsupported startup parameter/.test(messageOf(error)))
     return `it is a connection pooler: the server's own address and port in ${variable} (often 5432 instead of 6432, or the host without -pooler)`;
   if (code === "53300")
@@ -68,8 +69,8 @@ function connectionHint({ host }: Connection, error: unknown, variable: string):
 }
 
 /**
- * Runs with a connection to DATABASE_URL, or to another database of its server, and closes it.
- * A server that is still starting is given ten seconds.
+ * Runs with a connection to DATABASE_URL, or to another database of its server, and closes it. Waits up to ten seconds
+ * for a server that is starting.
  */
 export async function withDatabase<T>(
   options: {
@@ -114,14 +115,14 @@ export async function withDatabase<T>(
 export const ownSchemas =
   "(SELECT oid FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema')";
 
-/** What golang-migrate's table says. Null: nothing was ever applied. */
+/** Content of golang-migrate's table. Null: no migration was ever applied. */
 export interface SchemaVersion {
   version: number | null;
   dirty: boolean;
 }
 
 export async function readSchemaVersion(client: pg.Client): Promise<SchemaVersion> {
-  // Asked first: in a transaction, a query of a table that isn't there would end the transaction.
+  // Checked first: in a transaction, a query of a missing table would abort the transaction.
   const { rows: tables } = await client.query<{ there: boolean }>(
     "SELECT to_regclass('schema_migrations') IS NOT NULL AS there",
   );

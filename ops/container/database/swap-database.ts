@@ -1,4 +1,4 @@
-/** One database in another one's place, in one transaction. */
+/** Replaces one database by another, in one transaction. */
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import type { DatabaseServer } from "./database-server.ts";
@@ -8,7 +8,7 @@ import { connect } from "./sql.ts";
 const id = pg.escapeIdentifier;
 const terminateEveryMs = 50;
 
-/** The name under which a database stays after another one has taken its place. */
+/** The name that a database gets when another one takes its place. */
 export function replacedName(live: string, timestamp: string): string {
   // PostgreSQL cuts names at 63 bytes.
   return `${Buffer.from(live)
@@ -17,7 +17,7 @@ export function replacedName(live: string, timestamp: string): string {
     .replace(/\uFFFD+$/, "")}_before_${timestamp}`;
 }
 
-/** Databases that restores have replaced and nobody has dropped yet, the oldest first. */
+/** Databases that restores have replaced and that still exist, the oldest first. */
 export async function replacedDatabases({
   client,
   live,
@@ -30,7 +30,7 @@ export async function replacedDatabases({
   return rows.map(({ database, bytes }) => ({ database, bytes: Number(bytes) }));
 }
 
-/** Ends all connections to a database, again and again until it is told to stop. Returns why it could not. */
+/** Ends all connections to a database, repeatedly, until it is told to stop. Returns the reason when it could not. */
 async function keepOut(server: DatabaseServer, database: string, stop: AbortSignal): Promise<string | undefined> {
   const client = await connect(server.connection, "togather-restore");
   let problem: string | undefined;
@@ -53,10 +53,10 @@ async function keepOut(server: DatabaseServer, database: string, stop: AbortSign
 }
 
 /**
- * Renames the live database away and the restored one into its place. Until this commits nothing has happened, and a
- * connection that wants in meanwhile waits for it: the rename holds a lock that every new connection needs. A killed run
- * leaves the database as it was.
- * @returns how long new connections had to wait at most.
+ * Renames the live database away and the restored one into its place. Until the commit nothing has changed. New
+ * connections wait meanwhile: the rename holds a lock that each of them needs. A killed run leaves the database as it
+ * was.
+ * @returns the longest wait of new connections.
  */
 export async function swapDatabases(
   server: DatabaseServer,

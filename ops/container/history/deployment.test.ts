@@ -117,7 +117,7 @@ describe("the history", () => {
 
   it("has what a change added that was cut short, once, whoever looks first", async () => {
     await store.writeCurrent({ ...open, status: "succeeded" }, [event]);
-    // As one leaves it that was killed between the two files.
+    // The state after a kill between the two files.
     await rm(join(directory, "history.jsonl"));
     expect(withLastEvents([], await store.current())).toEqual([event]);
     const later = new StateStore(directory);

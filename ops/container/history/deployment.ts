@@ -1,29 +1,29 @@
-/** The deployment that a step belongs to: its phases in current.json, its failure in the history. */
+/** The deployment that a step belongs to: its phases in current.json, its end in the history. */
 import type { SlotName } from "../../contract/steps.ts";
 import type { StateStore } from "./state-store.ts";
 import type { Current, HistoryEvent, Phase } from "../../contract/deployment-state.ts";
 
-/** Which deployment a step works for. */
+/** The deployment that a step works for. */
 export interface StepOf {
   deploymentId: string;
-  /** False when no deployment is open: the step was run by itself, or for a change that no deployment was begun for. */
+  /** False when no deployment is open: the step was run by itself, or for a change that began no deployment. */
   open: boolean;
 }
 
 export interface PhaseStart {
   step: string;
   slot?: SlotName;
-  /** The release that it is about. */
+  /** The release that the step is for. */
   version?: string;
   startedAt: Date;
 }
 
-/** A phase's end: what came out, or why nothing did. */
+/** The end of a phase: its result, or its error. */
 export type PhaseEnd =
   | { result: Record<string, unknown> }
   | { error: string; /** Traffic had moved and was sent back. */ rolledBack?: boolean };
 
-/** The event of the history for a deployment as it stands. */
+/** The history event for a deployment in its current state. */
 export function historyEvent(event: HistoryEvent["event"], current: Current, time: Date): HistoryEvent {
   const release = current.slots[current.active_slot];
   return {
@@ -36,7 +36,7 @@ export function historyEvent(event: HistoryEvent["event"], current: Current, tim
   };
 }
 
-/** Only the phase that is being run: the same step for the same slot, started at the same time. */
+/** Whether both are the same phase: the same step for the same slot, started at the same time. */
 function isSame(phase: Phase, start: PhaseStart): boolean {
   return (
     phase.phase === start.step &&
@@ -46,7 +46,7 @@ function isSame(phase: Phase, start: PhaseStart): boolean {
   );
 }
 
-/** A deployment that goes on after a failure. */
+/** A failed deployment that is continued. */
 export function reopened(current: Current): Current {
   return {
     ...current,
@@ -59,8 +59,8 @@ export function reopened(current: Current): Current {
 }
 
 /**
- * The last failure that nothing has made good since: both slots' steps run side by side, so that one that succeeds
- * after another has failed doesn't mean that all is well.
+ * The last failure that no later run has made good. The steps of both slots run side by side: a success after another
+ * step's failure doesn't mean that all is well.
  */
 function standingFailure({ phases, resumed_at: since }: Current): Phase | undefined {
   const latest = new Map<string, Phase>();
@@ -84,7 +84,10 @@ function judged(current: Current, now: Date): Current {
   };
 }
 
-/** Writes down that a step of an open deployment runs. A failed deployment whose failed step runs again is in progress again. */
+/**
+ * Records that a step of an open deployment runs. A failed deployment whose failed step runs again is in progress
+ * again.
+ */
 export async function startPhase(store: StateStore, start: PhaseStart): Promise<void> {
   const phase: Phase = {
     phase: start.step,
@@ -103,7 +106,7 @@ export async function startPhase(store: StateStore, start: PhaseStart): Promise<
   });
 }
 
-/** Writes down how a step of an open deployment ended. A failure ends the deployment, until somebody runs it again. */
+/** Records the end of a step of an open deployment. A failure ends the deployment, until somebody runs it again. */
 export async function endPhase(store: StateStore, start: PhaseStart, end: PhaseEnd): Promise<void> {
   const now = new Date();
   const duration_ms = now.getTime() - start.startedAt.getTime();

@@ -26,7 +26,7 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 const told: string[] = [];
-/** Tells of what stands; returns what the command was told by this. */
+/** Runs the command for the current failure; returns the lines that it was given. */
 async function tell(): Promise<string[]> {
   told.length = 0;
   await tellOfFailure(store, {

@@ -1,4 +1,4 @@
-/** The operator's own command for a deployment that has failed: what the step asks its client to run, and when. */
+/** The operator's own command for a failed deployment: the request to the client that runs it, and when it is sent. */
 import * as z from "zod";
 import type { CommandContext } from "../../contract/context.ts";
 import type { Current } from "../../contract/deployment-state.ts";
@@ -6,12 +6,13 @@ import { messageOf } from "../../contract/errors.ts";
 import type { StateStore } from "./state-store.ts";
 import type { failureQuestionSchema } from "../../contract/questions.ts";
 
-/** What the command is told of the failure. */
+/** Details of a failure that the command is given. */
 export type Failure = Omit<z.infer<typeof failureQuestionSchema>, "do" | "command">;
 
 /**
- * Whether the command has been run for the failure that stands. Steps of both slots run side by side, and one cause may stop several:
- * what had begun by then is the same failure, what has begun since is another one.
+ * Whether the command has already been run for the current failure. Steps of both slots run side by side, and one cause
+ * may stop several: all steps that had begun by then belong to the same failure. A step that began later is a new
+ * failure.
  */
 function isTold({ failure_told: told, failed_phase: failed, phases }: Current): boolean {
   if (typeof told !== "string") return told === true;
@@ -21,7 +22,10 @@ function isTold({ failure_told: told, failed_phase: failed, phases }: Current): 
   return standing === undefined || standing.started_at <= told;
 }
 
-/** Has the client run the command, once for each failure of a deployment. Whatever comes of it changes nothing about the deployment. */
+/**
+ * Asks the client to run the command, once for each failure of a deployment. Its outcome changes nothing about the
+ * deployment.
+ */
 export async function tellOfFailure(
   store: StateStore,
   { log, ask }: Pick<CommandContext, "log" | "ask">,

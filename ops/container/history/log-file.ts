@@ -8,14 +8,14 @@ const levels: Record<Level, number> = { debug: 20, info: 30, success: 35, warn: 
 
 function openForAppending(path: string): number {
   mkdirSync(dirname(path), { recursive: true });
-  // Every line is one write at the end, so that steps which run side by side share a file.
+  // Each line is one write at the end of the file, so that steps which run side by side can share it.
   const descriptor = openSync(path, "a", 0o644);
   const { uid, gid } = statSync(dirname(path));
   try {
     fchownSync(descriptor, uid, gid);
     fchmodSync(descriptor, 0o644);
   } catch {
-    // Not root, or somebody else's file: it is written all the same.
+    // Not root, or another user's file: it is written all the same.
   }
   return descriptor;
 }
@@ -33,7 +33,7 @@ export function openLogFile(path: string, deploymentId: string, phase: string): 
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label.toUpperCase() }) },
     },
-    // Synchronous and without worker threads: it works in one bundled file, and a killed step loses no line.
+    // Synchronous and without worker threads: that works in one bundled file, and a killed step loses no line.
     pino.destination({ fd: descriptor, sync: true }),
   );
   return {

@@ -14,7 +14,7 @@ afterEach(() => rm(directory, { recursive: true }));
 const logs = async (): Promise<string[]> => (await readdir(directory)).sort();
 
 it("keeps the newest logs, and those of other deployments", async () => {
-  // An id stands in the history once for each of its events; a log may be gone already.
+  // The history has an id once for each of its events. A log may be gone already.
   expect(await expireLogs(directory, ["gone", "a", "a", "b", "c", "b", "d"], 2)).toEqual(["a", "b"]);
   expect(await logs()).toEqual(["c.log", "d.log", "of-another.log"]);
 });

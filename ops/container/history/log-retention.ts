@@ -2,11 +2,11 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 /**
- * Removes the logs of a deployment's older runs. The directory is shared by all deployments of a host: only logs of the
- * given ids go.
- * @param ids of this deployment, the oldest first, as the history has them.
- * @param keep the newest so many logs stay.
- * @returns the ids whose logs are gone now.
+ * Removes the logs of a deployment's older runs. All deployments of a host share the directory: only logs of the given
+ * ids are removed.
+ * @param ids deployment ids of the history, the oldest first.
+ * @param keep number of newest logs that stay.
+ * @returns the ids whose logs no longer exist.
  */
 export async function expireLogs(directory: string, ids: readonly string[], keep: number): Promise<string[]> {
   const there = new Set(await readdir(directory));

@@ -1,4 +1,4 @@
-/** The state directory of a deployment: reads and writes what contract/deployment-state.ts describes. */
+/** The state directory of a deployment: reads and writes the files that contract/deployment-state.ts describes. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
@@ -36,7 +36,7 @@ async function readJson<T>(file: string, schema: z.ZodType<T>): Promise<T | unde
 /** The state directory. */
 export class StateStore {
   private readonly directory: string;
-  /** Events for which there was no room so far. */
+  /** Events that the disk had no room for so far. */
   private unwritten: HistoryEvent[] = [];
 
   constructor(directory: string) {
@@ -48,8 +48,9 @@ export class StateStore {
   }
 
   /**
-   * Writes down a deployment as it stands now, and what the history gets of it. Cut short at any moment, both have it or neither has: the next
-   * change brings the history up to date. Only while nobody else writes (`exclusively`).
+   * Stores the deployment's current state and appends its events to the history. Cut short at any moment, both have the
+   * change or neither: the next change completes the history. Only call this while no other process writes
+   * (`exclusively`).
    */
   async writeCurrent(current: Current, events: readonly HistoryEvent[] = []): Promise<void> {
     const all = [...this.unwritten, ...events];
@@ -61,7 +62,7 @@ export class StateStore {
     await this.appendAll(all);
   }
 
-  /** What there is no room for goes on in current.json. */
+  /** Events that the disk has no room for stay in current.json. */
   private async appendAll(events: readonly HistoryEvent[]): Promise<void> {
     this.unwritten = [...events];
     try {
@@ -74,7 +75,7 @@ export class StateStore {
     }
   }
 
-  /** Brings into the history what a change before this one had no time or no room for. */
+  /** Adds events to the history that an earlier change could not write, for lack of time or room. */
   private async completeHistory(): Promise<void> {
     const current = await this.current();
     if (current?.last_events === undefined) return;
@@ -89,12 +90,12 @@ export class StateStore {
     return writeFileAtomically(join(this.directory, "deployment-state.json"), `${JSON.stringify(state, null, 2)}\n`);
   }
 
-  /** For an event that goes with no change of current.json. */
+  /** For an event without a change of current.json. */
   appendHistory(event: HistoryEvent): Promise<void> {
     return appendLine(join(this.directory, "history.jsonl"), JSON.stringify(event));
   }
 
-  /** All that is known to have happened, the oldest first. */
+  /** All recorded events, the oldest first. */
   async history(): Promise<HistoryEvent[]> {
     return readFile(join(this.directory, "history.jsonl"), "utf8").then(parseHistory, (error: unknown) => {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
@@ -102,7 +103,7 @@ export class StateStore {
     });
   }
 
-  /** One at a time: the steps of both slots run side by side, and each adds to current.json. */
+  /** Runs one change at a time: the steps of both slots run side by side, and each adds to current.json. */
   exclusively<T>(use: () => Promise<T>): Promise<T> {
     // Not the step's own signal: an aborted step still writes down that it failed.
     return withFileLock(

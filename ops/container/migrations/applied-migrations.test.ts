@@ -115,7 +115,7 @@ describe("the record", () => {
   it("forgets what a restore has undone", async () => {
     await note("c", null, 7, new Set(), [1, 6, 7]);
     expect(await applied("c", 5)).toEqual([...names(1)]);
-    // Back at 1, another branch's 7 comes first: 6 is not there.
+    // From version 1, another branch's 7 was applied next: 6 is missing.
     await note("c", 1, 7, names(1), [1, 7]);
     expect(await applied("c", 7)).toEqual([...names(1, 7)]);
   });
@@ -123,7 +123,7 @@ describe("the record", () => {
   it("takes it that a person has applied what lies above it", async () => {
     await note("d", null, 2, new Set(), [1, 2]);
     expect(await applied("d", 4, [1, 2, 3, 4, 5])).toEqual([...names(1, 2, 3, 4, 5)]);
-    // What lies below was never there.
+    // Lower versions were never applied.
     expect(await applied("d", 4, [0, 1, 2, 3, 4])).toEqual([...names(1, 2, 3, 4)]);
     await note("e", null, 0, new Set(), []);
     expect(await applied("e", 2, [1, 2])).toEqual([...names(1, 2)]);

@@ -1,7 +1,7 @@
 /**
- * Which migrations a database has, by name. golang-migrate keeps one number, the highest: a file with a lower one that comes later (merged late,
- * from another branch, by a time in its name) is passed over without a word, for good. So what is applied is written down here, in the state
- * directory; where nothing is yet, the releases in both slots tell.
+ * The migrations that a database has, by name. golang-migrate stores one number only, the highest: it silently skips a
+ * file with a lower number that is added later (merged late, from another branch, numbered by time), for good. The
+ * applied files are therefore recorded in the state directory. Without a record, the releases in both slots tell.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ const recordSchema = z.record(z.string(), z.array(z.strictObject({ version: z.nu
 type Applied = z.infer<typeof recordSchema>;
 
 const fileOf = ({ paths }: Pick<StepContext, "paths">): string => join(paths.state, "applied-migrations.json");
-/** By which a database is known here. */
+/** The key of a database in the record. */
 export const keyOf = ({ host, port, database }: Connection): string => `${host}:${port}/${database}`;
 
 async function readRecord(context: Pick<StepContext, "paths" | "log">): Promise<Applied> {
@@ -31,13 +31,13 @@ async function readRecord(context: Pick<StepContext, "paths" | "log">): Promise<
   }
 }
 
-/** A database as golang-migrate sees it. */
+/** A database with golang-migrate's version. */
 interface Database {
   connection: Connection;
   version: number | null;
 }
 
-/** Above what is known to be there, a person has migrated: with these files, as far as anybody can tell. */
+/** Adds files above the recorded ones: a person has migrated by hand, presumably with these files. */
 function withByHand(known: readonly string[], up: readonly MigrationFile[]): Set<string> {
   const highest = Math.max(-1, ...known.map(versionOf));
   return new Set([...known, ...up.flatMap((own) => (own.version > highest ? [own.file] : []))]);
@@ -45,9 +45,9 @@ function withByHand(known: readonly string[], up: readonly MigrationFile[]): Set
 
 /**
  * Names of the files that a database has.
- * @param up the release's own.
- * @param ask for those of the releases in the slots.
- * @returns undefined where nobody knows.
+ * @param up the release's own files.
+ * @param ask asks for the files of the releases in the slots.
+ * @returns undefined where it is unknown.
  */
 export async function appliedFiles(
   { connection, version }: Database,
@@ -56,7 +56,7 @@ export async function appliedFiles(
   ask: (question: KnownQuestion) => Promise<unknown>,
 ): Promise<Set<string> | undefined> {
   const recorded = (await readRecord(context))[keyOf(connection)];
-  // What lies above the version was undone, by a restore for example.
+  // Files above the current version were undone, by a restore for example.
   if (recorded !== undefined)
     return withByHand(
       recorded.filter((one) => one.version <= (version ?? -1)).map(({ file }) => file),
@@ -71,8 +71,8 @@ export async function appliedFiles(
 }
 
 /**
- * Writes down what a database has, once files were applied. Under golang-migrate's lock.
- * @param version of the database now.
+ * Records the files of a database after some were applied. Call it under golang-migrate's lock.
+ * @param version the database's version now.
  */
 export async function noteApplied(
   { connection, version }: Database,

@@ -1,4 +1,7 @@
-/** One migration applied for good: with the limits that fit it, again when a lock was not to be had, and with what it has left cleaned up. */
+/**
+ * Applies one migration for good: with limits that fit it, again when it could not get a lock, and with clean-up after
+ * a failure.
+ */
 import { containerName } from "../../contract/names.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
@@ -29,13 +32,13 @@ export interface Run {
   todo: readonly MigrationFile[];
 }
 
-/** SQLSTATE of a statement that could not have a lock in time, and of one that was in another's way. */
+/** SQLSTATE of a statement that did not get a lock in time, and of a deadlock. */
 const lockNotAvailable = "55P03";
 const deadlock = "40P01";
 const queryCanceled = "57014";
 const syntaxError = "42601";
 
-/** A lock could not be had in time, and nothing was changed: the same may be tried again. */
+/** A lock was not available in time, and nothing was changed: the file can be tried again. */
 class LockNotHad extends StepError {}
 const waitHint =
   "a transaction is open all the while: SELECT pid, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start; end it, then run the same command again";
@@ -56,7 +59,7 @@ export function repairCommand(
     : `psql "$DATABASE_URL" -c "${sql}"`;
 }
 
-/** Takes the mark of a file back that has left nothing behind. */
+/** Resets golang-migrate's version after a file that has left nothing behind. */
 async function takeBack(client: pg.Client, failed: MigrationFile, previous: number | undefined): Promise<void> {
   if (previous === undefined)
     await client.query("DELETE FROM schema_migrations WHERE version = $1 AND dirty", [failed.version]);
@@ -68,8 +71,8 @@ async function takeBack(client: pg.Client, failed: MigrationFile, previous: numb
 }
 
 /**
- * Whether nothing of a failed file is left: PostgreSQL has undone it as a whole, or what it has left was dropped here.
- * @returns what to say of it; undefined where nobody knows.
+ * Whether nothing of a failed file is left: PostgreSQL has rolled it back as a whole, or its remains were dropped here.
+ * @returns a sentence about that. Undefined: unknown.
  */
 async function undone(
   { request, client }: Run,
@@ -77,9 +80,10 @@ async function undone(
   sqlState: string | undefined,
   before: readonly Index[],
 ): Promise<string | undefined> {
-  // Only an error that the server itself reported tells that the statement is over.
+  // Only an error that the server reported itself shows that the statement has ended.
   if (sqlState === undefined || sqlState.startsWith("57P")) return undefined;
-  // What PostgreSQL 17's parser doesn't take may still be a newer server's SQL; that server's own syntax error is about the file as a whole.
+  // SQL that PostgreSQL 17's parser rejects may still be valid on a newer server. That server's own syntax error is
+  // about the file as a whole.
   if (facts === undefined || facts === null)
     return sqlState === syntaxError ? "It was rolled back as a whole" : undefined;
   if (facts.oneTransaction) return "It was rolled back as a whole";
@@ -91,7 +95,7 @@ async function undone(
     : `The invalid index that it left, ${left.map(indexText).join(", ")}, was dropped`;
 }
 
-/** Says what failed, and puts golang-migrate's version right where nothing of the file is left. */
+/** Reports what failed, and corrects golang-migrate's version where nothing of the file is left. */
 async function explainFailure(run: Run, file: MigrationFile, stderr: string, before: readonly Index[]): Promise<never> {
   const { request, context, client, connection, files, todo } = run;
   const { message, sqlState } = describeFailure(stderr);
@@ -150,7 +154,10 @@ async function explainFailure(run: Run, file: MigrationFile, stderr: string, bef
   );
 }
 
-/** Notes a file that went through, where golang-migrate itself could not: taken for one that failed, it would be run twice. */
+/**
+ * Sets the version for a file that succeeded where golang-migrate could not: otherwise the file would count as failed
+ * and run twice.
+ */
 async function noteInItsPlace({ client, context }: Run, file: MigrationFile, stderr: string): Promise<void> {
   const { message, sqlState } = describeFailure(stderr);
   const why = sqlState === lockNotAvailable ? "somebody holds that table, a backup for example" : sessionChanged;
@@ -161,9 +168,9 @@ async function noteInItsPlace({ client, context }: Run, file: MigrationFile, std
 }
 
 /**
- * Applies the next file. A lock that can't be had in time is given up and tried again later: whoever waits for it holds up all that
- * comes behind. Nobody waits behind a statement such as CREATE INDEX CONCURRENTLY, which waits for every transaction of the database that
- * began before it: it may wait for as long as a statement may run.
+ * Applies the next file. When a lock is not available in time, the file gives up and tries again later: a waiting lock
+ * request blocks all requests behind it. A statement such as CREATE INDEX CONCURRENTLY blocks nobody while it waits for
+ * older transactions of the database: it may wait as long as a statement may run.
  */
 export async function applyFile(run: Run, file: MigrationFile): Promise<void> {
   const { request, context, client, connection, files } = run;
@@ -171,7 +178,7 @@ export async function applyFile(run: Run, file: MigrationFile): Promise<void> {
   const facts = files.facts[file.file];
   const waits = facts?.waits === true;
   const lockTimeoutMs = waits ? request.statementTimeoutMs : request.lockTimeoutMs;
-  // Its own limit is as long as that of many attempts.
+  // Its own limit is as long as many attempts together.
   const attempts = waits ? Math.min(2, request.lockAttempts) : request.lockAttempts;
   for (let attempt = 1; ; attempt++) {
     const before = facts?.runsAgain === true ? await invalidIndexes(client) : [];

@@ -1,4 +1,4 @@
-/** golang-migrate and River's own migrations, as programs: for the real run and for the rehearsal. */
+/** Runs golang-migrate and River's own migrations, for the real run and for the rehearsal. */
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -17,21 +17,21 @@ import { duplicateVersion, unreadFiles, upFiles, type MigrationFile } from "../.
 export interface MigrationFiles {
   directory: string;
   up: MigrationFile[];
-  /** Names that look like one, and that golang-migrate doesn't read. */
+  /** Names that look like migrations, but that golang-migrate doesn't read. */
   unread: string[];
-  /** Of the lint, in all files. */
+  /** The lint's findings, in all files. */
   findings: Finding[];
-  /** What PostgreSQL's parser says of each. */
+  /** Facts from PostgreSQL's parser, by file. */
   facts: Facts;
 }
 
-/** What the client has put in front of the files; undefined where it has not. */
+/** Data that the client has sent beside the files. Undefined: it has sent none. */
 async function sent<T>(root: string, file: string, schema: z.ZodType<T>): Promise<T | undefined> {
   const text = await readFile(join(root, file), "utf8").catch(() => undefined);
   return text === undefined ? undefined : schema.parse(JSON.parse(text));
 }
 
-/** Unpacks what the client sent, for as long as it is used. */
+/** Unpacks the files that the client sent, for as long as they are used. */
 export async function withMigrationFiles<T>(
   { source }: Pick<StepRequest<"migrate">, "source">,
   context: StepContext,
@@ -53,7 +53,7 @@ export async function withMigrationFiles<T>(
       });
     });
     const up = upFiles(names);
-    // One of a README alone is empty.
+    // A directory with nothing but a README counts as empty.
     const others = up.length > 0 ? [] : names.filter((name) => !/^(\.|readme)/i.test(name));
     if (others.length > 0) {
       throw new StepError(
@@ -81,8 +81,8 @@ export async function withMigrationFiles<T>(
 }
 
 /**
- * A database with a version was migrated from somewhere.
- * @throws {StepError} where there is nothing now.
+ * A database with a version was migrated from some files.
+ * @throws {StepError} where there are no files now.
  */
 export function refuseNoFiles(
   { up }: Pick<MigrationFiles, "up">,
@@ -101,17 +101,18 @@ export function refuseNoFiles(
 export interface MigrateUp {
   directory: string;
   connection: Connection;
-  /** By which the server knows the session. */
+  /** The session's application name on the server. */
   applicationName: string;
   lockTimeoutMs: number;
   statementTimeoutMs: number;
-  /** How many files; all that are there unless given. */
+  /** The number of files to apply. Default: all. */
   count?: number;
 }
 
 /**
- * golang-migrate's `up`. The connection goes by PG* variables, which pgx reads: its command line, which everybody on the
- * host can see, holds the database's name alone (as a person's own `migrate` would: its lock depends on it).
+ * Runs golang-migrate's `up`. The connection is in PG* variables, which pgx reads. The command line, which everybody on
+ * the host can see, holds the database's name alone. The lock depends on that name, and is thereby the same as that of
+ * a `migrate` run by hand.
  */
 export async function migrateUp(
   { directory, connection, applicationName, lockTimeoutMs, statementTimeoutMs, count }: MigrateUp,
@@ -135,7 +136,7 @@ export async function migrateUp(
       stdin: "ignore",
     },
   );
-  // SIGINT ends it between two files; anything harder would leave a dirty version behind.
+  // SIGINT ends it between two files. Any other signal would leave a dirty version.
   const stop = (): void => {
     log.warn("migrate: stopping after the file that is being applied");
     program.kill("SIGINT");
@@ -152,27 +153,29 @@ export async function migrateUp(
 
 const riverResult = z.object({ from: z.number(), to: z.number() });
 
-/** Why golang-migrate can't note a file that went through, where nobody holds its table. */
+/**
+ * Why golang-migrate can't record a file that succeeded, where nobody holds a lock on its table.
+ */
 export const sessionChanged =
   "the file leaves its session changed (SET ROLE, DISCARD ALL, read-only or the like); SET LOCAL, or RESET at its end, leaves nothing";
 
-/** Between two attempts to have a lock, in ms. */
+/** Pause between two attempts to get a lock, in ms. */
 export const lockPauseMs = 2_000;
 
-/** What keeps River's migrations from stopping what serves. */
+/** Limits that keep River's migrations from blocking the release that serves. */
 export interface RiverLimits extends Pick<
   StepRequest<"migrate">,
   "riverVersion" | "lockTimeoutMs" | "statementTimeoutMs"
 > {
-  /** How often it is tried when a lock can't be had in time; once unless given. */
+  /** Attempts when a lock is not available in time. Default: 1. */
   lockAttempts?: number;
 }
 
 /**
- * River's own tables. Its program reads DATABASE_URL from the environment. Each of its migrations is a transaction of its own, so that one that could
- * not have a lock in time is tried again.
- * @param what begins the log's lines.
- * @param limits.riverVersion the version that the release's River wants; the newest that this project has unless given. Tables that are newer stay.
+ * Migrates River's own tables. Its program reads DATABASE_URL from the environment. Each of its migrations is a
+ * transaction: one that did not get a lock in time can be tried again. Tables of a newer version stay.
+ * @param what prefix of the log's lines.
+ * @param limits.riverVersion the version that the release's River needs; default: the newest that this project has.
  */
 export async function migrateRiver(
   { riverVersion, lockTimeoutMs, statementTimeoutMs, lockAttempts = 1 }: RiverLimits,

@@ -1,24 +1,29 @@
-/** Which tables a migration locks against the server that goes on, and for how long: seen from another session. */
+/**
+ * Observes, from another session, which tables a migration locks and for how long: the server that goes on serving has
+ * to wait for them.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { ownSchemas } from "../database/sql.ts";
 
-/** Between two looks, in ms: a lock that is held for less is nobody's trouble. */
+/** Pause between two looks, in ms. A shorter lock disturbs nobody. */
 const lookMs = 5;
 
-/** Modes that ordinary reads or writes wait for, the weakest first. See PostgreSQL's table of conflicting lock modes. */
+/**
+ * Lock modes that block ordinary reads or writes, the weakest first. See PostgreSQL's table of conflicting lock modes.
+ */
 const blockingModes = ["ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"];
 
 /** A lock that others had to wait for. */
 export interface TableLock {
   table: string;
-  /** The strongest that was seen. */
+  /** The strongest mode that was seen. */
   mode: string;
   /** From the first look that saw it to the last, in ms. */
   heldMs: number;
 }
 
-/** Who waits for a lock of this mode. */
+/** The statements that wait for a lock of this mode. */
 export const waiting = (mode: string): string =>
   mode === "AccessExclusiveLock" ? "reads and writes wait" : "writes wait";
 
@@ -29,8 +34,8 @@ interface Seen {
 }
 
 /**
- * Looks at the locks of the sessions with an application name while `work` runs.
- * @param client connected to the same database, and not used by anybody else meanwhile.
+ * Watches the locks of sessions with an application name while `work` runs.
+ * @param client connected to the same database, and used by nobody else meanwhile.
  */
 export async function watchLocks<T>(
   client: pg.Client,
@@ -40,7 +45,7 @@ export async function watchLocks<T>(
   const seen = new Map<string, Seen>();
   const ended = new AbortController();
   const look = async (): Promise<void> => {
-    // A table that the migration makes itself is not in this session's catalogue yet, and nobody else's trouble.
+    // A table that the migration itself creates is not visible in this session's catalogue yet, and disturbs nobody.
     const { rows } = await client.query<{ table: string; mode: string }>(
       `SELECT c.oid::regclass::text AS table, l.mode
          FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_class c ON c.oid = l.relation

@@ -1,9 +1,11 @@
-/** One migration at a time on one database, whoever runs it and from whichever host: both slots migrate in one `up`. */
+/** Allows one migration at a time on a database, whatever program or host runs it: both slots migrate in one `up`. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { StepError } from "../../contract/errors.ts";
 
-/** "togather", "migr": apart from golang-migrate's own lock, which has no time limit and tells nobody who holds it. */
+/**
+ * "togather", "migr": separate from golang-migrate's own lock, which has no time limit and does not show its holder.
+ */
 const keys = [0x74677468, 0x6d696772] as const;
 const retryMs = 200;
 const progressMs = 2_000;
@@ -14,9 +16,10 @@ export interface MigrationLockOptions {
   onWait: (message: string) => void;
 }
 
-/** Whether somebody migrates this database now: this program, or golang-migrate by itself. */
+/** Whether a migration of this database runs now, by this program or by golang-migrate alone. */
 export async function isMigrating(client: pg.Client): Promise<boolean> {
-  // golang-migrate's lock is a hash of the database's name: any advisory lock of one 64-bit key that this role's or another session holds.
+  // golang-migrate's lock is a hash of the database's name: looks for any advisory lock with one 64-bit key, held by
+  // any session.
   const { rows } = await client.query<{ there: boolean }>(
     `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND ((objsubid = 2 AND classid = $1 AND objid = $2) OR objsubid = 1)) AS there`,
@@ -37,7 +40,7 @@ async function holder(client: pg.Client): Promise<string> {
 
 /**
  * Takes the lock for as long as the connection lives.
- * @throws {StepError} that names the holder, when the wait gets too long.
+ * @throws {StepError} that names the holder, when the wait takes too long.
  */
 export async function takeMigrationLock(client: pg.Client, options: MigrationLockOptions): Promise<void> {
   const started = Date.now();

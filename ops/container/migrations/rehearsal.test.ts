@@ -16,7 +16,7 @@ it("names so few tables in its result that the step can be started with it again
   expect(
     spawnSync("/bin/sh", ["-c", "true"], { env: { PULUMI_COMMAND_STDOUT: JSON.stringify(kept) } }).error,
   ).toBeUndefined();
-  // The longest ones, and a single file in full.
+  // Only the longest ones; a single file keeps all.
   expect(kept[0]?.locks).toEqual(locks.slice(0, 3));
   expect(inResult([{ ...files[0], locks: locks.slice(0, 100) } as (typeof files)[number]])[0]?.locks).toHaveLength(100);
 });

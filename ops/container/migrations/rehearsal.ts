@@ -1,4 +1,7 @@
-/** Pending migrations, run on a copy of the data first: whether they work there, how long they take, and what they lock, rewrite and add. */
+/**
+ * Runs pending migrations on a copy of the data: whether they succeed, how long they take, and what they lock, rewrite
+ * and add.
+ */
 import type pg from "pg";
 import { parseDatabaseUrl, type Connection } from "../../contract/connection.ts";
 import { containerName } from "../../contract/names.ts";
@@ -21,13 +24,13 @@ interface Rehearsal {
   todo: readonly MigrationFile[];
   /** The scratch database, as the role that migrates. */
   connection: Connection;
-  /** The same with which DATABASE_URL is told to River's program. */
+  /** The same connection as a URL, for River's program. */
   url: string;
-  /** Connected to it, as a role that sees that session's locks. */
+  /** Connected to the scratch database, as a role that sees that session's locks. */
   watcher: pg.Client;
 }
 
-/** The file of each table, by which a table that is written anew is known, and whether there is anything in it. */
+/** The storage file of each table, which changes when the table is rewritten, and its size. */
 async function storage(client: pg.Client): Promise<Map<string, { table: string; file: string; bytes: number }>> {
   const { rows } = await client.query<{ oid: string; table: string; file: string; bytes: string }>(
     `SELECT oid::text, oid::regclass::text AS table, pg_relation_filenode(oid)::text AS file, pg_relation_size(oid)::text AS bytes FROM pg_class WHERE relkind IN ('r', 'm') AND relname <> 'schema_migrations' AND relnamespace IN ${ownSchemas}`,
@@ -35,7 +38,7 @@ async function storage(client: pg.Client): Promise<Map<string, { table: string; 
   return new Map(rows.map(({ oid, table, file, bytes }) => [oid, { table, file, bytes: Number(bytes) }]));
 }
 
-/** Unique indexes, whatever they are called: by table and by what is unique in it. */
+/** Unique indexes by table and columns, whatever their names. */
 async function uniqueIndexes(client: pg.Client): Promise<Map<string, { table: string; name: string }>> {
   const { rows } = await client.query<{ table: string; name: string; what: string }>(
     `SELECT x.indrelid::regclass::text AS table, x.indexrelid::regclass::text AS name,
@@ -50,7 +53,7 @@ async function databaseSize(client: pg.Client): Promise<number> {
   return Number(rows[0]?.bytes ?? 0);
 }
 
-/** One file in words: what an operator wants to know before it is run for good. */
+/** One file's result as text, for the operator who decides about the real run. */
 export function describeFile({ file, durationMs, locks, rewritten, bytes }: RehearsedFile): string {
   const held = locks
     .filter(({ heldMs }) => heldMs > 0)
@@ -116,19 +119,23 @@ async function rehearseFile(
   };
 }
 
-/** Tables that a result names in all: Pulumi hands it to the step's next run as one environment variable. The log has each of them. */
+/**
+ * Maximum of tables that a result names: Pulumi passes it to the step's next run as one environment variable. The log
+ * has all of them.
+ */
 const namedTables = 200;
 
-/** Without the tables that matter least, where there are many: partitions, most often. */
+/** The files without the least important tables, where there are too many: partitions, most often. */
 export function inResult(files: readonly RehearsedFile[]): RehearsedFile[] {
   const each = Math.max(1, Math.floor(namedTables / Math.max(1, files.length)));
   return files.map((file) => ({ ...file, locks: file.locks.slice(0, each), rewritten: file.rewritten.slice(0, each) }));
 }
 
 /**
- * Runs the files one by one, then River's own. Up to a file with statements that a copy doesn't hold back: those would act on what serves.
- * @returns what is told of them, and what the lint goes by.
- * @throws {StepError} with file and line of the first that fails.
+ * Runs the files one by one, then River's own migrations. Stops before a file whose statements reach beyond the copy:
+ * those would act on the live system.
+ * @returns the results for people, and the measurements for the lint.
+ * @throws {StepError} with file and line of the first failure.
  */
 export async function rehearse(
   rehearsal: Rehearsal,

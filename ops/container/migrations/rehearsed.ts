@@ -1,6 +1,6 @@
 /**
- * What the last rehearsal has found of each file, in the state directory: the migration that comes after it goes by that. A file counts by its
- * content, on a database that has not moved since.
+ * Results of the last rehearsal by file, in the state directory; the migration that follows uses them. They count only
+ * for a file with the same content, on a database whose version has not changed since.
  */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -14,7 +14,7 @@ import type { Measured } from "../../contract/migration-findings.ts";
 
 const rehearsedSchema = z.strictObject({
   database: z.string(),
-  /** golang-migrate's, before. */
+  /** golang-migrate's version before the rehearsal. */
   version: z.number(),
   files: z.array(
     z.strictObject({
@@ -55,7 +55,7 @@ export async function noteRehearsed(
   );
 }
 
-/** What is known of the files that are to be applied. */
+/** The rehearsal's results for the files that are about to be applied. */
 export async function measuredFiles(
   { database, version }: Rehearsed,
   files: Pick<MigrationFiles, "directory" | "up">,
@@ -64,7 +64,7 @@ export async function measuredFiles(
   const text = await readFile(recordOf(context), "utf8").catch(() => undefined);
   const record = text === undefined ? undefined : rehearsedSchema.safeParse(safeJson(text)).data;
   const measured = new Map<string, Measured>();
-  // What came before it may have been applied meanwhile, by a run that failed further on.
+  // Earlier files may have been applied meanwhile, by a run that failed at a later file.
   if (record?.database !== database || record.version > version) return measured;
   for (const { file } of files.up) {
     const found = record.files.find((one) => one.file === file);

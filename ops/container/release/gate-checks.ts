@@ -1,4 +1,7 @@
-/** The gate's four checks: what was seen of a slot becomes one verdict each. Pure, so that every case can be tested. */
+/**
+ * The gate's four checks: turns observations of a slot into one verdict each. Pure functions, so that every case can be
+ * tested.
+ */
 import type { gateCheckNames, Release } from "../../contract/steps.ts";
 import { isRelease, parseHealth, type Health, type ReportedCheck } from "../../contract/health.ts";
 
@@ -9,23 +12,23 @@ export interface Verdict {
 }
 export type Verdicts = Record<CheckName, Verdict>;
 
-/** What the health endpoint answered, or why it didn't. */
+/** The health endpoint's answer, or the error instead of it. */
 export type HttpObservation = { status: number; body: string } | { error: string };
-/** What the gate saw in the database with its own connection. */
+/** Observations in the database through the gate's own connection. */
 export type SqlObservation =
   | { schema: { version: number | null; dirty: boolean }; jobs: "works" | "no tables"; migrating?: boolean }
   | { error: string; jobsError?: boolean; lasting?: boolean };
 
 export interface Expectation {
   release: Release;
-  /** Lowest schema version; null where the release has no migrations, or none were run for it. */
+  /** Lowest schema version. Null: the release has no migrations, or none were run for it. */
   migration: number | null;
 }
 
 const pass = (detail: string): Verdict => ({ status: "pass", detail });
 const fail = (detail: string): Verdict => ({ status: "fail", detail });
 
-/** A body as it fits into a message. */
+/** A body, shortened for a message. */
 function excerpt(body: string): string {
   const text = body.replace(/\s+/g, " ").trim();
   return text === "" ? "an empty body" : text.length > 160 ? `${text.slice(0, 160)}…` : text;
@@ -34,7 +37,7 @@ function excerpt(body: string): string {
 interface HttpVerdict {
   verdict: Verdict;
   health?: Health;
-  /** The slot serves, but something else: waiting doesn't help. */
+  /** Another release answers in the slot: waiting doesn't help. */
   wrongRelease: boolean;
 }
 
@@ -64,7 +67,7 @@ function judgeHttp(seen: HttpObservation, release: Release): HttpVerdict {
       wrongRelease: true,
     };
   }
-  // Degraded is the server's own word for "may take requests, but look at me": that is what a warning is for.
+  // Degraded is the server's own word for "ready for requests, but needs attention": a warning.
   if (health.status === "degraded") {
     return {
       verdict: {
@@ -78,7 +81,7 @@ function judgeHttp(seen: HttpObservation, release: Release): HttpVerdict {
   return { verdict: pass(`HTTP ${seen.status}, ${health.version}`), health, wrongRelease: false };
 }
 
-/** The server's word against what was seen with one's own eyes: both must be right. */
+/** Combines the gate's own observation with the server's report: both must pass. */
 function combined(seen: Verdict, reported: ReportedCheck | undefined): Verdict {
   if (seen.status === "fail" || reported === undefined || reported.status === "pass") return seen;
   return { status: reported.status, detail: `${seen.detail}, but the server reports: ${reported.detail}` };
@@ -87,7 +90,8 @@ function combined(seen: Verdict, reported: ReportedCheck | undefined): Verdict {
 function judgeSchema(seen: SqlObservation, expected: number | null): Verdict {
   if ("error" in seen) return fail(seen.jobsError === true ? "not checked" : "the database did not answer");
   const { version, dirty } = seen.schema;
-  // It is a later release's, and everything that this one needs was there before: its server has the last word.
+  // The dirty version is a later release's, and everything that this release needs was there before: its server
+  // decides.
   if (dirty && expected !== null && (version ?? 0) > expected)
     return {
       status: "warn",
@@ -104,13 +108,13 @@ function judgeJobs(seen: SqlObservation): Verdict {
   return pass(seen.jobs === "works" ? "River's tables answer" : "no River tables");
 }
 
-/** Whether what the database tells stays as it is, however long the server is given: its migrations are over, and nobody else runs any. */
+/** Whether the state of the database can no longer change: its migrations have ended, and nobody else runs any. */
 function isFinal(seen: SqlObservation, expected: number | null): boolean {
   if ("error" in seen) return seen.lasting === true;
   return seen.migrating !== true && judgeSchema(seen, expected).status === "fail";
 }
 
-/** All four verdicts of one attempt; `final`: the next ones can't be better. */
+/** All four verdicts of one attempt. `final`: further attempts can't be better. */
 export function judge(
   http: HttpObservation,
   sql: SqlObservation,

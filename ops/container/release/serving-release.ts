@@ -1,6 +1,6 @@
 /**
- * Whether the release that serves now still works after the migrations: its image is started against the migrated copy of the data
- * and asked. This step has no Docker client; its client has (ops/client/serving-release.ts).
+ * Checks that the release that serves still works after the migrations: its image is started against the migrated copy
+ * of the data and asked. This step has no Docker client; its own client has one (ops/client/serving-release.ts).
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
@@ -20,8 +20,8 @@ import {
 const pollMs = 250;
 
 /**
- * Jobs are real things to do (mails, requests to others), and not this server's: its copy of the queue is emptied, and paused for what it
- * would put in itself.
+ * Jobs do real things (mails, requests to others), which a copy must not do: the copy's queue is emptied, and paused
+ * for jobs that the server adds.
  */
 export async function silenceJobs(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ jobs: boolean; queues: boolean }>(
@@ -38,7 +38,7 @@ export async function silenceJobs(client: pg.Client): Promise<void> {
 
 type Serving = NonNullable<StepRequest<"rehearse">["serving"]>;
 
-/** What is wrong with its answers; undefined when nothing is. */
+/** A problem with the release's answers. Undefined: none. */
 async function problemOf(
   base: string,
   release: z.infer<typeof releaseSchema>,
@@ -61,9 +61,9 @@ async function problemOf(
 }
 
 /**
- * Starts the release that serves against a database and asks it until it answers well.
- * @returns what it answered, in a few words; null where nothing serves.
- * @throws {StepError} when it does not, unless that is to be a warning.
+ * Starts the release that serves against a database, and asks it until it answers well.
+ * @returns a summary of its answer; null where nothing serves.
+ * @throws {StepError} when it does not answer well, unless a warning was requested.
  */
 export async function askServingRelease(
   serving: Serving,

@@ -1,6 +1,6 @@
 /**
- * Tasks of a release: commands of the operator's in a one-off container of its image. The step that runs one has no Docker client; its
- * client has (ops/client/task-container.ts).
+ * Tasks of a release: the operator's commands, each in a one-off container of its image. The step that runs one has no
+ * Docker client; its own client has one (ops/client/task-container.ts).
  */
 import type { CommandContext } from "../../contract/context.ts";
 import { type SlotName, type Task } from "../../contract/steps.ts";
@@ -8,23 +8,23 @@ import { StepError } from "../../contract/errors.ts";
 import { seconds } from "../../contract/units.ts";
 import { type TaskQuestion, type TaskAnswer, taskAnswerSchema } from "../../contract/questions.ts";
 
-/** Lines of one task that are written to the log; the last ones of what follows are shown when it fails. */
+/** Lines of one task that are written to the log. When it fails, the last of the further lines are shown. */
 const loggedLines = 2_000;
 const lastLines = 15;
 
-/** How a task ended. */
+/** The end of a task. */
 export interface TaskEnd {
   durationMs: number;
-  /** What went wrong, in a sentence without an end; undefined when nothing did. */
+  /** The problem, as a phrase without a full stop. Undefined: none. */
   problem: string | undefined;
-  /** What it printed last. */
+  /** The last lines of its output. */
   last: string[];
 }
 
 /**
- * Runs one task to its end, and shows what it prints.
- * @param where the slot that its container is made like, or the copy of the data on which it is rehearsed.
- * @throws when the step is to stop.
+ * Runs one task to its end, and shows its output.
+ * @param where the slot whose settings its container gets, or the copy of the data for a rehearsal.
+ * @throws when the step must stop.
  */
 export async function runTask(
   { name, command, timeoutMs }: Task,
@@ -66,12 +66,12 @@ export async function runTask(
       answer = await question({ do: "go on with the task" });
     }
   } finally {
-    // Whatever became of it. Where the client is gone there is nobody to ask: the next run removes it.
+    // Always remove the container. Where the client is gone, the next run removes it.
     await question({ do: "end the task" }).catch(() => undefined);
   }
 }
 
-/** A task that failed, in words: `what` says what became of the release. */
+/** The error for a failed task. `what` describes the consequence for the release. */
 export function taskError(name: string, { problem = "", durationMs, last }: TaskEnd, what: string): StepError {
   const lines =
     last.length === 0 ? " It printed nothing." : ` Its last lines:\n${last.map((line) => `  ${line}`).join("\n")}`;

@@ -1,4 +1,7 @@
-/** Whether a database can be backed up as it is now: a release whose migrations make every later snapshot worthless must stop before them. */
+/**
+ * Checks that a database can still be backed up: a release whose migrations make every later snapshot useless must stop
+ * before them.
+ */
 import { pipeline } from "node:stream/promises";
 import { PassThrough } from "node:stream";
 import { execa } from "execa";
@@ -29,7 +32,7 @@ interface Subject {
   deployment: string;
 }
 
-/** Tables of which the role that takes snapshots would see some rows only, which pg_dump refuses. */
+/** Tables of which the role that takes snapshots would see only some rows: pg_dump refuses them. */
 async function hiddenTables(client: pg.Client): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(
     `SELECT oid::regclass::text AS name FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p') AND relnamespace IN ${ownSchemas} AND row_security_active(oid) ORDER BY 1`,
@@ -37,7 +40,10 @@ async function hiddenTables(client: pg.Client): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
-/** What a load computes row by row: generated columns, indexes, conditions. With an empty search path, all names in it have their schema. */
+/**
+ * Expressions that a load computes row by row: generated columns, indexes, constraints. With an empty search path,
+ * PostgreSQL prints all names with their schema.
+ */
 const expressions = `
   SELECT 'the generated column ' || attname AS what, adrelid AS oid, pg_get_expr(adbin, adrelid) AS expression FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum WHERE attgenerated <> ''
   UNION ALL
@@ -47,13 +53,13 @@ const expressions = `
   UNION ALL
   SELECT 'the constraint ' || conname, conrelid, pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0`;
 
-/** What does not load. */
+/** An object that does not load. */
 interface Lost {
   kind: "expression" | "schema";
   said: string;
 }
 
-/** The first expression that does not find what it needs. */
+/** The first expression that refers to a missing name. */
 async function lostExpression(client: pg.Client): Promise<Lost | undefined> {
   const { rows } = await client.query<{ what: string; name: string; expression: string }>(
     `SELECT what, c.oid::regclass::text AS name, expression FROM (${expressions}) e JOIN pg_class c USING (oid) WHERE c.relkind = 'r' AND c.relnamespace IN ${ownSchemas}`,
@@ -65,7 +71,7 @@ async function lostExpression(client: pg.Client): Promise<Lost | undefined> {
       );
     } catch (error) {
       const state = error instanceof pg.DatabaseError ? (error.code ?? "") : "";
-      // What else goes wrong with a row of today is no matter of backups.
+      // Other errors of current rows have nothing to do with backups.
       if (/^(42883|42P01|42704|3F000)$/.test(state))
         return { kind: "expression", said: `${what} of ${name}: ${messageOf(error)}` };
     }
@@ -73,7 +79,10 @@ async function lostExpression(client: pg.Client): Promise<Lost | undefined> {
   return undefined;
 }
 
-/** Dumps the schema and loads it into another database, which is dropped again. @returns what psql said where that fails. */
+/**
+ * Dumps the schema and loads it into another database, which is dropped afterwards.
+ * @returns psql's error where that fails.
+ */
 async function lostSchema(
   { server, connection, deployment }: Subject,
   context: StepContext,
@@ -109,8 +118,8 @@ async function lostSchema(
 }
 
 /**
- * Looks whether a snapshot of a database can be taken and loaded.
- * @returns what would keep it from that, and what mends it; undefined where nothing does.
+ * Checks that a snapshot of a database can be taken and loaded.
+ * @returns the problem and its remedy. Undefined: none.
  */
 export async function backupProblem(subject: Subject, context: StepContext): Promise<StepError | undefined> {
   const { connection } = subject;

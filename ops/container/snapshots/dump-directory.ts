@@ -12,7 +12,7 @@ import { transferProgress } from "../../contract/units.ts";
 
 const progressMs = 2_000;
 
-/** Writes the dump into a new directory, which is not yet on disk when this returns. */
+/** Writes the dump into a new directory. It is not flushed to disk on return. */
 export async function dumpDirectory(directory: string, source: DumpSource, context: StepContext): Promise<Dump> {
   const { log, signal } = context;
   const roles = await dumpRoles(source, context);
@@ -39,7 +39,7 @@ export async function dumpDirectory(directory: string, source: DumpSource, conte
     },
   );
   const progress = setInterval(() => {
-    // It is not there at first.
+    // The directory does not exist at first.
     const written = directoryBytes(directory).catch(() => 0);
     void written.then((bytes) => {
       log.info(`snapshot: ${transferProgress(bytes, source.expectedBytes, performance.now() - started)}`);

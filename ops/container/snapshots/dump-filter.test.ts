@@ -10,7 +10,7 @@ import {
   withSearchPath,
 } from "./dump-filter.ts";
 
-/** Through a filter, cut into pieces of so many bytes. */
+/** Sends text through a filter, in pieces of `size` bytes. */
 async function through(filter: NodeJS.ReadWriteStream, text: string, size: number): Promise<string> {
   const bytes = Buffer.from(text);
   const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>

@@ -1,8 +1,8 @@
-/** What of a dump is sent to the server that it is restored into. */
+/** Filters that leave out or change parts of a dump for the server that it is restored into. */
 import { Transform } from "node:stream";
 import pg from "pg";
 
-/** Leaves out so many bytes at the beginning: the roles, which the server has. */
+/** Skips the first bytes: the roles, which the server already has. */
 export function skipBytes(count: number): Transform {
   let left = count;
   return new Transform({
@@ -15,9 +15,11 @@ export function skipBytes(count: number): Transform {
 }
 
 /**
- * Filters whole lines, each with its line end; what stands behind the last one passes as it is.
- * @param line puts what remains of a line into `out`. @param first comes before a dump that has anything in it.
- * @param heldBack what `line` has kept for a later one, at the end. @param done tells that nothing more is to be changed.
+ * Filters whole lines, each with its line end. Text after the last line end passes unchanged.
+ * @param line writes the line, or what remains of it, into `out`.
+ * @param first is written before a dump that is not empty.
+ * @param heldBack what `line` has kept for later, written at the end.
+ * @param done whether nothing more is to be changed.
  */
 function byLine(
   line: (whole: Buffer, out: Buffer[]) => void,
@@ -50,12 +52,12 @@ const commentOnExtension = /^COMMENT ON EXTENSION \S+ IS '.*';$/;
 const copy = /^COPY .* FROM stdin;$/;
 
 /**
- * Leaves out what only a superuser may do and what changes nothing: comments on extensions, and copying no rows into a table, such as
- * PostGIS's own.
+ * Leaves out statements that only a superuser may run and that change nothing: comments on extensions, and copying no
+ * rows into a table such as PostGIS's.
  */
 export function withoutSuperuserStatements(): Transform {
   let inData = false;
-  /** A COPY whose first row has not been seen. */
+  /** A COPY whose first row has not been seen yet. */
   let held: Buffer | undefined;
   const line = (whole: Buffer, out: Buffer[]): void => {
     const text = whole.subarray(0, -1);
@@ -75,20 +77,21 @@ export function withoutSuperuserStatements(): Transform {
   return byLine(line, { heldBack: () => held });
 }
 
-/** What pg_dump writes behind all extensions, as it sorts what it has. */
+/** Statements that pg_dump always sorts after all extensions. */
 const behindExtensions = /^CREATE (?!(?:OR REPLACE )?(?:EXTENSION|SCHEMA|COLLATION|TRUSTED|PROCEDURAL|TRANSFORM) )/;
 
 const setval = /^SELECT pg_catalog\.setval\('(.*)', -?\d+, (?:true|false)\);$/;
 
 /**
- * Has a dump without owners made by a role, which then owns all of it but the extensions: those, and what is written into their
- * tables, are left to the session's own role, which may.
- * @param role as SQL writes its name. @param extensionRelations tables and sequences of extensions, in the same way.
+ * Lets a role create a dump without owners: it then owns everything except the extensions. Extensions, and rows in
+ * their tables, are created by the session's own role, which has the right to.
+ * @param role name as SQL writes it.
+ * @param extensionRelations tables and sequences of extensions, in the same way.
  */
 export function madeBy(role: string, extensionRelations: ReadonlySet<string>): Transform {
   const [set, reset] = [Buffer.from(`SET ROLE ${role};\n`), Buffer.from("RESET ROLE;\n")];
   let inData: "own" | "extension" | undefined;
-  // Extensions come before what might have a line in it that looks like one.
+  // Extensions come before any data that could look like one.
   let extensionsAreMade = false;
   const line = (whole: Buffer, out: Buffer[]): void => {
     const text = whole.subarray(0, -1);
@@ -99,7 +102,7 @@ export function madeBy(role: string, extensionRelations: ReadonlySet<string>): T
       inData = undefined;
       return;
     }
-    // C or S: only what begins so is looked at.
+    // C or S: only lines that begin with these letters are examined.
     const words = text[0] === 0x43 || text[0] === 0x53 ? text.toString() : "";
     if (copy.test(words)) {
       inData = extensionRelations.has(words.replace(/^COPY (.*?)(?: \(.*\))? FROM stdin;$/, "$1"))
@@ -120,8 +123,9 @@ export function madeBy(role: string, extensionRelations: ReadonlySet<string>): T
 }
 
 /**
- * Has extensions made by the roles that owned them, which no dump tells: later migrations may change or drop only what is theirs. Where such a role may
- * not any more, the session's own role makes them, as without this.
+ * Lets extensions be created by the roles that owned them, which no dump names: later migrations can change or drop an
+ * extension only as its owner. Where such a role lacks the right now, the session's own role creates them, as without
+ * this filter.
  * @param owners by extension.
  */
 export function extensionsMadeBy(owners: Readonly<Record<string, string>>): Transform {
@@ -145,14 +149,14 @@ export function extensionsMadeBy(owners: Readonly<Record<string, string>>): Tran
   return byLine(line, { done: () => extensionsAreMade });
 }
 
-/** Settings stand at a dump's beginning; what looks like one later is somebody's row. */
+/** Settings are at the beginning of a dump. A later line that looks like one may be data. */
 const settingsBytes = 8192;
 const newerSetting = /^SET transaction_timeout = 0;\r?\n/m;
 
-/** Whether a server knows all that the pg_dump of this project sets at a dump's beginning. */
+/** Whether a server knows all settings that this project's pg_dump writes at the beginning of a dump. */
 export const knowsSettings = (serverVersion: number): boolean => serverVersion >= 170_000;
 
-/** Changes the settings at a dump's beginning. */
+/** Changes the settings at the beginning of a dump. */
 function withSettings(change: (text: string) => string): Transform {
   let head: Buffer | undefined = Buffer.alloc(0);
   // latin1 keeps each byte as it is.
@@ -179,7 +183,8 @@ function withSettings(change: (text: string) => string): Transform {
 }
 
 /**
- * Leaves out the setting that pg_dump and pg_restore of 17 write and servers before 17 don't know. 0, which it is set to, means no limit, as it is without.
+ * Leaves out the setting that pg_dump and pg_restore 17 write and servers before 17 don't know. Its value 0 means no
+ * limit, the same as without it.
  */
 export function withoutNewerSettings(): Transform {
   return withSettings((text) => text.replace(newerSetting, ""));
@@ -187,7 +192,10 @@ export function withoutNewerSettings(): Transform {
 
 const emptySearchPath = /^SELECT pg_catalog\.set_config\('search_path', '', false\);$/m;
 
-/** Has names without a schema looked up in these schemas, in which a dump would look nowhere. @param searchPath as SQL has it: `public, "more"`. */
+/**
+ * Sets a search path where the dump sets an empty one.
+ * @param searchPath as SQL writes it: `public, "more"`.
+ */
 export function withSearchPath(searchPath: string): Transform {
   const literal = Buffer.from(searchPath.replaceAll("'", "''")).toString("latin1");
   return withSettings((text) =>

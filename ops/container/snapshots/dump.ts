@@ -1,4 +1,7 @@
-/** A dump as SQL: `pg_dumpall --roles-only` and `pg_dump` through a compressor into a file, with the exit code of each checked. */
+/**
+ * A dump as SQL: `pg_dumpall --roles-only` and `pg_dump` through a compressor into a file. The exit code of each
+ * program is checked.
+ */
 import { createHash } from "node:crypto";
 import { createWriteStream, type WriteStream } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -12,16 +15,19 @@ import { formatBytes, transferProgress } from "../../contract/units.ts";
 
 const progressMs = 2_000;
 
-/** Programs that compress, with as many threads as the host has. Levels are measured: pigz -3 takes half of the default's time for 7 % more bytes. */
+/**
+ * Compressors, with as many threads as the host has. Levels were measured: pigz -3 takes half of the default's time for
+ * 7 % more bytes.
+ */
 const compressors = {
   "sql.gz": (threads: number): [string, ...string[]] => ["pigz", "--stdout", "--processes", String(threads), "-3"],
   "sql.zst": (threads: number): [string, ...string[]] => ["zstd", "--stdout", "--quiet", `--threads=${threads}`, "-1"],
 } as const;
 
-/** How a dump is written. */
+/** Format and encryption of a dump. */
 export interface DumpFormat {
   format: keyof typeof compressors;
-  /** Public keys of age; none for a dump that is not encrypted. */
+  /** Public keys of age. Empty: the dump is not encrypted. */
   recipients: readonly string[];
 }
 
@@ -29,24 +35,27 @@ export interface DumpSource {
   /** libpq's variables. */
   environment: Record<string, string>;
   database: string;
-  /** From pg_export_snapshot(): the dump shows what that transaction sees. */
+  /** From pg_export_snapshot(): the dump sees the same rows as that transaction. */
   snapshot: string;
   /** Leaves out owners, rights and roles. */
   withoutOwners: boolean;
-  /** Bytes before compression (of a directory: on disk), as far as they can be guessed. */
+  /** Estimated bytes before compression (of a directory: on disk). */
   expectedBytes: number;
 }
 
 export interface Dump {
   bytes: number;
   sha256: string;
-  /** Before compression. */
+  /** Bytes before compression. */
   plainBytes: number;
-  /** The roles' part of it, at its beginning. */
+  /** Bytes of the roles, at the beginning of the dump. */
   rolesBytes: number;
 }
 
-/** The roles as SQL that can be restored where they exist. They are not part of pg_dump; their passwords are no part of any snapshot. */
+/**
+ * The roles as SQL that can be restored where they exist already. pg_dump does not contain them. No snapshot contains
+ * their passwords.
+ */
 export async function dumpRoles(
   source: Pick<DumpSource, "environment" | "database" | "withoutOwners">,
   context: Pick<StepContext, "env" | "signal">,
@@ -64,15 +73,15 @@ export async function dumpRoles(
   return Buffer.from(tolerateExistingRoles((await roles).stdout));
 }
 
-/** Options of pg_dump for a database whose roles mean nothing where it is restored. */
+/** Options of pg_dump for a database whose roles do not exist where it will be restored. */
 export const ownerOptions = ({ withoutOwners }: Pick<DumpSource, "withoutOwners">): string[] =>
   withoutOwners ? ["--no-owner", "--no-privileges"] : [];
 
-/** Options of execa for every program here: nothing of this process's own environment. */
+/** Options of execa for every program here: only the given environment, not this process's. */
 const confined = (environment: Record<string, string | undefined>, cancelSignal: AbortSignal) =>
   ({ env: environment, extendEnv: false, cancelSignal, reject: false }) as const;
 
-/** Counts what passes through, and hands each chunk to `seen`. */
+/** Counts the bytes that pass through, and calls `seen` with each chunk. */
 function counter(seen: (chunk: Buffer) => void): Transform {
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
@@ -118,7 +127,8 @@ function startPrograms(
 }
 
 /**
- * Connects the programs. Each gets its end of input only when the one before it has succeeded: a cut dump must not look like a whole one.
+ * Connects the programs. Each gets its end of input only after the one before it has succeeded: a truncated dump must
+ * not look complete.
  * @returns a promise for each part.
  */
 function connect(
@@ -149,7 +159,7 @@ function connect(
   ];
 }
 
-/** Writes the dump into a new file, which is not yet on disk when this returns. */
+/** Writes the dump into a new file. It is not flushed to disk on return. */
 export async function dump(file: string, format: DumpFormat, source: DumpSource, context: StepContext): Promise<Dump> {
   const { log, signal } = context;
   const rolesText = await dumpRoles(source, context);

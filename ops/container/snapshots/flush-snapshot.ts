@@ -1,4 +1,4 @@
-/** A snapshot's bytes from memory to the disk. */
+/** Flushes a snapshot to disk. */
 import { open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { adoptOwner } from "../files.ts";
@@ -15,7 +15,10 @@ async function flushOne(path: string, directory: string): Promise<number> {
   }
 }
 
-/** Gives a snapshot to the owner of its directory and waits until it is on disk. @returns how many bytes that are. */
+/**
+ * Gives a snapshot to the owner of its directory and waits until it is on disk.
+ * @returns its size in bytes.
+ */
 export async function flushSnapshot(path: string, format: SnapshotFormat, directory: string): Promise<number> {
   if (format !== "directory") return flushOne(path, directory);
   let bytes = 0;

@@ -1,4 +1,4 @@
-/** A dump in pg_dump's directory format into an empty database, by several processes at once. */
+/** Loads a dump in pg_dump's directory format into an empty database, with several processes at once. */
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,16 +14,17 @@ import type { Manifest } from "../../contract/manifest.ts";
 import { seconds } from "../../contract/units.ts";
 
 const progressMs = 2_000;
-/** A table's file without rows is shorter when it is packed. */
+/** A compressed table file that is shorter than this may have no rows, in bytes. */
 const noRowsBytes = 64;
 
 /**
- * The server's options for a session that loads. Nobody reads the database before it is whole, and the rename that follows is flushed with all before
- * it; and such a session waits while a dump is unpacked, or others make their part.
+ * Server options for a session that loads. Nobody reads the database before it is complete, and the rename that follows
+ * flushes all earlier commits. Such a session may also be idle while a dump is unpacked or other processes load their
+ * part.
  */
 const loadOptions = ["-c synchronous_commit=off", "-c idle_session_timeout=0"];
 
-/** psql as it reads a dump from its stdin: it stops at the first error, and tells its SQLSTATE. */
+/** psql that reads a dump from stdin: it stops at the first error, and reports its SQLSTATE. */
 export function loadingPsql(connection: Connection, { env, signal }: Pick<StepContext, "env" | "signal">) {
   return execa(
     "psql",
@@ -47,15 +48,15 @@ export function loadingPsql(connection: Connection, { env, signal }: Pick<StepCo
 export interface LoadTarget {
   connection: Connection;
   superuser: boolean;
-  /** As `server_version_num` has it: 170004. */
+  /** PostgreSQL's `server_version_num`, such as 170004. */
   serverVersion: number;
-  /** Where names without a schema are looked up, as SQL has it; undefined: nowhere, as the dump says. */
+  /** The search path for names without a schema, as SQL. Undefined: empty, as the dump sets it. */
   searchPath?: string | undefined;
-  /** Of a dump without owners: who is to own what it makes; undefined: the connection's own role. */
+  /** For a dump without owners: the role that will own its objects. Undefined: the connection's own role. */
   owner?: string | undefined;
 }
 
-/** What of a dump's SQL is not sent as it is, whatever it was written for. */
+/** Filters for the parts of a dump's SQL that must be changed or left out. */
 export function loadFilters(
   manifest: Pick<Manifest, "without_owners">,
   { serverVersion, searchPath, owner }: Pick<LoadTarget, "serverVersion" | "searchPath" | "owner">,
@@ -69,12 +70,12 @@ export function loadFilters(
   ];
 }
 
-/** The filter that has extensions made by whom they belonged to, where that is known and no superuser. */
+/** The filter that creates extensions as their former owners, where those are known and no superusers. */
 export function ownersOfExtensions({ extension_owners: owners = {} }: Pick<Manifest, "extension_owners">): Transform[] {
   return Object.keys(owners).length === 0 ? [] : [extensionsMadeBy(owners)];
 }
 
-/** Whether a table's packed data are no rows. */
+/** Whether a table's compressed data file has no rows. */
 async function hasNoRows(file: string, context: StepContext): Promise<boolean> {
   const size = await stat(file).then(
     (found) => found.size,
@@ -91,8 +92,8 @@ async function hasNoRows(file: string, context: StepContext): Promise<boolean> {
 }
 
 /**
- * pg_restore's list without what only a superuser may do and what changes nothing: comments on extensions, and copying no rows into a table,
- * such as PostGIS's own.
+ * pg_restore's list without statements that only a superuser may run and that change nothing: comments on extensions,
+ * and copying no rows into a table such as PostGIS's.
  */
 async function allowedList(directory: string, list: string, context: StepContext): Promise<string> {
   const kept: string[] = [];
@@ -106,8 +107,9 @@ async function allowedList(directory: string, list: string, context: StepContext
 }
 
 /**
- * What pg_restore would do, as SQL and by psql: it sets what servers before 17 don't know, and an empty search path, and makes everything as one role,
- * and there is no option that keeps it from that. One process instead of several.
+ * Loads the dump as SQL through psql, with filters. pg_restore itself sets a setting that servers before 17 don't know,
+ * sets an empty search path and creates everything as one role; no option changes that. It runs one process instead of
+ * several.
  */
 async function loadAsText(
   directory: string,
@@ -127,7 +129,7 @@ async function loadAsText(
     buffer: { stdout: false },
   });
   const psql = loadingPsql(target.connection, { env, signal: cancelSignal });
-  // psql gets its end of input only when pg_restore has succeeded: statements that were cut off are none.
+  // psql gets its end of input only after pg_restore has succeeded: truncated statements must not be run.
   const feeding = pipeline(
     [writing.stdout, ...ownersOfExtensions(manifest), ...loadFilters(manifest, target), psql.stdin],
     { end: false },
@@ -143,13 +145,16 @@ async function loadAsText(
   if (failure !== undefined) stop.abort();
   const broken = await feeding;
   signal.throwIfAborted();
-  // Whichever fails first ends the other one: a psql that exits by itself has found the cause.
+  // The first failure ends the other program: a psql that exits by itself has found the cause.
   if (failure !== undefined && psql.exitCode !== null) throw failure;
   const cause = broken ?? failure;
   if (cause !== undefined) throw cause;
 }
 
-/** Restores without the roles, which are the whole server's. @throws {StepError} with what pg_restore said. */
+/**
+ * Restores without the roles, which belong to the whole server.
+ * @throws {StepError} with pg_restore's message.
+ */
 export async function loadDirectory(
   directory: string,
   manifest: Manifest,
@@ -166,7 +171,7 @@ export async function loadDirectory(
     log.info(`restore: ${manifest.rows} rows are on their way, ${seconds(performance.now() - started)}`);
   }, progressMs);
   try {
-    // In this format pg_dump writes owners and rights whatever it is told.
+    // In this format pg_dump writes owners and rights regardless of its options.
     const args: string[] = manifest.without_owners === undefined ? [] : ["--no-owner", "--no-privileges"];
     const owners = ownersOfExtensions(manifest).length > 0;
     if (!superuser || owners) {
@@ -174,7 +179,7 @@ export async function loadDirectory(
       await succeed(listing, "pg_restore --list", signal);
       const all = (await listing).stdout;
       const allowed = superuser ? all : await allowedList(directory, all, context);
-      // Through a filter: schemas first, in which extensions are made.
+      // Through a filter: first the schemas in which extensions are created.
       const isFirst = (line: string): boolean => owners && /^\d+; \d+ \d+ (SCHEMA|EXTENSION) - /.test(line);
       const write = async (name: string, keep: (line: string) => boolean): Promise<string> => {
         const list = join(scratch, name);

@@ -1,4 +1,4 @@
-/** A snapshot's dump into an empty database, through psql or pg_restore, which stop at the first error. */
+/** Loads a snapshot's dump into an empty database, through psql or pg_restore, which stop at the first error. */
 import { createReadStream } from "node:fs";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -13,8 +13,8 @@ import { withUnpacking } from "./unpack.ts";
 const progressMs = 2_000;
 
 /**
- * Restores without the roles, which are the whole server's.
- * @throws {StepError} with what psql or pg_restore said.
+ * Restores without the roles, which belong to the whole server.
+ * @throws {StepError} with the message of psql or pg_restore.
  */
 export async function loadDump(
   path: string,

@@ -7,18 +7,21 @@ import { pipeline } from "node:stream/promises";
 
 export interface MeasuredDirectory {
   bytes: number;
-  /** What `sha256sum * | sha256sum` prints in it. */
+  /** The output of `sha256sum * | sha256sum` in the directory. */
   sha256: string;
 }
 
-/** Bytes of all files, without reading them. */
+/** Bytes of all files, by their metadata. */
 export async function directoryBytes(directory: string): Promise<number> {
   let bytes = 0;
   for (const name of await readdir(directory)) bytes += (await stat(join(directory, name))).size;
   return bytes;
 }
 
-/** Reads all of it once. @param onRead is told of bytes as they are read. */
+/**
+ * Reads all files once.
+ * @param onRead called with the number of bytes as they are read.
+ */
 export async function measureDirectory(
   directory: string,
   signal: AbortSignal,
@@ -26,7 +29,7 @@ export async function measureDirectory(
 ): Promise<MeasuredDirectory> {
   const all = createHash("sha256");
   let bytes = 0;
-  // In the order of the C locale, as the shell has it there.
+  // In the order of the C locale, as the shell sorts them.
   for (const name of (await readdir(directory)).sort((a, b) => (a < b ? -1 : 1))) {
     const one = createHash("sha256");
     await pipeline(

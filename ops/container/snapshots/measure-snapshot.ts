@@ -1,4 +1,4 @@
-/** Reads a snapshot once: its checksum, and whether it can be unpacked to the end. */
+/** Reads a snapshot once: computes its checksum and checks that it can be unpacked to the end. */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir } from "node:fs/promises";
@@ -18,13 +18,13 @@ const progressMs = 2_000;
 
 export interface Measured {
   sha256: string;
-  /** Undefined where nobody knows how many there should be, or can read it. */
+  /** Undefined: the expected size is unknown, or the snapshot can't be decrypted. */
   plainBytes: number | undefined;
-  /** What the program that unpacks says against it. */
+  /** The error of the program that unpacks. Undefined: none. */
   broken: string | undefined;
 }
 
-/** @throws what the signal was aborted with. */
+/** @throws the reason with which the signal was aborted. */
 export async function measureSnapshot(path: string, manifest: Manifest, context: StepContext): Promise<Measured> {
   const { log } = context;
   const started = performance.now();
@@ -83,7 +83,10 @@ async function measureFile(
   return { sha256: hash.digest("hex"), plainBytes, broken };
 }
 
-/** Writes a file into a program, which may stop reading where the file is broken, or at once: what is told of it is all of it. */
+/**
+ * Writes a file into a program. The program may stop reading where the file is broken, or at once: its own error is
+ * reported, not that of the pipe.
+ */
 async function feed(
   path: string,
   input: Writable,

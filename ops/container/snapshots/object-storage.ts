@@ -4,16 +4,19 @@ import type { StepContext } from "../../contract/context.ts";
 import type { StepRequest } from "../../contract/steps.ts";
 import { StepError } from "../../contract/errors.ts";
 
-/** Where snapshots are copied. */
+/** The storage that snapshots are copied to. */
 export type Storage = Pick<StepRequest<"copy">, "endpoint" | "region" | "bucket" | "prefix">;
 
-/** rclone's remote of this name is described by its environment: no configuration file, and nothing on a command line. */
+/**
+ * rclone's remote of this name is configured by environment variables: no configuration file, and no secret on a
+ * command line.
+ */
 const remote = "storage";
 
-/** How long rclone tries by itself when the storage does not answer: 3 attempts of everything, 5 of each request. */
+/** rclone's own retries when the storage does not answer: 3 for each command, 5 for each request. */
 const attempts = ["--retries=3", "--low-level-retries=5", "--contimeout=15s", "--timeout=120s"];
 
-/** What rclone calls an object of a storage, or, without a name, all that is below its prefix. */
+/** rclone's path of an object; without a name, of everything below the prefix. */
 export function inStorage({ bucket, prefix }: Storage, name = ""): string {
   return `${remote}:${bucket}/${prefix}${name}`;
 }
@@ -42,7 +45,7 @@ function environmentOf({ endpoint, region }: Storage, { env }: Pick<StepContext,
   };
 }
 
-/** rclone's own words without its time and level, the last ones first to be of use. */
+/** rclone's messages without time and level: the last ones that are of use. */
 function lastWords(stderr: string): string {
   const errors = stderr
     .split("\n")
@@ -50,7 +53,11 @@ function lastWords(stderr: string): string {
   return errors.at(-1) ?? stderr.trim().split("\n").at(-1) ?? "";
 }
 
-/** Runs rclone and shows its progress. @param what the step, as its lines begin. @throws {Error} with rclone's own words. */
+/**
+ * Runs rclone and shows its progress.
+ * @param what the step's name, as a prefix of its lines.
+ * @throws {Error} with rclone's own message.
+ */
 export async function rclone(
   what: string,
   args: readonly string[],
@@ -71,7 +78,7 @@ export async function rclone(
   if (failed) throw new Error(lastWords(stderr));
 }
 
-/** What to look at when the storage refuses, and what to do then. */
+/** Error with a hint for a storage that refuses. */
 export function storageProblem(what: string, again: string): StepError {
   return new StepError(what, {
     hint: `check database.snapshot_copy, SNAPSHOT_COPY_KEY_ID and SNAPSHOT_COPY_SECRET; ${again}`,

@@ -1,4 +1,6 @@
-/** Whether a snapshot on disk is what its manifest says, and belongs here: asked before anything is touched with it. */
+/**
+ * Checks that a snapshot on disk matches its manifest and belongs to this deployment, before anything is done with it.
+ */
 import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,7 +17,7 @@ import { type Manifest } from "../../contract/manifest.ts";
 import { formatBytes } from "../../contract/units.ts";
 import { withUnpacking } from "./unpack.ts";
 
-/** Which snapshot, and for whom. */
+/** A snapshot, and the deployment that it is for. */
 export interface SnapshotChoice {
   /** The deployment that it is for. */
   name: string;
@@ -24,7 +26,7 @@ export interface SnapshotChoice {
   backupLocation: string;
   /** Name of the file, without a directory. */
   file: string;
-  /** Another deployment's or environment's will do. */
+  /** Accept a snapshot of another deployment or environment. */
   foreign: boolean;
 }
 
@@ -38,7 +40,7 @@ function refuse(
   return new StepError(`the snapshot ${file} ${what}`, { hint });
 }
 
-/** @throws {StepError} for what is no snapshot's name, a path for example. */
+/** @throws {StepError} for a string that is no snapshot's name, such as a path. */
 export function checkName(file: string): void {
   if (!fileName.test(file))
     throw refuse(
@@ -54,7 +56,7 @@ async function sizeOf(path: string): Promise<number> {
 }
 
 /**
- * The manifest of a snapshot that is whole and belongs to this deployment.
+ * The manifest of a complete snapshot of this deployment.
  * @throws {StepError} for one that is missing, corrupt, truncated or another deployment's.
  */
 export async function checkedSnapshot(choice: SnapshotChoice, context: StepContext): Promise<Manifest> {
@@ -87,7 +89,11 @@ export async function checkedSnapshot(choice: SnapshotChoice, context: StepConte
   return manifest;
 }
 
-/** Reads a snapshot to its end. @param path of it, under whatever name. @throws {StepError} when it is not what its manifest says. */
+/**
+ * Reads a snapshot to its end.
+ * @param path its path, under any name.
+ * @throws {StepError} when it differs from its manifest.
+ */
 export async function checkWhole(path: string, manifest: Manifest, context: StepContext): Promise<void> {
   const { file } = manifest;
   const size = await sizeOf(path);
@@ -104,7 +110,7 @@ export async function checkWhole(path: string, manifest: Manifest, context: Step
     throw refuse(file, `is ${formatBytes(plainBytes)} when unpacked, expected ${formatBytes(manifest.plain_bytes)}`);
 }
 
-/** The roles with which a snapshot begins, as SQL. */
+/** The roles at the beginning of a snapshot, as SQL. */
 export async function readRoles(
   path: string,
   manifest: Manifest,
@@ -121,7 +127,7 @@ export async function readRoles(
       bytes += chunk.length;
       if (bytes >= length) break;
     }
-    // Its reader is gone: the programs end, each in its own way.
+    // The reader is gone: each program ends in its own way.
     input.destroy();
     await Promise.all([feeding, failure()]);
     return Buffer.concat(chunks).subarray(0, length).toString();
@@ -136,7 +142,7 @@ export function asTaken(manifest: Manifest | undefined, { file, sha256 }: { file
   );
 }
 
-/** Whether a snapshot that was taken has gone, and there are newer ones: then there is nothing to prove any more. */
+/** Whether a snapshot that was taken has expired, and newer ones exist: then there is nothing left to prove. */
 export async function hasExpired(
   { file, name, sha256 }: Pick<StepRequest<"verify">, "file" | "name" | "sha256">,
   { paths }: Pick<StepContext, "paths">,

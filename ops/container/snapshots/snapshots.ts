@@ -1,4 +1,4 @@
-/** Snapshots on disk: names, manifests, and which of them go. */
+/** Snapshots on disk: names, manifests, retention. */
 import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { StepContext } from "../../contract/context.ts";
@@ -9,7 +9,7 @@ import { extensionPattern, manifestName, stemOf } from "../../contract/snapshot-
 
 const nameEnding = new RegExp(`^(\\d{4})(\\d\\d)(\\d\\d)_(\\d\\d)(\\d\\d)(\\d\\d)${extensionPattern}$`);
 
-/** The time in a snapshot's name, as an ISO time. Undefined when it is another deployment's, or no snapshot. */
+/** The time in a snapshot's name, as an ISO time. Undefined: another deployment's, or no snapshot. */
 function timeInName(file: string, name: string): string | undefined {
   const prefix = `togather_${name}_`;
   if (!file.startsWith(prefix)) return undefined;
@@ -17,7 +17,7 @@ function timeInName(file: string, name: string): string | undefined {
   return year === undefined ? undefined : `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`;
 }
 
-/** One at a time takes, reads or removes a deployment's snapshots. */
+/** Allows one process at a time to take, read or remove a deployment's snapshots. */
 export function withSnapshotLock<T>({ log, paths, signal }: StepContext, use: () => Promise<T>): Promise<T> {
   return withFileLock(
     {
@@ -32,12 +32,12 @@ export function withSnapshotLock<T>({ log, paths, signal }: StepContext, use: ()
   );
 }
 
-/** Removes what a killed run has left of a deployment's snapshots: files that are not whole, manifests without a snapshot. */
+/** Removes what killed runs have left of a deployment's snapshots: incomplete files, manifests without a snapshot. */
 export async function removeLeftovers(directory: string, name: string): Promise<void> {
   const files = await readdir(directory);
   const whole = new Set(files.flatMap((file) => stemOf(file) ?? []));
   for (const file of files) {
-    // Of a manifest, whose name no other one has: nobody would come by it again.
+    // The temporary file of a manifest: no later run would ever reuse its name.
     const [, temporary] = /^\.(.*)\.json\.[0-9a-f]+\.tmp$/.exec(file) ?? [];
     if (temporary !== undefined && timeInName(`${temporary}.sql.gz`, name) !== undefined)
       await rm(join(directory, file), { force: true });
@@ -55,11 +55,11 @@ export async function removeLeftovers(directory: string, name: string): Promise<
 export interface StoredSnapshot {
   file: string;
   time: string;
-  /** Undefined when it is missing or can't be read. */
+  /** Undefined: missing or unreadable. */
   manifest: Manifest | undefined;
 }
 
-/** Undefined when it is missing or can't be read. */
+/** A snapshot's manifest. Undefined: missing or unreadable. */
 export async function readManifest(file: string): Promise<Manifest | undefined> {
   try {
     return manifestSchema.parse(JSON.parse(await readFile(file, "utf8")));
@@ -72,15 +72,21 @@ async function writeManifest(directory: string, manifest: Manifest): Promise<voi
   await writeFileAtomically(join(directory, manifestName(manifest.file)), `${JSON.stringify(manifest, null, 2)}\n`);
 }
 
-/** Gives a snapshot that is whole, and on disk, its name. @param partial its path until now. */
+/**
+ * Gives a complete, flushed snapshot its final name.
+ * @param partial its path until now.
+ */
 export async function publishSnapshot(directory: string, partial: string, manifest: Manifest): Promise<void> {
-  // The manifest first: a snapshot that has its name also has its manifest.
+  // The manifest first: a snapshot with its final name always has a manifest.
   await writeManifest(directory, manifest);
   await rename(partial, join(directory, manifest.file));
   await syncDirectory(directory);
 }
 
-/** Notes in a snapshot's manifest that it was restored and found complete. @param durationMs how long that took. */
+/**
+ * Records in a snapshot's manifest that it was restored and found complete.
+ * @param durationMs duration of that restore.
+ */
 export async function noteVerified(directory: string, manifest: Manifest, durationMs: number): Promise<void> {
   await writeManifest(directory, {
     ...manifest,
@@ -89,10 +95,10 @@ export async function noteVerified(directory: string, manifest: Manifest, durati
   });
 }
 
-/** Longest time between the look at a snapshot and its restore, in ms. */
+/** Longest time between a look at a snapshot and its restore, in ms. */
 const keepMs = 24 * 3600_000;
 
-/** Notes in a snapshot's manifest that it is about to be restored. */
+/** Records in a snapshot's manifest that it is about to be restored. */
 export async function noteKept(directory: string, manifest: Manifest): Promise<void> {
   await writeManifest(directory, { ...manifest, keep_until: new Date(Date.now() + keepMs).toISOString() });
 }
@@ -112,11 +118,11 @@ export async function listSnapshots(directory: string, name: string): Promise<St
 export interface Retention {
   /** The deployment's name. */
   name: string;
-  /** How many stay. */
+  /** Number of snapshots that stay. */
   keep: number;
-  /** The newest so many verified ones stay, however old they are. */
+  /** Number of the newest verified ones that stay, whatever their age. */
   keepVerified: number;
-  /** A snapshot that stays whatever its time says: the one just made, on a clock that was set back. */
+  /** A snapshot that always stays, whatever its time: the one just taken, on a clock that was set back. */
   never: string;
 }
 

@@ -1,4 +1,4 @@
-/** A snapshot that is one file, unpacked: decrypted, if it is encrypted, and decompressed. */
+/** Unpacks a snapshot that is one file: decrypts it, if it is encrypted, and decompresses it. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,11 +15,14 @@ const unpackers = {
   "sql.zst": ["zstd", "--decompress", "--stdout", "--quiet"],
 } as const;
 
-/** Programs that unpack what is written into `input`. */
+/** Programs that unpack the data written into `input`. */
 export interface Unpacking {
   input: Writable;
   output: Readable;
-  /** Waits until they have ended; what the first one that failed said. */
+  /**
+   * Waits until they have ended.
+   * @returns the error of the first that failed.
+   */
   failure: () => Promise<StepError | undefined>;
 }
 
@@ -28,12 +31,13 @@ export function canRead({ recipients }: Pick<Manifest, "recipients">, { env }: P
   return recipients.length === 0 || (env["SNAPSHOT_IDENTITY"] ?? "") !== "";
 }
 
-/** What to do about one that can't. */
+/** Hint for an encrypted snapshot without an identity. */
 export const identityHint =
   "set SNAPSHOT_IDENTITY (togather:snapshotIdentity), the secret key (AGE-SECRET-KEY-1…) of one of database.snapshot_recipients";
 
 /**
- * Unpacks for as long as it is used. The identity reaches age in a file of the step's own memory, for nobody else to read.
+ * Unpacks for as long as it is used. age gets the identity in a file in the step's own memory, which nobody else can
+ * read.
  * @throws {StepError} when the snapshot is encrypted and there is no identity.
  */
 export async function withUnpacking<T>(

@@ -10,8 +10,8 @@ import { StateStore } from "../history/state-store.ts";
 import { type Current, type HistoryEvent } from "../../contract/deployment-state.ts";
 
 /**
- * Opens a deployment. The one that is open already goes on under its own id if it wants the same; if it wants something
- * else and never ended, it is recorded as interrupted.
+ * Opens a deployment. An open one for the same release goes on under its own id. An open one for another release is
+ * recorded as interrupted.
  */
 export async function run(request: StepRequest<"begin">, context: CommandContext): Promise<StepResult<"begin">> {
   const store = new StateStore(context.paths.state);
@@ -63,7 +63,7 @@ export async function run(request: StepRequest<"begin">, context: CommandContext
   return { deploymentId: current.deployment_id, startedAt: current.started_at };
 }
 
-/** Writes down what there is room for: a rollback must be possible with a full disk, which may be what it is for. */
+/** Writes what the disk has room for: a rollback must be possible with a full disk, which may be its reason. */
 async function written({ log }: CommandContext, write: () => Promise<void>): Promise<void> {
   await write().catch((error: unknown) => {
     if (!isDiskFull(error)) throw error;
@@ -73,7 +73,7 @@ async function written({ log }: CommandContext, write: () => Promise<void>): Pro
   });
 }
 
-/** Two deployments of one commit within a second: the later one gets the next second. */
+/** Two deployments of one commit within a second: the second one gets the next second. */
 function uniqueId(time: Date, commit: string, last: string | undefined): string {
   const id = deploymentIdOf(time, commit);
   return id === last ? deploymentIdOf(new Date(time.getTime() + 1000), commit) : id;

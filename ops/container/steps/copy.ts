@@ -1,4 +1,7 @@
-/** Copies a snapshot to an S3-compatible storage, by rclone. Its manifest goes last: what has one there is whole. */
+/**
+ * Copies a snapshot to an S3-compatible storage with rclone. The manifest is copied last: a copy with a manifest is
+ * complete.
+ */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { StepContext } from "../../contract/context.ts";

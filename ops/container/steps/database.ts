@@ -15,25 +15,25 @@ import { describeDatabase, withDatabase } from "../database/sql.ts";
 import { poolerProblem } from "../database/pooler.ts";
 import { newestClient, noClientHint } from "../database/postgres-client.ts";
 
-/** The oldest server that PostgreSQL's own developers still mend. */
+/** The oldest major version that the PostgreSQL project still supports. */
 const oldestMajor = 14;
 
 interface Seen extends ConnectionRoom {
-  /** Only to compare: the moment at which the server started, to the microsecond. */
+  /** Used to compare servers: the time at which the server started, to the microsecond. */
   server: string;
   database: string;
   version: string;
   major: number;
   role: string;
   superuser: boolean;
-  /** May make tables in the schema that the migrations use. */
+  /** May create tables in the schema that the migrations use. */
   creates: boolean;
   schema: string | null;
   standby: boolean;
   extensions: string[];
-  /** golang-migrate has been here. */
+  /** golang-migrate has run here. */
   migrated: boolean;
-  /** Of the role; none below 0. */
+  /** The role's connection limit; negative: none. */
   roleLimit: number;
   /** Tables of the wanted extensions into which the role may not write. */
   closed: string[];
@@ -54,7 +54,7 @@ async function look(client: pg.Client, wanted: readonly string[]): Promise<Seen>
 
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
-/** All that is wrong with the server and the owner's role, so that nobody has to find it one by one. */
+/** All problems of the server and the owner's role at once. */
 function ownerProblems(owner: Seen, extensions: readonly string[], dump: number): { what: string; fix: string }[] {
   const missing = extensions.filter((name) => !owner.extensions.includes(name));
   const problems: { what: string; fix: string }[] = [];
@@ -87,7 +87,7 @@ function ownerProblems(owner: Seen, extensions: readonly string[], dump: number)
   return problems;
 }
 
-/** Migrations that add rows to an extension's table would be refused. */
+/** The problem of a table of an extension to which migrations may not add rows. */
 function closedProblem({ role, database, closed }: Seen): { what: string; fix: string } {
   return {
     what: `the role ${role} may not write to ${closed.join(", ")}, of an extension`,
@@ -102,7 +102,7 @@ function superuserProblem({ role }: Seen): { what: string; fix: string } {
   };
 }
 
-/** Looks at an external database. Changes nothing in it. */
+/** Checks an external database. Changes nothing in it. */
 export async function run(request: StepRequest<"database">, context: StepContext): Promise<StepResult<"database">> {
   const { log, signal, env } = context;
   const started = performance.now();
@@ -130,7 +130,7 @@ export async function run(request: StepRequest<"database">, context: StepContext
   if (owner.pooler !== undefined) problems.push(owner.pooler);
   if (owner.seen.closed.length > 0 && !owner.seen.standby) {
     const { what, fix } = closedProblem(owner.seen);
-    // Where migrations have run without, a server may well never need it.
+    // Where migrations have run without the extension, a server may never need it.
     if (!owner.seen.migrated)
       problems.push({ what, fix: `${fix} (or leave the extension out of togather:database.extensions)` });
     else log.warn(`database: ${what}; a migration that does will be refused`, { hint: fix });

@@ -8,7 +8,7 @@ import { withSnapshotLock } from "../snapshots/snapshots.ts";
 import { replacedDatabases } from "../database/swap-database.ts";
 import { formatBytes } from "../../contract/units.ts";
 
-/** Lists the databases that restores have replaced, or drops one of them, and nothing else. */
+/** Lists the databases that restores have replaced, or drops one of them. It drops no other database. */
 export async function run({ database }: StepRequest<"discard">, context: StepContext): Promise<StepResult<"discard">> {
   return withSnapshotLock(context, () =>
     withDatabaseServer(context, async (server) => {
@@ -16,7 +16,7 @@ export async function run({ database }: StepRequest<"discard">, context: StepCon
       if (database === null) return { kept, dropped: null };
       const one = kept.find((entry) => entry.database === database);
       if (one === undefined && (await discardedDatabases(context)).includes(database)) {
-        // By a run before this one, which may have been killed before it could say so.
+        // An earlier run dropped it, and may have been killed before it could report that.
         context.log.warn(`discard: ${database} is not there any more: it was dropped before`);
         return { kept, dropped: null };
       }

@@ -4,7 +4,7 @@ import { endPhase, startPhase } from "../history/deployment.ts";
 import { tellOfFailure } from "../history/failure-command.ts";
 import { StateStore } from "../history/state-store.ts";
 
-/** Closes the open deployment as failed: what is not closed counts as interrupted. */
+/** Closes the open deployment as failed: phases that have not ended count as interrupted. */
 export async function run(
   { deploymentId, phase, slot, version, error }: StepRequest<"fail">,
   context: CommandContext,

@@ -1,4 +1,6 @@
-/** Brings a copy of a snapshot back from the storage. Like a new one, it has its name only once it is whole. */
+/**
+ * Brings a copy of a snapshot back from the storage. Like a new one, it gets its final name only once it is complete.
+ */
 import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,11 +19,11 @@ import { formatBytes, seconds } from "../../contract/units.ts";
 
 type Request = StepRequest<"fetch">;
 
-/** rclone for this step; its failure in words that say what to check. */
+/** Runs rclone for this step; a failure says what to check. */
 async function fetching(args: readonly string[], request: Request, context: StepContext): Promise<void> {
   await rclone("fetch", args, request, context).catch((error: unknown) => {
     context.signal.throwIfAborted();
-    // A storage has no directories: what rclone misses is the bucket.
+    // A storage has no directories: rclone's missing directory is the bucket.
     const said = messageOf(error).includes("directory not found") ? "there is no such bucket" : messageOf(error);
     throw storageProblem(
       `nothing can be read from ${request.endpoint}/${request.bucket}: ${said}`,
@@ -30,7 +32,10 @@ async function fetching(args: readonly string[], request: Request, context: Step
   });
 }
 
-/** The manifests in the storage: a copy's is written last, so that each of these copies is whole. @param name of one, or a pattern. */
+/**
+ * The manifests in the storage. A copy's manifest is written last: each of these copies is complete.
+ * @param name a name, or a pattern.
+ */
 async function copiedManifests(request: Request, context: StepContext, name: string): Promise<Manifest[]> {
   const directory = await mkdtemp(join(tmpdir(), "manifests-"));
   try {
@@ -42,7 +47,7 @@ async function copiedManifests(request: Request, context: StepContext, name: str
   }
 }
 
-/** How rclone, and the system, say that the disk it writes to is full. */
+/** Messages of rclone and the system for a full disk. */
 const fullDisk = /no space left on device|remaining disk space|disk quota exceeded/i;
 
 function noRoom(free: number, { backupLocation }: Request, { file, bytes }: Manifest): StepError {
@@ -86,7 +91,7 @@ async function fetchOne(manifest: Manifest, request: Request, context: StepConte
       request,
       context,
     ).catch(async (error: unknown) => {
-      // Others write there as well: no fault of the storage.
+      // Others write there as well: a full disk is not the storage's failure.
       throw fullDisk.test(messageOf(error)) ? noRoom(await freeBytes(directory), request, manifest) : error;
     });
     await checkWhole(partial, manifest, context);

@@ -9,15 +9,18 @@ import { allPass, judge, type HttpObservation, type SqlObservation, type Verdict
 import { connect, describeDatabase, readSchemaVersion } from "../database/sql.ts";
 import { seconds } from "../../contract/units.ts";
 
-/** Between two polls of a server that is starting. */
+/** Pause between two polls of a server that is starting, in ms. */
 const pollMs = 250;
-/** Longest wait for one answer of the health endpoint, and for the database. */
+/** Longest wait for one answer of the health endpoint or the database, in ms. */
 const answerMs = 5_000;
 const progressMs = 2_000;
-/** Answers in a row after which waiting is pointless: as another release (a container's image doesn't change), or with a schema that nobody changes any more. */
+/**
+ * Number of equal answers in a row after which waiting is pointless: another release answers (a container's image
+ * doesn't change), or the schema is wrong and nobody migrates any more.
+ */
 const finalAnswers = 8;
 
-/** What the errors of a server that isn't there mean. */
+/** Explains a connection error of a server that has not started. */
 function describeFetchError(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : undefined;
@@ -40,11 +43,11 @@ async function observeHttp(url: string, signal: AbortSignal): Promise<HttpObserv
   }
 }
 
-/** A table, column or right that is missing: nobody makes it while a gate waits. */
+/** A missing table, column or right: nobody adds it while a gate waits. */
 const isLasting = (error: unknown): boolean =>
   error instanceof Error && "code" in error && /^42(P01|703|501)$/.test(String(error.code));
 
-/** Looks at the database with a connection of its own, which it keeps between attempts. */
+/** Observes the database through its own connection, which it keeps between attempts. */
 class DatabaseObserver {
   private client: pg.Client | undefined;
   private readonly connection: Connection;
@@ -66,7 +69,7 @@ class DatabaseObserver {
     }
   }
 
-  /** River works when its tables are there and can be read; who leads or runs jobs may well be the other slot. */
+  /** River works when its tables exist and can be read. The other slot may be the leader or run the jobs. */
   private async observeJobs(
     client: pg.Client,
     schema: { version: number | null; dirty: boolean },
@@ -92,7 +95,7 @@ class DatabaseObserver {
   }
 }
 
-/** Whether all that is wrong with the schema is that migrations of the release have not been run. */
+/** Whether the schema's only problem is that the release's migrations have not been run. */
 const isBehind = (seen: SqlObservation, expected: number | null): boolean =>
   "schema" in seen && !seen.schema.dirty && expected !== null && (seen.schema.version ?? 0) < expected;
 
@@ -103,7 +106,7 @@ function summary(verdicts: Verdicts, status: "fail" | "warn"): string {
     .join("; ");
 }
 
-/** Lets a slot through when all four checks pass at once: database, migrations, HTTP, jobs. */
+/** Passes a slot when all four checks pass at once: database, migrations, HTTP, jobs. */
 export async function run(request: StepRequest<"gate">, context: StepContext): Promise<StepResult<"gate">> {
   const { slot, release, containerName, retries, intervalSeconds, graceSeconds, expectedMigration } = request;
   const { log, signal, env } = context;
@@ -169,7 +172,7 @@ export async function run(request: StepRequest<"gate">, context: StepContext): P
         );
         nextProgress = durationMs + progressMs;
       }
-      // From the first moment, so that a fast server doesn't wait for a slow one's grace period.
+      // During the grace period polls are short from the first moment, so that a fast server does not wait.
       const wait = inGrace
         ? Math.min(pollMs, graceSeconds * 1000 - elapsed())
         : intervalSeconds * 1000 - (elapsed() - attemptStarted);

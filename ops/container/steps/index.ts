@@ -4,7 +4,7 @@ import type { ContainerStep, StepRequest, StepResult } from "../../contract/step
 
 type Command<S extends ContainerStep> = (request: StepRequest<S>, context: CommandContext) => Promise<StepResult<S>>;
 
-// Each is loaded when it runs: PostgreSQL's client, for example, is nothing that a switch waits for.
+// Each module is loaded when it runs: a switch, for example, does not wait for PostgreSQL's client to load.
 const modules: { readonly [S in ContainerStep]: () => Promise<{ run: Command<S> }> } = {
   begin: () => import("./begin.ts"),
   database: () => import("./database.ts"),

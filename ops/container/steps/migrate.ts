@@ -39,7 +39,10 @@ async function refuseDirty(
   );
 }
 
-/** An index by the name that a file makes with IF NOT EXISTS, left behind by an interrupted build: the file would pass over it, and nothing would use it. */
+/**
+ * Refuses an invalid index with the name that a file creates with IF NOT EXISTS: an interrupted build left it. The file
+ * would skip it, and no query would use it.
+ */
 async function refuseInvalidIndexes(
   client: pg.Client,
   { facts }: MigrationFiles,
@@ -59,7 +62,7 @@ async function refuseInvalidIndexes(
 }
 const noFacts = { oneTransaction: false, waits: false, runsAgain: false, indexes: [], beyond: [], lines: [] };
 
-/** Brings the schema to what the release needs. What is there already, or newer, stays. */
+/** Brings the schema to the version that the release needs. An equal or newer version stays. */
 export async function run(request: Request, context: CommandContext): Promise<StepResult<"migrate">> {
   const started = performance.now();
   const { log, signal, env } = context;
@@ -67,7 +70,7 @@ export async function run(request: Request, context: CommandContext): Promise<St
     withDatabase(
       { url: env["DATABASE_URL"], applicationName: `togather-migrate ${request.release.version}`.slice(0, 63), signal },
       async (client, connection) => {
-        // A file that runs into its limits has to be waited for, and so have those before it.
+        // A file that runs into its limits has to be waited for, and so do the files before it.
         await takeMigrationLock(client, {
           waitMs: request.statementTimeoutMs,
           signal,
@@ -79,7 +82,8 @@ export async function run(request: Request, context: CommandContext): Promise<St
         refuseNoFiles(files, before.version, request);
         refuseUnread(files.unread, request.waivers);
         const expected = files.up.at(-1)?.version ?? null;
-        // A later release's file that failed half-way is not this one's: all that it needs was there before. Its gate asks it.
+        // A later release's file has failed half-way: this release doesn't need it, and everything that it needs was
+        // there before. Its gate checks that.
         const others = before.dirty && expected !== null && (before.version ?? 0) > expected;
         if (others)
           log.warn(
@@ -109,7 +113,7 @@ export async function run(request: Request, context: CommandContext): Promise<St
           log.info(
             `migrate: from version ${before.version ?? "none"} to ${expected}: ${todo.map(({ file }) => file).join(", ")}`,
           );
-          // In a database without a version there is nothing yet that a migration could harm.
+          // A database without a version has nothing yet that a migration could harm.
           if (before.version !== null) {
             const measured = await measuredFiles(
               { database: keyOf(connection), version: before.version },

@@ -9,7 +9,10 @@ import { shortCommit } from "../../contract/release.ts";
 import { StateStore } from "../history/state-store.ts";
 import { type Current, type DeploymentState, type Phase } from "../../contract/deployment-state.ts";
 
-/** Closes a deployment: what serves now in deployment-state.json, success in the history and the log. */
+/**
+ * Closes a deployment: writes the slot that serves to deployment-state.json, and the success to the history and the
+ * log.
+ */
 export async function run(request: StepRequest<"record">, context: CommandContext): Promise<StepResult<"record">> {
   const store = new StateStore(context.paths.state);
   const log = context.openLog(request.deploymentId);
@@ -20,7 +23,7 @@ export async function run(request: StepRequest<"record">, context: CommandContex
   };
   await store.exclusively(async () => {
     const [current, before] = await Promise.all([store.current(), store.deploymentState()]);
-    // A file that says something else of it was changed by hand, and is written again.
+    // A file with other content was changed by hand, and is written again.
     const isRight =
       before?.active_slot === request.activeSlot &&
       before.version === request.release.version &&
@@ -38,25 +41,25 @@ export async function run(request: StepRequest<"record">, context: CommandContex
       previousSlot(before, closed),
     );
     try {
-      // In this order: when it is cut short, running it again completes it.
+      // In this order: a run that was cut short is completed by the next one.
       await store.writeDeploymentState(state);
       const succeeded = {
         ...historyEvent("succeeded", closed, now),
         duration_ms: state.duration_ms,
         deployed_by: state.deployed_by,
       };
-      // Recorded again, after the file was lost, it has not succeeded twice.
+      // Recorded again after the file was lost: it must not count as a second success.
       const told = (await store.history()).some(
         (one) => one.event === "succeeded" && one.deployment_id === request.deploymentId,
       );
       const events = told ? [] : [succeeded];
-      // Another deployment may have begun meanwhile: that one stays open.
+      // Another deployment may have begun meanwhile: it stays open.
       if (current === undefined || current.deployment_id === request.deploymentId || current.status === "succeeded")
         await store.writeCurrent(closed, events);
       else for (const event of events) await store.appendHistory(event);
     } catch (error) {
       if (!isDiskFull(error)) throw error;
-      // Traffic has moved: to fail now would say that it has not.
+      // Traffic has moved: a failure now would claim that it has not.
       log.warn(`${request.activeSlot} serves, which is not written down: ${messageOf(error)}`, {
         hint: `make room on the disk of ${request.stateLocation}; the next togather up writes it`,
       });
@@ -80,7 +83,7 @@ export async function run(request: StepRequest<"record">, context: CommandContex
           `removed the logs of ${expired.length} old deployments, ${expired[0] ?? ""} to ${expired.at(-1) ?? ""}; the newest ${request.logRetention} stay`,
         );
     } catch (error) {
-      // The deployment has succeeded: a log too many is no reason to say otherwise.
+      // The deployment has succeeded: an old log that stays is no failure.
       log.warn(`old logs stay: ${messageOf(error)}`);
     }
   });
@@ -88,7 +91,7 @@ export async function run(request: StepRequest<"record">, context: CommandContex
   return result;
 }
 
-/** The deployment as it ends. When its begin is unknown (the directory was lost), it began now. */
+/** The deployment at its end. Where its begin is unknown (the directory was lost), it began now. */
 function close(current: Current | undefined, request: StepRequest<"record">, now: Date): Current {
   const known = current?.deployment_id === request.deploymentId ? current : undefined;
   const begun =
@@ -105,7 +108,10 @@ function close(current: Current | undefined, request: StepRequest<"record">, now
   };
 }
 
-/** The slot that served before this one; unchanged when the same slot serves still. Where the state was lost, what the switch saw. */
+/**
+ * The slot that served before this one; unchanged when the same slot still serves. Where the state was lost, the slot
+ * that the switch saw.
+ */
 function previousSlot(
   before: DeploymentState | undefined,
   { phases, active_slot: activeSlot }: Current,
@@ -145,7 +151,7 @@ function describe(
     duration: durationMs / 1000,
     duration_ms: durationMs,
     slots: request.slots,
-    // What each step returned is in current.json and the log.
+    // current.json and the log hold the result of each step.
     phases: closed.phases.map((phase) => ({ ...phase, result: undefined })),
     snapshot: snapshot === undefined ? null : { file: snapshot.file, bytes: snapshot.bytes, sha256: snapshot.sha256 },
     migration: migration === undefined ? null : { from: migration.from, to: migration.to },

@@ -20,7 +20,7 @@ import { readSchemaVersion, withDatabase } from "../database/sql.ts";
 import { runTask, taskError } from "../release/tasks.ts";
 import { seconds } from "../../contract/units.ts";
 
-/** Runs the files on the scratch database, and asks the release that serves whether it works on the result. */
+/** Runs the files on the scratch database, and asks whether the release that serves works on the result. */
 async function tryOut(
   request: StepRequest<"rehearse">,
   { files, todo, of }: { files: MigrationFiles; todo: readonly MigrationFile[]; of: Rehearsed },
@@ -29,7 +29,7 @@ async function tryOut(
 ): Promise<Pick<StepResult<"rehearse">, "files" | "serving">> {
   const { name, serving, tasks } = request;
   const { env } = context;
-  // The roles that migrate and serve may connect to their own database; now to this one as well.
+  // The roles that migrate and serve may connect to their own database; now also to this one.
   await copyDatabaseAttributes(server, server.live, database, context.log);
   const connection = { ...parseDatabaseUrl(env["DATABASE_URL"]), database };
   const watcher = await connectAsOwnerLooks(server, database, "togather-rehearsal-watch");
@@ -41,7 +41,7 @@ async function tryOut(
     if (todo.length > 0) await noteRehearsed(of, measured, files, context);
     if (todo.length > 0) await checkBackups(request, { server, connection, needsSearchPath }, context);
     if (tasks !== undefined) {
-      // A task may well work off jobs, or put some in.
+      // A task may run jobs, or add some.
       await silenceJobs(watcher);
       await rehearseTasks(tasks.list, database, context);
     }
@@ -61,7 +61,8 @@ async function tryOut(
 }
 
 /**
- * Whether what came out can be backed up. What was so before is no reason to stop: the release may be on its way to mend it.
+ * Checks that the migrated copy can be backed up. A problem from before the migrations does not stop the release, which
+ * may be about to mend it.
  * @throws {StepError} where rehearsals are required and these migrations are to blame.
  */
 async function checkBackups(
@@ -80,7 +81,7 @@ async function checkBackups(
   });
 }
 
-/** @throws {StepError} where golang-migrate would pass over one of them. */
+/** @throws {StepError} where golang-migrate would skip one of them. */
 async function pendingFiles(
   { release, waivers = [] }: StepRequest<"rehearse">,
   { up }: MigrationFiles,
@@ -93,7 +94,11 @@ async function pendingFiles(
   return pending.todo;
 }
 
-/** Runs tasks on the scratch database. @throws {StepError} for the first that fails, whatever its failure means after a switch: that it fails is known now. */
+/**
+ * Runs tasks on the scratch database.
+ * @throws {StepError} for the first failure, even of a task whose failure after a switch would only be a warning: it is
+ * known in time.
+ */
 async function rehearseTasks(tasks: readonly Task[], database: string, context: CommandContext): Promise<void> {
   for (const task of tasks) {
     const end = await runTask(task, { database }, context);
@@ -111,7 +116,7 @@ async function rehearseTasks(tasks: readonly Task[], database: string, context: 
   }
 }
 
-/** Runs a release's pending migrations on a scratch restore of the snapshot before they touch the data. */
+/** Runs a release's pending migrations on a scratch restore of the snapshot, before they touch the live data. */
 export async function run(request: StepRequest<"rehearse">, context: CommandContext): Promise<StepResult<"rehearse">> {
   const { log, paths, env, signal } = context;
   const { file, name } = request;
@@ -127,7 +132,8 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
         { url: env["DATABASE_URL"], applicationName: "togather-rehearsal", signal },
         async (client, opened) => ({ live: await readSchemaVersion(client), connection: opened }),
       );
-      // A database without a version has nothing that a migration could harm. A dirty one is the migration's own error.
+      // A database without a version has nothing that a migration could harm. A dirty version is reported by the
+      // migration itself.
       refuseNoFiles(files, live.version, request);
       refuseUnread(files.unread, request.waivers);
       const of = { database: keyOf(connection), version: live.version ?? 0 };
@@ -141,7 +147,7 @@ export async function run(request: StepRequest<"rehearse">, context: CommandCont
         live.version === null || live.dirty
           ? []
           : await pendingFiles(request, files, { connection, version: live.version }, context);
-      // Nor one for a task to work on.
+      // Nor is there anything for a task to work on.
       const tasks = live.version === null || live.dirty ? undefined : request.tasks;
       if (todo.length === 0 && !request.verify) {
         log.info(`rehearsal: ${nothing}`);

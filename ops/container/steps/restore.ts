@@ -31,7 +31,7 @@ async function exists({ client }: DatabaseServer, database: string): Promise<boo
   return (await client.query("SELECT FROM pg_database WHERE datname = $1", [database])).rowCount === 1;
 }
 
-/** What would be lost, or was, in a database that a snapshot takes the place of. */
+/** The losses in a database that a snapshot replaces, before or after the replacement. */
 async function compare(
   server: DatabaseServer,
   database: string,
@@ -52,8 +52,8 @@ async function compare(
 }
 
 /**
- * Rights are given to roles: those that the snapshot knows and the server has no more come first.
- * @throws {NotAllowed} where this role may not make them.
+ * Rights are granted to roles: a snapshot's roles that the server lacks are created first.
+ * @throws {NotAllowed} where this role may not create them.
  */
 async function createMissingRoles(
   { client, connection }: DatabaseServer,
@@ -70,11 +70,12 @@ async function createMissingRoles(
   if (names.length === 0) return;
   for (const statement of statements)
     await client.query(statement).catch((error: unknown) => {
-      // Of a role that it could not make.
+      // A membership of a role that could not be created.
       if (!(error instanceof pg.DatabaseError) || error.code !== "42704") throw error;
     });
   const now = await existing();
-  // The statements themselves pass over what they may not: they are also for people, whose server has most of the roles.
+  // The statements themselves skip errors of missing rights: people also use them, on servers that have most of the
+  // roles.
   const lacking = names.filter((name) => !now.includes(name));
   if (lacking.length > 0)
     throw new NotAllowed(
@@ -86,7 +87,7 @@ async function createMissingRoles(
   const left: string[] = [];
   for (const statement of memberships)
     await client.query(statement).catch((error: unknown) => {
-      // Not allowed; or the other role is gone as well.
+      // Not allowed; or the other role does not exist either.
       if (!(error instanceof pg.DatabaseError) || !/^(42501|42704|0LP01)$/.test(error.code ?? "")) throw error;
       left.push(statement);
     });
@@ -96,7 +97,9 @@ async function createMissingRoles(
   );
 }
 
-/** Under which the live database stays. Names have whole seconds: a second restore within one takes the next. */
+/**
+ * A free name for the replaced database. Names have whole seconds: a second restore within one second takes the next.
+ */
 async function freeReplacedName(server: DatabaseServer, live: string): Promise<string> {
   for (let time = Date.now(); ; time += 1_000) {
     const name = replacedName(live, timestampOf(new Date(time)));
@@ -104,7 +107,9 @@ async function freeReplacedName(server: DatabaseServer, live: string): Promise<s
   }
 }
 
-/** Gives the restored database what the live one has, or, where that is gone, had: rights, settings, owner. */
+/**
+ * Gives the restored database the rights, settings and owner of the live one, or those that it had where it is gone.
+ */
 async function dress(
   server: DatabaseServer,
   { there, restored, manifest }: { there: boolean; restored: string; manifest: Manifest },
@@ -149,8 +154,8 @@ async function analyze(server: DatabaseServer, database: string): Promise<void> 
 }
 
 /**
- * Puts a snapshot in the place of the live database: restored beside it, compared with its manifest, then swapped by
- * rename. Killed at any moment it leaves the one database or the other, whole, and can be run again.
+ * Replaces the live database by a snapshot: restored beside it, compared with its manifest, then swapped by rename.
+ * Killed at any moment, it leaves one of the two databases complete, and can be run again.
  */
 export async function run(request: Request, context: StepContext): Promise<Result> {
   const { file, name } = request;

@@ -37,24 +37,27 @@ import { formatBytes, seconds } from "../../contract/units.ts";
 type Request = StepRequest<"snapshot">;
 
 const smallestFreeSpace = 64 * 1024 * 1024;
-/** What a compressed dump takes of a database's size on disk; indexes are not in it. Measured: 0.16. */
+/**
+ * Estimated size of a compressed dump, as a share of the database's size on disk (a dump has no indexes). Measured:
+ * 0.16.
+ */
 const compressedShare = 0.25;
 
-/** What is known before the dump begins. */
+/** Facts about the database before the dump begins. */
 interface Facts {
   databaseOid: number;
   databaseVersion: string;
   databaseMajor: number;
   databaseBytes: number;
-  /** Without indexes, as of the last ANALYZE: pg_table_size() would wait for whoever holds a lock. */
+  /** Bytes without indexes, as of the last ANALYZE: pg_table_size() would wait for locks. */
   tableBytes: number;
-  /** By name, comma-separated; null where there is none. */
+  /** Names, comma-separated. Null: none. */
   subscriptions: string | null;
   /** Tables and sequences of extensions, as SQL writes their names. */
   extensionRelations: string[];
-  /** By extension, where that is no superuser. */
+  /** Owners by extension, where the owner is no superuser. */
   extensionOwners: Record<string, string>;
-  /** Of foreign servers, whose options this role is not shown; null where there is none. */
+  /** Foreign servers whose options this role may not see, comma-separated. Null: none. */
   hiddenMappings: string | null;
 }
 
@@ -113,8 +116,8 @@ async function checkFreeSpace(directory: string, hostDirectory: string, facts: F
 }
 
 /**
- * What a dump's progress is told by: bytes before compression, or, in the format `directory`, what is on disk. As the last one's,
- * for a database that has grown since; an estimate where there is none.
+ * Expected size, for the progress of a dump: bytes before compression, or, in the format `directory`, bytes on disk.
+ * Scaled from the last snapshot; an estimate where there is none.
  */
 async function expectedBytes(directory: string, { name, format }: Request, facts: Facts): Promise<number> {
   const measure = ({ bytes, plain_bytes: plainBytes }: Manifest): number =>
@@ -133,7 +136,7 @@ async function expectedBytes(directory: string, { name, format }: Request, facts
  */
 async function exportSnapshot(client: pg.Client): Promise<{ exported: string; snapshot: string }> {
   await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-  // row_security = off: an error instead of some of the rows, as pg_dump has it.
+  // row_security = off: an error instead of partial rows, as in pg_dump.
   for (const setting of [
     "idle_in_transaction_session_timeout = 0",
     "statement_timeout = 0",
@@ -141,7 +144,7 @@ async function exportSnapshot(client: pg.Client): Promise<{ exported: string; sn
     "row_security = off",
   ])
     await client.query(`SET LOCAL ${setting}`);
-  // Asked for, since PostgreSQL before 17 has no such setting.
+  // Looked up first: PostgreSQL before 17 has no such setting.
   await client.query(
     "SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'",
   );
@@ -151,7 +154,7 @@ async function exportSnapshot(client: pg.Client): Promise<{ exported: string; sn
   return { exported: row.exported, snapshot: await currentSnapshot(client) };
 }
 
-/** A name of this second, or of the next one that is free. */
+/** A name with the current second, or with the next one that is free. */
 async function freeName(
   directory: string,
   { name, format, recipients }: Request,
@@ -160,7 +163,7 @@ async function freeName(
   for (;;) {
     const time = new Date();
     const file = snapshotName(name, timestampOf(time), format, recipients.length > 0);
-    // The manifest's name is the same for all formats.
+    // The manifest has the same name in all formats.
     const taken = await Promise.any([file, manifestName(file)].map((one) => stat(join(directory, one)))).then(
       () => true,
       () => false,
@@ -211,13 +214,13 @@ async function take(
   }
 }
 
-/** What a restore needs where the database is gone. */
+/** Attributes that a restore needs where the database is gone. */
 async function attributesOf(client: pg.Client, database: string): Promise<Manifest["attributes"]> {
   const attributes = await readDatabaseAttributes(client, database);
   return attributes && withoutOwnSettings(attributes);
 }
 
-/** The error of what the role may not read, with what lets it; undefined for another error. */
+/** The error for an object that the role may not read, with its remedy. Undefined: another error. */
 function unreadable(error: unknown, { user, database }: Connection): StepError | undefined {
   const said = error instanceof pg.DatabaseError ? error.message : serverError(messageOf(error))?.said;
   const [, what, name = ""] =
@@ -237,7 +240,7 @@ function unreadable(error: unknown, { user, database }: Connection): StepError |
   );
 }
 
-/** The error of a table of which the role would see some rows only, with what mends it; undefined for another error. */
+/** The error for a table of which the role would see only some rows, with its remedy. Undefined: another error. */
 function hiddenRows(error: unknown, { user, host, database }: Connection): StepError | undefined {
   const [, table] =
     /query would be affected by row-level security policy for table "(.*?)"/.exec(messageOf(error)) ?? [];
@@ -256,8 +259,9 @@ function hiddenRows(error: unknown, { user, host, database }: Connection): StepE
 }
 
 /**
- * The snapshot from before this very release that the step took when it ran last. Only its settings have changed since then, and the release may
- * have migrated the database: a new one would not be from before its migrations. @returns undefined when it is gone, or of another database or release.
+ * The snapshot that the step's last run took before this very release. Only its settings have changed since then, and
+ * the release may have migrated the database: a new snapshot would not be from before its migrations.
+ * @returns undefined when it is gone, or of another database or release.
  */
 async function takenBefore(
   { previous, release }: Request,
@@ -285,9 +289,10 @@ const resultOf = (
   backupLocation: string,
 ): StepResult<"snapshot"> => ({ file: joinOnHost(backupLocation, file), bytes, sha256, migrationVersion, durationMs });
 
-/** Warns of what a restore can't bring back. */
+/** Warns of objects that a restore can't bring back. */
 function warnOfMissing({ subscriptions, hiddenMappings }: Facts, user: string, { log }: StepContext): void {
-  // A copy of one would fetch, from the same slot, what the live database is to get; and a database with one can't be dropped.
+  // A copy of a subscription would fetch, from the same slot, changes that are for the live database. A database with a
+  // subscription can't be dropped.
   if (subscriptions !== null)
     log.warn(
       `snapshot: the subscription ${subscriptions} (logical replication) is in no snapshot; after a restore it has to be made again`,
@@ -327,7 +332,7 @@ function manifestOf(
     before_version: release.version,
     before_commit: release.commit,
     database,
-    // Of another server, a number says nothing.
+    // The oid means nothing on another server.
     database_oid: withoutOwners ? 0 : facts.databaseOid,
     database_version: facts.databaseVersion,
     database_bytes: facts.databaseBytes,
@@ -351,7 +356,7 @@ function manifestOf(
   };
 }
 
-/** Takes a new snapshot, and publishes it. Nothing of it is left where that fails. */
+/** Takes a new snapshot and publishes it. On failure nothing of it is left. */
 async function takeNew(
   request: Request,
   facts: Facts,
@@ -406,7 +411,7 @@ async function takeNew(
   }
 }
 
-/** Takes a snapshot of the database, and lets old ones go. */
+/** Takes a snapshot of the database, and removes expired ones. */
 export async function run(request: Request, context: StepContext): Promise<StepResult<"snapshot">> {
   const { name, backupLocation, retention, keepVerified, release, format, recipients } = request;
   const { log, signal, env, paths } = context;
@@ -417,7 +422,7 @@ export async function run(request: Request, context: StepContext): Promise<StepR
       throw new StepError("a snapshot in the format directory can't be encrypted", {
         hint: "database.snapshot_format: sql.zst or sql.gz, or no database.snapshot_recipients",
       });
-    // What a killed run left behind; nobody else writes here, since the lock is held.
+    // Remains of a killed run. The lock is held: nobody else writes here.
     await removeLeftovers(directory, name);
     return withDatabase(
       { url: env["DATABASE_URL"], applicationName: "togather-snapshot", signal },

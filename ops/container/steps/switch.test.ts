@@ -15,18 +15,18 @@ const release = { version: "v1.2.0", commit: "abcdef0123456789abcdef0123456789ab
 const atOnce = { steps: [], intervalMs: 0, bakeMs: 0, sticky: false };
 const checks = [{ path: "/page", status: 200 }];
 
-/** A router as the switch sees it: a control socket, a port, and a volume; nginx's part played by a few lines. */
+/** A router as the switch sees it: a control socket, a port, and a volume. A few lines play the part of nginx. */
 class FakeRouter {
   readonly volume = mkdtempSync(join(tmpdir(), "togather-switch-"));
   readonly stateFile = join(this.volume, "state", "slot.json");
   memory: SlotName | null = null;
-  /** Slots that control was told, in order, with what the file said at that moment. */
+  /** Slots that the control socket was told, in order, each with the file's slot at that moment. */
   readonly told: { slot: SlotName | null; file: string | undefined }[] = [];
-  /** What public answers claim, if not the truth. */
+  /** The slot that public answers claim, if not the true one. */
   claim: string | undefined;
-  /** Answers of the public port that are lost before it works. */
+  /** Number of answers of the public port that are lost before it works. */
   lose = 0;
-  /** Requests for /page, and how many of the first fail. */
+  /** Requests for /page, and the number of first ones that fail. */
   asked = 0;
   flaky = 0;
   failControl = false;
@@ -88,20 +88,20 @@ class FakeRouter {
       : undefined;
   }
 
-  /** As a switch before would have left it. */
+  /** The state that an earlier switch leaves. */
   serve(slot: SlotName): void {
     this.memory = slot;
     writeFileSync(this.stateFile, JSON.stringify({ slot, changedAt: "2026-01-01T00:00:00.000Z" }));
   }
 }
 
-/** The slot itself, asked without the router. */
+/** The slot itself, asked directly. */
 let slotHealth: { status: number; body: string };
 let slot: Server;
 let slotUrl: string;
 let router: FakeRouter;
 const said: string[] = [];
-/** A log that can't be written any more. */
+/** A log that can no longer be written. */
 let logIsFull = false;
 
 beforeEach(async () => {
@@ -278,7 +278,7 @@ describe("switch", () => {
     );
     await expect(failing).rejects.toBeInstanceOf(RolledBackError);
     expect(router.memory).toBe("blue");
-    // It is remembered, so that it does not come again by itself.
+    // It is remembered, and is not released again by itself.
     const remembered = {
       slot: "blue",
       changedAt: "2026-01-01T00:00:00.000Z",
@@ -292,7 +292,7 @@ describe("switch", () => {
     }, 500);
     await expect(stopped).rejects.toThrow(/sent back: stopped by SIGTERM\. blue serves again/);
     expect(router.state()).toMatchObject({ ...remembered, sentBack: [{}] });
-    // Once it has kept all traffic, it is one like any other.
+    // Once it has kept all traffic, it is like any other release.
     await switchTo("green");
     expect(router.state()).toMatchObject({ slot: "green", served: { green: release }, sentBack: [] });
   }, 20_000);
@@ -323,7 +323,7 @@ describe("switch", () => {
   });
 
   it("makes up for a trial that was cut short, and goes back where it fails then", async () => {
-    // A step that was killed while it watched green: green has all traffic, and has proved nothing.
+    // A step was killed while it watched green: green has all traffic, and has not proved itself.
     const cut = {
       slot: "green",
       changedAt: "2026-01-02T00:00:00.000Z",
@@ -340,7 +340,7 @@ describe("switch", () => {
 
     router.memory = "green";
     writeFileSync(router.stateFile, JSON.stringify(cut));
-    // What would be gone back to is another container by now.
+    // The container to go back to has been replaced.
     await expect(
       switchTo(
         "green",

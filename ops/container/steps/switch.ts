@@ -1,7 +1,7 @@
 /**
- * `switch`: which slot serves. The slot is persisted before nginx is told, so that a crash at any moment leaves a
- * router that is on one slot or the other, and a restart that comes up on what was decided last. A share of the requests
- * is never persisted. A release that does not hold up once it serves is no success: traffic goes back, and the step fails.
+ * `switch`: moves traffic to a slot. The slot is written to disk before nginx is told: after a crash at any moment the
+ * router is on one slot or the other, and a restart comes up on the last decision. A canary's share is never written to
+ * disk. When a release fails its trial after the switch, traffic goes back and the step fails.
  */
 import { containerName } from "../../contract/names.ts";
 import { join } from "node:path";
@@ -23,23 +23,26 @@ import { runTask, taskError } from "../release/tasks.ts";
 import { seconds } from "../../contract/units.ts";
 import { watchRelease } from "../traffic/watch.ts";
 
-/** Connections that are open through the router before the switch, and as many new ones after it: each must have moved. */
+/**
+ * Connections through the router that are open before the switch, and the same number of new ones after it: each must
+ * reach the new slot.
+ */
 const connections = 4;
 
-/** Longest wait for an answer of a release that is watched: three in a row are missed before it is sent back. */
+/** Longest wait for an answer of a release that is watched, in ms. Three missed answers in a row send it back. */
 const watchAnswerMs = 2_000;
 
-/** What to look at when the router is not as it should be. */
+/** Hint for a router that does not work as it should. */
 function routerLogs({ name }: { name: string }): string {
   return `docker logs --tail 20 ${containerName(name, "router")}`;
 }
 
-/** Moves traffic; a release from which it is sent back is remembered, and not released again by itself. */
+/** Moves traffic. A release that is sent back is remembered, and is not released again by itself. */
 export async function run(request: StepRequest<"switch">, context: CommandContext): Promise<StepResult<"switch">> {
   try {
     return await move(request, context);
   } catch (error) {
-    // One that was stopped by somebody is no fault of the release.
+    // A stop from outside is not the release's failure.
     if (error instanceof RolledBackError && !context.signal.aborted) {
       await noteSentBack(request, context, messageOf(error.cause ?? error)).catch((failure: unknown) => {
         context.log.warn(
@@ -63,7 +66,7 @@ async function noteSentBack(
   // Nothing has served yet: whatever comes next is a first attempt.
   if (known === undefined) return;
   const { state } = known;
-  // What its slot held before is gone.
+  // Entries of the slot's earlier containers no longer apply.
   const others = <T>(bySlot: Partial<Record<SlotName, T>>): Partial<Record<SlotName, T>> =>
     Object.fromEntries(Object.entries(bySlot).filter(([slot]) => slot !== activeSlot));
   await writeSlotFile(file, {
@@ -74,21 +77,21 @@ async function noteSentBack(
   });
 }
 
-/** A switch as it is about to be made: where traffic is, where it goes, and what is known of the release that gets it. */
+/** A switch before it is made: the slot with traffic, the target, and what is known of the target's release. */
 interface Move {
   change: Change;
-  /** The way back, should the release not hold up. */
+  /** The change back, for a release that fails its trial. */
   back: Change;
   /** The slot file's state before; undefined where there is none. */
   persisted: SlotState | undefined;
   prints: Prints;
-  /** The release had all traffic before, and kept it: it is not tried out, and its tasks don't run. */
+  /** The release had all traffic before, and kept it: it gets no trial, and its tasks don't run. */
   isKnown: boolean;
-  /** Traffic goes back to a release that is known: that is to be quick, and is never undone by a trial. */
+  /** Traffic goes back to a known release: that must be quick, and no trial undoes it. */
   isRollback: boolean;
   /** The release is to be watched. */
   isNew: boolean;
-  /** It has all traffic, and the step that watched it was cut short: the rest of its trial is made up for. */
+  /** It has all traffic, but the step that watched it was cut short: the rest of its trial is done now. */
   cutShort: boolean;
 }
 
@@ -124,10 +127,10 @@ async function lookAtMove(
 }
 
 /**
- * Writes the file, tells nginx, and confirms it through the router. Nothing is abandoned half-way: a stop waits for the few hundred
- * milliseconds that it takes.
+ * Writes the file, tells nginx, and confirms it through the router. It is never abandoned half-way: a stop waits for
+ * the few hundred milliseconds that it takes.
  * @returns the state that was written, or would have been.
- * @throws {StepError} once all is put back.
+ * @throws {StepError} after everything is put back.
  */
 async function flip(
   request: StepRequest<"switch">,
@@ -151,7 +154,7 @@ async function flip(
     if (running !== to) await control.set(to, version);
     await confirm(request, witnesses);
   } catch (error) {
-    // First the way back, then words about it.
+    // First the way back, then the message about it.
     const undone = await undoUnconfirmed(change, error, routerLogs(request));
     log.warn(`the switch to ${to} is not confirmed: ${messageOf(error)}`);
     throw undone;
@@ -163,9 +166,9 @@ async function flip(
 
 /**
  * The checks, the tasks and the bake of a release that has all traffic now.
- * @param before the release before, as a canary saw it; undefined where there was none.
- * @param atSwitch the router's counters before the switch; undefined where nothing is to be watched.
- * @throws why it does not hold up.
+ * @param before the previous release's sample from the canary. Undefined: there was none.
+ * @param atSwitch the router's counters before the switch. Undefined: nothing is watched.
+ * @throws the reason for which it must be sent back.
  */
 async function holdsUp(
   request: StepRequest<"switch">,
@@ -199,7 +202,7 @@ async function holdsUp(
   });
 }
 
-/** Writes down that a release has proved itself. Where that fails it serves all the same. */
+/** Records that a release has proved itself. Where that fails, it serves all the same. */
 async function noteProved(
   state: SlotState,
   { change: { to, stateFile }, persisted, prints }: Move,
@@ -234,7 +237,7 @@ async function move(request: StepRequest<"switch">, context: CommandContext): Pr
   const isTried = isNew && from !== null && from !== to;
   if (isTried) await replayRequests({ request, from }, context);
   const trial = isTried ? await tryOut(change, request, context) : undefined;
-  // Before anything is changed: who was connected before the switch must be moved by it, too.
+  // Before any change: connections from before the switch must be moved by it, too.
   const witnesses = await Promise.all(Array.from({ length: connections }, () => openWitness(request)));
   const atSwitch = isNew && rollout.bakeMs > 0 ? await control.counters(signal) : undefined;
 
@@ -267,7 +270,10 @@ async function move(request: StepRequest<"switch">, context: CommandContext): Pr
   return { from, to, switchedAt: state.changedAt, durationMs };
 }
 
-/** Runs the tasks that come after the switch. @throws {StepError} for one that fails and is not only to warn. */
+/**
+ * Runs the tasks after the switch.
+ * @throws {StepError} for a failed task, unless its failure is only a warning.
+ */
 async function runTasks(
   { tasks = [], activeSlot, release }: StepRequest<"switch">,
   context: CommandContext,
@@ -285,7 +291,10 @@ async function runTasks(
   }
 }
 
-/** The slot to which traffic goes back from one that serves and has not proved itself: the other one, if it is what served before. */
+/**
+ * The slot that traffic goes back to from one that serves and has not proved itself: the other one, if its
+ * container has proved itself and is still the same.
+ */
 function wayBackFrom(
   slot: SlotName,
   { served, proved }: Pick<SlotState, "served" | "proved">,
@@ -298,9 +307,9 @@ function wayBackFrom(
 }
 
 /**
- * Gives the target a growing share of the requests, and watches each.
- * @returns what the release before got in that time; undefined when there are no steps.
- * @throws {RolledBackError} when it does worse: it gets no requests any more.
+ * Gives the target a growing share of the requests, and watches each step.
+ * @returns the previous release's sample of that time; undefined when there are no steps.
+ * @throws {RolledBackError} when the target does worse: it gets no requests any more.
  */
 async function tryOut(
   change: Change,
@@ -309,7 +318,7 @@ async function tryOut(
 ): Promise<Sample | undefined> {
   const { from, to, control } = change;
   const { release, rollout, activeSlot } = request;
-  // All requests are the switch's own.
+  // The step with all requests is the switch itself.
   const steps = rollout.steps.filter((percent) => percent < 100);
   if (from === null || steps.length === 0) return undefined;
   let before: Sample | undefined;
@@ -348,7 +357,7 @@ async function tryOut(
   }
 }
 
-/** What is wrong with the target itself, not the router: is it healthy now, and the release that is meant? */
+/** A problem of the target itself, without the router: not healthy, or not the expected release. Undefined: none. */
 async function askTarget(
   { slotUrl, healthPath, release }: StepRequest<"switch">,
   options: AskOptions = {},
@@ -364,7 +373,7 @@ async function checkTarget(request: StepRequest<"switch">, signal: AbortSignal):
   const problem = await askTarget(request, { signal });
   signal.throwIfAborted();
   if (problem !== undefined) {
-    // Somebody has stopped it, or it was to be stopped while it did not serve.
+    // The container was stopped by somebody, or was configured to be stopped while it did not serve.
     const gone = /EHOSTUNREACH|ENETUNREACH/.test(problem);
     throw new StepError(
       `${activeSlot} can't take over at ${new URL(healthPath, slotUrl).href}: ${problem}${gone ? ": its container does not run" : ""}. Nothing was changed`,
@@ -381,26 +390,29 @@ function slotLogs({ name, activeSlot }: { name: string; activeSlot: SlotName }):
   return `docker logs ${containerName(name, activeSlot)}`;
 }
 
-/** What a switch changes, with all that it takes to put it back. */
+/** A switch's changes, with everything needed to undo them. */
 interface Change {
   from: SlotName | null;
   to: SlotName;
-  /** The slot in nginx's memory before. */
+  /** The slot in nginx's memory before the switch. */
   running: SlotName | null;
-  /** The file's text before. */
+  /** The file's text before the switch. */
   persisted: string | undefined;
   stateFile: string;
   control: RouterControl;
 }
 
-/** Puts the file and nginx back to what they were. Returns what could not be put back. */
+/**
+ * Restores the file and nginx.
+ * @returns what could not be restored.
+ */
 async function putBack({ running, persisted, stateFile, control }: Change): Promise<string[]> {
   const failures: string[] = [];
   // The same order as before: the file, then nginx.
   await restoreSlotFile(stateFile, persisted).catch((failure: unknown) =>
     failures.push(`${stateFile}: ${messageOf(failure)}`),
   );
-  // nginx may never have been told, or be gone: then there is nothing to put back, and a restart reads the file.
+  // nginx may never have been told, or may be gone: then there is nothing to restore, and a restart reads the file.
   await control.set(running).catch((failure: unknown) => failures.push(`control socket: ${messageOf(failure)}`));
   return failures;
 }
@@ -412,7 +424,7 @@ function notPutBack(what: string, failures: readonly string[], hint: string, cau
   });
 }
 
-/** Undoes a switch that could not be confirmed, and says which slot traffic is on. */
+/** Undoes a switch that could not be confirmed, and says which slot has traffic. */
 async function undoUnconfirmed(change: Change, cause: unknown, hint: string): Promise<StepError> {
   const { from, to } = change;
   const reason = messageOf(cause);

@@ -1,4 +1,4 @@
-/** `task`: a command of the operator's before traffic moves to a release. One that fails stops the release. */
+/** `task`: an operator's command before traffic moves to a release. A failed task stops the release. */
 import { join } from "node:path";
 import type { CommandContext } from "../../contract/context.ts";
 import type { StepRequest, StepResult } from "../../contract/steps.ts";

@@ -7,7 +7,7 @@ import { asTaken, checkedSnapshot, hasExpired } from "../snapshots/snapshot-file
 import { noteVerified, withSnapshotLock } from "../snapshots/snapshots.ts";
 import { seconds } from "../../contract/units.ts";
 
-/** Proves a snapshot by restoring it into a scratch database on the same server, and notes that in its manifest. */
+/** Proves a snapshot by restoring it into a scratch database on the same server, and records that in its manifest. */
 export async function run(request: StepRequest<"verify">, context: StepContext): Promise<StepResult<"verify">> {
   const { log, paths } = context;
   const { file, name } = request;

@@ -1,4 +1,4 @@
-/** One HTTP request with a limit in time. Not `fetch`: it takes neither a unix socket nor an agent of one's own. */
+/** One HTTP request with a time limit. Not `fetch`, which accepts neither a unix socket nor an agent. */
 import { request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from "node:http";
 import { request as httpsRequest } from "node:https";
 
@@ -15,7 +15,7 @@ export interface AskOptions extends RequestOptions {
   limitMs?: number;
 }
 
-/** @throws when there is no answer; any status is one. */
+/** @throws when there is no answer. Any status is an answer. */
 export function ask(url: URL, { body, signal, limitMs = 5_000, ...options }: AskOptions = {}): Promise<Answer> {
   const limit = AbortSignal.timeout(limitMs);
   return new Promise((resolve, reject) => {

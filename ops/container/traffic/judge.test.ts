@@ -4,7 +4,7 @@ import { between, together, type Sample } from "./sample.ts";
 
 const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
 
-/** Requests of which so many failed; all answers in the bucket of 10 ms, but for some slow ones. */
+/** A number of requests of which some failed; all answers in the bucket of 10 ms, except some slow ones. */
 function sample(requests: number, errors = 0, slow: [bucket: number, count: number] = [1, 0]): Sample {
   const buckets = [...bounds, Infinity].map(() => 0);
   buckets[1] = requests - slow[1];
@@ -25,7 +25,7 @@ describe("a release, judged by the router's counters", () => {
   });
 
   it.each([
-    // What is known of the one before, from nothing to much.
+    // From no knowledge of the previous release to much.
     [[200, 50], [0, 0], "back"],
     [[200, 50], [19, 0], "back"],
     [[200, 50], [21, 0], "back"],
@@ -35,7 +35,7 @@ describe("a release, judged by the router's counters", () => {
     [[1000, 100], [0, 0], "back"],
     [[1000, 50], [1000, 0], "back"],
     [[1000, 30], [100_000, 0], "back"],
-    // A few errors, by chance as likely as not.
+    // A few errors, which may well be chance.
     [[20, 1], [21, 0], "passes"],
     [[20, 2], [0, 0], "passes"],
     [[100, 5], [21, 0], "passes"],
@@ -59,7 +59,7 @@ describe("a release, judged by the router's counters", () => {
     );
     expect(expected).toEqual([...expected].sort((a, b) => b - a));
     expect(expected[0]).toBeLessThan(0.1);
-    // With many requests it is their share.
+    // With many requests only their share counts.
     expect(expectedErrors({ requests: 1_000_000, errors: 50_000 })).toBeCloseTo(0.05, 2);
     expect(expectedErrors({ requests: 30, errors: 30 })).toBeLessThan(1);
   });
@@ -119,14 +119,14 @@ describe("a release, judged by the router's counters", () => {
     buckets: [...buckets, ...Array<number>(bounds.length + 1 - buckets.length).fill(0)],
   });
   it.each([
-    // All of them three times as slow, with a long tail before: nothing of it above what few took before.
+    // All of them three times as slow, with a long tail before: none of them slower than the slowest before.
     ["back", answers(0, 0, 20, 100, 250, 400, 180, 50), answers(0, 40, 230, 340, 260, 120, 10)],
-    // The middle has crossed one bound.
+    // The median has crossed one bound.
     ["passes", answers(0, 0, 0, 0, 1000), answers(0, 0, 0, 1000)],
     ["back", answers(0, 0, 0, 0, 0, 1000), answers(0, 0, 0, 1000)],
     // Three times as slow, and nobody notices.
     ["passes", answers(0, 0, 1000), answers(1000)],
-    // A tenth hang on something for a second.
+    // A tenth of the answers hang for a second.
     ["passes", answers(0, 0, 0, 900, 0, 0, 0, 0, 100), answers(0, 0, 0, 1000)],
     ["back", answers(0, 0, 0, 700, 0, 0, 0, 0, 300), answers(0, 0, 0, 1000)],
     // Faster.

@@ -1,26 +1,29 @@
-/** Whether a new release does worse than the one before, by what the router counted of both. docs/operations.md states the rule. */
+/**
+ * Decides whether a new release does worse than the previous one, by the router's counters of both. docs/operations.md
+ * states the rule.
+ */
 import { answered, slowerThan, type Sample } from "./sample.ts";
 
-/** Fewer requests than these say nothing. */
+/** With fewer requests there is no verdict. */
 export const minimumRequests = 20;
 /**
- * What is taken for granted about the errors of any release before, worth as many requests as these: 1 % of them. Without it, no
- * error of a few requests would leave room for a third of errors; with more requests it soon counts for nothing.
+ * Prior for the errors of any previous release: 1 % of as many requests as these. Without it, a few requests without an
+ * error would let the next release fail up to a third of its own. With more requests the prior soon counts for nothing.
  */
 const usual = { requests: 20, errors: 0.2 };
-/** So sure it is that the release before had no larger share of errors than it is compared by. */
+/** Confidence that the previous release's share of errors was not larger than the one it is compared by. */
 const sureOfBefore = 0.95;
-/** So much more than before is no failure, however sure it is. */
+/** A larger share of errors than before that is tolerated, however certain. */
 const toleratedErrors = 0.01;
-/** The same for refusals, beside a release that gets requests of the same clients at the same time. */
+/** The same for refusals, when both releases get requests of the same clients at the same time. */
 const toleratedRefusals = 0.05;
-/** And compared with another time: one client may bring many. */
+/** The same for refusals compared with another time: one client may send many. */
 const toleratedLater = 0.25;
-/** So many more slow answers are none: a tenth of all. */
+/** Share of additional slow answers that is tolerated: a tenth of all. */
 const toleratedSlow = 0.1;
-/** In seconds: below it nobody notices. */
+/** Seconds below which nobody notices a difference. */
 const noticed = 0.025;
-/** One-sided: the question is asked again and again while a release is watched. */
+/** One-sided confidence. It is high because a watched release is judged again and again. */
 const sureOfErrors = 0.999;
 /** Logarithm of the gamma function of a positive number (Lanczos). */
 function logGamma(x: number): number {
@@ -35,7 +38,7 @@ function logGamma(x: number): number {
 /** Share of a beta distribution up to x: the regularized incomplete beta function, by its continued fraction (Lentz). */
 export function betaShare(x: number, a: number, b: number): number {
   if (x <= 0 || x >= 1) return x <= 0 ? 0 : 1;
-  // Where it converges fast.
+  // The continued fraction converges fast below this bound.
   if (x > (a + 1) / (a + b + 2)) return 1 - betaShare(1 - x, b, a);
   const front = Math.exp(logGamma(a + b) - logGamma(a) - logGamma(b) + a * Math.log(x) + b * Math.log1p(-x)) / a;
   const never0 = (value: number): number => (Math.abs(value) < 1e-300 ? 1e-300 : value);
@@ -56,7 +59,7 @@ export function betaShare(x: number, a: number, b: number): number {
   return front * fraction;
 }
 
-/** Where a beta distribution has this share of it below, from 0 to 1. */
+/** Quantile of a beta distribution: the value with this share of the distribution below it, from 0 to 1. */
 function betaQuantile(share: number, a: number, b: number): number {
   let [low, high] = [0, 1];
   for (let step = 0; step < 40; step++) {
@@ -69,12 +72,18 @@ function betaQuantile(share: number, a: number, b: number): number {
 
 type Errors = Pick<Sample, "requests" | "errors">;
 
-/** The largest share of errors that the release before can be expected to have, from 0 to 1: the less is known, the more of it is what is usual. */
+/**
+ * The largest share of errors that the previous release can be expected to have, from 0 to 1. The less is known, the
+ * more the prior counts.
+ */
 export function expectedErrors({ requests, errors }: Errors): number {
   return betaQuantile(sureOfBefore, errors + usual.errors, requests - errors + usual.requests - usual.errors);
 }
 
-/** The share of errors that a release surely has at least, from 0 to 1 (Clopper and Pearson, exact for few requests too). */
+/**
+ * The share of errors that a release certainly has at least, from 0 to 1 (Clopper and Pearson, exact for few requests
+ * too).
+ */
 export function sureErrors({ requests, errors }: Errors): number {
   return errors === 0 ? 0 : betaQuantile(1 - sureOfErrors, errors, requests - errors + 1);
 }
@@ -82,9 +91,10 @@ export function sureErrors({ requests, errors }: Errors): number {
 const percent = (share: number): string => `${(share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 
 /**
- * What is wrong with a release, in words; undefined when nothing is, or too little is known.
- * @param now the new release's requests, @param before those of the one that it is to replace.
- * @param sameTime whether both had their requests at the same time, of the same clients.
+ * A release's problem, in words. Undefined: none, or too little is known.
+ * @param now the new release's requests.
+ * @param before those of the release that it replaces.
+ * @param sameTime whether both got requests of the same clients at the same time.
  */
 export function judge(now: Sample, before: Sample, sameTime = true): string | undefined {
   if (now.requests < minimumRequests) return undefined;
@@ -99,7 +109,7 @@ export function judge(now: Sample, before: Sample, sameTime = true): string | un
   return refusals(now, before, sameTime) ?? slowness(now, before);
 }
 
-/** Clients that may not, or not so often, where they might before: judged as errors are, with more room. */
+/** Clients that are refused (401, 403, 429) where they were not before: judged like errors, with more tolerance. */
 function refusals(now: Sample, before: Sample, sameTime: boolean): string | undefined {
   const [share, earlier] = [now, before].map(({ requests, refused }) => ({ requests, errors: refused })) as [
     Errors,
@@ -115,8 +125,9 @@ function refusals(now: Sample, before: Sample, sameTime: boolean): string | unde
 }
 
 /**
- * Each bound of the histogram is asked: whether surely more answers took longer than the next one, at least twice as long, than took longer than
- * this one before. So it is that a share of the answers take at least twice as long, whichever these are: all of them, or the slowest.
+ * For each bound of the histogram: do certainly more answers take longer than the next bound, which is at least twice
+ * as long, than took longer than this one before? If so, a share of the answers takes at least twice as long, be it all
+ * of them or the slowest.
  */
 function slowness(now: Sample, before: Sample): string | undefined {
   const [answers, earlier] = [answered(now), answered(before)];
@@ -125,7 +136,7 @@ function slowness(now: Sample, before: Sample): string | undefined {
     const next = before.bounds[bucket + 1];
     if (next === undefined || next < noticed) continue;
     const [slow, usual] = [slowerThan(now, bucket + 1), slowerThan(before, bucket)];
-    // What is surely so is so: most bounds need no more than this.
+    // A quick exit: most bounds need no more than this comparison.
     if (slow / answers <= usual / earlier + toleratedSlow) continue;
     const expected = expectedErrors({ requests: earlier, errors: usual }) + toleratedSlow;
     if (sureErrors({ requests: answers, errors: slow }) <= expected) continue;

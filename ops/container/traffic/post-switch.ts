@@ -1,4 +1,4 @@
-/** The checks after the switch: what the public gets at the paths that matter, asked through the router. */
+/** The checks after the switch: requests the configured public paths through the router. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { EndpointCheck, SlotName } from "../../contract/steps.ts";
 import { messageOf } from "../../contract/errors.ts";
@@ -7,7 +7,7 @@ import { askThroughRouter, wrongSlot } from "./through-router.ts";
 /** All checks pass this many times in a row, ... */
 const passesInARow = 3;
 const betweenRoundsMs = 250;
-/** ... within this time, which a lost answer or a cold cache does not use up. */
+/** ... within this time, in ms. A lost answer or a cold cache fits into it. */
 const withinMs = 10_000;
 
 export interface PostSwitch {
@@ -16,7 +16,7 @@ export interface PostSwitch {
   checks: readonly EndpointCheck[];
 }
 
-/** What one check found wrong; undefined when it passes. */
+/** The problem that one check found. Undefined: it passes. */
 async function problemOf(
   { path, status }: EndpointCheck,
   { routerUrl, activeSlot }: PostSwitch,
@@ -34,7 +34,7 @@ async function problemOf(
 
 /**
  * Asks until all checks have passed three times in a row.
- * @throws with what was wrong last when they have not within ten seconds; the signal's reason when it is aborted.
+ * @throws the last problem when they have not within ten seconds; the signal's reason when it is aborted.
  */
 export async function checkAfterSwitch(what: PostSwitch, signal: AbortSignal): Promise<void> {
   if (what.checks.length === 0) return;

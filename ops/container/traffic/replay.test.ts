@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { StepRequest } from "../../contract/steps.ts";
 import { replayRequests } from "./replay.ts";
 
-/** A slot, what it was asked, and how it answers. */
+/** A slot with its requests and answers. */
 class Slot {
   readonly asked: IncomingMessage[] = [];
   status: (path: string) => number = () => 200;
@@ -88,7 +88,7 @@ describe("requests of the router's log", () => {
   it("stop a release that finds nothing where the old one answered, and does not answer at all", async () => {
     fresh.status = () => 404;
     await expect(replay()).rejects.toThrow(/40 of 40 requests failed/);
-    // Without a visitor's session, the old one may say the same.
+    // Without a visitor's session, the old slot may answer the same.
     old.status = () => 401;
     await replay();
     old.status = () => 200;

@@ -1,6 +1,7 @@
 /**
- * Requests of the router's log, asked once more of both slots before any traffic moves: where there is little traffic, a trial by it says nothing.
- * Only GET, only paths that the operator calls read-only, without anything of a visitor; each slot at its own address, never the router's.
+ * Repeats requests of the router's log to both slots before any traffic moves: where there is little traffic, a canary
+ * proves nothing. Only GET, only paths that the operator declares read-only, without any data of a visitor; each slot
+ * at its own address, never through the router.
  */
 import { containerName } from "../../contract/names.ts";
 import type { CommandContext } from "../../contract/context.ts";
@@ -11,10 +12,13 @@ import { ask } from "./http.ts";
 import { judge, minimumRequests } from "./judge.ts";
 import { routerBounds as bounds, type Sample } from "./sample.ts";
 
-/** Longest wait for an answer, as long as the router waits before it calls a request hanging; and for all of them. */
+/**
+ * Longest wait for one answer (the time after which the router counts a request as hanging), and for all of them, in
+ * ms.
+ */
 const [answerMs, allMs] = [5_000, 60_000];
 
-/** An answer: its status, 0 for none, and how long it took. */
+/** An answer: its status (0: none) and its duration. */
 export interface Replayed {
   status: number;
   seconds: number;
@@ -27,8 +31,8 @@ const emptySample = (): Sample => ({
 const isError = ({ status }: Replayed): boolean => status === 0 || status >= 500;
 
 /**
- * What both slots answered to the same requests, for the judge. What the old slot answers well (1xx to 3xx) and the new one with a 4xx is an error
- * of the new one: the request was the same.
+ * Samples of both slots' answers to the same requests, for the judge. A request that the old slot answers well (1xx to
+ * 3xx) and the new one with a 4xx counts as an error of the new one: the request was the same.
  */
 export function samplesOf(pairs: readonly { now: Replayed; before: Replayed }[]): { now: Sample; before: Sample } {
   const [now, before] = [emptySample(), emptySample()];
@@ -51,7 +55,7 @@ export function samplesOf(pairs: readonly { now: Replayed; before: Replayed }[])
 
 async function answerOf(base: URL, path: string, signal: AbortSignal): Promise<Replayed> {
   const started = performance.now();
-  // Set, not parsed: a path never names another host.
+  // Set, not parsed: a path can never name another host.
   const url = new URL(base);
   url.pathname = path;
   const status = await ask(url, { signal, limitMs: answerMs }).then(
@@ -65,7 +69,7 @@ async function answerOf(base: URL, path: string, signal: AbortSignal): Promise<R
 }
 
 /**
- * Asks both slots, one request after the other, and judges.
+ * Asks both slots, one request after the other, and judges the answers.
  * @throws {StepError} when the new release does worse. Nothing was changed.
  */
 export async function replayRequests(

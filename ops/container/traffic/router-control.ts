@@ -1,4 +1,4 @@
-/** nginx's memory, through its unix socket. */
+/** The control API of the router's nginx, through its unix socket. */
 import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 import { slotNameSchema, type SlotName } from "../../contract/steps.ts";
@@ -15,7 +15,7 @@ export interface Canary {
   percent: number;
   /** The same client always gets the same slot. */
   sticky: boolean;
-  /** Of its release, for the access log. */
+  /** The version of its release, for the access log. */
   version: string;
 }
 
@@ -28,17 +28,17 @@ export class RouterControl {
     this.hint = hint;
   }
 
-  /** Waits for a router that is starting. */
+  /** The slot that gets all requests. Waits for a router that is starting. */
   async slot(signal: AbortSignal): Promise<SlotName | null> {
     return z.object({ slot: slotNameSchema.nullable() }).parse(await this.whenThere("/slot", signal)).slot;
   }
 
-  /** Which slot gets all requests; null forgets it. Ends a canary. */
+  /** Sets the slot that gets all requests; null clears it. Ends a canary. */
   async set(slot: SlotName | null, version?: string): Promise<void> {
     await (slot === null ? this.send("DELETE", "/slot") : this.send("PUT", "/slot", { slot, version }));
   }
 
-  /** Gives a slot that does not serve a share of the requests. It lapses after 30 s unless it is given again. */
+  /** Gives a slot that does not serve a share of the requests. It expires after 30 s unless it is renewed. */
   async setCanary(canary: Canary): Promise<void> {
     await this.send("PUT", "/canary", canary);
   }
@@ -47,7 +47,7 @@ export class RouterControl {
     await this.send("DELETE", "/canary");
   }
 
-  /** Waits for a router that is being restarted. */
+  /** The router's counters. Waits for a router that is restarting. */
   async counters(signal: AbortSignal): Promise<Counters> {
     return countersSchema.parse(await this.whenThere("/counters", signal));
   }

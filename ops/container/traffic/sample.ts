@@ -1,16 +1,16 @@
-/** What the router has counted of a slot's requests. */
+/** The router's counters of a slot's requests. */
 import * as z from "zod";
 
 const slotCountersSchema = z.object({
   requests: z.record(z.string(), z.number()),
-  /** Answers by time until their first byte, as many as there are bounds and one more. */
+  /** Answers by time until their first byte: one bucket for each bound, and one more. */
   buckets: z.array(z.number()),
   seconds: z.number(),
-  /** Requests that clients gave up before there was an answer (499). */
+  /** Requests that clients gave up before an answer (499). */
   abandoned: z.number().default(0),
   /** Answers 401, 403 and 429. */
   refused: z.number().default(0),
-  /** Requests that have had no answer for at least 5 s, at this moment. */
+  /** Requests that have waited at least 5 s for an answer, at this moment. */
   hanging: z.number().default(0),
 });
 export const countersSchema = z.object({
@@ -25,12 +25,15 @@ export type SlotCounters = z.infer<typeof slotCountersSchema>;
 /** Upper bounds of the router's buckets, in seconds: the same as in components/nginx/router.js. */
 export const routerBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-/** A slot's requests in some time. */
+/** A slot's requests in a period. */
 export interface Sample {
   requests: number;
-  /** Those that ended with a status of 500 or more, that clients gave up without an answer, or that have hung for 5 s. */
+  /**
+   * Requests with a status of 500 or more, requests that clients gave up without an answer, and requests that have hung
+   * for 5 s.
+   */
   errors: number;
-  /** Those that were answered with 401, 403 or 429. */
+  /** Requests with a status of 401, 403 or 429. */
   refused: number;
   buckets: number[];
   /** Upper bounds of the buckets, in seconds. */
@@ -49,11 +52,11 @@ function sampleOf({ requests, buckets, abandoned, refused, hanging }: SlotCounte
   };
 }
 
-/** What came between two readings; all of the later one where nginx was restarted in between. */
+/** The requests between two readings; all of the later reading where nginx was restarted in between. */
 export function between(earlier: SlotCounters | undefined, later: SlotCounters, bounds: number[]): Sample {
   const all = sampleOf(later, bounds);
   if (earlier === undefined) return all;
-  // What hung then has ended since, and is counted by how it ended, or hangs still.
+  // Requests that hung at the earlier reading have ended since and are counted by their end, or still hang.
   const before = sampleOf({ ...earlier, hanging: 0 }, bounds);
   if (before.requests > all.requests || before.buckets.length !== all.buckets.length) return all;
   return {
@@ -65,7 +68,7 @@ export function between(earlier: SlotCounters | undefined, later: SlotCounters, 
   };
 }
 
-/** Two times of the same slot as one. */
+/** Adds two samples of the same slot. */
 export function together(a: Sample | undefined, b: Sample): Sample {
   if (a === undefined) return b;
   return {
@@ -77,7 +80,7 @@ export function together(a: Sample | undefined, b: Sample): Sample {
   };
 }
 
-/** How many answers took longer than a bucket's bound. */
+/** The number of answers that took longer than a bucket's bound. */
 export function slowerThan({ buckets }: Sample, bucket: number): number {
   return sum(buckets.slice(bucket + 1));
 }

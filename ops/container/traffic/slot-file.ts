@@ -1,11 +1,11 @@
-/** state/slot.json of the router's volume: the slot that nginx comes up on. */
+/** state/slot.json in the router's volume: the slot that nginx starts with. */
 import { readFile, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { messageOf, StepError } from "../../contract/errors.ts";
 import { isDiskFull, syncDirectory, writeFileAtomically, writeInPlace } from "../files.ts";
 import { type SlotState, slotFileSchema } from "../../contract/slot-file.ts";
 
-/** With the text that it was read from, to put it back letter for letter. Undefined for none, or for one that is damaged. */
+/** The state, and the exact text, to restore it byte by byte. Undefined: no file, or a damaged one. */
 export async function readSlotFile(file: string): Promise<{ state: SlotState; text: string } | undefined> {
   let text: string;
   try {
@@ -17,7 +17,7 @@ export async function readSlotFile(file: string): Promise<{ state: SlotState; te
   try {
     return { state: slotFileSchema.parse(JSON.parse(text)), text };
   } catch {
-    // Not ours, or damaged: as good as none, and replaced.
+    // Not ours, or damaged: counts as missing, and is replaced.
     return undefined;
   }
 }
@@ -25,12 +25,12 @@ export async function readSlotFile(file: string): Promise<{ state: SlotState; te
 /** The file's text for a state. */
 export const slotText = (state: SlotState): string => `${JSON.stringify(state)}\n`;
 
-/** Atomic and on disk when it returns. */
+/** Writes the file atomically; it is on disk on return. */
 export async function writeSlotFile(file: string, state: SlotState): Promise<void> {
   await write(file, slotText(state));
 }
 
-/** On a disk that is full a new file can't be had, but the old one's place can be used again: traffic must move all the same. */
+/** A full disk has no room for a new file, but the old one can be overwritten: traffic must move all the same. */
 async function write(file: string, text: string): Promise<void> {
   try {
     await writeFileAtomically(file, text);
@@ -40,7 +40,7 @@ async function write(file: string, text: string): Promise<void> {
   }
 }
 
-/** The file as it was: its text, or none. */
+/** Restores the file: its text, or no file. */
 export async function restoreSlotFile(file: string, text: string | undefined): Promise<void> {
   if (text !== undefined) {
     await write(file, text);

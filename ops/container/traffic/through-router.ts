@@ -1,4 +1,4 @@
-/** What clients of the router's public port get, asked from within the private network. */
+/** Requests to the router's public port, from within the private network. */
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,15 +7,15 @@ import { messageOf } from "../../contract/errors.ts";
 import { failingChecks, isRelease, parseHealth } from "../../contract/health.ts";
 import { ask, type Answer, type AskOptions } from "./http.ts";
 
-/** Rounds of confirming: a single lost answer does not undo a release. */
+/** Rounds of confirmation: a single lost answer does not undo a release. */
 const rounds = 3;
 const betweenRoundsMs = 300;
-/** The router's HTTPS port in the private network, for a router that sends plain HTTP there. */
+/** The router's HTTPS port in the private network, for a router that redirects plain HTTP to HTTPS. */
 const routerHttpsPort = "8443";
-/** The certificate is for the public name; here, in the private network, it is the address that counts. */
+/** The certificate is for the public name. In the private network the address is enough. */
 const unnamed = { rejectUnauthorized: false };
 
-/** Where to ask, and who is meant to answer. */
+/** The router to ask, and the slot and release that are expected to answer. */
 export interface Expected {
   routerUrl: string;
   healthPath: string;
@@ -23,10 +23,13 @@ export interface Expected {
   release: Release;
 }
 
-/** A connection to the router that was there before the switch. */
+/** A connection to the router from before the switch. */
 export type Witness = HttpAgent | HttpsAgent;
 
-/** An agent that keeps one connection to the router open, used once. Before the first switch the router answers 503: that counts. */
+/**
+ * An agent that keeps one connection to the router open, after one request. Before the first switch the router answers
+ * 503, which counts as connected.
+ */
 export async function openWitness({
   routerUrl,
   healthPath,
@@ -48,7 +51,7 @@ function encryptedUrl(url: URL): URL {
   return encrypted;
 }
 
-/** A request over a connection of its own, by HTTPS where the router sends plain HTTP there. */
+/** A request over a new connection, by HTTPS where the router redirects plain HTTP to HTTPS. */
 export async function askThroughRouter(url: URL, options: AskOptions = {}): Promise<Answer> {
   const answer = await ask(url, options);
   const moved =
@@ -58,7 +61,7 @@ export async function askThroughRouter(url: URL, options: AskOptions = {}): Prom
   return moved ? ask(encryptedUrl(url), { ...options, ...unnamed }) : answer;
 }
 
-/** What is wrong with an answer of the health endpoint; undefined when nothing is. */
+/** A problem with an answer of the health endpoint. Undefined: none. */
 export function healthProblem({ status, body }: Answer, release: Release): string | undefined {
   const health = parseHealth(body);
   const failing = health === undefined ? [] : failingChecks(health);
@@ -70,13 +73,16 @@ export function healthProblem({ status, body }: Answer, release: Release): strin
   return `it is ${health.version}${health.gitCommit === undefined ? "" : ` (${health.gitCommit})`}, not ${release.version} (${release.commit})`;
 }
 
-/** Which slot the router says an answer is from, where that is not the expected one. */
+/**
+ * The slot that answered, by the router's header, where it is not the expected one. Undefined: the expected one
+ * answered.
+ */
 export function wrongSlot({ headers }: Answer, expected: SlotName): string | undefined {
   const served = headers["x-togather-slot"];
   return served === expected ? undefined : typeof served === "string" && served !== "" ? served : "no slot";
 }
 
-/** Throws unless every connection, those from before the switch and new ones, reaches the target and its release. */
+/** @throws unless every connection, from before the switch and new, reaches the target and its release. */
 export async function confirm(
   { routerUrl, healthPath, activeSlot, release }: Expected,
   witnesses: readonly Witness[],

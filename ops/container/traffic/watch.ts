@@ -1,4 +1,4 @@
-/** Watching a release that gets requests: by the router's own counters, and by asking it. */
+/** Watches a release that gets requests: by the router's counters, and by asking it. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { StepLog } from "../../contract/context.ts";
 import type { SlotName } from "../../contract/steps.ts";
@@ -7,22 +7,22 @@ import { judge, minimumRequests } from "./judge.ts";
 import type { RouterControl } from "./router-control.ts";
 import { between, type Sample } from "./sample.ts";
 
-/** Time between two looks: as often as a short watch needs it, once a second at most. */
+/** Pause between two looks, in ms: short for a short watch, once a second at most. */
 const lookMs = (durationMs: number): number => Math.min(1_000, Math.max(100, durationMs / 20));
-/** So many looks in a row at which the server itself was not well are a failure. */
+/** Number of looks in a row with an unhealthy server that count as a failure. */
 const unwellLooks = 3;
 const progressMs = 10_000;
 
 export interface Watch {
-  /** What is watched, for people: "green with 5 % of the requests". */
+  /** Description of the watched release for people: "green with 5 % of the requests". */
   what: string;
   durationMs: number;
   slot: SlotName;
   other: SlotName;
   control: RouterControl;
-  /** The requests of the release before; those of the other slot in the same time unless given. */
+  /** The previous release's requests. Default: those of the other slot in the same time. */
   before?: Sample | undefined;
-  /** What is wrong with the server itself; undefined when nothing is. */
+  /** A problem of the server itself. Undefined: none. */
   ask: () => Promise<string | undefined>;
   /** Called at each look. */
   renew?: () => Promise<void>;
@@ -32,8 +32,8 @@ export interface Watch {
 
 /**
  * Watches until the time is over.
- * @returns what both slots got.
- * @throws what is wrong, when the release does worse than the one before; the signal's reason when it is aborted.
+ * @returns the samples of both slots.
+ * @throws the problem, when the release does worse than the previous one; the signal's reason when it is aborted.
  */
 export async function watchRelease(watch: Watch): Promise<{ now: Sample; other: Sample }> {
   const { what, durationMs, slot, other, control, log, signal } = watch;
@@ -44,7 +44,7 @@ export async function watchRelease(watch: Watch): Promise<{ now: Sample; other: 
   for (;;) {
     const left = durationMs - (performance.now() - started);
     await sleep(Math.max(0, Math.min(lookMs(durationMs), left)), undefined, { signal });
-    // A router that is being restarted has forgotten, and is told again at the next look.
+    // A restarted router has forgotten the canary, and is told again at the next look.
     await watch.renew?.().catch((error: unknown) => {
       log.warn(`the router can't be told: ${messageOf(error)}`);
     });
