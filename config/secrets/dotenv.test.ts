@@ -66,8 +66,9 @@ describe("a secrets file", () => {
       'D="x#y"',
       "export E = p@ss#word",
       "F=#nothing",
+      "G: abc#def",
     ]);
-    expect(problems.map(({ where }) => where)).toEqual([".env: A", ".env: E"]);
+    expect(problems.map(({ where }) => where)).toEqual([".env: A", ".env: E", ".env: G"]);
     expect(problems[0]).toMatchObject({
       what: "has a # outside of quotes, where the value would end",
       fix: "put the value in single quotes: A='…'",
@@ -75,8 +76,18 @@ describe("a secrets file", () => {
   });
 
   it("with a quote that is never closed is refused", () => {
-    const { problems } = read([`A='abc`, `B="it's"`, `C='say "x"'`, `D='"x'`, `export E="abc'`, "F=`x", "G=abc'"]);
-    expect(problems.map(({ where }) => where)).toEqual([".env: A", ".env: E", ".env: F"]);
+    const { problems } = read([
+      `A='abc`,
+      `B="it's"`,
+      `C='say "x"'`,
+      `D='"x'`,
+      `export E="abc'`,
+      "F=`x",
+      "G=abc'",
+      `H: "x`,
+      `I: 'x'`,
+    ]);
+    expect(problems.map(({ where }) => where)).toEqual([".env: A", ".env: E", ".env: F", ".env: H"]);
     expect(problems[0]).toMatchObject({
       what: "begins with a quote that is never closed, which would be part of the value",
       fix: "close it: A='…'",

@@ -19,10 +19,11 @@ export function dotenvLine(name: string, value: string): string {
   return line;
 }
 
+// `NAME: value` is a line to dotenv as `NAME=value` is.
 /** Names of values that go on after a `#` outside of quotes: dotenv takes the rest for a comment, without a word. */
 export function cutValues(text: string): string[] {
   const values = parse(text);
-  const unquoted = /^[^\S\n]*(?:export[^\S\n]+)?([\w.-]+)[^\S\n]*=[^\S\n]*((?!['"`])[^\n#]*[^\s#])#/gm;
+  const unquoted = /^[^\S\n]*(?:export[^\S\n]+)?([\w.-]+)(?:[^\S\n]*=[^\S\n]*|:[^\S\n]+)((?!['"`])[^\n#]*[^\s#])#/gm;
   // A line of a longer value may look like one, too.
   return [...text.matchAll(unquoted)].flatMap(([, name = "", kept]) => (values[name] === kept ? [name] : []));
 }
@@ -30,7 +31,7 @@ export function cutValues(text: string): string[] {
 /** Names of values whose quote is never closed: dotenv takes the quote as part of the value, without a word. */
 export function unclosedValues(text: string): string[] {
   const values = parse(text);
-  const quoted = /^[^\S\n]*(?:export[^\S\n]+)?([\w.-]+)[^\S\n]*=[^\S\n]*(['"`])/gm;
+  const quoted = /^[^\S\n]*(?:export[^\S\n]+)?([\w.-]+)(?:[^\S\n]*=[^\S\n]*|:[^\S\n]+)(['"`])/gm;
   // A value that begins with another quote than its line has it inside of that one: it is meant.
   return [...text.matchAll(quoted)].flatMap(([, name = "", quote = ""]) =>
     values[name]?.startsWith(quote) === true ? [name] : [],
