@@ -1,4 +1,4 @@
-import { constants, copyFileSync, existsSync } from "node:fs";
+import { constants, copyFileSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { shortName } from "./stack-name.ts";
 
@@ -21,4 +21,9 @@ export function makeFromExample(project: string, stack: string): string | undefi
   if (example === undefined || existsSync(join(project, name))) return undefined;
   copyFileSync(join(project, example), join(project, name), constants.COPYFILE_EXCL);
   return `Made ${name} from ${example}. It is this machine's own: Git ignores it.`;
+}
+
+/** Names of the stacks that have a file in the project. */
+export function stacksWithFile(project: string): string[] {
+  return readdirSync(project).flatMap((file) => /^Pulumi\.(.+)\.yaml$/.exec(file)?.[1] ?? []);
 }

@@ -28,6 +28,8 @@ it("loads at a command's start no more than most commands use", () => {
 });
 
 it("loads for `npm run pulumi` neither settings nor YAML", () => {
-  const packages = packagesOf("cli/new-stack.ts");
-  expect(packages).toEqual([]);
+  expect(packagesOf("cli/new-stack.ts")).toEqual([]);
+  // Two words are compared by a small one.
+  expect(packagesOf("cli/npm-options.ts")).toEqual(["leven"]);
+  expect(packagesOf("cli/example-file.ts")).toEqual([]);
 });

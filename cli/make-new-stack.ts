@@ -1,7 +1,8 @@
 import { project } from "../toolchain/setup.ts";
 import { madeStack, PulumiStack } from "./deploy/pulumi-stack.ts";
 import { makeFromExample } from "./example-file.ts";
-import { StackFile, stacksWithFile } from "./stack-file.ts";
+import { stacksWithFile } from "./example-file.ts";
+import { StackFile } from "./stack-file.ts";
 import { shortName } from "./stack-name.ts";
 
 /**

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { nearest } from "../config/problems.ts";
+import { nearest } from "../config/nearest.ts";
 import { Failure } from "./failure.ts";
 
 /** npm's name of an option that it has taken for itself: `--dry-run` arrives as `npm_config_dry_run`, `--no-switch` as an empty `npm_config_switch`. */

@@ -22,7 +22,7 @@ import { upCommand } from "./commands/up.ts";
 import { withCommonOptions, type CommonOptions } from "./context.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { longOptions, refuseTakenOptions } from "./npm-options.ts";
-import { stacksWithFile } from "./stack-file.ts";
+import { stacksWithFile } from "./example-file.ts";
 
 /** The program; tests look at its commands without running them. @param environment in which npm leaves what it has taken. */
 export function togather(end: (code: number) => void, environment: NodeJS.ProcessEnv = process.env): Command {

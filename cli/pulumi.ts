@@ -4,7 +4,7 @@ import { thisMachine } from "../toolchain/machine.ts";
 import { Failure } from "./failure.ts";
 import { firstCommandFor, wasMade } from "./new-stack.ts";
 import { refuseTakenOptions } from "./npm-options.ts";
-import { stacksWithFile } from "./stack-file.ts";
+import { stacksWithFile } from "./example-file.ts";
 import { fail, Problem } from "../toolchain/problem.ts";
 import { pulumi } from "../toolchain/pulumi.ts";
 import { project, pulumiCommand, setUp } from "../toolchain/setup.ts";

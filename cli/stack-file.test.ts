@@ -54,6 +54,44 @@ describe("a stack file", () => {
     );
   });
 
+  it("keeps comments, spaces and indents where their author has put them", () => {
+    const lines = [
+      "---",
+      "# first",
+      "config:",
+      "  togather:environment: production   # behind more spaces",
+      "  togather:activeSlot: blue # which",
+      "",
+      "  # before the slots",
+      "  togather:slots:",
+      "    blue: # behind a key",
+      `      commit: ${"1".repeat(40)} # in a slot`,
+      "      version: v1.0.0",
+      "  # before a list",
+      "  togather:listenAddress: [ 10.0.0.1,10.0.0.2 ]",
+      "  togather:source:",
+      "    paths:",
+      "    - server",
+      "    -   migrations",
+      "# last, with no end of the line",
+    ];
+    const file = open(lines.join("\n"));
+    expect(file.text).toBe(lines.join("\n"));
+    file.setSlot("green", { version: "v2.0.0", commit: "2".repeat(40) });
+    file.setActiveSlot("green");
+    const changed = [...lines];
+    changed[4] = "  togather:activeSlot: green # which";
+    changed.splice(11, 0, "    green:", "      version: v2.0.0", `      commit: "${"2".repeat(40)}"`);
+    expect(file.text.split("\n")).toEqual(changed);
+  });
+
+  it("is written by the library where its layout does not take a change", () => {
+    const file = open(`config:\n    togather:slots: {blue: {version: v1.0.0, commit: ${"1".repeat(40)}}}\n`);
+    file.setActiveSlot("blue");
+    expect(file.text).toContain("  togather:activeSlot: blue\n");
+    expect(file.value("activeSlot")).toBe("blue");
+  });
+
   it("changes nothing when nothing is changed", () => {
     const stack = open(handWritten);
     stack.setActiveSlot("blue");

@@ -1,13 +1,4 @@
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Document, isMap, isSeq, parseDocument, Scalar, type YAMLMap } from "yaml";
@@ -16,11 +7,13 @@ import { snapshotRules, type SnapshotRules } from "../config/schema/snapshot-rul
 import { environmentRules } from "../config/schema/environments.ts";
 import { hostDirectories, type HostDirectories } from "../config/host-directories.ts";
 import { parseConfig, readDeploymentFile } from "../config/settings.ts";
-import { nearest, SettingsError } from "../config/problems.ts";
+import { nearest } from "../config/nearest.ts";
+import { SettingsError } from "../config/problems.ts";
 import type { ReleaseSetting, StackSettings } from "../config/schema/stack-settings.ts";
 import type { SlotName } from "../ops/contract/steps.ts";
-import { exampleOf, stackFileName } from "./example-file.ts";
+import { exampleOf, stackFileName, stacksWithFile } from "./example-file.ts";
 import { Failure } from "./failure.ts";
+import { keepLayout } from "./keep-layout.ts";
 import { invocation } from "./output.ts";
 
 const prefix = "togather:";
@@ -74,9 +67,19 @@ function hasEncrypted(value: unknown): boolean {
   return isMap(value) && (value.has("secure") || value.items.some((item) => hasEncrypted(item.value)));
 }
 
-/** Names of the stacks that have a file in the project. */
-export function stacksWithFile(project: string): string[] {
-  return readdirSync(project).flatMap((file) => /^Pulumi\.(.+)\.yaml$/.exec(file)?.[1] ?? []);
+/** How its editor writes a file: its beginning, the end of a line, and the whole text as it was read, with plain line ends. */
+interface Style {
+  mark: string;
+  lineEnd: string;
+  original: string;
+}
+
+const writtenBy = (document: Document): string => document.toString({ lineWidth: 0 });
+
+/** Whether a text is YAML that says what a document says, in the same order. */
+function saysTheSame(text: string, document: Document): boolean {
+  const parsed = parseDocument(text);
+  return parsed.errors.length === 0 && JSON.stringify(parsed.toJS()) === JSON.stringify(document.toJS());
 }
 
 /** `Pulumi.<stack>.yaml`, edited in place: comments, order and whatever else somebody wrote stay. */
@@ -86,16 +89,9 @@ export class StackFile {
   readonly stack: string;
   readonly #project: string;
   readonly #document: Document;
-  /** How its editor writes a file's beginning and the end of a line. */
-  readonly #style: { mark: string; lineEnd: string };
+  readonly #style: Style;
 
-  private constructor(
-    project: string,
-    stack: string,
-    name: string,
-    document: Document,
-    style: { mark: string; lineEnd: string },
-  ) {
+  private constructor(project: string, stack: string, name: string, document: Document, style: Style) {
     this.#project = project;
     this.stack = stack;
     this.name = name;
@@ -125,16 +121,20 @@ export class StackFile {
     }
     const text = readFileSync(file, "utf8");
     const style = { mark: text.startsWith("\uFEFF") ? "\uFEFF" : "", lineEnd: text.includes("\r\n") ? "\r\n" : "\n" };
-    const document = parseDocument(text.slice(style.mark.length).replaceAll("\r\n", "\n"));
+    const original = text.slice(style.mark.length).replaceAll("\r\n", "\n");
+    const document = parseDocument(original);
     const [error] = document.errors;
     if (error) throw new Failure("config", `${name} is not YAML: ${error.message}`, "correct it; nothing was changed");
-    return new StackFile(project, stack, name, document, style);
+    return new StackFile(project, stack, name, document, { ...style, original });
   }
 
   /** The file as it would be written. */
   get text(): string {
-    const { mark, lineEnd } = this.#style;
-    return mark + this.#document.toString({ lineWidth: 0 }).replaceAll("\n", lineEnd);
+    const { mark, lineEnd, original } = this.#style;
+    const written = writtenBy(this.#document);
+    const kept = keepLayout(original, writtenBy(parseDocument(original)), written);
+    // Where a change can't be made in the author's layout, the library's own is right all the same.
+    return mark + (saysTheSame(kept, this.#document) ? kept : written).replaceAll("\n", lineEnd);
   }
 
   /** Whether Pulumi has made a stack for this file somewhere: it notes there how its secrets are encrypted. */

@@ -1,5 +1,6 @@
 /** `{publicUrl}` and the like in `source.environment` and `source.buildArguments`: what only the deployment knows. */
-import { nearest, type Problem } from "./problems.ts";
+import { nearest } from "./nearest.ts";
+import type { Problem } from "./problems.ts";
 import type { StackSettings } from "./schema/stack-settings.ts";
 
 /** The names that can stand in braces, each with the reason where it is not known. */

@@ -1,4 +1,4 @@
-import leven from "leven";
+import { nearest } from "./nearest.ts";
 import type * as z from "zod";
 
 /** One thing that is wrong with what the operator wrote. */
@@ -30,15 +30,6 @@ export class SettingsError extends Error {
     this.name = "SettingsError";
     this.problems = problems;
   }
-}
-
-/** The known key that was probably meant, or undefined when none is near. */
-export function nearest(key: string, known: readonly string[]): string | undefined {
-  const ranked = known.map((candidate) => ({ candidate, distance: leven(key.toLowerCase(), candidate.toLowerCase()) }));
-  ranked.sort((a, b) => a.distance - b.distance);
-  const best = ranked[0];
-  // More than a third of the letters wrong is another word, not a typing error.
-  return best !== undefined && best.distance <= Math.max(1, Math.floor(key.length / 3)) ? best.candidate : undefined;
 }
 
 /**

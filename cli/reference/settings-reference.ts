@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
-import { nearest } from "../../config/problems.ts";
+import { nearest } from "../../config/nearest.ts";
 import { deploymentFileSchema } from "../../config/schema/deployment-file.ts";
 import { stackSettingsSchema } from "../../config/schema/stack-settings.ts";
 import { secretTable } from "../../config/secrets/table.ts";
