@@ -96,7 +96,7 @@ describe("the channel", () => {
     void channel.stopped.then(() => {
       stopped = true;
     });
-    // One that never says that it lives may be silent.
+    // A client that never sends a sign of life may be silent.
     await sleep(200);
     for (let beat = 0; beat < 4; beat++) {
       stream.write(encodeAlive());

@@ -1,7 +1,8 @@
 /**
- * What the client says to its step on stdin: a header line, the payload (a tar of migrations), then, if need be, answers
- * to what the step has asked, and a line that tells it to stop and why. The end of stdin means that the client is gone, `kill -9` included: the step stops.
- * A client whose machine sleeps or has lost its power ends nothing: it says all the while that it lives, and its silence means the same.
+ * The channel from a client to its step, on stdin: a header line, the payload (a tar of migrations), then answers to
+ * the step's questions, and a line that tells it to stop, with the reason. The end of stdin means that the client is
+ * gone (`kill -9` included): the step stops. A client whose machine sleeps or has lost power ends nothing: its regular
+ * signs of life then stop, and the step stops too.
  */
 import * as z from "zod";
 
@@ -11,14 +12,17 @@ const stopSchema = z.strictObject({
 });
 const aliveSchema = z.strictObject({ alive: z.literal(true) });
 const answerSchema = z.strictObject({ answer: z.unknown() });
-/** Why a step is to stop. */
+/** A request to stop, with its reason. */
 export type Stop = z.infer<typeof stopSchema>["stop"];
 
-/** Between two signs of life of a client, in ms; ... */
+/** Time between two signs of life of a client, in ms; ... */
 export const aliveEveryMs = 5_000;
-/** ... and how long a step goes on without one: less than the lock of the deployment, so that nobody deploys beside it. */
+/**
+ * ... and the time that a step goes on without one, in ms: less than the deployment's lock lasts, so that nobody
+ * deploys beside it.
+ */
 const silenceMs = 90_000;
-/** Time to read what is there already, in ms. */
+/** Time to read what has already arrived, in ms. */
 const readMs = 100;
 
 /** The first bytes that a client writes. */
@@ -34,12 +38,12 @@ export function encodeAlive(): string {
   return `${JSON.stringify({ alive: true })}\n`;
 }
 
-/** A step's question to its client, on stdout before the result: what only somebody with a Docker client can do. */
+/** A step's question to its client, on stdout before the result: for work that needs a Docker client. */
 export function encodeQuestion(question: unknown): string {
   return `${JSON.stringify({ question })}\n`;
 }
 
-/** The question in a line of a step's stdout; undefined in any other line. */
+/** The question in a line of a step's stdout. Undefined: any other line. */
 export function questionIn(line: string): { question: unknown } | undefined {
   if (!line.startsWith('{"question":')) return undefined;
   return z.strictObject({ question: z.unknown() }).parse(JSON.parse(line));
@@ -50,11 +54,11 @@ export function encodeAnswer(answer: unknown): string {
 }
 
 export interface Channel {
-  /** Resolves with the payload once it is here as a whole. */
+  /** Resolves with the payload once it has arrived completely. */
   payload: Promise<Buffer>;
-  /** Resolves with the reason when the client says stop, or with nothing when it is gone. */
+  /** Resolves with the reason when the client says stop, with undefined when it is gone. */
   stopped: Promise<Stop | undefined>;
-  /** The next answer of the client. Rejected when it is gone. */
+  /** The next answer of the client. Rejects when it is gone. */
   answer: () => Promise<unknown>;
 }
 
@@ -74,11 +78,14 @@ function deferred<T>(): Deferred<T> {
   return { promise, ...parts } as Deferred<T>;
 }
 
-/** Reads a client's side of the channel. @param silence how long it may be silent once it has said that it lives, in ms. */
+/**
+ * Reads a client's side of the channel.
+ * @param silence how long it may be silent after its first sign of life, in ms.
+ */
 export function openChannel(input: NodeJS.ReadableStream, silence = silenceMs): Channel {
   const payload = deferred<Buffer>();
   const stopped = deferred<Stop | undefined>();
-  // Whoever doesn't need the payload doesn't wait for it.
+  // A step that doesn't need the payload doesn't wait for it.
   payload.promise.catch(() => undefined);
   const answers: unknown[] = [];
   const waiting: Deferred<unknown>[] = [];
@@ -116,7 +123,7 @@ export function openChannel(input: NodeJS.ReadableStream, silence = silenceMs): 
       if (aliveSchema.safeParse(said).success) {
         clearTimeout(listening);
         listening = setTimeout(() => {
-          // Where this process itself was stopped for so long, what was said meanwhile is still to be read.
+          // If this process itself was suspended that long, messages from that time still have to be read.
           listening = setTimeout(() => {
             end({
               message: `stopped, because nothing was heard of the client that started this step for ${silence / 1000} s`,

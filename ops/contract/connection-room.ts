@@ -1,18 +1,20 @@
-/** How many connections a database has room for, and whether that is enough for a release: docs/settings.md, Connections. */
+/**
+ * Compares the connections that a database has room for with those that a release needs: docs/settings.md, Connections.
+ */
 
-/** What a server says of itself. Limits below 0 are none. */
+/** A server's limits and current use. A negative limit means none. */
 export interface ConnectionRoom {
   /** `max_connections` */
   max: number;
-  /** Of these, kept for superusers and the like. */
+  /** Of these, reserved for superusers and the like. */
   reserved: number;
-  /** Connections to other databases of the server, just now. */
+  /** Current connections to other databases of the server. */
   others: number;
-  /** Of the database. */
+  /** The database's connection limit. */
   databaseLimit: number;
 }
 
-/** A role's part of it. Nothing but `max` limits a superuser. */
+/** A role's connection limit. A superuser is limited by `max` alone. */
 export interface RoleRoom {
   role: string;
   limit: number;
@@ -20,27 +22,32 @@ export interface RoleRoom {
 }
 
 export interface RoomProblem {
-  /** It can't work. Otherwise it may not. */
+  /** error: it can't work; warning: it may fail. */
   level: "error" | "warning";
   what: string;
   fix: string;
 }
 
-/** For the steps, for people and for what PostgreSQL keeps to itself. */
+/** Connections for the steps, for people and for PostgreSQL's reserve. */
 const beside = 20;
-/** A slot that serves and the one that takes its place, with one connection each. */
+/** The slot that serves and the one that takes its place, with one connection each. */
 const leastOfSlots = 2;
-/** The session that holds the lock of migrations, and golang-migrate's. */
+/** The session that holds the migration lock, and golang-migrate's. */
 const leastOfMigrations = 2;
 
 const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
-/** What `max_connections` is to be for a server with a pool of this size: both slots run at once, and a rehearsal starts a third. */
+/**
+ * The `max_connections` needed for a server with a pool of this size: both slots run at once, and a rehearsal starts a
+ * third server.
+ */
 export const connectionsFor = (pool: number): number => 3 * pool + beside;
 
 /**
- * What stands in the way of a release.
- * @param app the server's role. @param owner the role of migrations; the same one where there is one. @param pool of each process of the server, where it is known.
+ * Problems that stop or endanger a release.
+ * @param app the server's role.
+ * @param owner the role of migrations; the same as `app` where there is only one.
+ * @param pool pool size of each server process, where it is known.
  */
 export function roomProblems(
   { max, reserved, others, databaseLimit }: ConnectionRoom,
@@ -95,14 +102,17 @@ export function roomProblems(
   return problems;
 }
 
-/** The server's answer to them, as columns of a row: of the role that asks, and of the database that it is in. */
+/** Columns of a query for these values, for the current role and database. */
 export const roomColumns = `current_setting('max_connections')::int AS max,
   (SELECT coalesce(sum(setting::int), 0)::int FROM pg_settings WHERE name IN ('superuser_reserved_connections', 'reserved_connections')) AS reserved,
   (SELECT coalesce(sum(numbackends), 0)::int FROM pg_stat_database WHERE datname <> current_database()) AS others,
   (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS "databaseLimit",
   (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS "roleLimit"`;
 
-/** The size of the server's pool, by what it is told: `pool_max_conns` of its URL, or DATABASE_MAX_CONNECTIONS. @returns undefined where it is told nothing. */
+/**
+ * The size of the server's pool, from its settings: `pool_max_conns` of its URL, or DATABASE_MAX_CONNECTIONS.
+ * @returns undefined where neither is set.
+ */
 export function poolSize(url: string | undefined, environment: Readonly<Record<string, string>>): number | undefined {
   const inUrl = /[?&]pool_max_conns=(\d+)/.exec(url ?? "")?.[1];
   const told = Number(inUrl ?? environment["DATABASE_MAX_CONNECTIONS"] ?? Number.NaN);

@@ -23,7 +23,7 @@ const odd = fc.constantFrom(
   "\u202e",
   "\ufeff",
 );
-/** What somebody may call a secret, a user or a database: odd characters and any others, but not NUL, which PostgreSQL refuses. */
+/** Possible secrets, users and databases: odd characters and any others, but not NUL, which PostgreSQL refuses. */
 const text = fc
   .oneof(
     fc.array(odd, { minLength: 1, maxLength: 12 }).map((parts) => parts.join("")),
@@ -99,7 +99,7 @@ describe("a connection URL", () => {
   });
 
   it("written by hand is completed for those who take it literally, and means the same", () => {
-    // What libpq and people allow: characters that only look bad. Those that end a part have to be encoded.
+    // Characters that libpq and people allow, though they look wrong. Those that end a part have to be encoded.
     const lenient = fc
       .array(fc.constantFrom(...Array.from("abcXYZ019!$'\"\\ \n\t&=+;,{}|^`~*()<>é日:@"), "🔑", "%25", "%40"), {
         minLength: 1,
@@ -130,7 +130,7 @@ describe("a connection URL", () => {
   });
 
   it("shows its password in no message, however it is broken or spelled", () => {
-    // Long enough that it is found only where it was put.
+    // Long enough to occur only where it was put.
     const canary = fc.tuple(text, text).map(([a, b]) => `${a}canary-7f3a${b}`);
     fc.assert(
       fc.property(canary, fc.constantFrom("", "#", "/", "?", "%zz"), (password, damage) => {

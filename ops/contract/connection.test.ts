@@ -33,7 +33,7 @@ describe("parseDatabaseUrl", () => {
     ["postgresql:///d?host=h&user=u&password=p%40&port=99", { host: "h", user: "u", password: "p@", port: 99 }],
     ["postgresql://u@h", { user: "u", password: undefined, database: "u" }],
     ["postgresql://u:p@h/d?search_path=a%20b&options=-c%20x%3D1", { options: "-c x=1 -c search_path=a\\ b" }],
-    // As Go's URL parser, which the server uses: the last @ ends the password.
+    // Like Go's URL parser, which the server uses: the last @ ends the password.
     ["postgresql://u:p@ss@h/d", { password: "p@ss", host: "h" }],
     ["postgresql://u:p a\"'\\ss@h/d", { password: "p a\"'\\ss" }],
     ["postgresql://u:p\nq@h/d", { password: "p\nq" }],

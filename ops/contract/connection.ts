@@ -1,4 +1,4 @@
-/** DATABASE_URL, taken apart once for all who need it: libpq's and pgx's PG* variables, and node's `pg`. */
+/** DATABASE_URL, parsed once for all its users: libpq's and pgx's PG* variables, and node's `pg`. */
 import { readFileSync } from "node:fs";
 import type { ClientConfig } from "pg";
 import { StepError } from "./errors.ts";
@@ -6,7 +6,7 @@ import { StepError } from "./errors.ts";
 const sslModes = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] as const;
 type SslMode = (typeof sslModes)[number];
 
-/** What DATABASE_URL says, decoded. */
+/** The parts of DATABASE_URL, decoded. */
 export interface Connection {
   /** Name, address, or directory of a unix socket. */
   host: string;
@@ -15,17 +15,20 @@ export interface Connection {
   password: string | undefined;
   database: string;
   sslMode: SslMode;
-  /** File with the authorities that verify-ca and verify-full trust. */
+  /** File with the certificate authorities for verify-ca and verify-full. */
   sslRootCert: string;
   /** `-c name=value …` for the server. */
   options: string;
 }
 
-/** Parameters that name a database, to libpq and pgx or to pgx alone. They win over the path there, and are nothing to node's `pg`. */
+/**
+ * Parameters that name a database, for libpq and pgx or for pgx alone. There they override the path; node's `pg`
+ * ignores them.
+ */
 const namesDatabase = (parameter: string): boolean =>
   [...new URLSearchParams(parameter).keys()].some((name) => /^(dbname|database)$/i.test(name));
 
-/** The same URL with another database of the same server, whoever reads it. */
+/** The same URL with another database of the same server, for every parser. */
 export function withDatabaseName(url: string, database: string): string {
   const at = url.indexOf("?");
   if (at === -1) return withPath(url, database);
@@ -38,20 +41,20 @@ export function withDatabaseName(url: string, database: string): string {
 }
 
 function withPath(url: string, database: string): string {
-  // Not by the URL parser, which wants a host: PostgreSQL's URLs may leave it out.
+  // Not through the URL parser, which needs a host: PostgreSQL's URLs may leave it out.
   return url.replace(
     /^(\w+:\/\/[^/?#]*)(?:\/[^?#]*)?/,
     (_, server: string) => `${server}/${encodeURIComponent(database)}`,
   );
 }
 
-/** Debian's collection of public authorities, in the ops image. */
+/** Debian's bundle of public certificate authorities, in the ops image. */
 const publicAuthorities = "/etc/ssl/certs/ca-certificates.crt";
 
-/** PostgreSQL's URLs may leave the host out (`user@/database?host=…`); the URL parser wants one. */
+/** PostgreSQL's URLs may leave the host out (`user@/database?host=…`); the URL parser needs one. */
 const noHost = "no-host.invalid";
 
-/** What is wrong with a URL; `parseDatabaseUrl` adds whose. */
+/** The problem of a URL; `parseDatabaseUrl` adds the variable's name. */
 class Broken extends Error {
   readonly hint: string | undefined;
   constructor(what: string, hint: string | undefined) {
@@ -85,14 +88,14 @@ function decoded(text: string, part: string): string {
   return value;
 }
 
-/** A value inside of `-c name=value`: libpq splits at spaces. */
+/** Escapes a value inside `-c name=value`: libpq splits at spaces. */
 export function escapeOption(value: string): string {
   return value.replace(/[\\\s]/g, (character) => `\\${character}`);
 }
 
 function readUrl(text: string): URL {
   try {
-    // The URL parser drops tabs and line breaks without a word, and wants a host.
+    // The URL parser silently drops tabs and line breaks, and needs a host.
     return new URL(
       text
         .replace(/[\t\r\n]/g, (character) => encodeURIComponent(character))
@@ -104,9 +107,9 @@ function readUrl(text: string): URL {
 }
 
 /**
- * Takes a connection URL apart. Its password is in no message.
- * @param variable whose value it is, for messages.
- * @throws {StepError} when it is no PostgreSQL URL, or means something other than it seems to.
+ * Parses a connection URL. No message contains its password.
+ * @param variable the variable's name, for messages.
+ * @throws {StepError} when it is no PostgreSQL URL, or is ambiguous.
  */
 export function parseDatabaseUrl(text: string | undefined, variable = "DATABASE_URL"): Connection {
   try {
@@ -116,7 +119,10 @@ export function parseDatabaseUrl(text: string | undefined, variable = "DATABASE_
   }
 }
 
-/** Parameters that not all of libpq, pgx and node's pg know, by which they would reach different databases; and what says the same to all. */
+/**
+ * Parameters that not all of libpq, pgx and node's pg know, so that they would reach different databases; with the
+ * alternative that all understand.
+ */
 const ambiguous: ReadonlyMap<string, string> = new Map([
   ["database", "name the database in the path: postgresql://user:…@host:5432/database"],
   ["hostaddr", "name the address as the host"],
@@ -124,7 +130,7 @@ const ambiguous: ReadonlyMap<string, string> = new Map([
   ["servicefile", "name host, user and database in the URL"],
 ]);
 
-/** A parameter's name in a message: what is no such name may be a piece of a password. */
+/** A parameter's name for a message. Anything that does not look like a name may be a piece of a password. */
 const shownParameter = (name: string): string => (/^[a-z_]{1,40}$/.test(name) ? `${name}=` : "of an odd name");
 
 function parse(text: string | undefined): Connection {
@@ -166,7 +172,7 @@ function parse(text: string | undefined): Connection {
     port,
     user,
     password: parameters.get("password") ?? (url.password === "" ? undefined : decoded(url.password, "password")),
-    // As libpq: the database that is named like the user, when none is named.
+    // Like libpq: without a database name, the user's name.
     database: parameters.get("dbname") ?? (decoded(url.pathname.slice(1), "database name") || user),
     sslMode: sslMode as SslMode,
     sslRootCert: rootCert === null || rootCert === "system" ? publicAuthorities : rootCert,
@@ -176,15 +182,18 @@ function parse(text: string | undefined): Connection {
   };
 }
 
-/** What a connection URL is made of. */
+/** The parts of a connection URL. */
 export interface UrlParts extends Pick<Connection, "host" | "port" | "user" | "password" | "database"> {
   /** Parameters such as sslmode. */
   parameters?: Record<string, string>;
 }
 
-/** A connection URL that everybody reads alike: libpq, pgx and `parseDatabaseUrl`. Whatever its parts contain, it comes back. */
+/**
+ * Formats a connection URL that libpq, pgx and `parseDatabaseUrl` read alike. Parsing it returns the same parts,
+ * whatever they contain.
+ */
 export function formatDatabaseUrl({ host, port, user, password, database, parameters = {} }: UrlParts): string {
-  // encodeURIComponent leaves these, and they mean something in a URL's first part to one parser or another.
+  // encodeURIComponent leaves these characters, which have a meaning in a URL's authority for one parser or another.
   const encode = (part: string): string =>
     encodeURIComponent(part).replace(
       /[!'()*]/g,
@@ -194,7 +203,7 @@ export function formatDatabaseUrl({ host, port, user, password, database, parame
   // An IPv6 address in brackets; a socket's directory is a parameter, since Go's parser takes no %2F in a host.
   const socket = host.startsWith("/");
   const authority = socket ? "" : `${host.includes(":") ? `[${host}]` : host}:${port}`;
-  // Dots alone are a step up or none in a URL's path, encoded or not.
+  // A path of dots alone means a directory up, or none, encoded or not.
   const dots = /^\.{1,2}$/.test(database);
   const all = { ...(socket ? { host, port: String(port) } : {}), ...(dots ? { dbname: database } : {}), ...parameters };
   const query = Object.entries(all).map(([name, value]) => `${encode(name)}=${encode(value)}`);
@@ -202,20 +211,20 @@ export function formatDatabaseUrl({ host, port, user, password, database, parame
 }
 
 /**
- * The same URL with everything encoded that has to be: libpq and our own parser are lenient, Go's is not.
- * @throws {StepError} as `parseDatabaseUrl`.
+ * The same URL with everything encoded that needs to be: libpq and our own parser are lenient, Go's is not.
+ * @throws {StepError} like `parseDatabaseUrl`.
  */
 export function normalizeDatabaseUrl(text: string, variable = "DATABASE_URL"): string {
   const { database } = parseDatabaseUrl(text, variable);
   const { href, searchParams } = readUrl(text);
   const normalized = href.replace(noHost, "").replace(/^postgres:/i, "postgresql:");
-  // Dots alone can't stand in a path.
+  // A path can't be dots alone.
   return searchParams.has("dbname") && !/^\.{1,2}$/.test(database)
     ? withDatabaseName(normalized, database)
     : normalized;
 }
 
-/** How the connection reaches programs, libpq's and Go's: by environment, so that it is on no command line. */
+/** Environment variables that give programs (libpq's and Go's) the connection: it is on no command line. */
 export function connectionEnvironment(
   connection: Connection,
   applicationName: string,
@@ -269,11 +278,11 @@ export function clientConfig(connection: Connection, applicationName: string): C
     port: connection.port,
     user: connection.user,
     database: connection.database,
-    // A function: with nothing at all, pg would look into PGPASSWORD and ~/.pgpass of the machine.
+    // A function: without any password, pg would read PGPASSWORD and ~/.pgpass of the machine.
     password: connection.password ?? ((): string => ""),
     application_name: applicationName,
     connectionTimeoutMillis: 10_000,
-    // A session that holds a lock or a snapshot says nothing for as long as a dump takes: networks forget such connections.
+    // A session that holds a lock or a snapshot is silent for as long as a dump takes: networks drop such connections.
     keepAlive: true,
     keepAliveInitialDelayMillis: 30_000,
     ssl: sslOf(connection),

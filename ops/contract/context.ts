@@ -2,7 +2,7 @@
 export type LogFields = Readonly<Record<string, unknown>>;
 type LogLine = (message: string, fields?: LogFields) => void;
 
-/** Where a step tells what it does: JSON lines in the deployment's log, short lines on stderr. Secrets are redacted in both. */
+/** A step's log: JSON lines in the deployment's log, short lines on stderr. Secrets are redacted in both. */
 export interface StepLog {
   debug: LogLine;
   info: LogLine;
@@ -11,23 +11,26 @@ export interface StepLog {
   success: LogLine;
 }
 
-/** What every step is given, those in the container and those of the client alike. */
+/** The context of every step, in the container or on the client. */
 export interface StepContext {
   log: StepLog;
-  /** Aborted when the step is to stop: SIGINT, SIGTERM, or a client that is gone. */
+  /** Aborted when the step must stop: SIGINT, SIGTERM, or a client that is gone. */
   signal: AbortSignal;
   env: NodeJS.ProcessEnv;
-  /** What the client sends along: the migrations' tar. Empty for the other steps. */
+  /** Data from the client: the migrations' tar. Empty for the other steps. */
   payload: () => Promise<Buffer>;
-  /** Where the host's directories and volumes are mounted. Steps of the client have no use for them. */
+  /** Mount points of the host's directories and volumes. Steps of the client don't use them. */
   paths: { state: string; logs: string; backups: string; router: string };
 }
 
-/** What a step in the container is given. */
+/** The context of a step in the container. */
 export interface CommandContext extends StepContext {
-  /** For `begin` and `record`, which decide themselves whose log they write. */
+  /** Opens a log for `begin` and `record`, which choose the deployment id themselves. */
   openLog: (deploymentId: string) => StepLog & { close(): void };
-  /** Asks the client for what takes a Docker client. @throws when it is gone. */
+  /**
+   * Asks the client for work that needs a Docker client.
+   * @throws when it is gone.
+   */
   ask: (question: unknown) => Promise<unknown>;
 }
 

@@ -1,7 +1,7 @@
 /**
- * What is known about deployments, in the directory /state: `current.json` (the deployment that is in progress, or was
- * last), `history.jsonl` (an event a line), `deployment-state.json` (what serves). People and other programs read
- * them, so keys are the reference's: snake_case.
+ * Records of deployments in the directory /state: `current.json` (the current or last deployment), `history.jsonl` (one
+ * event a line), `deployment-state.json` (the release that serves). People and other programs read them, so their keys
+ * are the reference's: snake_case.
  */
 import { isDeepStrictEqual } from "node:util";
 import * as z from "zod";
@@ -13,9 +13,9 @@ const environmentSchema = z.enum(["production", "staging", "development"]);
 /** One run of one step. A step that was run again has several. */
 export const phaseSchema = z.looseObject({
   phase: z.string(),
-  /** The slot that it was about, where a step runs once for each. */
+  /** The slot that it was for, where a step runs once for each. */
   slot: slotNameSchema.optional(),
-  /** The release that it was about. */
+  /** The release that it was for. */
   version: z.string().optional(),
   started_at: z.string(),
   duration_ms: z.number().optional(),
@@ -31,7 +31,7 @@ export const currentSchema = z.looseObject({
   /** "rolled_back": it failed after traffic had moved, and traffic was sent back. */
   status: z.enum(["in_progress", "failed", "rolled_back", "succeeded"]),
   started_at: z.string(),
-  /** When it was begun again after a failure. */
+  /** Time at which it was begun again after a failure. */
   resumed_at: z.string().optional(),
   finished_at: z.string().optional(),
   active_slot: slotNameSchema,
@@ -39,12 +39,12 @@ export const currentSchema = z.looseObject({
   /** Phase and message of the failure, when status is "failed" or "rolled_back". */
   failed_phase: z.string().optional(),
   error: z.string().optional(),
-  /** Program and arguments of the operator's own, for a failure. */
+  /** The operator's own program and arguments for a failure. */
   failure_command: z.array(z.string()).min(1).optional(),
-  /** When it was last run for this deployment; `true` as older versions of this project have written it. */
+  /** Time of its last run for this deployment; older versions of this project have written `true`. */
   failure_told: z.union([z.string(), z.boolean()]).optional(),
   phases: z.array(phaseSchema),
-  /** What the last change adds to the history: one file can be written as a whole, two can't. See `withLastEvents`. */
+  /** Events of the last change for the history: one file can be written atomically, two can't. See `withLastEvents`. */
   last_events: z.lazy(() => z.array(historyEventSchema)).optional(),
 });
 export type Current = z.infer<typeof currentSchema>;
@@ -71,24 +71,24 @@ export const deploymentStateSchema = z.looseObject({
   active_slot: slotNameSchema,
   version: z.string(),
   git_commit: z.string(),
-  /** When the deployment began. */
+  /** Time at which the deployment began. */
   timestamp: z.string(),
   deployed_by: z.string(),
   previous_slot: slotNameSchema.nullable(),
   status: z.literal("succeeded"),
   finished_at: z.string(),
-  /** Seconds, and the same to the millisecond. */
+  /** Seconds; then milliseconds. */
   duration: z.number(),
   duration_ms: z.number(),
   slots: slotsSchema,
   phases: z.array(phaseSchema),
-  /** The snapshot that was taken last in this deployment. */
+  /** The last snapshot of this deployment. */
   snapshot: z.strictObject({ file: z.string(), bytes: z.number(), sha256: z.string() }).nullable(),
   migration: z.strictObject({ from: z.number().nullable(), to: z.number().nullable() }).nullable(),
 });
 export type DeploymentState = z.infer<typeof deploymentStateSchema>;
 
-/** Lines of a history that can be read; one that a crash cut short is left out. */
+/** The readable lines of a history; a line that a crash cut short is left out. */
 export function parseHistory(text: string): HistoryEvent[] {
   return text.split("\n").flatMap((line) => {
     if (line.trim() === "") return [];
@@ -100,12 +100,12 @@ export function parseHistory(text: string): HistoryEvent[] {
   });
 }
 
-/** Events of the last change that the history lacks: whoever wrote it was killed, or had no room. */
+/** Events of the last change that the history lacks: their writer was killed, or had no room. */
 export function missingEvents(history: readonly HistoryEvent[], current: Current | undefined): HistoryEvent[] {
   return (current?.last_events ?? []).filter((event) => !history.some((known) => isDeepStrictEqual(known, event)));
 }
 
-/** A history with all that is known to have happened. */
+/** A history with all known events. */
 export function withLastEvents(history: readonly HistoryEvent[], current: Current | undefined): HistoryEvent[] {
   return [...history, ...missingEvents(history, current)];
 }

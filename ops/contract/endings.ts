@@ -1,6 +1,6 @@
 /**
- * How a deployment ends when one of its steps fails. Each has an exit code of `togather` (cli/exit-codes.ts adds those that are no
- * step's). Scripts rely on the numbers: a number never gets another meaning.
+ * The endings of a deployment when one of its steps fails. Each has an exit code of `togather` (cli/exit-codes.ts adds
+ * codes that belong to no step). Scripts rely on the numbers: a number never changes its meaning.
  */
 export const stepEndings = {
   build: { code: 4, meaning: "an image could not be built or pulled" },

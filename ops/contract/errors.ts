@@ -1,8 +1,8 @@
 import { stepEndings } from "./endings.ts";
 
-/** What a step reports when it can't do its work: a sentence for people, shown without a stack trace. */
+/** An error of a step: a sentence for people, shown without a stack trace. */
 export class StepError extends Error {
-  /** The command, or the sentence, that leads out of it. */
+  /** The command or the sentence that solves it. */
   readonly hint: string | undefined;
 
   constructor(message: string, options: { hint?: string; cause?: unknown } = {}) {
@@ -13,15 +13,15 @@ export class StepError extends Error {
 }
 
 /**
- * Traffic had moved to a release that then did not hold up, and was sent back. The step ends with an exit code of its own,
- * which is how `togather` knows.
+ * Traffic had moved to a release that then failed its trial, and was sent back. The step ends with its own exit code,
+ * by which `togather` recognizes it.
  */
 export class RolledBackError extends StepError {}
 
-/** The step's exit code for it, and the command's. */
+/** The exit code of the step, and of the command. */
 export const rolledBackExitCode = stepEndings.rolledBack.code;
 
-/** The message of anything that was thrown. */
+/** The message of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

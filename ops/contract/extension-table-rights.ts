@@ -1,2 +1,4 @@
-/** What the role that migrates needs on an extension's tables in which rows of its own belong: what it may do with those of its own tables. */
+/**
+ * Rights that the role that migrates needs on an extension's tables with rows of users: the same as on its own tables.
+ */
 export const extensionTableRights = ["SELECT", "INSERT", "UPDATE", "DELETE"] as const;

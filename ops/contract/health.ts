@@ -1,4 +1,4 @@
-/** What a server's health endpoint says, in either of its two shapes, and what that means for the gate. */
+/** A server's health document, in either of its two shapes, and its meaning for the gate. */
 import * as z from "zod";
 import type { Release } from "./slots.ts";
 import { isSameCommit, shortCommit } from "./release.ts";
@@ -22,7 +22,7 @@ const nestedSchema = z.looseObject({
   checks: z.record(z.string(), checkSchema),
 });
 
-/** One check as the server reports it. */
+/** One check in the server's report. */
 export interface ReportedCheck {
   status: "pass" | "warn" | "fail";
   detail: string;
@@ -32,11 +32,11 @@ export interface Health {
   status: "healthy" | "degraded" | "unhealthy";
   version: string;
   gitCommit: string | undefined;
-  /** Undefined where the server says nothing about it. */
+  /** Undefined: the server does not report it. */
   database: ReportedCheck | undefined;
   migrations: ReportedCheck | undefined;
   jobs: ReportedCheck | undefined;
-  /** Checks of the server that the gate doesn't know, unless they pass. */
+  /** Failing checks of the server that the gate doesn't know. */
   others: string[];
 }
 
@@ -44,7 +44,7 @@ function fromWord(word: string | undefined, good: string): ReportedCheck | undef
   return word === undefined ? undefined : { status: word === good ? "pass" : "fail", detail: word };
 }
 
-/** Reads a body of the health endpoint. Undefined when it is neither of the two. */
+/** Parses a body of the health endpoint. Undefined: neither of the two shapes. */
 export function parseHealth(body: string): Health | undefined {
   let json: unknown;
   try {
@@ -84,7 +84,7 @@ export function parseHealth(body: string): Health | undefined {
   };
 }
 
-/** Its checks that fail, in words: at the gate, behind the router and on a copy alike. */
+/** Its failing checks, in words: for the gate, behind the router and on a copy alike. */
 export function failingChecks(health: Health): string[] {
   const known = (["database", "migrations", "jobs"] as const).flatMap((name) =>
     health[name]?.status === "fail" ? [`${name}: ${health[name].detail}`] : [],
@@ -92,7 +92,7 @@ export function failingChecks(health: Health): string[] {
   return [...known, ...health.others];
 }
 
-/** Whether the server that answers is the release that was deployed. */
+/** Whether the server that answers is the deployed release. */
 export function isRelease(health: Pick<Health, "version" | "gitCommit">, release: Release): boolean {
   const short = shortCommit(release.commit);
   // The reference's own example: v1.0.0-abc1234.

@@ -1,10 +1,10 @@
-/** What a step tells: short lines for people, and the same events for the log file, both redacted. */
+/** A step's log output: short lines for people, and the same events for the log file, both redacted. */
 import type { LogFields, StepLog } from "./context.ts";
 import { messageOf } from "./errors.ts";
 import type { Redactor } from "./redact.ts";
 
 export type Level = keyof StepLog;
-/** Takes every event as well: the deployment's log file. */
+/** Receives every event as well: the deployment's log file. */
 export interface LogSink {
   write: (level: Level, message: string, fields: LogFields) => void;
   /** Returns when all lines are on disk. */
@@ -35,7 +35,7 @@ function shortLine(level: Level, message: string, fields: LogFields): string {
 export function createLog(options: LogOptions): StepLog & { close(): void } {
   const { redactor, show, verbose } = options;
   let { sink } = options;
-  /** A log that can't be written, on a disk that is full, keeps nobody from anything. */
+  /** A log that can't be written, on a full disk, must not stop anything. */
   const lose = (error: unknown): void => {
     sink = undefined;
     show(shortLine("warn", `the log file can't be written any more: ${messageOf(error)}`, {}));

@@ -91,7 +91,7 @@ describe("findings in files that are about to be applied", () => {
     ];
     const { warned, error } = review("error", todo, { waivers: others });
     expect(error).toContain("3_c.up.sql:3: drop-table");
-    // That of an older file is of use: it was applied with it.
+    // The entry of an older file is still of use: the file was applied with it.
     expect(warned.filter((line) => line.includes("allow"))).toEqual([
       "migrate: togather:migrations.allow names 3_c.up.sql with drop-column, but the lint doesn't find that there: take it out",
       "migrate: togather:migrations.allow names 9_z.up.sql with drop-table, but there is no such file: take it out",
@@ -122,7 +122,7 @@ describe("findings in files that are about to be applied", () => {
       review("error", todo, { all: index, measured: { "2_b.up.sql": { heldMs: 1, durationMs: 1, lostUnique: [] } } })
         .error,
     ).toContain("blocking-index");
-    // Rows' locks are not watched: the file's time counts.
+    // Row locks are not watched: the file's duration counts.
     expect(
       review("error", todo, { all: [lock("backfill")], measured: measured({ durationMs: 3_000 }) }).error,
     ).toContain("backfill");

@@ -1,23 +1,23 @@
-/** What the lint has found in a release's migrations, as it reaches the step that applies them. */
+/** The lint's findings in a release's migrations, in the form that reaches the step that applies them. */
 import * as z from "zod";
 import type { StepLog } from "./context.ts";
 import { StepError } from "./errors.ts";
 import { seconds } from "./units.ts";
 
-/** The findings travel as this file, in front of the migrations' tar. */
+/** Name of the file with the findings, at the beginning of the migrations' tar. */
 export const findingsFile = "togather-lint.json";
 
 export const findingSchema = z.strictObject({
   file: z.string(),
   line: z.number().int(),
-  /** One of ops/lint/rules.ts, or `squawk/RULE`. */
+  /** A rule of ops/lint/rules.ts, or `squawk/RULE`. */
   rule: z.string(),
   level: z.enum(["error", "warning"]),
-  /** What of the statement, such as a table. */
+  /** The object of the statement, such as a table. */
   what: z.string(),
   why: z.string(),
   safe: z.string(),
-  /** It is about locks alone. */
+  /** The finding is about locks only. */
   lock: z.literal(true).optional(),
 });
 export type Finding = z.infer<typeof findingSchema>;
@@ -30,7 +30,7 @@ export function findingText({ file, line, rule, what, why, safe }: Finding): str
 
 const perList = 40;
 
-/** One line each, the first of many. */
+/** One line each, for the first of many. */
 export function findingLines(findings: readonly Finding[]): string {
   const rest = findings.length - perList;
   return [
@@ -39,40 +39,43 @@ export function findingLines(findings: readonly Finding[]): string {
   ].join("\n");
 }
 
-/** What the stack file lets a release do: one rule in one file. */
+/** An exception in the stack file: one rule in one file. */
 export const waiverSchema = z.strictObject({ file: z.string(), rule: z.string(), reason: z.string() });
 export type Waiver = z.infer<typeof waiverSchema>;
 
-/** How the stack file is told so, by the example of a finding. */
+/** The exception for the stack file, with a finding as the example. */
 export const waiverHint = (file: string, rule: string): string =>
   `togather:migrations.allow in the stack file: - { file: ${file}, rule: ${rule}, reason: why it does no harm }`;
 
-/** What is done about an error of the lint. @param first one of them, as the example. */
+/**
+ * Hint for an error of the lint.
+ * @param first one of the errors, as the example.
+ */
 export const errorHint = ({ file, rule }: Pick<Finding, "file" | "rule">): string =>
   `write it in the safe way; or, where it does no harm, allow it: a line before the statement, -- togather:allow RULE and the reason, in a commit that is released then; or, where the server is not yours to edit, ${waiverHint(file, rule)}`;
 
-/** Ends what a preview says of migrations that will stop the deployment; a dry run's exit code goes by it. */
+/** Ends a preview's message about migrations that will stop the deployment; a dry run's exit code depends on it. */
 export const willStop = "This deployment will stop there";
 
-/** What a rehearsal has found of a file. */
+/** A rehearsal's results for a file. */
 export interface Measured {
-  /** How long others had to wait for a table at most. */
+  /** The longest time that others had to wait for a table, in ms. */
   heldMs: number;
-  /** The file as a whole. */
+  /** Duration of the whole file, in ms. */
   durationMs: number;
-  /** Unique indexes that are gone, on tables that are still there. */
+  /** Unique indexes that are gone, on tables that still exist. */
   lostUnique: string[];
 }
 
-/** Others waiting for longer than this is a warning, in ms: a request that takes a second is one that people notice. */
+/** A longer wait of others is a warning, in ms: people notice a request that takes a second. */
 export const noticedMs = 1_000;
 
 const took = (ms: number): string => `for ${ms < 1_000 ? `${Math.round(ms)} ms` : seconds(ms)}`;
 
-/** A finding in the light of what the rehearsal has found: on forty rows, a lock is nobody's trouble. */
+/** A finding, adjusted by the rehearsal's results: on forty rows, a lock disturbs nobody. */
 function inTheLightOf(finding: Finding, measured: Measured | undefined): Finding {
   if (finding.lock !== true || finding.level !== "error" || measured === undefined) return finding;
-  // Rows' locks are not among those that are watched.
+  // Row locks are not watched.
   const ms = finding.rule === "backfill" ? measured.durationMs : measured.heldMs;
   if (finding.rule === "drop-index-blocking" && measured.lostUnique.length > 0) {
     return {
@@ -88,7 +91,10 @@ function inTheLightOf(finding: Finding, measured: Measured | undefined): Finding
   };
 }
 
-/** Findings without those that the stack file allows, and what of its list is of no use: the file or the finding is not there (any more). */
+/**
+ * Findings without those that the stack file allows, and the entries of its list that are useless: the file or the
+ * finding does not exist (any more).
+ */
 export function withoutWaived(
   findings: readonly Finding[],
   waivers: readonly Waiver[],
@@ -102,7 +108,8 @@ export function withoutWaived(
       const reason = waiverOf(finding)?.reason;
       return reason === undefined ? [] : [{ finding, reason }];
     }),
-    // Only the database knows what is out of order; a name that is not read is not among the files.
+    // Only the database knows which files are out of order, and a file that is not read is not listed here: such
+    // entries are not checked.
     unused: waivers.filter(
       ({ file, rule }) =>
         (rule !== "not-read" && !files.some((one) => one.file === file)) ||
@@ -118,22 +125,22 @@ export function unusedText({ file, rule }: Waiver, files: readonly { file: strin
 }
 
 interface Review {
-  /** `off` looks at nothing; `warn` never stops. */
+  /** `off` checks nothing; `warn` never stops. */
   severity: "error" | "warn" | "off";
-  /** In all files of the release. */
+  /** Findings in all files of the release. */
   findings: readonly Finding[];
-  /** All of them. */
+  /** All files of the release. */
   up: readonly { file: string }[];
-  /** About to be applied. */
+  /** Files that are about to be applied. */
   todo: readonly { file: string }[];
   waivers: readonly Waiver[];
-  /** By file; none where nothing was rehearsed. */
+  /** By file. Empty: nothing was rehearsed. */
   measured: ReadonlyMap<string, Measured>;
 }
 
 /**
- * Before files are applied: shows what the lint has found in them.
- * @throws {StepError} where `severity` is `error` and one of them is an error; nothing has been applied then.
+ * Shows the lint's findings in files before they are applied.
+ * @throws {StepError} where `severity` is `error` and a finding is an error; nothing has been applied then.
  */
 export function reviewFindings(
   { severity, findings, up, todo, waivers, measured }: Review,

@@ -1,19 +1,19 @@
 /**
- * What a deployment has on its Docker host, by name and label. A name that changes here is a container or a volume that is replaced in every
- * deployment that exists.
+ * Names and labels of a deployment's objects on its Docker host. Changing one here replaces a container or a volume in
+ * every existing deployment.
  */
 import type { SlotName } from "./steps.ts";
 
 const own = "togather";
 
-/** A container that stays. */
+/** A permanent container. */
 export type Part = SlotName | "database" | "router" | "dev";
 
 export function containerName(deployment: string, part: Part): string {
   return `${own}-${deployment}-${part === "database" ? "db" : part}`;
 }
 
-/** A container for as long as something takes, such as a step; `id` tells those apart of which there may be several at once. */
+/** The name of a temporary container, such as a step's. `id` distinguishes several that may exist at once. */
 export function oneOffName(deployment: string, purpose: string, id?: string): string {
   return [own, deployment, purpose, ...(id === undefined ? [] : [id])].join("-");
 }
@@ -35,30 +35,30 @@ export function isContainerHost(host: string): boolean {
   return host.startsWith(`${own}-`);
 }
 
-/** The part that an engine's own `Name` of a container ends with, where it is a slot's. */
+/** The slot that an engine's own `Name` of a container ends with. Undefined: none. */
 export function slotNamed(name: string): SlotName | undefined {
   const [, slot] = new RegExp(`^/?${own}-\\S+-(blue|green)$`).exec(name) ?? [];
   return slot as SlotName | undefined;
 }
 
-/** Images: without their tag. `kept` is what holds on to those of the slots of a deployment. */
+/** Names of images, without their tag. `kept` are images that keep those of a deployment's slots from being removed. */
 export function imageRepository(image: "server" | "ops" | "postgres" | "nginx" | "dev" | "kept" | "pulled"): string {
   return `${own}-${image}`;
 }
 
-/** By which people, tests and this program find what belongs to a deployment, and what it is. */
+/** Labels by which people, tests and this program find the objects of a deployment. */
 export const labels = {
   /** The deployment's name. */
   name: "org.togather.name",
-  /** What it is of it. */
+  /** The object's part in the deployment. */
   part: "org.togather.part",
-  /** Of a slot's container: the release that it runs, and the port on which its server listens. */
+  /** On a slot's container: its release, and the port on which its server listens. */
   version: "org.togather.version",
   commit: "org.togather.commit",
   port: "org.togather.port",
-  /** Of an image that was built: what from. */
+  /** On a built image: its source. */
   source: "org.togather.source",
-  /** Of the container that holds the lock: the deployment's name, and who holds it. */
+  /** On the container that holds the lock: the deployment's name, and the holder. */
   lock: "org.togather.lock",
   lockHolder: "org.togather.lock.holder",
 } as const;

@@ -1,15 +1,15 @@
-/** What a release's migration files mean for a database whose version, and applied files, are known. */
+/** Compares a release's migration files with a database whose version and applied files are known. */
 import { StepError } from "./errors.ts";
 import { waiverHint, type Waiver } from "./migration-findings.ts";
 import { versionOf, type MigrationFile } from "./migrations.ts";
 
-/** What a release's files mean for a database. */
+/** The state of a release's files in a database. */
 export interface Pending {
-  /** To be applied, in order. */
+  /** Files to apply, in order. */
   todo: MigrationFile[];
-  /** Never applied, and never to be: another file had a higher number. */
+  /** Files that were never applied and never will be: a file with a higher number was applied before. */
   late: MigrationFile[];
-  /** golang-migrate can't go on from a version whose file it doesn't have. */
+  /** golang-migrate can't continue from a version whose file it doesn't have. */
   lost: boolean;
 }
 
@@ -17,7 +17,10 @@ export interface Pending {
 export const allowedLate = (waivers: readonly Waiver[]): Set<string> =>
   new Set(waivers.flatMap(({ file, rule }) => (rule === "out-of-order" ? [file] : [])));
 
-/** @param known names of the files that the database has; undefined where nobody knows: then all that are not above its version. */
+/**
+ * @param known names of the files that the database has. Undefined: unknown; then all files up to its version count as
+ * applied.
+ */
 export function pendingOf(up: readonly MigrationFile[], version: number | null, known?: ReadonlySet<string>): Pending {
   const todo = up.filter((file) => file.version > (version ?? -1));
   const late =
@@ -27,15 +30,15 @@ export function pendingOf(up: readonly MigrationFile[], version: number | null, 
   return { todo, late, lost: version !== null && todo.length > 0 && !up.some((file) => file.version === version) };
 }
 
-/** Names that golang-migrate passes over, in words. */
+/** Names that golang-migrate skips, in words. */
 export const unreadText = (unread: readonly string[]): string =>
   `${unread.join(", ")} would never be applied: golang-migrate passes over ${unread.length === 1 ? "such a name" : "such names"} without a word (it reads 000001_name.up.sql, in small letters)`;
 
-/** Without those that the stack file allows. */
+/** Names that the stack file does not allow. */
 export const notAllowedUnread = (unread: readonly string[], waivers: readonly Waiver[]): string[] =>
   unread.filter((name) => !waivers.some(({ file, rule }) => file === name && rule === "not-read"));
 
-/** @throws {StepError} where a file would be passed over for its name, unless the stack file allows it. */
+/** @throws {StepError} where a file would be skipped for its name, unless the stack file allows it. */
 export function refuseUnread(unread: readonly string[], waivers: readonly Waiver[] = []): void {
   const refused = notAllowedUnread(unread, waivers);
   const [first] = refused;
@@ -45,13 +48,13 @@ export function refuseUnread(unread: readonly string[], waivers: readonly Waiver
   });
 }
 
-/** The next number, written like a file's own: `000008`. */
+/** The file's name with another number, in the same number format: `000008`. */
 function renumbered({ file }: MigrationFile, number: number): string {
   const digits = /^\d+/.exec(file)?.[0] ?? "";
   return `${String(number).padStart(digits.length, "0")}${file.slice(digits.length)}`;
 }
 
-/** What is late, in words. */
+/** Late files, in words. */
 export function lateText(late: readonly MigrationFile[], version: number, known: ReadonlySet<string>): string {
   const taken = late.flatMap((file) => [...known].filter((name) => versionOf(name) === file.version));
   const names = late.map(({ file }) => file).join(", ");
@@ -64,8 +67,8 @@ export function lateText(late: readonly MigrationFile[], version: number, known:
 }
 
 /**
- * Before anything runs.
- * @throws {StepError} where golang-migrate would pass over a file, or can't go on.
+ * Checks the files before anything runs.
+ * @throws {StepError} where golang-migrate would skip a file, or can't continue.
  */
 export function refuseUnreachable(
   { todo, late, lost }: Pending,

@@ -1,15 +1,21 @@
-/** Programs that a step runs: with nothing in their environment but what they are to have, and their own words in errors. */
+/** Programs that a step runs: with only the environment that they need, and with their own messages in errors. */
 import type { ChildProcess } from "node:child_process";
 import type { ResultPromise } from "execa";
 import { messageOf, StepError } from "./errors.ts";
 
-/** How a program of Node's own `spawn` ended: its exit code, null for one that was killed or could not be started, which has the error. */
+/**
+ * The end of a program of Node's own `spawn`: its exit code; null where it was killed or could not be started, then
+ * with the error.
+ */
 export interface Ending {
   exitCode: number | null;
   error?: Error;
 }
 
-/** Resolves when a child is gone and has said everything. To be called at once after `spawn`: errors that come while it runs, as of an abort, are no end. */
+/**
+ * Resolves when a child has ended and its output is complete. Call it directly after `spawn`: errors while it runs,
+ * such as an abort, are not its end.
+ */
 export function endOf(child: ChildProcess): Promise<Ending> {
   return new Promise((resolve) => {
     child.once("close", (exitCode) => {
@@ -21,21 +27,22 @@ export function endOf(child: ChildProcess): Promise<Ending> {
   });
 }
 
-/** What is said beside an error: by PostgreSQL's own words, which a server in another language does not use. */
+/** PostgreSQL's severities and fields that are no error, in English; a server in another language uses other words. */
 const noError = /^(WARNING|NOTICE|INFO|LOG|DEBUG\d?|DETAIL|HINT|CONTEXT|QUERY|STATEMENT|LOCATION|LINE \d+)$/;
 
-/** A server's error in one line of what psql, pg_dump or pg_restore says; undefined for a line that is none. */
+/** A server's error in a line of psql, pg_dump or pg_restore. Undefined: no error. */
 function errorIn(line: string): { sqlState: string | undefined; said: string } | undefined {
   const [, severity = "", sqlState, said = ""] =
     /^(?:.*? )??(\p{Lu}[\p{Lu}\d]*): +(?:([0-9A-Z]{5}): )?(.*)/u.exec(line) ?? [];
-  // Without its number, only what is surely one.
+  // Without an SQLSTATE, only certain errors.
   if (sqlState === undefined ? !/^(ERROR|FATAL|PANIC)$/.test(severity) : noError.test(severity)) return undefined;
-  // Success and warnings, in whatever language.
+  // Success and warnings, in any language.
   return sqlState !== undefined && /^0[01]/.test(sqlState) ? undefined : { sqlState, said };
 }
 
 /**
- * The first error of a server in what a program said: its SQLSTATE, which psql tells and pg_restore does not, and its words.
+ * The first server error in a program's output: its SQLSTATE, which psql reports and pg_restore does not, and its
+ * message.
  * @param message several lines, such as that of `failureOf`, or an error's own.
  */
 export function serverError(message: string): { sqlState: string | undefined; said: string } | undefined {
@@ -46,7 +53,10 @@ export function serverError(message: string): { sqlState: string | undefined; sa
   return undefined;
 }
 
-/** What a program said, cut down to what tells why: PostgreSQL's error with its details, which may be many lines, or else the end. */
+/**
+ * The part of a program's output that shows the reason: PostgreSQL's error with its details, which may be many lines,
+ * or else the end.
+ */
 export function lastWords(stderr: string): string {
   const lines = stderr
     .trim()
@@ -56,7 +66,7 @@ export function lastWords(stderr: string): string {
   return (at === -1 ? lines.slice(-5) : lines.slice(at, at + 8)).join("\n");
 }
 
-/** How a program that failed ended, and why as far as it said so. */
+/** The error of a program that failed: how it ended, and the reason in its output. Undefined: it succeeded. */
 export async function failureOf(program: ResultPromise, what: string): Promise<StepError | undefined> {
   const result = await program;
   if (!result.failed) return undefined;
@@ -70,7 +80,10 @@ export async function failureOf(program: ResultPromise, what: string): Promise<S
   return new StepError(`${what} failed (${end})${said === "" ? "" : `: ${said}`}`);
 }
 
-/** Waits for a program. @throws {StepError} with what the program itself said. */
+/**
+ * Waits for a program.
+ * @throws {StepError} with the program's own message.
+ */
 export async function succeed(program: ResultPromise, what: string, signal: AbortSignal): Promise<void> {
   const failure = await failureOf(program, what);
   if (failure === undefined) return;

@@ -24,7 +24,7 @@ describe("known values", () => {
     'smtp "canary" 99',
     "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj",
   ];
-  // Everything a text may put around a secret.
+  // Text that may surround a secret.
   const surroundings: ((secret: string) => string)[] = [
     (secret) => secret,
     (secret) => `pq: password authentication failed for "${secret}"`,

@@ -1,7 +1,7 @@
 /**
- * Keeps secrets out of everything that is printed or written. Two nets: the values that are known, wherever they turn
- * up, and the shapes that secrets have (the reference's patterns), for those that are not. Libraries at hand cover
- * object paths (pino's redact) or npm's tokens (@npmcli/redact), not texts such as a database's error message.
+ * Keeps secrets out of everything that is printed or written, in two ways: known values, wherever they occur, and
+ * typical patterns of secrets (the reference's patterns), for unknown ones. Existing libraries cover object paths
+ * (pino's redact) or npm's tokens (@npmcli/redact), not free text such as a database's error message.
  */
 import { SECRET_VARIABLES } from "./secrets.ts";
 
@@ -10,14 +10,15 @@ export const REDACTED = "***REDACTED***";
 /** Names of variables, JSON fields and URL parameters whose values are secrets. */
 const secretName =
   "[A-Za-z0-9_-]*(?:database_?url|jwt_?secret|api_?key|password|passwd|passphrase|pgpassword|secret|token|tls_?key|private_?key)";
-/** What a hint has in the place of a value, or makes one with: `…`, `...`, `$(openssl rand -hex 32)`, in quotes or not. */
+/** Placeholders for a value in hints: `…`, `...`, `$(openssl rand -hex 32)`, with or without quotes. */
 const placeholder = String.raw`(?!(?<quote>["'\x60]?)(?:…|\.\.\.|\$\(openssl rand [-\w ]+\))\k<quote>(?:[\s.,;)]|$))`;
-/** A value as shells, URLs, JSON and connection strings write it: quoted, or up to what ends it. */
+/** A value in the syntax of shells, URLs, JSON and connection strings: quoted, or up to its delimiter. */
 const secretValue = String.raw`${placeholder}(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\\"(?:[^"\\]|\\[^"])*\\"|[^\s"'&,;}]+)`;
 
 const patterns: readonly (readonly [RegExp, string])[] = [
   [/-----BEGIN ([A-Z ]*)PRIVATE KEY-----[\s\S]*?(?:-----END \1PRIVATE KEY-----|$)/g, REDACTED],
-  // scheme://user:password@host. The password may hold what should have been encoded: everything up to the last @. Hints have … there.
+  // scheme://user:password@host. The password may contain characters that should have been encoded: everything up to
+  // the last @. Hints have … there.
   [/\b([a-z][a-z0-9+.-]*:\/\/[^\s:/?#@"']*):(?!…@[^\s"'@]*(?:[\s"']|$))[^\s"']*@/gi, `$1:${REDACTED}@`],
   [/\b(authorization["']?\s*[:=]\s*["']?(?:bearer|basic)\s+)[^\s"',;]+/gi, `$1${REDACTED}`],
   [/\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}/gi, `$1${REDACTED}`],
@@ -26,13 +27,13 @@ const patterns: readonly (readonly [RegExp, string])[] = [
   [new RegExp(String.raw`\b(${secretName}\s*=\s*)${secretValue}`, "gi"), `$1${REDACTED}`],
 ];
 const secretKey = new RegExp(`^${secretName}$`, "i");
-/** Whether what stands under a name, such as SMTP_PASSWORD, is a secret. */
+/** Whether the value under a name, such as SMTP_PASSWORD, is a secret. */
 export const isSecretName = (name: string): boolean => secretKey.test(name);
 
-/** Anything shorter would turn up in innocent places, and is no secret. */
+/** A shorter value would occur in innocent places, and is no secret. */
 const shortestSecret = 4;
 
-/** The value's parts and spellings, under which it can turn up: a URL's password, raw and decoded, JSON-escaped, encoded. */
+/** The spellings of a value and its parts: a URL's password, raw and decoded, JSON-escaped, encoded. */
 function spellings(value: string): string[] {
   const parts = [value];
   const password = /^[a-z][a-z0-9+.-]*:\/\/[^:/?#@]*:(.*)@/is.exec(value)?.[1];
@@ -43,16 +44,16 @@ function spellings(value: string): string[] {
     try {
       parts.push(decodeURIComponent(part));
     } catch {
-      // Not valid percent-encoding: then it is used as it stands.
+      // Not valid percent-encoding: it is used unchanged.
     }
   }
-  // Programs tell of a multi-line secret (a PEM key) line by line.
+  // Programs print a multi-line secret (a PEM key) line by line.
   if (value.includes("\n"))
     parts.push(...value.split(/\r?\n/).filter((line) => line.length >= 16 && !line.startsWith("-----")));
   return parts.flatMap((part) => [part, JSON.stringify(part).slice(1, -1), encodeURIComponent(part)]);
 }
 
-/** The texts in a JSON list; none where it is no such thing. */
+/** The strings in a JSON list. Empty: it is none. */
 function listed(json: string): string[] {
   try {
     const list: unknown = JSON.parse(json);
@@ -64,18 +65,18 @@ function listed(json: string): string[] {
 
 export interface Redactor {
   text(text: string): string;
-  /** Every text inside of a value, and what stands under a name such as `password`. */
+  /** Redacts every string inside a value, and values under names such as `password`. */
   value(value: unknown): unknown;
 }
 
 /**
  * A redactor that knows the secrets of an environment.
- * @param environment where the values of SECRET_VARIABLES are looked up.
+ * @param environment has the values of SECRET_VARIABLES.
  */
 export function createRedactor(environment: NodeJS.ProcessEnv): Redactor {
   const known = new Set<string>();
   for (const name of SECRET_VARIABLES) {
-    // A certificate is public; its name is on the list because it travels the same way.
+    // A certificate is public. Its name is listed because it is sent in the same way.
     if (name === "TLS_CERTIFICATE") continue;
     const given = environment[name] ?? "";
     const secrets = name === "SERVER_SECRETS" ? listed(given) : [given];

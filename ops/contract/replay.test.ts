@@ -10,7 +10,7 @@ describe("a path that may be asked once more", () => {
     ["/events/7/places", ["/events/**"], true],
     ["/event5", ["/event."], false],
     ["/caf%C3%A9", ["/*"], true],
-    // What a server may take for another path than the one that is allowed, or URLs for another host.
+    // Paths that a server may read as another path than the allowed one, or that URLs read as another host.
     ["/events/../admin", ["/**"], false],
     ["/events/..", ["/**"], false],
     ["/events/..%2fadmin", ["/events/*"], false],

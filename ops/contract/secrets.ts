@@ -1,6 +1,6 @@
 /**
- * Environment variables that carry secrets into a step, by name; their values appear in no log. SERVER_SECRETS is a JSON list
- * of all that a server was given: the gate shows what a server says, and a server may say anything.
+ * Environment variables that carry secrets into a step. No log contains their values. SERVER_SECRETS is a JSON list of
+ * all secrets of a server: the gate shows the server's messages, which may contain anything.
  */
 export const SECRET_VARIABLES = [
   "DATABASE_URL",
@@ -18,7 +18,7 @@ export const SECRET_VARIABLES = [
 ] as const;
 
 /**
- * Carries all that a server is given into a step, as a JSON object, for a rehearsal that runs tasks before the server's own container is
- * there. For the step's client alone.
+ * A server's whole environment as a JSON object, for a rehearsal that runs tasks before the server's own container
+ * exists. For the step's client alone.
  */
 export const SERVER_ENVIRONMENT = "SERVER_ENVIRONMENT";

@@ -1,4 +1,7 @@
-/** Releases from which a host has sent traffic back: kept in the router's state, so that none of them comes again by itself. */
+/**
+ * Releases from which a host has sent traffic back. They are kept in the router's state, so that none of them is
+ * released again by itself.
+ */
 import * as z from "zod";
 import { isSameCommit } from "./release.ts";
 import type { Release } from "./slots.ts";
@@ -6,18 +9,18 @@ import type { Release } from "./slots.ts";
 export const sentBackSchema = z.object({
   version: z.string(),
   commit: z.string(),
-  /** When, ISO. */
+  /** Time, ISO. */
   at: z.string(),
-  /** The first line of why. */
+  /** The first line of the reason. */
   why: z.string().default(""),
 });
 export type SentBack = z.infer<typeof sentBackSchema>;
 
-/** So many are remembered, the newest first. */
+/** Number of remembered releases, the newest first. */
 const remembered = 20;
 const longestWhy = 200;
 
-/** With one more. */
+/** The list with one more release. */
 export function addSentBack(before: readonly SentBack[], { version, commit }: Release, why: string): SentBack[] {
   const [line = ""] = why.split("\n");
   const one = {
@@ -29,12 +32,12 @@ export function addSentBack(before: readonly SentBack[], { version, commit }: Re
   return [one, ...withoutSentBack(before, { version, commit })].slice(0, remembered);
 }
 
-/** Without a release that has kept all traffic by now. */
+/** The list without a release that has kept all traffic since. */
 export function withoutSentBack(before: readonly SentBack[], release: Release): SentBack[] {
   return before.filter((one) => !isSameCommit(one, release));
 }
 
-/** When a release was sent back, and why; undefined where it was not. */
+/** Time and reason for which a release was sent back. Undefined: it was not. */
 export function sentBackAs(before: readonly SentBack[], release: Release): SentBack | undefined {
   return before.find((one) => isSameCommit(one, release));
 }

@@ -1,4 +1,7 @@
-/** What state/slot.json of the router's volume holds: the slot that nginx comes up on, and what has served. */
+/**
+ * The content of state/slot.json in the router's volume: the slot that nginx starts with, and the releases that have
+ * served.
+ */
 import * as z from "zod";
 import { isSameRelease } from "./release.ts";
 import { sentBackSchema } from "./sent-back.ts";
@@ -9,21 +12,26 @@ export const slotFileSchema = z.object({
   changedAt: z.string(),
   /** The version in each slot, for the access log. */
   versions: z.partialRecord(slotNameSchema, z.string()).default({}),
-  /** The release of each slot that took over all traffic and kept it: going back to it is a rollback, and needs no trial. */
+  /**
+   * The release of each slot that took over all traffic and kept it: a return to it is a rollback, and needs no trial.
+   */
   served: z.partialRecord(slotNameSchema, releaseSchema).default({}),
-  /** What the container of each of those was made of (`containerPrint`): the same release with other settings has proved nothing. Not there in files of older versions. */
+  /**
+   * Fingerprints (`containerPrint`) of the containers of those releases: the same release with other settings has
+   * proved nothing. Missing in files of older versions.
+   */
   proved: z.partialRecord(slotNameSchema, z.string()).default({}),
   /** Releases from which traffic was sent back. */
   sentBack: z.array(sentBackSchema).default([]),
 });
 export type SlotState = z.infer<typeof slotFileSchema>;
 export const printsSchema = z.partialRecord(slotNameSchema, z.string());
-/** What containers are made of, by slot; empty where nobody could ask. */
+/** Fingerprints of containers, by slot. Empty: they are unknown. */
 export type Prints = z.infer<typeof printsSchema>;
-/** By which a switch's client hands them over. */
+/** The variable with which a switch's client passes them. */
 export const printsVariable = "TOGATHER_CONTAINERS";
 
-/** What the client has found the slots' containers to be made of. */
+/** The fingerprints of the slots' containers that the client has passed. */
 export function printsIn(env: NodeJS.ProcessEnv): Prints {
   try {
     return printsSchema.parse(JSON.parse(env[printsVariable] ?? "{}"));
@@ -32,12 +40,12 @@ export function printsIn(env: NodeJS.ProcessEnv): Prints {
   }
 }
 
-/** Whether a slot's release is one that took over all traffic and kept it. */
+/** Whether a slot's release took over all traffic and kept it. */
 export function isServed(served: SlotState["served"], slot: SlotName, release: Release): boolean {
   return isSameRelease(served[slot], release);
 }
 
-/** Whether that was a container of the same image with the same environment, too. */
+/** Whether it did so in a container of the same image with the same environment. */
 export function isProved(
   { served, proved }: Pick<SlotState, "served" | "proved">,
   slot: SlotName,

@@ -6,10 +6,10 @@ export const slotNameSchema = z.enum(slotNames);
 export type SlotName = z.infer<typeof slotNameSchema>;
 
 export const releaseSchema = z.strictObject({
-  /** What people call it: a git tag, or the short commit where there is none. The server reports it. */
+  /** Name for people: a git tag, or the short commit where there is none. The server reports it. */
   version: z.string().min(1),
-  /** What it is built from: a full git commit, `tree-<hash>` for a source tree without git, or an image digest. */
+  /** Its source: a full git commit, `tree-<hash>` for a source tree without git, or an image digest. */
   commit: z.string().min(1),
 });
-/** What a slot runs. */
+/** A release in a slot. */
 export type Release = z.infer<typeof releaseSchema>;

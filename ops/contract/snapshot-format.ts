@@ -1,9 +1,9 @@
-/** The formats of snapshots, and how they are told by their names. */
+/** The formats of snapshots, and their file extensions. */
 
 export const snapshotFormats = ["sql.gz", "sql.zst", "directory"] as const;
 /**
- * `sql.gz`: SQL that `gunzip -c | psql` reads. `sql.zst`: the same for `zstd -dc`, written in less time. `directory`: pg_dump's own, a file for each table, written
- * and restored by several processes at once.
+ * `sql.gz`: SQL that `gunzip -c | psql` reads. `sql.zst`: the same for `zstd -dc`, written in less time. `directory`:
+ * pg_dump's own, with a file for each table, written and restored by several processes at once.
  */
 export type SnapshotFormat = (typeof snapshotFormats)[number];
 
@@ -13,10 +13,10 @@ const extensions: Readonly<Record<SnapshotFormat, string>> = {
   directory: ".dir",
 };
 
-/** Behind it when it is encrypted by age. */
+/** Added to the extension of a snapshot that age has encrypted. */
 const encryptedExtension = ".age";
 
-/** What a snapshot's name ends with. */
+/** Regular expression for the extensions of snapshots. */
 export const extensionPattern = "\\.(?:sql\\.gz(?:\\.age)?|sql\\.zst(?:\\.age)?|dir)";
 
 const anyExtension = new RegExp(`${extensionPattern}$`);
@@ -25,12 +25,12 @@ export function snapshotName(name: string, timestamp: string, format: SnapshotFo
   return `togather_${name}_${timestamp}${extensions[format]}${encrypted ? encryptedExtension : ""}`;
 }
 
-/** A snapshot's name without its ending; undefined when it has none of the known ones. */
+/** A snapshot's name without its extension. Undefined: no known extension. */
 export function stemOf(snapshot: string): string | undefined {
   return anyExtension.test(snapshot) ? snapshot.replace(anyExtension, "") : undefined;
 }
 
-/** The format that a snapshot's name tells. */
+/** The format of a snapshot, by its name. */
 export function formatOf(snapshot: string): SnapshotFormat {
   return (
     snapshotFormats.find((format) =>
@@ -39,12 +39,12 @@ export function formatOf(snapshot: string): SnapshotFormat {
   );
 }
 
-/** Of the file beside it. */
+/** The name of the manifest beside a snapshot. */
 export function manifestName(snapshot: string): string {
   return `${stemOf(snapshot) ?? snapshot}.json`;
 }
 
-/** How a person restores one by hand, into an empty database. */
+/** The command with which a person restores one by hand, into an empty database. */
 export function restoreByHand(path: string, format: SnapshotFormat): string {
   const encrypted = path.endsWith(encryptedExtension);
   const unpack = (program: string): string =>
@@ -59,5 +59,5 @@ export function restoreByHand(path: string, format: SnapshotFormat): string {
   }
 }
 
-/** The roles of a snapshot in the format `directory`; pg_restore does not look at it. */
+/** The roles of a snapshot in the format `directory`; pg_restore ignores this file. */
 export const rolesFile = "roles.sql";

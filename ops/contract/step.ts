@@ -1,8 +1,11 @@
-/** How a step is defined: all that anybody has to know of it, once. The steps themselves are in steps/, the registry is steps.ts. */
+/**
+ * The definition of a step: everything that others need to know about it, in one place. The steps themselves are in
+ * steps/, the registry is steps.ts.
+ */
 import * as z from "zod";
 import type { StepEnding } from "./endings.ts";
 
-/** Raised when a request's shape changes in a way that an older `ops` image would misread. */
+/** Increased when a request's shape changes in a way that an older `ops` image would misread. */
 export const CONTRACT_VERSION = 1;
 
 /** Fields that every request has. */
@@ -15,13 +18,13 @@ const common = {
 
 /** Directories on the Docker host, bind-mounted into every step that runs in the `ops` container. */
 const hostDirectories = {
-  /** Holds deployment-state.json, current.json and history.jsonl of this deployment. Mounted at /state. */
+  /** Contains deployment-state.json, current.json and history.jsonl of this deployment. Mounted at /state. */
   stateLocation: z.string(),
-  /** Holds `<deployment id>.log`, JSON lines. Mounted at /logs. */
+  /** Contains `<deployment id>.log`, JSON lines. Mounted at /logs. */
   logLocation: z.string(),
 };
 
-/** Fields of a request that say what else is mounted. */
+/** Fields of a request for further mounts. */
 const mountFields = {
   backups: {
     /** Directory of the snapshots on the Docker host. Mounted at /backups. */
@@ -32,11 +35,11 @@ const mountFields = {
     volume: z.string(),
   },
 };
-/** What a step in the `ops` container reads and writes beside the deployment's state and logs. */
+/** A mount of a step in the `ops` container, beside the deployment's state and logs. */
 export type Mount = keyof typeof mountFields;
 
 const networkFields = {
-  /** None of its own: a step that only reads and writes files. Attaching a container to a network takes 0.1 s. */
+  /** No network: for a step that only reads and writes files. Attaching a container to a network takes 0.1 s. */
   none: {},
   private: {
     /** The Docker network that the step runs in. */
@@ -45,30 +48,30 @@ const networkFields = {
 };
 type Network = keyof typeof networkFields;
 
-/** What a step says of itself, wherever it runs. */
+/** Facts about a step, wherever it runs. */
 interface Facts<Own extends z.ZodRawShape, Result extends z.ZodType> {
-  /** Fields of the request that are its own. */
+  /** The request's own fields. */
   request: Own;
   result: Result;
-  /** How a deployment ends when it fails; `other` unless given. */
+  /** The deployment's ending when the step fails. Default: `other`. */
   ending?: StepEnding;
-  /** How it stands in the program's graph; none for a step that only a command of `togather` runs. */
+  /** Its resource in the program's graph. Missing for a step that only a command of `togather` runs. */
   resource?: StepResource<z.infer<Result>>;
-  /** What came out, in a few words, for people. What an older version printed may lack fields. */
+  /** The result as a short text for people. Fields may be missing in the output of an older version. */
   says?: (result: Partial<z.infer<Result>>) => string;
 }
 
 /** A step in Pulumi's graph. Names of resources and type tokens are in people's states: they never change. */
 export interface StepResource<Result> {
-  /** The components whose command it is, by the last part of their type token. */
+  /** The components that run the command, by the last part of their type token. */
   components: readonly [string, ...string[]];
-  /** The command's name is the component's and this: `<component>-<part>`. */
+  /** The suffix of the command's name: `<component>-<part>`. */
   part: string;
-  /** The component's outputs, and the fields of the result that they show. */
+  /** The component's outputs, with the result field of each. */
   outputs?: Readonly<Record<string, keyof Result & string>>;
 }
 
-/** A step as everybody else sees it. */
+/** A step's definition as others see it. */
 export interface StepDefinition<
   Runs extends "client" | "container" = "client" | "container",
   Request extends z.ZodType = z.ZodType,
@@ -81,11 +84,13 @@ export interface StepDefinition<
   network: Network;
   mounts: readonly Mount[];
   /**
-   * Whether it runs in the router's network namespace, where there is a router: for steps that a rollback waits for, and that talk to the router
-   * alone or to nobody. A namespace of its own takes a third of a container's time.
+   * Whether it runs in the router's network namespace, where there is a router: for steps that a rollback waits for,
+   * and that talk to the router alone or to nobody. A new namespace takes a third of a container's start time.
    */
   joinsRouter: (request: z.infer<Request>) => boolean;
-  /** It opens or closes a deployment, and so writes the history itself; the others are a phase of the deployment that is open. */
+  /**
+   * It opens or closes a deployment, and so writes the history itself. The others are phases of the open deployment.
+   */
   writesHistory: boolean;
   ending: StepEnding | undefined;
   resource: StepResource<z.infer<Result>> | undefined;
@@ -123,7 +128,10 @@ export function clientStep<Own extends z.ZodRawShape, Result extends z.ZodType>(
   };
 }
 
-/** A step that runs in the `ops` container on the Docker host. Its request has the fields that its network and mounts take. */
+/**
+ * A step that runs in the `ops` container on the Docker host. Its request includes the fields of its network and
+ * mounts.
+ */
 export function containerStep<
   N extends Network,
   Own extends z.ZodRawShape,

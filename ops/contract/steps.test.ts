@@ -6,7 +6,7 @@ import { contract, isContainerStep, type StepName } from "./steps.ts";
 
 const project = join(import.meta.dirname, "..", "..");
 const steps = Object.keys(contract) as StepName[];
-/** Each step with its definition, as far as it is alike for all. */
+/** Each step with the part of its definition that all steps share. */
 const definitions = steps.map((step) => {
   const { runs, request, network, mounts, resource, ending } = contract[step];
   return { step, runs, fields: Object.keys(request.shape), network, mounts, resource, ending };

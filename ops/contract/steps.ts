@@ -1,11 +1,11 @@
 /**
- * The registry of steps: the contract between the stack's components and `ops`, the program that touches the host and the database.
- * A component puts a request into the environment variable TOGATHER_REQUEST of a `command.local.Command`; the
- * command prints one JSON result on stdout and progress on stderr. Secrets are never part of a request: they
- * travel as environment variables of their own (see `SECRET_VARIABLES`).
- *
- * Every step is idempotent: run twice with the same request, it converges on the same state. Its definition, in steps/ by subject, is
- * all that others know of it: types, loaders, mounts, phases, exit codes and the tests' harness follow from it.
+ * The registry of steps: the contract between the stack's components and `ops`, the program that touches the host and
+ * the database. A component puts a request into the environment variable TOGATHER_REQUEST of a `command.local.Command`;
+ * the command prints one JSON result on stdout and progress on stderr. Secrets are never part of a request: they are
+ * passed as separate environment variables (see `SECRET_VARIABLES`).
+ * Every step is idempotent: run twice with the same request, it converges on the same state. Its definition, in steps/
+ * by subject, is all that others need: types, loaders, mounts, phases, exit codes and the tests' harness are derived
+ * from it.
  */
 import type * as z from "zod";
 import type { StepDefinition } from "./step.ts";
@@ -42,9 +42,9 @@ export type ClientStep = Exclude<StepName, ContainerStep>;
 export type StepRequest<S extends StepName> = z.infer<Contract[S]["request"]>;
 export type StepResult<S extends StepName> = z.infer<Contract[S]["result"]>;
 
-/** Fields of requests that are the same for every step of a deployment, as far as a step has them. */
+/** Fields of requests that are the same for every step of a deployment, where a step has them. */
 type Given = "contract" | "name" | "environment" | "stateLocation" | "logLocation";
-/** A request but for what every step of a deployment is told. */
+/** A request without the fields that every step of a deployment gets. */
 export type OwnRequest<S extends StepName> = Omit<StepRequest<S>, Given>;
 
 export function isStep(name: string): name is StepName {

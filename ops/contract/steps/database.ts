@@ -4,19 +4,19 @@ import { containerStep } from "../step.ts";
 
 export const databaseSteps = {
   /**
-   * Looks at an external database before anything touches it: whether it answers, can be written to and dumped,
-   * has the extensions, and who the roles are. DATABASE_URL has the server's role, MIGRATION_DATABASE_URL the owner's.
+   * Checks an external database before anything touches it: whether it answers, can be written to and dumped, has the
+   * extensions, and what its roles are. DATABASE_URL has the server's role, MIGRATION_DATABASE_URL the owner's.
    */
   database: containerStep({
     network: "private",
     request: {
-      /** The release that is to use it: checked again for each one. */
+      /** The release that will use it: the check runs again for each one. */
       release: releaseSchema,
-      /** Extensions that have to be there. */
+      /** Required extensions. */
       extensions: z.array(z.string()),
-      /** What it means that the server's role is a SUPERUSER. */
+      /** The consequence when the server's role is a SUPERUSER. */
       superuser: z.enum(["error", "warn", "off"]),
-      /** Connections of each process of the server at most, where its settings say so. */
+      /** Maximum of connections of each server process, where its settings say so. */
       pool: z.int().optional(),
     },
     result: z.strictObject({

@@ -29,8 +29,8 @@ const source = z.discriminatedUnion("kind", [
 
 export const imageSteps = {
   /**
-   * Makes an image from a git commit, a source tree or a directory of this project.
-   * Skips the build when the engine already has an image with this tag and the same `org.togather.source` label.
+   * Makes an image from a git commit, a source tree or a directory of this project. Skips the build when the engine
+   * already has an image with this tag and the same `org.togather.source` label.
    */
   build: clientStep({
     request: {
@@ -38,14 +38,14 @@ export const imageSteps = {
       /** Path of the Dockerfile in the context. */
       dockerfile: z.string(),
       tag: z.string(),
-      /** Build arguments of the source's own. `{version}`, `{commit}` and `{created}` stand for the release's. */
+      /** The source's own build arguments. `{version}`, `{commit}` and `{created}` stand for the release's. */
       arguments: z.record(z.string(), z.string()).optional(),
       /** The release that the image holds: build arguments VERSION, COMMIT, CREATED and the OCI labels. */
       release: releaseSchema.optional(),
     },
     result: z.strictObject({
       tag: z.string(),
-      /** `sha256:…` of the image's configuration: what containers are created from. */
+      /** `sha256:…` of the image's configuration: containers are created from it. */
       imageId: z.string(),
       built: z.boolean(),
       durationMs: z.number(),
@@ -55,14 +55,14 @@ export const imageSteps = {
     says: ({ built }) => (built === undefined ? "" : built ? "built" : "is there already"),
   }),
 
-  /** Removes images of earlier releases, once a deployment is over. */
+  /** Removes images of earlier releases at the end of a deployment. */
   prune: clientStep({
     request: {
       /** Tags of the images in use: both slots', and this project's own. */
       keep: z.array(z.string()),
-      /** Images by digest that the slots' releases were pulled as; absent where none was. */
+      /** Digests under which the slots' releases were pulled. Missing: none was pulled. */
       pulled: z.array(z.string()).optional(),
-      /** How many others stay too, of each kind; the oldest go first. */
+      /** Number of other images of each kind that stay; the oldest are removed first. */
       retention: z.number().int().min(0),
     },
     result: z.strictObject({ removed: z.array(z.string()) }),

@@ -4,10 +4,10 @@ import { releaseSchema } from "../slots.ts";
 import { containerStep } from "../step.ts";
 import { endpointCheckSchema, taskSchema } from "./release.ts";
 
-/** Which migrations of which release run, and how. */
+/** A release's migrations and their limits. */
 const migrationsOfRelease = {
   release: releaseSchema,
-  /** Where the release's golang-migrate files are. */
+  /** The source of the release's golang-migrate files. */
   source: z.discriminatedUnion("kind", [
     z.strictObject({ kind: z.literal("commit"), repository: z.string(), commit: z.string(), path: z.string() }),
     z.strictObject({ kind: z.literal("tree"), repository: z.string(), digest: z.string(), path: z.string() }),
@@ -15,11 +15,11 @@ const migrationsOfRelease = {
   ]),
   /** River's tables are migrated too. */
   river: z.boolean(),
-  /** To which version of River's schema; the newest that there is unless given. */
+  /** The version of River's schema. Default: the newest. */
   riverVersion: z.int().optional(),
-  /** What the stack file lets the migrations do, by file and rule. A rehearsal is told of those alone that it has to know. */
+  /** Exceptions from the lint in the stack file, by file and rule. A rehearsal gets only those that it needs. */
   waivers: z.array(waiverSchema).optional(),
-  /** How long a statement waits for a lock. What the live server does waits behind it: so it is short. */
+  /** The longest wait of a statement for a lock, in ms. The live server's statements wait behind it: so it is short. */
   lockTimeoutMs: z.number().int(),
   statementTimeoutMs: z.number().int(),
 };
@@ -29,9 +29,10 @@ const schemaVersion = (version: number | null | undefined): string =>
 
 export const migrationSteps = {
   /**
-   * Restores the snapshot that was taken into a scratch database, which proves it like `verify`, runs the release's pending
-   * migrations there, and, on request, starts the image of the release that serves now against the result: whether it would still work. Nothing of
-   * it touches the live database. Without pending migrations only the snapshot is proved, if that is wanted.
+   * Restores the snapshot that was taken into a scratch database, which proves it like `verify`, and runs the release's
+   * pending migrations there. On request it starts the image of the release that serves against the result: whether it
+   * would still work. Nothing touches the live database. Without pending migrations only the snapshot is proved, if
+   * that is requested.
    */
   rehearse: containerStep({
     network: "private",
@@ -41,22 +42,22 @@ export const migrationSteps = {
       file: z.string(),
       sha256: z.string(),
       ...migrationsOfRelease,
-      /** Proves the snapshot also where nothing is pending. */
+      /** Proves the snapshot even where nothing is pending. */
       verify: z.boolean(),
-      /** Fails when the role lacks the rights that a scratch database takes; otherwise a warning. */
+      /** Fails when the role lacks the rights for a scratch database; otherwise a warning. */
       required: z.boolean(),
-      /** How the release that serves is asked, and what it means when it does not answer well; null to leave it out. */
+      /** The check of the release that serves, and the consequence of a bad answer. Null: no check. */
       serving: z
         .strictObject({
           healthPath: z.string(),
           port: z.number().int(),
           checks: z.array(endpointCheckSchema),
-          /** Longest wait for it to answer well. */
+          /** The longest wait for a good answer. */
           limitSeconds: z.number(),
           failure: z.enum(["error", "warn"]),
         })
         .nullable(),
-      /** Run on the copy, after the migrations, in containers made like the release's own will be; with SERVER_ENVIRONMENT. */
+      /** Run on the copy, after the migrations, in containers like the release's own; with SERVER_ENVIRONMENT. */
       tasks: z
         .strictObject({
           list: z.array(taskSchema).min(1),
@@ -64,7 +65,7 @@ export const migrationSteps = {
           networks: z.array(z.string()),
           /** Docker's options by path. */
           tmpfs: z.record(z.string(), z.string()),
-          /** Bytes of /dev/shm; 0 for Docker's own. */
+          /** Bytes of /dev/shm; 0: Docker's default. */
           shmSize: z.number(),
           /** `name:address` */
           extraHosts: z.array(z.string()),
@@ -72,7 +73,7 @@ export const migrationSteps = {
         .optional(),
     },
     result: z.strictObject({
-      /** Why nothing was restored; null when it was. */
+      /** The reason why nothing was restored. Null: it was. */
       skipped: z.string().nullable(),
       verified: z.boolean(),
       rows: z.number(),
@@ -81,15 +82,17 @@ export const migrationSteps = {
         z.strictObject({
           file: z.string(),
           durationMs: z.number(),
-          /** Tables that were there before and that others had to wait for, with the strongest lock and for how long it was seen. */
+          /**
+           * Existing tables that others had to wait for, with the strongest lock and the time for which it was seen.
+           */
           locks: z.array(z.strictObject({ table: z.string(), mode: z.string(), heldMs: z.number() })),
-          /** Tables that were written anew as a whole. */
+          /** Tables that were rewritten as a whole. */
           rewritten: z.array(z.string()),
           /** Growth of the database, in bytes. */
           bytes: z.number(),
         }),
       ),
-      /** The release that serves, as it answered on the migrated copy; null where it was not asked. */
+      /** The answer of the release that serves on the migrated copy. Null: it was not asked. */
       serving: z.string().nullable(),
       durationMs: z.number(),
     }),
@@ -105,22 +108,22 @@ export const migrationSteps = {
   }),
 
   /**
-   * golang-migrate `up` with the release's own files, then River's tables (rivermigrate).
-   * The client sends the files as a tar on the step's stdin, with what the lint has found in them. A database that is ahead of the release is left alone.
+   * golang-migrate `up` with the release's own files, then River's tables (rivermigrate). The client sends the files
+   * and the lint's findings as a tar on the step's stdin. A database that is ahead of the release is left alone.
    */
   migrate: containerStep({
     network: "private",
     request: {
       ...migrationsOfRelease,
-      /** What findings of the lint (ops/lint) in files that are about to be applied mean. */
+      /** The consequence of the lint's findings (ops/lint) in files that are about to be applied. */
       lint: z.enum(["error", "warn", "off"]),
-      /** How often a file is tried that could not have a lock in time, with a pause in between. */
+      /** Attempts for a file that does not get a lock in time, with a pause in between. */
       lockAttempts: z.number().int().min(1),
     },
     result: z.strictObject({
       from: z.number().nullable(),
       to: z.number().nullable(),
-      /** Highest version among the release's own files: what the gate expects at least. */
+      /** Highest version among the release's own files: the gate's minimum. */
       expected: z.number().nullable(),
       applied: z.array(z.string()),
       durationMs: z.number(),

@@ -3,16 +3,16 @@ import { releaseSchema, slotNameSchema } from "../slots.ts";
 import { clientStep, containerStep } from "../step.ts";
 
 export const endpointCheckSchema = z.strictObject({ path: z.string(), status: z.number().int() });
-/** A path of the server, and the status that it is to answer with. */
+/** A path of the server, and its expected status. */
 export type EndpointCheck = z.infer<typeof endpointCheckSchema>;
 
 export const taskSchema = z.strictObject({
   name: z.string(),
-  /** Program and arguments, as a container takes them: no shell. */
+  /** Program and arguments for a container: no shell. */
   command: z.array(z.string()).min(1),
   timeoutMs: z.number().int().min(1),
 });
-/** A command that the operator wants run with a release. */
+/** An operator's command that runs with a release. */
 export type Task = z.infer<typeof taskSchema>;
 
 export const gateCheckNames = ["database", "migrations", "http", "jobs"] as const;
@@ -25,7 +25,10 @@ export const releaseSteps = {
       slot: slotNameSchema,
       release: releaseSchema,
       containerName: z.string(),
-      /** In the request so that a replaced container is gated again; the client watches it and fails at once when it exits. */
+      /**
+       * In the request so that a replaced container is gated again. The client watches it and fails at once when it
+       * exits.
+       */
       containerId: z.string(),
       /** Base URL of the slot in the private network, e.g. http://10.213.3.10:8080. */
       url: z.string(),
@@ -33,11 +36,14 @@ export const releaseSteps = {
       /** Attempts after the grace period, and seconds between them. */
       retries: z.number().int(),
       intervalSeconds: z.number(),
-      /** Seconds that a starting server is given before a failed attempt counts; it is polled meanwhile. */
+      /** Time for a starting server before a failed attempt counts, in seconds; it is polled meanwhile. */
       graceSeconds: z.number(),
-      /** Lowest schema version the release needs; null when it has no migrations. */
+      /** Lowest schema version that the release needs. Null: it has no migrations. */
       expectedMigration: z.number().nullable(),
-      /** What to do with a container that was stopped: start it and gate it, or leave it as it is, where an idle slot is meant to be stopped. */
+      /**
+       * The action for a stopped container: start it and gate it, or leave it as it is, where an idle slot is meant to
+       * be stopped.
+       */
       whenStopped: z.enum(["start", "pass"]),
     },
     result: z.strictObject({
@@ -52,8 +58,8 @@ export const releaseSteps = {
   }),
 
   /**
-   * Runs a command in a one-off container, made like that of the slot that is about to serve, before the switch. Not for a
-   * release that has served and kept all traffic: a rollback is to be quick.
+   * Runs a command before the switch, in a one-off container like that of the slot that is about to serve. Not for a
+   * release that has served and kept all traffic: a rollback must be quick.
    */
   task: containerStep({
     network: "none",
@@ -61,13 +67,13 @@ export const releaseSteps = {
     request: {
       /** From `begin`: it runs once for each deployment. */
       deploymentId: z.string(),
-      /** The slot that is to serve: the task's container is made like its own. */
+      /** The slot that is about to serve: the task's container is like its own. */
       slot: slotNameSchema,
       release: releaseSchema,
       task: taskSchema,
     },
     result: z.strictObject({
-      /** Why it was not run; null when it was. */
+      /** The reason why it was not run. Null: it was. */
       skipped: z.string().nullable(),
       durationMs: z.number(),
     }),
@@ -77,20 +83,20 @@ export const releaseSteps = {
   }),
 
   /**
-   * Waits until the server of a development container answers, and shows what air and the server say meanwhile.
+   * Waits until the server of a development container answers, and shows the output of air and the server meanwhile.
    * Fails at once when the source doesn't compile or the server ends.
    */
   develop: clientStep({
     request: {
       containerName: z.string(),
-      /** In the request so that another container is waited for again. */
+      /** In the request so that a new container is waited for again. */
       containerId: z.string(),
       /** Port in the container. */
       port: z.number().int(),
       healthPath: z.string(),
       /** In the request so that the server is asked again when the schema has changed. */
       schemaVersion: z.number().nullable(),
-      /** How long the first build may take, modules and all. */
+      /** Time limit of the first build, including modules. */
       timeoutSeconds: z.number(),
     },
     result: z.strictObject({ status: z.number(), durationMs: z.number() }),

@@ -4,11 +4,11 @@ import { snapshotFormats } from "../snapshot-format.ts";
 import { containerStep } from "../step.ts";
 import { formatBytes } from "../units.ts";
 
-/** Which snapshot of backupLocation a step works with. */
+/** A snapshot in backupLocation. */
 const snapshotChoice = {
   /** Name of the file in it. */
   file: z.string(),
-  /** Another deployment's or environment's will do. */
+  /** Accept a snapshot of another deployment or environment. */
   foreign: z.boolean(),
 };
 
@@ -18,7 +18,7 @@ const storage = {
   endpoint: z.string(),
   region: z.string(),
   bucket: z.string(),
-  /** In the bucket; empty, or ending with /. */
+  /** Prefix in the bucket: empty, or ending with /. */
   prefix: z.string(),
 };
 
@@ -28,18 +28,21 @@ export const snapshotSteps = {
     network: "private",
     mounts: ["backups"],
     request: {
-      /** How many snapshots of this deployment are kept; the oldest go first. */
+      /** Number of snapshots of this deployment that are kept; the oldest are removed first. */
       retention: z.number().int().min(1),
-      /** At least this many verified snapshots are kept, however old they are. */
+      /** Minimum number of verified snapshots that are kept, whatever their age. */
       keepVerified: z.number().int().min(0),
       format: z.enum(snapshotFormats),
-      /** age's public keys: whoever has one of the secret ones can read it. Empty: it is not encrypted. */
+      /** age's public keys: the owner of any of the secret keys can read it. Empty: not encrypted. */
       recipients: z.array(z.string()),
       /** The release before whose migrations it is taken. */
       release: releaseSchema,
-      /** The database is of a server whose roles mean nothing here: owners and rights are left out, and no roles are in it. */
+      /** The database belongs to a server whose roles do not exist here: owners, rights and roles are left out. */
       withoutOwners: z.literal(true).optional(),
-      /** What the step gave when it ran last, added by its client: a changed setting is no reason to take a release's snapshot again. */
+      /**
+       * The result of the step's last run, added by its client: a changed setting is no reason to take a release's
+       * snapshot again.
+       */
       previous: z.object({ file: z.string(), sha256: z.string() }).optional(),
     },
     result: z.strictObject({
@@ -47,7 +50,7 @@ export const snapshotSteps = {
       file: z.string(),
       bytes: z.number(),
       sha256: z.string(),
-      /** golang-migrate's version when the snapshot was taken; null in a database without migrations. */
+      /** golang-migrate's version when the snapshot was taken. Null: a database without migrations. */
       migrationVersion: z.number().nullable(),
       durationMs: z.number(),
     }),
@@ -57,22 +60,22 @@ export const snapshotSteps = {
   }),
 
   /**
-   * Restores a snapshot into a scratch database on the same server and compares it with its manifest. Who makes
-   * that database: the role of DATABASE_ADMIN_URL, or of DATABASE_URL where there is none.
+   * Restores a snapshot into a scratch database on the same server and compares it with its manifest. The role of
+   * DATABASE_ADMIN_URL creates that database, or that of DATABASE_URL where there is none.
    */
   verify: containerStep({
     network: "private",
     mounts: ["backups"],
     request: {
       ...snapshotChoice,
-      /** Of the snapshot that was taken; null for whichever is there. */
+      /** Checksum of the snapshot that was taken. Null: any snapshot of this name. */
       sha256: z.string().nullable(),
-      /** Fails when the role lacks the rights that this takes; otherwise a warning. A bad snapshot always fails. */
+      /** Fails when the role lacks the rights for this; otherwise a warning. A bad snapshot always fails. */
       required: z.boolean(),
     },
     result: z.strictObject({
       verified: z.boolean(),
-      /** Why it could not be verified. */
+      /** The reason why it could not be verified. */
       reason: z.string().nullable(),
       rows: z.number(),
       tables: z.number(),
@@ -103,7 +106,7 @@ export const snapshotSteps = {
       failure: z.enum(["error", "warn"]),
     },
     result: z.strictObject({
-      /** Where it is; null when it could not be copied, and that was to be a warning. */
+      /** Its place in the storage. Null: it could not be copied, which was configured to be a warning. */
       copied: z.string().nullable(),
       reason: z.string().nullable(),
       durationMs: z.number(),
@@ -114,23 +117,26 @@ export const snapshotSteps = {
   }),
 
   /**
-   * Brings a copy of a snapshot back from the storage, whole or not at all; without a file it only says which copies there
-   * are. Credentials as for `copy`.
+   * Brings a copy of a snapshot back from the storage, completely or not at all. Without a file it only lists the
+   * copies. Credentials as for `copy`.
    */
   fetch: containerStep({
     network: "private",
     mounts: ["backups"],
     request: { ...storage, file: z.string().nullable() },
     result: z.strictObject({
-      /** Manifests of the copies that are there; with a file, its own. */
+      /** Manifests of the copies; with a file, its own. */
       copies: z.array(z.unknown()),
-      /** False when it was on the host already. */
+      /** False: it was on the host already. */
       fetched: z.boolean(),
       durationMs: z.number(),
     }),
   }),
 
-  /** Puts a snapshot in the place of the live database, which is kept under another name; or only says what that would lose. */
+  /**
+   * Replaces the live database by a snapshot and keeps the old one under another name; or only reports what that would
+   * lose.
+   */
   restore: containerStep({
     network: "private",
     mounts: ["backups"],
@@ -138,9 +144,9 @@ export const snapshotSteps = {
     request: {
       ...snapshotChoice,
       mode: z.enum(["check", "restore"]),
-      /** With `check`: it is about to be restored, and must not expire before. */
+      /** With `check`: the snapshot is about to be restored, and must not expire before. */
       keep: z.boolean().optional(),
-      /** With `restore`: River's jobs that were queued then are put on hold. */
+      /** With `restore`: River's jobs that were queued in the snapshot are put on hold. */
       holdJobs: z.boolean().optional(),
     },
     result: z.strictObject({
@@ -150,7 +156,10 @@ export const snapshotSteps = {
       beforeVersion: z.string(),
       database: z.string(),
       rows: z.number(),
-      /** Tables in which the database differs from the snapshot; `written`: rows inserted or changed since, null when nobody can tell. */
+      /**
+       * Tables in which the database differs from the snapshot. `written`: rows inserted or changed since; null:
+       * unknown.
+       */
       lost: z.array(
         z.strictObject({
           table: z.string(),
@@ -159,27 +168,30 @@ export const snapshotSteps = {
           written: z.number().nullable(),
         }),
       ),
-      /** River's jobs: queued in the snapshot (null where nobody has counted), ended in the database since, and put on hold. Null without River. */
+      /**
+       * River's jobs: queued in the snapshot (null: not counted), ended in the database since, and put on hold. Null:
+       * no River.
+       */
       jobs: z.strictObject({ queued: z.number().nullable(), doneSince: z.number(), held: z.number() }).nullable(),
-      /** Whether `lost` has every row that was written since; see data-loss.ts. */
+      /** Whether `lost` includes every row that was written since; see data-loss.ts. */
       counted: z.enum(["exact", "without-open", "rows-only"]),
       /** golang-migrate's versions. */
       schema: z.strictObject({ now: z.number().nullable(), snapshot: z.number().nullable() }),
-      /** The name under which the database that was live is kept. */
+      /** The name that the replaced database now has. */
       replaced: z.string().nullable(),
-      /** How long new connections waited at most. */
+      /** The longest wait of new connections. */
       swapMs: z.number().nullable(),
       durationMs: z.number(),
     }),
   }),
 
-  /** Drops a database that a restore has replaced; null lists them. */
+  /** Drops a database that a restore has replaced. Null: lists them. */
   discard: containerStep({
     network: "private",
     request: { database: z.string().nullable() },
     result: z.strictObject({
       kept: z.array(z.strictObject({ database: z.string(), bytes: z.number() })),
-      /** Null also where the one that was named was dropped before. */
+      /** Null also where the named one was dropped before. */
       dropped: z.string().nullable(),
     }),
   }),

@@ -4,36 +4,37 @@ import { clientStep, containerStep } from "../step.ts";
 import { endpointCheckSchema, taskSchema } from "./release.ts";
 
 const rolloutSchema = z.strictObject({
-  /** Percent of the requests that the new release gets, one after the other; none: all at once. */
+  /** Percentages of the requests that the new release gets, one after the other. Empty: all at once. */
   steps: z.array(z.number().min(1).max(100)),
-  /** How long each step is watched. */
+  /** Time for which each step is watched. */
   intervalMs: z.number().int().min(0),
-  /** How long the release is watched once it has all traffic. */
+  /** Time for which the release is watched once it has all traffic. */
   bakeMs: z.number().int().min(0),
   /** The same client always gets the same slot. */
   sticky: z.boolean(),
-  /** Requests of the router's log that both slots are asked once more, before the first step. */
+  /** Requests of the router's log that are repeated to both slots before the first step. */
   replay: z
     .strictObject({
-      /** Patterns of paths that only read. */
+      /** Patterns of read-only paths. */
       paths: z.array(z.string()).min(1),
-      /** How many, at most. */
+      /** Maximum number of requests. */
       requests: z.number().int().min(1),
     })
     .optional(),
 });
-/** How traffic moves to a new release. */
+/** The move of traffic to a new release. */
 export type Rollout = z.infer<typeof rolloutSchema>;
 
 export const standbyModes = ["running", "stopped", "removed"] as const;
-/** What becomes of the slot that does not serve. */
+/** The state of the slot that does not serve. */
 export type StandbyMode = (typeof standbyModes)[number];
 
 export const trafficSteps = {
   /**
-   * Writes nginx's files into the router's volume beside the current ones, `nginx -t`s them, renames, and
-   * reloads a running nginx, unless it is the certificate alone that differs. TLS_CERTIFICATE and TLS_KEY (PEM) come by environment and are written as tls/certificate.pem
-   * and tls/key.pem (mode 600). It never writes state/slot.json: until the first switch the router answers 503.
+   * Writes nginx's files into the router's volume beside the current ones, tests them with `nginx -t`, renames them,
+   * and reloads a running nginx, unless only the certificate differs. TLS_CERTIFICATE and TLS_KEY (PEM) are passed in
+   * the environment and written as tls/certificate.pem and tls/key.pem (mode 600). It never writes state/slot.json:
+   * until the first switch the router answers 503.
    */
   router: clientStep({
     request: {
@@ -49,11 +50,11 @@ export const trafficSteps = {
   }),
 
   /**
-   * Checks that the target slot is healthy now, persists the slot (fsync, rename), sets it in the running nginx
-   * through its unix socket, confirms through the router (X-Togather-Slot and version), and undoes it when not confirmed.
-   * Then it asks `checks` through the router; when they fail, all traffic goes back to where it was, and the step fails.
-   * With a `rollout`, the target gets a growing share of the requests before, and is watched for some time after: it fails in
-   * the same way when it does worse than the release before.
+   * Checks that the target slot is healthy now, stores the slot (fsync, rename), sets it in the running nginx through
+   * its unix socket, and confirms it through the router (X-Togather-Slot and version); otherwise it undoes the switch.
+   * Then it requests `checks` through the router; when they fail, all traffic goes back to where it was, and the step
+   * fails. With a `rollout`, the target gets a growing share of the requests before the switch, and is watched for some
+   * time after it: the step fails in the same way when the target does worse than the previous release.
    */
   switch: containerStep({
     network: "private",
@@ -71,10 +72,12 @@ export const trafficSteps = {
       slotUrl: z.string(),
       routerUrl: z.string(),
       healthPath: z.string(),
-      /** Asked through the router after the switch. */
+      /** Requested through the router after the switch. */
       checks: z.array(endpointCheckSchema),
       rollout: rolloutSchema,
-      /** Run after that, for a release that has not served before. A failure sends traffic back, or is a warning. */
+      /**
+       * Run after the checks, for a release that has not served before. A failure sends traffic back, or is a warning.
+       */
       tasks: z.array(taskSchema.extend({ onFailure: z.enum(["send-back", "warn"]) })).optional(),
     },
     result: z.strictObject({
@@ -93,22 +96,25 @@ export const trafficSteps = {
   }),
 
   /**
-   * On the operator's machine, once a deployment is recorded: brings the slot that does not serve to what it is to
-   * be. To be stopped (and then removed, by Pulumi), it is waited for until no request is open on it any more, but not longer than
-   * drainMs; then it gets SIGTERM. Never the slot that the router sends requests to.
+   * Runs on the operator's machine, after a deployment is recorded: starts or stops the slot that does not serve.
+   * Before a stop (after which Pulumi may remove it), it waits until the slot has no open request, but not longer than
+   * drainMs; then the slot gets SIGTERM. Never the slot that the router sends requests to.
    */
   standby: clientStep({
     request: {
       mode: z.enum(standbyModes),
       /**
-       * The slot that is to be stopped, and what it holds; null to keep both running: a flip then changes nothing here. A release that has not
-       * served yet is not stopped: somebody wants to look at it.
+       * The slot to stop, with its release. Null: keep both running (a later flip then changes nothing here). A release
+       * that has not served yet is not stopped: somebody wants to look at it.
        */
       idle: z
         .strictObject({
           slot: slotNameSchema,
           release: releaseSchema.nullable(),
-          /** In the request so that a container that was made anew, for a rotated secret for instance, is stopped again; null where there is none. */
+          /**
+           * In the request so that a new container, after a rotated secret for instance, is stopped again. Null: there
+           * is none.
+           */
           containerId: z.string().nullable(),
         })
         .nullable(),
@@ -117,7 +123,7 @@ export const trafficSteps = {
     result: z.strictObject({
       started: z.array(slotNameSchema),
       stopped: slotNameSchema.nullable(),
-      /** Requests that were cut off: still open when the time was over. */
+      /** Requests that were cut off: still open at the time limit. */
       open: z.number(),
       durationMs: z.number(),
     }),
