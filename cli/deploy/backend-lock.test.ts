@@ -16,7 +16,7 @@ import {
   type BackendLock,
 } from "./backend-lock.ts";
 
-/** As Pulumi 3.259 says it. */
+/** Output of Pulumi 3.259. */
 const said = `error: the stack is currently locked by 1 lock(s). Either wait for the other process(es) to end or delete the lock file with \`pulumi cancel\`.
   file:///tmp/a%20project/.togather/state/.pulumi/locks/organization/togather/production/2154ec0d-4fcf-42f2-ad56-452b9982fc90.json?no_tmp_dir=true: created by alice@laptop (pid 4711) at 2026-11-25T04:16:45Z
 `;
@@ -56,7 +56,8 @@ describe("the lock of Pulumi's backend", () => {
     await once(child, "exit");
     expect(holderOf({ ...lock, pid: child.pid ?? 0 })).toBe("gone");
     expect(holderOf({ ...lock, host: "laptop" }, "server")).toBe("elsewhere");
-    // This process has the number and is no Pulumi: where that can be told, the one that made the lock is gone.
+    // This process has the lock's pid and is not Pulumi: where the program's name can be read, the lock's process
+    // counts as gone.
     expect(holderOf(lock)).toBe(existsSync("/proc/self/stat") ? "gone" : "alive");
   });
 

@@ -7,9 +7,9 @@ import * as z from "zod";
 import { hostLockHolder } from "../../ops/host/host-lock.ts";
 import { hasStarted } from "./own-runs.ts";
 
-/** One of the lock files that a backend of files or objects keeps for a stack. It has no lifetime: who is killed leaves it. */
+/** A lock file of a stack in a backend of files or objects. It does not expire: a killed process leaves it. */
 export interface BackendLock {
-  /** Where it is, as a URL. */
+  /** URL of the lock file. */
   url: string;
   user: string;
   host: string;
@@ -18,10 +18,10 @@ export interface BackendLock {
   since: string;
 }
 
-/** Pulumi's own refusal while others hold a lock. */
+/** Whether Pulumi refused because others hold a lock. */
 export const isLocked = (said: string): boolean => /the stack is currently locked by \d+ lock/.test(said);
 
-/** The locks that Pulumi's refusal names. */
+/** The locks named in Pulumi's refusal. */
 export function locksIn(said: string): BackendLock[] {
   return [...said.matchAll(/^\s*(\S+): created by (\S+)@(\S+) \(pid (\d+)\) at (\S+)/gm)].map(
     ([, url = "", user = "", host = "", pid, since = ""]) => ({ url, user, host, pid: Number(pid), since }),
@@ -29,12 +29,12 @@ export function locksIn(said: string): BackendLock[] {
 }
 
 /**
- * The state of the process that made a lock: "elsewhere" is another machine, of which nothing is known; "unknown" one with this machine's name,
- * which may be another.
+ * The state of the process that made a lock. "elsewhere": another machine, whose processes are unknown here; "unknown":
+ * a machine with this one's name, which may be another.
  */
 export type HolderState = "gone" | "alive" | "elsewhere" | "unknown";
 
-/** The same in words. */
+/** The states in words. */
 export const holderWords: Readonly<Record<HolderState, string>> = {
   gone: "that process is gone",
   alive: "that process is running on this machine",
@@ -43,26 +43,29 @@ export const holderWords: Readonly<Record<HolderState, string>> = {
     "no process of this machine; perhaps one of another machine of the same name, of which nothing can be told from here",
 };
 
-/** Whether the process lives, and is what made the lock: pids are used again. */
+/** Whether the process lives and is the one that made the lock: pids are reused. */
 function lives(pid: number): boolean {
   try {
     process.kill(pid, 0);
   } catch (error) {
-    // EPERM: somebody else's.
+    // EPERM: another user's process.
     if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
   }
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     const name = stat.slice(stat.indexOf("(") + 1, stat.lastIndexOf(")"));
-    // A zombie is dead; what has the number now and is no Pulumi took no lock.
+    // A zombie counts as dead; another program with the same pid took no lock.
     return name === "pulumi" && stat[stat.lastIndexOf(")") + 2] !== "Z";
   } catch {
-    // No /proc: the pid alone has to do.
+    // No /proc: the pid alone decides.
     return true;
   }
 }
 
-/** Filesystems that several machines may have mounted, by their magic numbers: NFS, SMB, CIFS, SMB2, Ceph, 9P, AFS, FUSE (sshfs, buckets). */
+/**
+ * Filesystems that several machines may have mounted, by their magic numbers: NFS, SMB, CIFS, SMB2, Ceph, 9P, AFS, FUSE
+ * (sshfs, buckets).
+ */
 const sharedFilesystems: ReadonlySet<number> = new Set([
   0x6969, 0x517b, 0xff534d42, 0xfe534d42, 0x00c36400, 0x01021997, 0x5346414f, 0x65735546,
 ]);
@@ -99,14 +102,14 @@ const lockFileSchema = z.looseObject({
   timestamp: z.string(),
 });
 
-/** The directory of a backend of files; undefined for any other. */
+/** The directory of a file backend. Undefined: another backend. */
 export function backendDirectory(url: string, cwd: string): string | undefined {
   if (!url.startsWith("file://")) return undefined;
   const path = decodeURI(url.slice("file://".length).replace(/\?.*$/, ""));
   return path.startsWith("~") ? join(homedir(), path.slice(1)) : resolve(cwd, path);
 }
 
-/** The locks of a stack in a backend of files. Takes none itself. */
+/** The locks of a stack in a file backend. Takes no lock. */
 export function locksOf(directory: string, project: string, stack: string): BackendLock[] {
   const locks = join(directory, ".pulumi", "locks", "organization", project, stack);
   if (!existsSync(locks)) return [];
@@ -121,18 +124,18 @@ export function locksOf(directory: string, project: string, stack: string): Back
       } = lockFileSchema.parse(JSON.parse(readFileSync(join(locks, file), "utf8")));
       return [{ url: pathToFileURL(join(locks, file)).href, user: username, host, pid, since: timestamp }];
     } catch {
-      // Released at this moment.
+      // Released in this moment.
       return [];
     }
   });
 }
 
-/** A deployment that has just been killed lets go of its host within this time. */
+/** A deployment that was just killed releases its lock on the host within this time, in ms. */
 const letGoMs = 3_000;
 
 /**
- * Whether every lock was left behind by a process of this machine that is gone, while nobody deploys on the Docker host. Of
- * a process elsewhere nobody here can tell.
+ * Whether every lock was left by a dead process of this machine, while nobody deploys on the Docker host. Processes of
+ * another machine can't be checked here.
  * @param ours this process holds the lock on the Docker host: then nobody else deploys there.
  */
 export async function areStale(
@@ -151,8 +154,8 @@ export async function areStale(
 }
 
 /**
- * Removes locks. Those in files one by one: by their names, so that none goes that was made since.
- * @param cancel `pulumi cancel`, for backends that are no files: it removes whatever there is.
+ * Removes locks. Lock files are removed by their names, so that no newer lock is removed.
+ * @param cancel runs `pulumi cancel`, for other backends: it removes every lock of the stack.
  */
 export async function removeLocks(locks: readonly BackendLock[], cancel: () => Promise<void>): Promise<void> {
   if (locks.length > 0 && locks.every(({ url }) => url.startsWith("file://")))
@@ -160,7 +163,7 @@ export async function removeLocks(locks: readonly BackendLock[], cancel: () => P
   else await cancel();
 }
 
-/** An operator's ways out of locks that are not provably stale. */
+/** Instructions for an operator about locks that are not provably stale. */
 export function heldText(locks: readonly BackendLock[], unlock: string): string {
   const words = { ...holderWords, gone: `${holderWords.gone}, but somebody deploys on the Docker host` };
   return [

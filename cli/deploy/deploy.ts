@@ -37,7 +37,7 @@ import { runPulumi } from "./run-pulumi.ts";
 import { schemaVersion } from "./schema-version.ts";
 import { servingNow } from "./serving-now.ts";
 
-/** The migrations that the new release would run; undefined where nobody can tell. */
+/** The migrations that the new release would run. Undefined: unknown. */
 async function migrationsOf(
   settings: PlainSettings,
   before: Before,
@@ -46,7 +46,7 @@ async function migrationsOf(
   const { activeSlot, slots, source } = settings;
   const release = slots[releasedSlot(before.slots, { activeSlot, slots: plainSettings(slots) })];
   if (release === undefined || !("commit" in release)) return undefined;
-  // Loaded here: only a dry run asks.
+  // Loaded here: only a dry run needs it.
   const { pendingMigrations } = await import("../../ops/client/pending-migrations.ts");
   const version = await schemaVersion(settings, () => Promise.resolve(pulumi));
   return version === undefined
@@ -57,7 +57,10 @@ async function migrationsOf(
       );
 }
 
-/** What is there, as a deployment finds it; undefined where there is nothing yet, or nobody can tell: a host that does not answer is the run's own error. */
+/**
+ * The real state of the host before a deployment. Undefined: nothing exists yet, or it is unknown; when the host does
+ * not answer, the run itself reports the error.
+ */
 async function realNow(
   settings: PlainSettings,
   { before: { slots }, now: asked }: Pick<Deployment, "before" | "now">,
@@ -69,19 +72,22 @@ async function realNow(
   return { router, states, held, had: hadIn({ served, left: slots }), served };
 }
 
-/** Whether Pulumi has to look at all that there is first: a container that is gone, and that its state has still, is made again only then. */
+/**
+ * Whether Pulumi has to refresh all resources first: only then does it create a container again that is gone but still
+ * in its state.
+ */
 const needsRefresh = (found: readonly Difference[]): boolean =>
   found.some(({ kind, repair }) => kind === "missing" && repair === "make");
 
-/** What a deployment is to do, in words, and what a dry run finds beside Pulumi's preview. */
+/** The plan of a deployment in words, and a dry run's additions to Pulumi's preview. */
 interface Plan {
   sentences: string[];
-  /** Of a dry run: files of the migrations that would run; undefined where nobody can tell. */
+  /** Dry run only: files of the migrations that would run. Undefined: unknown. */
   migrations: string[] | undefined;
   examined: Promise<Finding[]> | undefined;
 }
 
-/** Plans a deployment, and says so. */
+/** Plans a deployment, and prints the plan. */
 async function sayPlan(
   { file, pulumi, before, output, dryRun, skipMigrations, force }: Deployment,
   real: Awaited<ReturnType<typeof realNow>>,
@@ -109,7 +115,7 @@ async function sayPlan(
   return { sentences, migrations, examined };
 }
 
-/** What stopped a run, once, without Pulumi's wrapping and without secrets. */
+/** The errors that stopped a run, each once, without Pulumi's wrapping and without secrets. */
 function errorsOf(end: RunEnd, { failed, diagnostics }: PhaseTracker, stack: string, redactor: Redactor): string[] {
   if (end.ok) return [];
   const said = isLocked(end.said)
@@ -125,8 +131,8 @@ function errorsOf(end: RunEnd, { failed, diagnostics }: PhaseTracker, stack: str
 }
 
 /**
- * Asks the router after a run that had no traffic to move, and writes again what of the state directory was lost.
- * @returns what the host told; undefined where nobody needed to ask.
+ * Asks the router after a run that had no traffic to move, and rewrites lost files of the state directory.
+ * @returns the host's report. Undefined: there was no need to ask.
  */
 async function askAfterwards(
   settings: PlainSettings,
@@ -141,7 +147,7 @@ async function askAfterwards(
   const report = await look(settings);
   const found = differencesOf(settings, report);
   const unlike = ran("switch") ? undefined : trafficProblem(found, { name: settings.name, file: "the stack file" });
-  // Pulumi has no reason to record again what it has recorded.
+  // Pulumi does not run an unchanged record step again.
   const request = !ran("record") && isRecordWrong(found) ? recordOf(settings, report, outputs) : undefined;
   if (request !== undefined) {
     await rebuildState(request, settings.host);
@@ -153,7 +159,7 @@ async function askAfterwards(
 }
 
 /**
- * Runs `pulumi up` (or the preview) for what the file says, shows how far it is, and says how it ended.
+ * Runs `pulumi up` (or the preview) for the stack file, shows its progress, and reports its end.
  * @returns the exit code.
  */
 export async function deploy(deployment: Deployment): Promise<number> {
@@ -195,7 +201,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
   const outputs = end.ok && !dryRun ? (end.outputs ?? (await pulumi.outputs())) : undefined;
   const { report, unlike } = await askAfterwards(settings, outputs, tracker, output);
   if (unlike !== undefined) errors.push(unlike);
-  // Where traffic was sent back to is known for sure, and by nobody better than the router.
+  // After traffic was sent back, the router knows best which slot serves.
   const now =
     end.ok || dryRun
       ? { sentence: "", serving: outputs?.serving ?? before.serving }
@@ -213,7 +219,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
     dryRun,
     plan: plan.sentences,
     ...(dryRun ? { migrations: plan.migrations ?? null, checks: findings } : {}),
-    // A run that had nothing to do belongs to the deployment before it.
+    // A run without changes belongs to the deployment before it.
     deploymentId: dryRun ? undefined : (deploymentId ?? outputs?.deploymentId),
     serving: unlike === undefined ? now.serving : report?.router.slot && { slot: report.router.slot },
     url: outputs?.httpsUrl ?? outputs?.url,

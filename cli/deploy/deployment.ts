@@ -9,35 +9,35 @@ import type { StackFile } from "../stack-file.ts";
 import type { Interruption } from "./phases.ts";
 import type { PulumiStack, RunEnd } from "./pulumi-stack.ts";
 
-/** What is to be deployed, and how. */
+/** A deployment's target and options. */
 export interface Deployment {
-  /** As it is to be: with the release in it, the slot flipped. */
+  /** The target state: with the new release, or the slot flipped. */
   file: StackFile;
   pulumi: PulumiStack;
   before: Before;
-  /** What the Docker host told a moment ago, for the plan and for how Pulumi is started; left out, it is asked again. */
+  /** The Docker host's report of a moment ago, for the plan and for the start of Pulumi. Missing: it is asked again. */
   now?: HostNow | undefined;
   output: Output;
   dryRun: boolean;
-  /** For this run only: nothing of it is written to the file. */
+  /** For this run only: it is not written to the file. */
   skipMigrations: boolean;
   force: boolean;
-  /** The commit of a release that was sent back and is asked for again, for this run. */
+  /** The commit of a release that was sent back and is requested again, for this run. */
   again?: string | undefined;
-  /** What serves as long as this stack's router has no slot, asked and in a sentence: a node that is being adopted. */
+  /** Asks what serves, as a sentence, while this stack's router has no slot: for a node that is being adopted. */
   meanwhile?: (() => Promise<string>) | undefined;
-  /** The lock of the command that runs it, and the signal that ends that command: both are this deployment's, too. */
+  /** The lock and the abort signal of the command that runs the deployment: the deployment uses them, too. */
   within?: { lock: HeldLock | undefined; signal: AbortSignal } | undefined;
 }
 
-/** What a deployment says to a machine. */
+/** A deployment's result as JSON. */
 export interface DeploymentResult {
   ok: boolean;
   ending: Ending;
   exitCode: number;
   dryRun: boolean;
   plan: string[];
-  /** Of a dry run: files of the migrations that would run, null where nobody can tell; and what the checks found. */
+  /** Dry run only: files of the migrations that would run (null: unknown), and the findings of the checks. */
   migrations?: string[] | null;
   checks?: Finding[];
   deploymentId?: string | undefined;
@@ -45,7 +45,7 @@ export interface DeploymentResult {
   url?: string | undefined;
   phases: { phase: string; subject: string; status: string; durationMs: number; detail: string }[];
   changes: RunEnd["changes"];
-  /** What is replaced (in a dry run: would be) that both slots need: requests fail meanwhile. */
+  /** Replaced parts (in a dry run: parts to be replaced) that both slots need: requests fail meanwhile. */
   interruptions: readonly Interruption[];
   errors: string[];
   warnings: string[];

@@ -3,14 +3,14 @@ import type { Ending } from "../exit-codes.ts";
 import { endingOfPhase, type PhaseTracker } from "./phases.ts";
 import type { RunEnd } from "./pulumi-stack.ts";
 
-/** How a run ended, by what was seen of it. */
+/** The ending of a run, from its result and its events. */
 export function endingOf(
   end: Pick<RunEnd, "ok" | "interrupted" | "said" | "refused">,
   tracker: Pick<PhaseTracker, "failed" | "diagnostics">,
 ): Ending {
   if (end.ok) return "ok";
   if (end.interrupted) return "interrupted";
-  // The program's own refusals go by a code; Pulumi's have no other sign than its words.
+  // The program's own refusals have a code; Pulumi's can only be recognized by their text.
   if (end.refused !== undefined) return end.refused === "unread" ? "other" : end.refused;
   const said = [end.said, ...tracker.diagnostics.errors].join("\n");
   if (/the stack is currently locked|Another update is currently in progress/.test(said)) return "lock";
@@ -26,23 +26,23 @@ export function endingOf(
   return "other";
 }
 
-/** The step's exit code, in what the command provider says of it. */
+/** Whether the command provider's message has the step's exit code for a rollback. */
 function saysRolledBack(error: string): boolean {
   return new RegExp(`^(error: )?exit status ${rolledBackExitCode}: running `, "m").test(error);
 }
 
-/** What Pulumi and the command provider put around a step's own words. */
+/** Text that Pulumi and the command provider add around a step's own message. */
 const wrapping = [
   /^(error: )?exit status \d+: running ".*":?$/,
   /^(error: )?(update|preview) failed$/,
   /^(error: )?(resource operation|preview|update|program) failed with .*$/,
   /^\d+ errors? occurred:$/,
   /resource (registration|monitor) /,
-  // Progress.
+  // Progress lines.
   /^\d\d:\d\d:\d\d (INFO|DEBUG|WARN) /,
 ];
 
-/** What a step itself said of its failure, once, without Pulumi's wrapping and without its progress. */
+/** A step's own error message, once, without Pulumi's wrapping and without progress. */
 export function errorText(messages: readonly string[]): string {
   const lines = messages
     .flatMap((message) => message.split("\n"))

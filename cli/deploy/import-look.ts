@@ -1,4 +1,7 @@
-/** What of a deployment is on its Docker host and in its database, by the names that a state without it would collide with. */
+/**
+ * Finds a deployment's objects on its Docker host and in its database: a new state without them would collide with
+ * their names.
+ */
 import { containerName } from "../../ops/contract/names.ts";
 import * as z from "zod";
 import { tryDocker } from "../../ops/host/docker.ts";

@@ -10,7 +10,7 @@ const router = urn("togather:deployment:Router", "router");
 const container = urn("togather:deployment:Router$docker:index/container:Container", "router-container");
 const build = urn("command:local:Command", "nginx-image-build");
 
-/** As `pulumi preview --json` prints it, after what a plugin says. */
+/** Output of `pulumi preview --json`, after a plugin's message. */
 const preview = (inputs: Record<string, unknown> = {}): string =>
   `warning: something\n${JSON.stringify({
     steps: [
@@ -59,7 +59,7 @@ describe("a state with what runs in it", () => {
       inputs: { name: "togather-production-router", image: "sha256:abc" },
       outputs: { envs: [] },
       provider: `${provider}::${String(made?.["id"])}`,
-      // A step that the state has not got is nothing to depend on.
+      // A step that is missing in the state can't be depended on.
       dependencies: [provider],
       propertyDependencies: { image: [], name: [] },
     });

@@ -1,8 +1,8 @@
 /**
- * What runs on a Docker host, as Pulumi would have it in a state that was lost, or is older than what runs: the resources that a
- * preview would create, with the ids of the things of their names. A refresh then fills in what Pulumi reads of them, so that what
- * is not as the stack file says shows as a change, and the rest as none. Steps are not part of it: they are done again, each of
- * which does nothing where there is nothing to do.
+ * Adds running objects of a Docker host to a Pulumi state that was lost, or is older than they are: the resources that
+ * a preview would create, with the ids of existing objects of the same names. A refresh then reads their real
+ * properties: differences from the stack file show as changes. Steps are not imported: they run again, and do nothing
+ * where nothing needs to be done.
  */
 import { randomUUID } from "node:crypto";
 import * as z from "zod";
@@ -29,23 +29,26 @@ const previewSchema = z.looseObject({
   steps: z.array(z.looseObject({ op: z.string(), newState: stateSchema.optional() })).nullish(),
 });
 
-/** Resources that a preview would create, in the order in which they are made. @param preview as `pulumi preview --json` prints it. */
+/**
+ * Resources that a preview would create, in order of creation.
+ * @param preview output of `pulumi preview --json`.
+ */
 export function plannedCreations(preview: string): State[] {
   const { steps } = previewSchema.parse(JSON.parse(preview.slice(preview.indexOf("{"))));
   return (steps ?? []).flatMap(({ op, newState }) => (op === "create" && newState !== undefined ? [newState] : []));
 }
 
-/** A container as the Docker host has it. */
+/** A container on the Docker host. */
 export interface FoundContainer {
   id: string;
-  /** What it was made from. */
+  /** The image that it was created from. */
   imageId: string;
-  /** Environment beside its image's, `NAME=value`. Secret. */
+  /** Environment beyond its image's, `NAME=value`. Secret. */
   env: string[];
   labels: Readonly<Record<string, string>>;
 }
 
-/** Containers and networks that a state knows: of an older copy, perhaps under ids of things that have been replaced since. */
+/** Containers and networks in a state. It may be an older copy, with ids of objects that have been replaced since. */
 export function knownThings(exported: string): State[] {
   const { deployment } = exportSchema.parse(JSON.parse(exported));
   return (deployment?.resources ?? []).filter(isThing);
@@ -53,7 +56,7 @@ export function knownThings(exported: string): State[] {
 
 const isThing = ({ type, custom }: State): boolean => custom && (type === containerType || type === networkType);
 
-/** What is there, by name. */
+/** Existing objects by name. */
 export interface FoundOnHost {
   containers: ReadonlyMap<string, FoundContainer>;
   /** Ids of networks. */
@@ -62,7 +65,7 @@ export interface FoundOnHost {
   databases: ReadonlySet<string>;
 }
 
-/** What a preview shows in the place of a value that is not known yet. */
+/** Pulumi's placeholder in a preview for a value that is not known yet. */
 const unknownValue = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 const secretValue = "[secret]";
 
@@ -72,13 +75,13 @@ const roleType = "postgresql:index/role:Role";
 const databaseType = "postgresql:index/database:Database";
 const isProvider = (type: string): boolean => type.startsWith("pulumi:providers:");
 
-/** As `pulumi stack import` takes a secret: it encrypts it. */
+/** A secret in the form that `pulumi stack import` encrypts. */
 const secret = (value: unknown): Record<string, string> => ({
   "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270",
   plaintext: JSON.stringify(value),
 });
 
-/** The names under which a creation would collide with what is there. */
+/** The names with which a creation would collide with existing objects. */
 export function namesOf(planned: readonly State[]): { containers: string[]; networks: string[]; inDatabase: boolean } {
   const named = (type: string): string[] =>
     planned.filter((one) => one.type === type).flatMap(({ inputs }) => nameOf(inputs) ?? []);
@@ -96,13 +99,16 @@ function nameOf(inputs: State["inputs"]): string | undefined {
 
 const labelsSchema = z.array(z.looseObject({ label: z.string(), value: z.string() }));
 
-/** The same labels with the values that a container has; as they are where they can't be read. */
+/** The labels with the values that a container has; unchanged where they can't be read. */
 function realLabels(wanted: unknown, has: FoundContainer["labels"]): unknown {
   const { data } = labelsSchema.safeParse(wanted);
   return data?.map((one) => ({ ...one, value: has[one.label] ?? one.value })) ?? wanted;
 }
 
-/** The id and inputs of a creation whose thing is there already; undefined where it is not, or where making it again is no error. */
+/**
+ * The id and inputs of a creation whose object exists already. Undefined: it does not exist, or creating it again is no
+ * error.
+ */
 function found(
   { type, inputs = {} }: State,
   { containers, networks, roles, databases }: FoundOnHost,
@@ -124,32 +130,32 @@ function found(
       ...(inputs["envs"] === undefined ? {} : { envs }),
       ...(inputs["labels"] === undefined ? {} : { labels: realLabels(inputs["labels"], there.labels) }),
     };
-    // A refresh reads no empty environment: it would be unknown, and the container be made anew for it.
+    // A refresh reads no empty environment: it would be unknown, and replace the container.
     return { id, inputs: real, outputs: { ...real, envs: env.length === 0 ? [] : envs } };
   }
   if ((type === roleType && roles.has(name)) || (type === databaseType && databases.has(name))) {
-    // The next `up` sets the password once more: to what it is.
+    // The next `up` sets the password again, to the same value.
     const plain = Object.entries(inputs).filter(([, value]) => value !== secretValue);
     return { id: name, inputs: Object.fromEntries(plain) };
   }
   return undefined;
 }
 
-/** What is taken into the state. */
+/** A state with imported objects. */
 export interface Imported {
-  /** The state with it, for `pulumi stack import`. Secrets that the state did not have are in plain text in it. */
+  /** The new state, for `pulumi stack import`. Secrets that the state did not have are in plain text in it. */
   state: string;
-  /** Of the Docker host's things, which a refresh can read. */
+  /** The imported objects of the Docker host, which a refresh can read. */
   urns: string[];
-  /** What was found, in words. */
+  /** Descriptions of the objects that were found. */
   what: string[];
 }
 
 /**
- * A state with what runs in it.
- * @param exported the state as it is, by `pulumi stack export`.
- * @param planned what a preview would create.
- * @throws {Failure} where a preview does not tell all of something's settings.
+ * Adds existing objects to a state.
+ * @param exported the state from `pulumi stack export`.
+ * @param planned creations from a preview.
+ * @throws {Failure} where a preview does not show all settings of an object.
  */
 export function withImported(exported: string, planned: readonly State[], there: FoundOnHost): Imported {
   const whole = JSON.parse(exported) as { deployment: { resources?: State[]; pending_operations?: unknown } };
@@ -169,7 +175,7 @@ export function withImported(exported: string, planned: readonly State[], there:
     known.set(state.urn, state);
     resources.push(state);
   };
-  /** What a resource hangs on: components and providers that the state has not got either. */
+  /** Adds a resource's missing dependencies: components and providers. */
   const need = (urn: string | undefined): void => {
     if (urn === undefined || known.has(urn)) return;
     const one = byUrn.get(urn);

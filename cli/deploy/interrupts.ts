@@ -1,4 +1,7 @@
-/** Signals until the end of a command: the first one interrupts Pulumi, and none of them ends this process before it has said how things are. */
+/**
+ * Handles signals until the end of a command. The first one interrupts Pulumi. No signal ends this process before it
+ * has reported the outcome.
+ */
 export class Interrupts {
   onFirst: (signal: string) => void = () => undefined;
   onMore: () => void = () => undefined;
@@ -13,7 +16,7 @@ export class Interrupts {
       ] as const,
   );
 
-  /** @param outer ends a command that goes on after this deployment: who aborts it hears the signals. */
+  /** @param outer the signal of a command that continues after this deployment: it handles the process's signals. */
   constructor(outer?: AbortSignal) {
     if (outer === undefined) for (const [name, handler] of this.#handlers) process.on(name, handler);
     else if (outer.aborted) this.#controller.abort();

@@ -1,11 +1,15 @@
 /**
- * What steps of older versions of this project said without bounds, and Pulumi kept: its command provider hands it to the step's
- * next run as one environment variable, and Linux starts no program with one of 128 KiB or more. Nobody reads it there.
+ * Shortens long output that steps of older versions of this project have left in Pulumi's state. Pulumi's command
+ * provider passes it to the step's next run as one environment variable, and Linux starts no program with a variable of
+ * 128 KiB or more. Nobody reads the output there.
  */
 import * as z from "zod";
 import { resourceName } from "../../ops/host/pending-operations.ts";
 
-/** Bytes as they stand in the state: encrypted text is longer, so that some is taken that would have fitted. */
+/**
+ * Maximum in bytes, of the encrypted text in the state: encryption lengthens it, so that some output is removed that
+ * would have fitted.
+ */
 const most = 100_000;
 
 const exportSchema = z.looseObject({
@@ -20,12 +24,15 @@ const exportSchema = z.looseObject({
     .nullish(),
 });
 
-/** What Pulumi's plugins say when a step can't be started any more. */
+/** Error message of Pulumi's plugins when a step can't be started any more. */
 export const saysTooLong = (text: string): boolean => /\bargument list too long\b/.test(text);
 
 const isLong = (stderr: unknown): boolean => stderr !== undefined && Buffer.byteLength(JSON.stringify(stderr)) > most;
 
-/** Names of the steps whose output is too long. @throws when the text is no export of a stack. */
+/**
+ * Names of the steps whose output is too long.
+ * @throws when the text is no export of a stack.
+ */
 export function longOutput(exported: string): string[] {
   const resources = exportSchema.parse(JSON.parse(exported)).deployment?.resources ?? [];
   return resources
@@ -33,7 +40,10 @@ export function longOutput(exported: string): string[] {
     .map(({ urn }) => resourceName(urn));
 }
 
-/** The same export without that output; every other word of it stays. @throws as above. */
+/**
+ * The export without that output; everything else stays.
+ * @throws when the text is no export of a stack.
+ */
 export function withoutLongOutput(exported: string): string {
   const state = exportSchema.parse(JSON.parse(exported));
   for (const { type, outputs } of state.deployment?.resources ?? []) {

@@ -3,10 +3,13 @@ import type { PlainSettings } from "../stack-file.ts";
 import type { PhaseName, PhaseRun } from "./phases.ts";
 import { stepCommand } from "./step-command.ts";
 
-/** Phases that are no step of ours, or not only: what fails in one of them nobody has written down. */
+/** Phases without a step of ours, or with other resources: no step records their failure. */
 const ownless: readonly PhaseName[] = ["network", "database", "router", "build", "pull", "container"];
 
-/** Has the host's history say that a deployment failed, and at what: what is not closed counts as interrupted. Best effort. */
+/**
+ * Records in the host's history that a deployment failed, and its failed phase. Phases that have not ended count as
+ * interrupted. Best effort.
+ */
 export async function noteFailed(
   { name, environment, stateLocation, logLocation, host }: PlainSettings,
   deploymentId: string,

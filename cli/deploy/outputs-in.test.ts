@@ -5,7 +5,7 @@ import { outputsIn } from "./outputs-in.ts";
 const secret = { "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", ciphertext: "[secret]" };
 const serving = { slot: "green", release: { version: "v1.1.0", commit: "2fdaedb1137c037b3125d1899becd204ba1a1136" } };
 
-/** As Pulumi 3.259 sends it. */
+/** An event in the form that Pulumi 3.259 sends. */
 const ended = (outputs: unknown, { type = "pulumi:pulumi:Stack", planning = false } = {}) => ({
   resOutputsEvent: {
     planning,

@@ -19,7 +19,7 @@ describe.runIf(existsSync("/proc/sys/kernel/random/boot_id"))("the Pulumi proces
     expect(hasStarted({ pid: 4711, since: now() }, directory)).toBe(false);
     const forget = noteRun(4711, directory);
     expect(hasStarted({ pid: 4711, since: now() }, directory)).toBe(true);
-    // Another machine's of the same number, or of the same name.
+    // Another machine's process with the same number, or another machine with the same name.
     expect(hasStarted({ pid: 4712, since: now() }, directory)).toBe(false);
     expect(hasStarted({ pid: 4711, since: now(-60_000) }, directory)).toBe(false);
     expect(hasStarted({ pid: 4711, since: now(3_600_000) }, directory)).toBe(false);

@@ -1,6 +1,7 @@
 /**
- * Notes of the Pulumi processes that this machine has started. Pulumi's lock names a host and a process, and two machines may have
- * one name (`ubuntu`, a CI runner's): in a backend that others share, a lock is this machine's only where it has a note of that process.
+ * Notes of the Pulumi processes that this machine has started. Pulumi's lock names a host and a process, and two
+ * machines may have the same name (`ubuntu`, a CI runner's). In a shared backend, a lock belongs to this machine only
+ * where it has a note of that process.
  */
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
@@ -9,12 +10,17 @@ import * as z from "zod";
 
 const noteSchema = z.object({ pid: z.number(), kernel: z.string(), startedAt: z.number() });
 
-/** A process takes its lock within this time of its start, in ms: then its number alone can't be another machine's by chance. */
+/**
+ * Longest time from a process's start to its lock, in ms. A later lock of the same process number may be another
+ * machine's.
+ */
 const lockWithinMs = 600_000;
-/** Locks are dated in whole seconds. */
+/** Locks have whole seconds. */
 const precisionMs = 2_000;
 
-/** Where process numbers are counted: this boot of this machine, and in it this namespace. Undefined where nobody can tell. */
+/**
+ * The space in which process numbers are unique: this boot of this machine, and the pid namespace. Undefined: unknown.
+ */
 function kernel(): string | undefined {
   try {
     return `${readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()} ${readlinkSync("/proc/self/ns/pid")}`;
@@ -23,7 +29,7 @@ function kernel(): string | undefined {
   }
 }
 
-/** The directory of the notes: the user's own, of this machine. */
+/** The directory of the notes, for this user on this machine. */
 export function notesDirectory(env: NodeJS.ProcessEnv = process.env): string {
   const state = env["XDG_STATE_HOME"] ?? "";
   return join(state === "" ? join(homedir(), ".local/state") : state, "togather/pulumi");
@@ -37,14 +43,15 @@ function notesIn(directory: string): { file: string; note: z.infer<typeof noteSc
       return data === undefined ? [] : [{ file, note: data }];
     });
   } catch {
-    // There is none, or one that is just going.
+    // There is no note, or it is being removed.
     return [];
   }
 }
 
 /**
- * Notes a process that has just been started. Where no note can be written, nothing is: its lock is then left to a person, should it be killed.
- * @returns takes the note back, once it has ended by itself: it has given back its lock.
+ * Writes a note of a process that was just started. Where that is not possible, the process's lock is left to a person,
+ * should it be killed.
+ * @returns a function that removes the note, for the time when the process has ended by itself and released its lock.
  */
 export function noteRun(pid: number, directory = notesDirectory()): () => void {
   const here = kernel();
@@ -52,7 +59,7 @@ export function noteRun(pid: number, directory = notesDirectory()): () => void {
   const file = join(directory, `${pid}.json`);
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    // Those of an earlier boot tell nothing any more.
+    // Notes of an earlier boot are useless.
     for (const { file: old, note } of notesIn(directory)) if (note.kernel !== here) rmSync(old, { force: true });
     writeFileSync(file, JSON.stringify({ pid, kernel: here, startedAt: Date.now() }), { mode: 0o600 });
   } catch {
@@ -63,7 +70,10 @@ export function noteRun(pid: number, directory = notesDirectory()): () => void {
   };
 }
 
-/** Whether this machine has started the process that took a lock. @param since when it was taken. */
+/**
+ * Whether this machine has started the process that took a lock.
+ * @param since the time at which the lock was taken.
+ */
 export function hasStarted({ pid, since }: { pid: number; since: string }, directory = notesDirectory()): boolean {
   const here = kernel();
   if (here === undefined) return false;

@@ -1,6 +1,6 @@
 /**
- * What Pulumi says of a passphrase that does not fit, in words that say which one was tried: where none is set, that is this
- * clone's own, which no other machine's stack was made with.
+ * Explains Pulumi's error about a wrong passphrase: which one was tried. Where none is set, that is this clone's own
+ * passphrase, which no other machine's stack uses.
  */
 export function explainPassphrase(said: string, environment: NodeJS.ProcessEnv = process.env): string {
   if (!/incorrect passphrase/.test(said)) return said;

@@ -67,7 +67,7 @@ describe("a resource's phase", () => {
     ["development", { ...firstDeployment, environment: "development", slots: {} }, 15],
   ])("is known for every resource of the program that does something: %s", async (_name, config, least) => {
     const graph = await runProgram(config);
-    // Mocks give no parent types: the component is found by the name that it gives to its parts.
+    // Mocks have no parent types: the component is found by the name of its parts.
     const parents = graph.resources.filter(({ type }) => type.startsWith("togather:"));
     const parts = graph.resources.filter(({ type }) => !type.startsWith("togather:") && !type.startsWith("pulumi:"));
     expect(parts.length).toBeGreaterThan(least);

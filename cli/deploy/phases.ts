@@ -3,23 +3,23 @@ import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
 import { contract, isStep, type StepName } from "../../ops/contract/steps.ts";
 import type { Ending } from "../exit-codes.ts";
 
-/** What a deployment consists of: its steps, by their names, and what Pulumi makes by itself. */
+/** A phase of a deployment: a step, by its name, or a resource that Pulumi itself creates. */
 export type PhaseName = StepName | "network" | "pull" | "container";
 
-/** How a run ends when one of its phases fails. */
+/** The ending of a run when one of its phases fails. */
 export function endingOfPhase(phase: PhaseName): Ending {
   if (phase === "pull") return "build";
   return (isStep(phase) ? contract[phase].ending : undefined) ?? "other";
 }
 
-/** The step whose command belongs to a component, by the last part of the component's type token. */
+/** The step that a component's command runs, by the last part of the component's type token. */
 const steps: Readonly<Record<string, StepName>> = Object.fromEntries(
   Object.entries(contract).flatMap(([step, { resource }]) =>
     (resource?.components ?? []).map((component) => [component, step as StepName]),
   ),
 );
 
-/** What a component's other resources are part of. */
+/** The phase of a component's other resources. */
 const parts: Readonly<Record<string, PhaseName>> = {
   ServerImage: "pull",
   Network: "network",
@@ -35,7 +35,7 @@ export interface PhaseOfResource {
   subject: string;
 }
 
-/** The phase that a resource is worked on in; undefined for what is no work by itself, such as components and providers. */
+/** The phase of a resource. Undefined: it is no work by itself, such as components and providers. */
 export function phaseOf(urn: string): PhaseOfResource | undefined {
   const [, , types = "", name = ""] = urn.split("::");
   const chain = types.split("$");
@@ -58,43 +58,43 @@ export function phaseOf(urn: string): PhaseOfResource | undefined {
 export const phaseTitle = ({ phase, subject }: PhaseOfResource): string =>
   `${phase}${subject === "" ? "" : ` ${subject}`}`;
 
-/** Begins a line of what a step shows (ops/contract/log.ts); what does not begin so belongs to the line before. */
+/** The beginning of a log line of a step (ops/contract/log.ts). A line without it continues the line before. */
 const stepLine = /^\d\d:\d\d:\d\d ([A-Z]+) +/;
-/** What a step shows in place of lines that it leaves out (ops/client/shown.ts). */
+/** A step's replacement for lines that it leaves out (ops/client/shown.ts). */
 const leftOut = /^… \d+ lines are not shown/;
 
 /** Engine operations that do something. */
 const isWork = (op: string): boolean => !["same", "read", "refresh", "discard", "remove-pending-replace"].includes(op);
 
-/** One phase of a run, as far as it has come. */
+/** One phase of a run, in its current state. */
 export interface PhaseRun extends PhaseOfResource {
   startedAt: number;
   endedAt: number | undefined;
   status: "running" | "succeeded" | "failed" | "interrupted";
-  /** What came out, in a few words. */
+  /** The result in a few words. */
   detail: string;
-  /** The last line of what the step says while it runs. */
+  /** The last line of the step's output while it runs. */
   doing: string;
-  /** What went wrong, as the step said it. */
+  /** The step's error messages. */
   errors: string[];
-  /** What the step warned of, once each, with the lines that belong to it. */
+  /** The step's warnings, each once, with their further lines. */
   warnings: string[];
-  /** Resources that are worked on at this moment. */
+  /** Number of resources that are in work. */
   active: number;
 }
 
-/** An error that belongs to no phase: of the program, of Pulumi itself. */
+/** Errors that belong to no phase: of the program, of Pulumi itself. */
 export interface RunDiagnostics {
   errors: string[];
   warnings: string[];
 }
 
-/** Without the colours that Pulumi puts into its messages. */
+/** The message without Pulumi's colours. */
 export function plain(message: string): string {
   return stripVTControlCharacters(message.replace(/<\{%[^%]*%\}>/g, "")).trimEnd();
 }
 
-/** A result's number, text, ... by key; a step prints its result as one line of JSON. */
+/** The fields of a result: a step prints it as one line of JSON. */
 function stepResult(outputs: unknown): Record<string, unknown> {
   const text = (outputs as { stdout?: unknown } | undefined)?.stdout;
   if (typeof text !== "string") return {};
@@ -105,40 +105,43 @@ function stepResult(outputs: unknown): Record<string, unknown> {
   }
 }
 
-/** What came out of a phase, in a few words. */
+/** The result of a phase in a few words. */
 export function describeResult(phase: PhaseName, outputs: unknown): string {
   if (!isStep(phase)) return "";
   const says = contract[phase].says;
   return says?.(stepResult(outputs)) ?? "";
 }
 
-/** The SDK's type leaves out a severity that the engine has. */
+/** The SDK's type lacks a severity that the engine has. */
 type Diagnostic = Omit<NonNullable<EngineEvent["diagnosticEvent"]>, "severity"> & {
   severity: "debug" | "info" | "info#err" | "warning" | "error";
 };
 
-/** Phases whose container serves both slots. */
+/** Phases whose container both slots use. */
 const interrupting = ["router", "database"] as const satisfies PhaseName[];
 export type Interruption = (typeof interrupting)[number];
 
-/** Follows a run of Pulumi by its engine events. */
+/** Follows a run of Pulumi through its engine events. */
 export class PhaseTracker {
   readonly phases: PhaseRun[] = [];
   readonly diagnostics: RunDiagnostics = { errors: [], warnings: [] };
-  /** Of the deployment that this run began. */
+  /** The id of the deployment that this run began. */
   deploymentId: string | undefined;
   #interrupted = false;
   readonly #now: () => number;
   readonly #byKey = new Map<string, PhaseRun>();
   readonly #replaced = new Set<PhaseName>();
-  /** Phases whose last line was a warning, or goes on with one. */
+  /** Phases whose last line was a warning, or continued one. */
   readonly #warning = new Set<PhaseRun>();
 
   constructor(now: () => number = Date.now) {
     this.#now = now;
   }
 
-  /** The phase that an event changed. */
+  /**
+   * Handles an event.
+   * @returns the phase that it changed.
+   */
   add(event: EngineEvent): PhaseRun | undefined {
     const { resourcePreEvent, resOutputsEvent, resOpFailedEvent, diagnosticEvent } = event;
     if (
@@ -157,12 +160,12 @@ export class PhaseTracker {
     return undefined;
   }
 
-  /** What is replaced and can't be without an interruption: there is one of it. */
+  /** Replaced parts that exist only once: their replacement interrupts the service. */
   get interruptions(): readonly Interruption[] {
     return interrupting.filter((phase) => this.#replaced.has(phase));
   }
 
-  /** What steps warned of, the failed ones included. */
+  /** Warnings of all steps, including failed ones. */
   get stepWarnings(): string[] {
     return this.phases.flatMap(({ warnings }) => warnings);
   }
@@ -172,12 +175,12 @@ export class PhaseTracker {
     return this.phases.find(({ status }) => status === "failed");
   }
 
-  /** From now on a step that fails does so because it was told to stop. */
+  /** Tells the tracker that steps fail from now on because they were stopped. */
   interrupt(): void {
     this.#interrupted = true;
   }
 
-  /** What failed is about to be done again: it is forgotten. */
+  /** Forgets the failed phases, which are about to run again. */
   retry(): void {
     for (const phase of this.phases.filter(({ status }) => status === "failed")) {
       this.phases.splice(this.phases.indexOf(phase), 1);
@@ -187,8 +190,8 @@ export class PhaseTracker {
   }
 
   /**
-   * Whether Pulumi has warned of operations that a killed run has left pending. A run that ended well has made up for them,
-   * so that the warning goes.
+   * Whether Pulumi has warned of pending operations that a killed run has left. A successful run has completed them:
+   * the warning is dropped.
    */
   clearedPending(): boolean {
     const { warnings } = this.diagnostics;
@@ -197,7 +200,7 @@ export class PhaseTracker {
     return left.length < warnings.length;
   }
 
-  /** Pulumi has ended: whatever still runs was left in the middle. */
+  /** Marks the end of Pulumi: phases that still run were interrupted. */
   finish(): void {
     for (const phase of this.phases) {
       if (phase.status !== "running") continue;
@@ -237,11 +240,11 @@ export class PhaseTracker {
   }
 
   #end(urn: string, status: "succeeded" | "failed", outputs: unknown): PhaseRun | undefined {
-    // A step that failed at once has no event for its start.
+    // A step that failed at once has no start event.
     const phase = this.#find(urn) ?? this.#start(urn);
     if (phase === undefined) return undefined;
     phase.active = Math.max(0, phase.active - 1);
-    // Beside a failure stands, if anything, what came out of the run before.
+    // A failed phase's outputs, if any, are from the run before.
     const detail = status === "failed" ? "" : describeResult(phase.phase, outputs);
     if (detail !== "") phase.detail = detail;
     if (phase.phase === "begin" && detail !== "") this.deploymentId = detail;
@@ -258,8 +261,8 @@ export class PhaseTracker {
     if (severity === "error") {
       (phase?.errors ?? this.diagnostics.errors).push(text);
     } else if (severity === "warning") {
-      // An optional output of the program that has no value: nothing to tell.
-      // That the router is replaced, this tracker sees for itself.
+      // An optional output of the program without a value: not worth a message. A replaced router is seen by this
+      // tracker itself.
       if (!/^INTERRUPTS: |^Undefined value \(\w+\) will not show as a stack output/.test(text))
         this.diagnostics.warnings.push(text);
     } else if (phase && severity !== "debug") {
@@ -270,7 +273,7 @@ export class PhaseTracker {
     return undefined;
   }
 
-  /** A warning comes line by line: its hint and what it quotes are lines of their own. */
+  /** A warning arrives line by line: its hint and quoted text are separate lines. */
   #keepWarning(phase: PhaseRun, line: string): void {
     const level = stepLine.exec(line);
     if (level === null) {

@@ -3,7 +3,7 @@ import { stripVTControlCharacters } from "node:util";
 import type { PhaseRun } from "./phases.ts";
 import { Progress } from "./progress.ts";
 
-/** A stream that keeps what is written to it. */
+/** A stream that keeps its output. */
 function stream(isTTY: boolean): { written: string; as: NodeJS.WriteStream } {
   const kept = {
     written: "",

@@ -3,7 +3,7 @@ import { stripVTControlCharacters, styleText } from "node:util";
 import { seconds } from "../../ops/contract/units.ts";
 import { phaseTitle as title, type PhaseRun } from "./phases.ts";
 
-/** How often a log without a terminal hears that a long phase is still at it (ms). */
+/** Interval of messages about a long phase in a log without a terminal, in ms. */
 const heartbeatMs = 30_000;
 const redrawMs = 200;
 const frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -22,16 +22,21 @@ export function phaseLine(phase: PhaseRun, live: boolean): string {
   return `${mark} ${title(phase).padEnd(18)} ${time.padStart(8)}${detail === "" ? "" : styleText("dim", `  ${detail}`)}`;
 }
 
-/** Phases made of many resources, which pause in between: their line is due when something else goes on, or at the end. */
+/**
+ * Phases of many resources, with pauses in between: their line is printed when another phase goes on, or at the end.
+ */
 const isComposite = ({ phase }: PhaseRun): boolean => ["network", "database", "router"].includes(phase);
 
-/** Shows a run: one line a phase, with its time, and what it warns of at once. Live on a terminal; elsewhere a line once it has ended. */
+/**
+ * Shows a run: one line for each phase, with its time and at once its warnings. Live on a terminal; elsewhere a line at
+ * the end of each phase.
+ */
 export class Progress {
   readonly #stream: NodeJS.WriteStream;
   readonly #live: boolean;
   readonly #phases: readonly PhaseRun[];
   readonly #printed = new Set<PhaseRun>();
-  /** How many characters of each warning have been printed: one grows, line by line. */
+  /** Number of printed characters of each warning: a warning may still grow, line by line. */
   readonly #warned = new Map<PhaseRun, number[]>();
   readonly #redact: (text: string) => string;
   readonly #timer: NodeJS.Timeout;
@@ -39,7 +44,10 @@ export class Progress {
   #frame = 0;
   #lastLine = Date.now();
 
-  /** @param phases the tracker's, which grow and change. @param redact takes secrets out of what steps said. */
+  /**
+   * @param phases the tracker's phases, which grow and change.
+   * @param redact removes secrets from the output of steps.
+   */
   constructor(phases: readonly PhaseRun[], stream: NodeJS.WriteStream, redact: (text: string) => string) {
     this.#phases = phases;
     this.#redact = redact;
@@ -50,7 +58,7 @@ export class Progress {
     }, redrawMs).unref();
   }
 
-  /** Something of a phase has changed. */
+  /** Shows a change of a phase. */
   changed(phase: PhaseRun): void {
     this.#warn(phase);
     if (phase.active === 0 && !isComposite(phase)) this.#print(phase);
@@ -60,20 +68,20 @@ export class Progress {
     if (this.#live) this.#draw();
   }
 
-  /** A line between the phases. */
+  /** Prints a line between the phases. */
   say(line: string): void {
     this.#write(line);
     if (this.#live) this.#draw();
   }
 
-  /** Prints what has not been printed, and stops. */
+  /** Prints the rest, and stops. */
   end(): void {
     clearInterval(this.#timer);
     for (const phase of this.#phases) this.#print(phase);
     this.#erase();
   }
 
-  /** Stops without a word. */
+  /** Stops without printing. */
   cancel(): void {
     clearInterval(this.#timer);
     this.#erase();
@@ -131,7 +139,7 @@ export class Progress {
       .filter((phase) => phase.active > 0 && !this.#printed.has(phase))
       .map((phase) => {
         const start = `${styleText("cyan", frames[this.#frame % frames.length] ?? "")} ${title(phase).padEnd(18)} ${seconds(Date.now() - phase.startedAt).padStart(8)}`;
-        // A line that wraps could not be erased.
+        // A wrapped line could not be erased.
         const room = width - stripVTControlCharacters(start).length - 3;
         return `${start}  ${styleText("dim", phase.doing.slice(0, Math.max(0, room)))}`;
       });

@@ -27,10 +27,10 @@ import type { Before, Serving } from "../../config/plan.ts";
 import { readRefusal, refusalVariable, type RefusalEnding } from "../../config/refusal-file.ts";
 import type { EngineEvent, PulumiCommand } from "@pulumi/pulumi/automation/index.js";
 
-/** As Pulumi.yaml names it. */
+/** The project's name in Pulumi.yaml. */
 const pulumiProject = "togather";
 
-/** What index.ts exports, as far as the commands need it. */
+/** The outputs of index.ts that the commands need. */
 export interface StackOutputs {
   url?: string;
   httpsUrl?: string;
@@ -51,29 +51,29 @@ export interface SecretOutputs {
   schemaVersions?: Partial<Record<SlotName, number | null>>;
 }
 
-/** How one run of Pulumi ended. */
+/** The end of one run of Pulumi. */
 export interface RunEnd {
   ok: boolean;
   interrupted: boolean;
-  /** What Pulumi itself said last: why it did not even begin, for instance. */
+  /** Pulumi's last output: why it did not begin, for instance. */
   said: string;
-  /** How the program ended it before anything changed; undefined where it did not. */
+  /** The program's own refusal before any change. Undefined: none. */
   refused: RefusalEnding | undefined;
   /** Resources by operation. */
   changes: Partial<Record<string, number>>;
-  /** The stack's outputs, as this run has left them; undefined where its events did not tell. */
+  /** The stack's outputs after this run. Undefined: its events did not have them. */
   outputs: StackOutputs | undefined;
 }
 
 export interface RunOptions {
-  /** Instead of the stack's own file. */
+  /** Replaces the stack's own file. */
   configFile?: string;
   onEvent: (event: EngineEvent) => void;
-  /** Aborted: Pulumi is interrupted once, and waited for. */
+  /** When aborted, Pulumi is interrupted once, and waited for. */
   signal: AbortSignal;
   /** The deployment's lock, where this process holds it already. */
   lock?: HeldLock | undefined;
-  /** Looks at all resources first, with the program, which knows how the database is reached. */
+  /** Refreshes all resources first, by running the program, which knows the database's address. */
   refresh?: boolean;
 }
 
@@ -86,8 +86,8 @@ class CommandFailed extends Error {
 }
 
 /**
- * The CLI for the Automation API. It runs in a process group of its own: Ctrl-C reaches every process of a terminal, and
- * the Automation API's own interrupt would be the second one, at which Pulumi gives up without cleaning up.
+ * The CLI for the Automation API. It runs in its own process group: Ctrl-C reaches every process of a terminal, and the
+ * Automation API's own interrupt would be the second one, at which Pulumi gives up without cleaning up.
  */
 function commandFor(
   installation: Installation,
@@ -96,7 +96,7 @@ function commandFor(
 ): PulumiCommand {
   const command = {
     command: installation.command,
-    // Its class parses this with semver; only its text is used.
+    // The CLI's class parses the version with semver; only its text is used.
     version: { toString: () => installation.version, compare: () => 0 },
     async run(
       args: string[],
@@ -130,7 +130,7 @@ function commandFor(
       });
       signal?.removeEventListener("abort", interrupt);
       await Promise.all(read);
-      // One that was killed has left its lock.
+      // A killed process has left its lock.
       if (code !== null) forget();
       if (code !== 0) throw new CommandFailed(stderr.join("\n").trim() === "" ? stdout.join("\n") : stderr.join("\n"));
       return { stdout: stdout.join("\n"), stderr: stderr.join("\n"), code };
@@ -139,14 +139,17 @@ function commandFor(
   return command as unknown as PulumiCommand;
 }
 
-/** Loaded where it is used, since reading commands do without it: it takes a quarter of a second, which others can answer in meanwhile. */
+/**
+ * Loaded only where needed: it takes a quarter of a second, and other work can be done meanwhile. Commands that only
+ * read do without.
+ */
 export async function loadAutomation(): Promise<typeof import("@pulumi/pulumi/automation/index.js")> {
-  // As the program does, and for the same reason: half of it is never used.
+  // Like the program, and for the same reason: half of the SDK is never used.
   await import("../../config/node.ts");
   return import("@pulumi/pulumi/automation/index.js");
 }
 
-/** The name of the stack that a command is about, when `--stack` does not say. */
+/** The name of a command's stack when `--stack` is not given. */
 export async function selectedStack(): Promise<string> {
   const named = process.env["PULUMI_STACK"] ?? "";
   if (named !== "") return named;
@@ -166,12 +169,12 @@ async function suppliedPulumi(): Promise<{ installation: Installation; env: Node
   return pulumiCommand(machine);
 }
 
-/** What is said where a command has made the stack, which nothing needed before. */
+/** Message after a command has created the stack. */
 export function madeStack(name: string, preview: boolean): string {
   return `Made the stack ${name}${preview ? " in Pulumi's backend, empty, for the preview to compare with; nothing is deployed" : ""}.`;
 }
 
-/** A stack of this project, through the Pulumi CLI that the set-up has supplied. */
+/** A stack of this project, through the Pulumi CLI that the set-up installed. */
 export class PulumiStack {
   readonly name: string;
   readonly #installation: Installation;
@@ -188,7 +191,7 @@ export class PulumiStack {
     return new PulumiStack(name, installation, env);
   }
 
-  /** What the last `pulumi up` that succeeded has left. Undefined when the backend has no such stack. */
+  /** The outputs of the last successful `pulumi up`. Undefined: the backend has no such stack. */
   async outputs(): Promise<StackOutputs | undefined> {
     const asked = await this.#run("stack", "output", "--json", "--stack", this.name);
     if (asked.ok) return JSON.parse(asked.stdout) as StackOutputs;
@@ -202,23 +205,26 @@ export class PulumiStack {
     );
   }
 
-  /** How the database is reached: encrypted in the state, and in this process only for as long as it is used. */
+  /**
+   * Secret outputs, such as the database's connection: encrypted in the state, and in this process only while they are
+   * used.
+   */
   async secretOutputs(): Promise<SecretOutputs> {
     const asked = await this.#run("stack", "output", "--json", "--show-secrets", "--stack", this.name);
     if (asked.ok) return JSON.parse(asked.stdout) as SecretOutputs;
     throw new Failure("config", `Pulumi can't read the stack ${this.name}:\n${tail(explainPassphrase(asked.output))}`);
   }
 
-  /** The same as a plan starts from. */
+  /** The state of the stack that a plan starts from. */
   async before(): Promise<Before & { outputs: StackOutputs | undefined }> {
     const outputs = await this.outputs();
     return { outputs, serving: outputs?.serving, slots: outputs?.slots ?? {} };
   }
 
   /**
-   * Makes the stack before its first deployment.
-   * @throws {Failure} when its file says that it was made before: then it is in another backend, and a second one would
-   * fight the first over the same containers.
+   * Creates the stack before its first deployment.
+   * @throws {Failure} when its file shows that it was created before: then it is in another backend, and a second stack
+   * would compete with it for the same containers.
    */
   async create(file: StackFile): Promise<void> {
     if (file.belongsToAStack) {
@@ -231,7 +237,7 @@ export class PulumiStack {
     await this.createEmpty();
   }
 
-  /** Makes the stack without a look at its file. */
+  /** Creates the stack without reading its file. */
   async createEmpty(): Promise<void> {
     const made = await this.#run("stack", "init", this.name, "--no-select");
     if (!made.ok) throw new Failure("config", `Pulumi can't make the stack ${this.name}:\n${tail(made.output)}`);
@@ -241,23 +247,26 @@ export class PulumiStack {
     return (await this.backendUrl()) ?? "the one that you are logged in to";
   }
 
-  /** URL of the backend; undefined when it can't be had. */
+  /** URL of the backend. Undefined: unknown. */
   async backendUrl(): Promise<string | undefined> {
     const { ok, stdout } = await this.#run("whoami", "--json");
     return ok ? (JSON.parse(stdout) as { url?: string }).url : undefined;
   }
 
-  /** Version of the CLI, and where it is. */
+  /** Version and path of the CLI. */
   get cli(): Installation {
     return this.#installation;
   }
 
-  /** The stack's config under `togather:`, decrypted, with what the file says that is not saved yet; why it can't be had, otherwise. */
+  /**
+   * The stack's config under `togather:`, decrypted, including unsaved changes of the file; otherwise the reason why it
+   * can't be read.
+   */
   async config(
     file: Pick<StackFile, "plainConfig" | "belongsToAStack"> = { plainConfig: {}, belongsToAStack: true },
   ): Promise<DecryptedConfig | string> {
     const { ok, stdout, output } = await this.#run("config", "--json", "--show-secrets", "--stack", this.name);
-    // Nothing is encrypted before there is a stack.
+    // Nothing is encrypted before the stack exists.
     if (!ok && /no stack named/.test(output) && !file.belongsToAStack)
       return { values: file.plainConfig, encrypted: new Set() };
     if (!ok) return tail(explainPassphrase(output));
@@ -270,7 +279,7 @@ export class PulumiStack {
     };
   }
 
-  /** The stack's locks, where the backend is one of files; undefined where nobody can be asked without taking one. */
+  /** The stack's locks in a file backend. Undefined: another backend, which can't be asked without taking a lock. */
   async locks(): Promise<BackendLock[] | undefined> {
     const directory = backendDirectory((await this.backendUrl()) ?? "", project);
     return directory === undefined ? undefined : locksOf(directory, pulumiProject, shortName(this.name));
@@ -284,13 +293,16 @@ export class PulumiStack {
     });
   }
 
-  /** What a killed run has left in the state; undefined when the backend has no such stack. */
+  /** Remains of a killed run in the state. Undefined: the backend has no such stack. */
   async interrupted(): Promise<InterruptedState | undefined> {
     const exported = await this.exported();
     return exported === undefined ? undefined : readInterruptedState(exported);
   }
 
-  /** Takes out of the state what keeps steps from being started again: see long-output.ts. Returns their names. */
+  /**
+   * Removes output from the state that keeps steps from being started: see long-output.ts.
+   * @returns the steps' names.
+   */
   async shortenOutput(): Promise<string[]> {
     const exported = await this.exported();
     const names = exported === undefined ? [] : longOutput(exported);
@@ -302,7 +314,10 @@ export class PulumiStack {
     return names;
   }
 
-  /** Puts the ports back into the state that Pulumi did not see: see unread-ports.ts. Returns the containers' names. */
+  /**
+   * Restores ports in the state that Pulumi did not see: see unread-ports.ts.
+   * @returns the containers' names.
+   */
   async restorePorts(host: string): Promise<string[]> {
     const exported = await this.exported();
     if (exported === undefined) return [];
@@ -313,9 +328,9 @@ export class PulumiStack {
   }
 
   /**
-   * Puts a state in the place of the stack's own.
-   * @param state as `pulumi stack export` prints it; secrets in plain text in it are encrypted.
-   * @param fix what a person can do where that fails.
+   * Replaces the stack's state.
+   * @param state in the form of `pulumi stack export`; secrets in plain text are encrypted.
+   * @param fix hint for a person where that fails.
    */
   async writeState(state: string, fix?: string): Promise<void> {
     const directory = await mkdtemp(join(tmpdir(), "togather-state-"));
@@ -329,21 +344,24 @@ export class PulumiStack {
     }
   }
 
-  /** What a preview would do, as JSON, secrets left out. */
+  /** A preview as JSON, without secrets. */
   async plan(): Promise<string> {
     const asked = await this.#run("preview", "--json", "--stack", this.name);
     if (asked.ok) return asked.stdout;
     throw new Failure("config", `Pulumi can't say what it would make for ${this.name}:\n${tail(asked.output)}`);
   }
 
-  /** Has Pulumi read what resources are. @param urns all that are not steps. */
+  /**
+   * Refreshes resources.
+   * @param urns resources that are no steps.
+   */
   async refresh(urns: readonly string[]): Promise<void> {
     const targets = urns.flatMap((urn) => ["--target", urn]);
     const { ok, output } = await this.#run("refresh", "--yes", "--skip-preview", ...targets, "--stack", this.name);
     if (!ok) throw new Failure("other", `Pulumi can't read what runs for ${this.name}:\n${tail(output)}`);
   }
 
-  /** The state as `pulumi stack export` prints it, secrets encrypted; undefined when the backend has no such stack. */
+  /** The state from `pulumi stack export`, with encrypted secrets. Undefined: the backend has no such stack. */
   async exported(): Promise<string | undefined> {
     const asked = await this.#run("stack", "export", "--stack", this.name);
     if (asked.ok) return asked.stdout;
@@ -352,8 +370,8 @@ export class PulumiStack {
   }
 
   /**
-   * Has Pulumi forget operations whose end is not known, without looking at any resource. Only after a run that ended well,
-   * or where nothing is half-made: they are how the next run knows what it may remove.
+   * Removes pending operations from the state without refreshing any resource. Only after a successful run, or where
+   * nothing is half-made: the next run uses them to know what it may remove.
    */
   async clearPending(): Promise<void> {
     const name = shortName(this.name);
@@ -380,12 +398,12 @@ export class PulumiStack {
     return run(this.#installation.command, [...args, "--non-interactive"], { cwd: project, env: this.#env });
   }
 
-  /** Any command of Pulumi, on the user's terminal. */
+  /** Runs any Pulumi command on the user's terminal. */
   show(...args: string[]): Promise<number> {
     return foreground(this.#installation.command, [...args, "--stack", this.name], { cwd: project, env: this.#env });
   }
 
-  /** `pulumi up` or `pulumi preview`. */
+  /** Runs `pulumi up` or `pulumi preview`. */
   async run(operation: "up" | "preview", options: RunOptions): Promise<RunEnd> {
     const directory = await mkdtemp(join(tmpdir(), "togather-run-"));
     const refusalFile = join(directory, "refusal");
@@ -412,11 +430,11 @@ export class PulumiStack {
       workDir: project,
       pulumiCommand: commandFor(this.#installation, env, lock?.keepFor),
     });
-    // `pulumi stack select` would change which stack the operator's next plain `pulumi up` is about.
+    // `pulumi stack select` would change the stack of the operator's next plain `pulumi up`.
     workspace.selectStack = () => Promise.resolve();
     const stack = await Stack.select(this.name, workspace);
-    // After each `up` it would start Pulumi three times more, for outputs with and without secrets and for the history: the
-    // events have told what is used of them.
+    // After each `up` the Automation API would start Pulumi three times more, for outputs with and without secrets and
+    // for the history. The events already contain the ones that are used.
     stack.outputs = () => Promise.resolve({});
     stack.info = () => Promise.resolve(undefined);
     let changes: RunEnd["changes"] = {};

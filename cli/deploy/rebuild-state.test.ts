@@ -38,7 +38,7 @@ describe("a state that was lost", () => {
     expect(isStateLost(report(undefined))).toBe(false);
     const recorded = { active_slot: "blue", version: v1.version, git_commit: v1.commit };
     expect(isStateLost({ ...report("blue"), state: recorded as never })).toBe(false);
-    // On a disk that was full the record could not be written: it says what served before.
+    // On a full disk the record could not be written: it still names the previous slot.
     expect(isStateLost({ ...report("blue"), state: { ...recorded, active_slot: "green" } as never })).toBe(true);
     expect(isStateLost({ ...report("blue"), state: { ...recorded, version: "v0.9.0" } as never })).toBe(true);
     expect(isStateLost({ ...report("green"), state: { ...recorded, active_slot: "green" } as never })).toBe(false);

@@ -5,7 +5,10 @@ import type { PlainSettings } from "../stack-file.ts";
 import type { StackOutputs } from "./pulumi-stack.ts";
 import { stepCommand } from "./step-command.ts";
 
-/** What `record` is told of a deployment whose state was lost: what serves by the router's own answer, and what the slots hold. */
+/**
+ * The request to `record` for a deployment whose state was lost: the slot that serves by the router's own answer, and
+ * the releases in the slots.
+ */
 export function recordOf(
   settings: PlainSettings,
   { router, slots }: HostReport,
@@ -33,8 +36,8 @@ export function recordOf(
 }
 
 /**
- * Writes deployment-state.json again from what runs; nothing that runs is touched.
- * @throws {Failure} with what `record` said.
+ * Writes deployment-state.json again from the running containers, without touching them.
+ * @throws {Failure} with the error of `record`.
  */
 export async function rebuildState(request: StepRequest<"record">, host: string): Promise<void> {
   const { args, options } = stepCommand("record", request, host);

@@ -6,7 +6,10 @@ import { endText, wayOut } from "./report.ts";
 const v1 = { version: "v1.0.0", commit: "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d" };
 const v2 = { version: "v1.1.0", commit: "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432" };
 
-/** The commands that are named after a phase that failed; blue serves. @param held what green held before. */
+/**
+ * The commands that are suggested after a failed phase; blue serves.
+ * @param held the release in green before.
+ */
 function commands(activeSlot: "blue" | "green", held: typeof v1 | undefined, phase = "gate"): string {
   const lines = wayOut(
     {

@@ -11,27 +11,27 @@ import type { Deployment, DeploymentResult } from "./deployment.ts";
 import { phaseTitle, type PhaseTracker } from "./phases.ts";
 import type { StackOutputs } from "./pulumi-stack.ts";
 
-/** What is known of a deployment at its end, beside its result. */
+/** Facts about a deployment at its end, beside its result. */
 export interface Ended {
   deployment: Deployment;
   settings: PlainSettings;
   tracker: PhaseTracker;
   outputs: StackOutputs | undefined;
-  /** When it began, in ms since the epoch. */
+  /** Start time, in ms since the epoch. */
   started: number;
-  /** Whether Pulumi's run ended well. */
+  /** Whether Pulumi's run succeeded. */
   ok: boolean;
-  /** What is wrong with what serves, though it did. */
+  /** The difference between the router's answer and the stack file after a successful run. Undefined: none. */
   unlike: string | undefined;
-  /** What serves after a failure, in a sentence. */
+  /** A sentence about what serves after a failure. */
   sentence: string;
-  /** The stack file says again what serves. */
+  /** The stack file was corrected to what serves. */
   putRight: boolean;
-  /** Takes secrets out of what steps said. */
+  /** Removes secrets from the output of steps. */
   redact: (text: string) => string;
 }
 
-/** A deployment's end, for people. */
+/** The end of a deployment as text. */
 export function endText(result: DeploymentResult, ended: Ended): string {
   const { deployment, settings, tracker, outputs, started, ok, unlike } = ended;
   const { file, dryRun } = deployment;
@@ -54,7 +54,7 @@ export function endText(result: DeploymentResult, ended: Ended): string {
   return ["", headline, ...result.errors, "", ended.sentence, ...next].join("\n");
 }
 
-/** What steps warned of, once more in short, since it came while much else did. */
+/** A short summary of the steps' warnings, which were printed among other output. */
 function warningLines(warnings: readonly string[], deploymentId: string | undefined, stack: string): string[] {
   if (warnings.length === 0) return [];
   const whole = deploymentId === undefined ? "" : `; in full: ${invocation(`logs ${deploymentId} --stack ${stack}`)}`;
@@ -71,7 +71,7 @@ function failureHeadline(ending: Ending, { failed }: PhaseTracker, started: numb
   return `FAILED: ${phaseTitle(failed)}, after ${after}.`;
 }
 
-/** What can be done after a failure. */
+/** Suggested commands after a failure. */
 export function wayOut(
   deployment: Pick<Deployment, "file" | "before" | "skipMigrations" | "force">,
   settings: Pick<PlainSettings, "activeSlot" | "slots" | "environment">,
@@ -90,13 +90,14 @@ export function wayOut(
     : `${settings.activeSlot}${setting === undefined ? "" : ` with ${describeRelease(plainSetting(setting))}`}`;
   const commands: [string, string][] = [];
   const idle = otherSlot(settings.activeSlot);
-  // Only its settings can have made a release fail that passed its gate here before; no rollback knows what they were.
+  // A release that passed its gate here before can only fail because of its settings. A rollback does not know the
+  // earlier ones.
   const changed =
     failed?.phase === "gate" &&
     setting !== undefined &&
     isSameRelease(plainSetting(setting), before.slots[settings.activeSlot]);
   const idleFails = failed?.phase === "gate" && failed.subject === idle && settings.activeSlot === before.serving?.slot;
-  // Otherwise the file says already what serves: a rollback would be one to the other slot.
+  // Otherwise the file names already what serves: a rollback would go to the other slot.
   const pending =
     settings.activeSlot !== before.serving?.slot ||
     slotNames.some((slot) => {
@@ -129,7 +130,7 @@ export function wayOut(
   ];
 }
 
-/** What can be done when all was done, and the router does not answer so. */
+/** Suggested commands after a run that did everything, while the router's answer is not as expected. */
 function stillOff(stack: string): string[] {
   return [
     columns([
@@ -139,7 +140,10 @@ function stillOff(stack: string): string[] {
   ];
 }
 
-/** What can be done after traffic was sent back: the file says again what serves, and the release stays in its slot to be looked at. */
+/**
+ * Suggested commands after traffic was sent back: the file names again what serves, and the release stays in its slot
+ * for inspection.
+ */
 function afterRollback(
   file: StackFile,
   failed: SlotName,
@@ -175,7 +179,7 @@ function developmentSuccess({ url, phases }: DeploymentResult, name: string, sta
   return `${phases.length === 0 ? "Nothing to do: the" : "The"} working tree is served at ${url ?? "?"} (${seconds(Date.now() - started)}); docker logs -f ${containerName(name, "dev")} shows every build`;
 }
 
-/** What Pulumi would touch, phase by phase. */
+/** The changes that Pulumi would make, by phase. */
 function previewText({ changes, interruptions, ending }: DeploymentResult, tracker: PhaseTracker): string {
   const touched = tracker.phases.map(phaseTitle);
   const counts = Object.entries(changes)

@@ -6,7 +6,7 @@ import { Failure } from "../failure.ts";
 import { invocation } from "../output.ts";
 import { asVersion, commitOf, otherCommitOf, typedTag, versionOf, type Git } from "./version-of.ts";
 
-/** A release that somebody asked for, and what they should know about it. */
+/** A requested release, with notes for the person who requested it. */
 export interface ResolvedRelease {
   release: ReleaseSetting;
   warning?: string;
@@ -24,7 +24,7 @@ function checkedVersion(version: string): string {
   );
 }
 
-/** An image by digest. Its version is what the server in it reports: the gate asks for it. */
+/** An image by digest. Its version is the one that its server reports: the gate checks it. */
 export function resolveImage(reference: string, version: string | undefined): ResolvedRelease {
   const { tag, digest = "" } = image.exec(reference)?.groups ?? {};
   if (digest.length !== 64)
@@ -57,7 +57,7 @@ async function refuseTwoMeanings(git: Git, wanted: string, commit: string, shown
     const objects = await git("rev-parse", `--disambiguate=${wanted}`);
     for (const hash of objects.stdout.split("\n").filter((line) => line !== "")) {
       const found = await commitOf(git, hash);
-      // Not the annotated tag itself, which is an object with a hash of its own.
+      // Not the annotated tag itself, which is an object with another hash.
       if (found === hash) meanings.push({ what: "commit", commit: hash, reference: hash });
     }
   }
@@ -70,7 +70,7 @@ async function refuseTwoMeanings(git: Git, wanted: string, commit: string, shown
   );
 }
 
-/** A commit, tag or branch of the source repository, as a full commit and a version. */
+/** Resolves a commit, tag or branch of the source repository to a full commit and a version. */
 export async function resolveCommit(
   source: StackSettings["source"],
   project: string,

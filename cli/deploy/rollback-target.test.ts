@@ -37,7 +37,7 @@ describe("the plan in words", () => {
     expect(planLine({ ...blueServes, served: { blue: v13, green: v12 } }, flipped)).toMatch(
       /traffic moves blue to green$/,
     );
-    // It was filled in with --no-switch.
+    // The slot was filled with --no-switch.
     expect(planLine({ ...blueServes, served: { blue: v13 } }, flipped)).toMatch(
       /traffic moves blue to green, by 5, 50 and 100 %/,
     );
@@ -171,11 +171,11 @@ describe("a rollback", () => {
   });
 
   it("gives up a release from which traffic was sent back, and never goes to one that never served", () => {
-    // The file's slot was put right when traffic was sent back; the release is still in the other one.
+    // The file's slot was corrected when traffic was sent back; the release is still in the other one.
     expect(
       rollbackTarget({ activeSlot: "blue", slots: { blue: v13, green: v14 } }, blueServes, "production"),
     ).toMatchObject({ activeSlot: "blue", restore: { slot: "green", release: v12 } });
-    // A run after it has recorded that release as what its slot holds.
+    // A later run has recorded that release as its slot's content.
     const after = { ...blueServes, slots: { blue: v13, green: v14 } };
     const now = { activeSlot: "blue" as const, slots: { blue: v13, green: v14 } };
     const rolledBack = { ...entry(v14, "failed"), status: "rolled back" as const };
@@ -185,7 +185,7 @@ describe("a rollback", () => {
     expect(rollbackTarget(now, after, "production", { history: [entry(v14), rolledBack] })).toMatchObject({
       activeSlot: "green",
     });
-    // Filled in with --no-switch: there is no deployment of it, and the router has never had it.
+    // Filled with --no-switch: there is no deployment of it, and the router never had it.
     expect(
       refusal(() => rollbackTarget(now, after, "production", { history: [entry(v13)], served: { blue: v13 } })).message,
     ).toMatch(/green holds v1\.4\.0 .* traffic was not moved to it/);
@@ -223,7 +223,7 @@ describe("a rollback", () => {
       activeSlot: "blue",
       restore: undefined,
     });
-    // With its database, the slot that was given up is empty at the end.
+    // With its database restored, the slot that was given up is empty in the end.
     const emptied: Before = { ...before, slots: { green: v12 } };
     expect(rollbackTarget({ ...file, slots: { green: v12 } }, emptied, "production", { history })).toMatchObject({
       done: v13,
@@ -268,7 +268,7 @@ describe("a rollback", () => {
       activeSlot: "green",
       restore: undefined,
     });
-    // What the other slot held is put back when the file has something else by now.
+    // The other slot's release is restored when the file now has another one.
     expect(
       rollbackTarget({ activeSlot: "green", slots: { blue: v13, green: v14 } }, blueServes, "production", {
         target: entry(v12),

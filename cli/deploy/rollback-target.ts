@@ -10,15 +10,15 @@ import { describeRelease, isSameRelease, otherSlot, typedCommit } from "../../op
 /** A rollback's changes to the stack file. */
 export interface Rollback {
   activeSlot: SlotName;
-  /** A slot to put right: after a failed release, to what it held before; `release` is undefined when that is not known. */
+  /** A slot to correct after a failed release, with the release that it held before. Undefined release: unknown. */
   restore: { slot: SlotName; release: ReleaseSetting | undefined } | undefined;
-  /** What it comes to. */
+  /** The result of the rollback, as a sentence. */
   sentence: string;
-  /** A rollback before this one gave up this release, and nothing has served since but what serves now: there is nothing to do. */
+  /** An earlier rollback gave up this release, and no other release has served since: there is nothing to do. */
   done?: Release & { /** Of its deployment. */ id: string };
 }
 
-/** Back from a release that failed: traffic never moved, so that only the file has to be put right. */
+/** Gives up a release that failed: traffic never moved, so that only the file has to be corrected. */
 function giveUp(
   settings: Pick<StackSettings, "slots">,
   before: Before & { serving: NonNullable<Before["serving"]> },
@@ -38,15 +38,18 @@ function giveUp(
 }
 
 export interface RollbackChoice {
-  /** The deployment of `--to`; without it, the release that served before. */
+  /** The deployment of `--to`. Default: the release that served before. */
   target?: Entry | undefined;
-  /** Earlier deployments, by the host; undefined when it can't be asked. */
+  /** Earlier deployments from the host. Undefined: it can't be asked. */
   history?: readonly Entry[] | undefined;
-  /** The releases that had all traffic and kept it, as the router has it; empty where that is not known. */
+  /** The releases that had all traffic and kept it, as the router reports them. Empty: unknown. */
   served?: Partial<Record<SlotName, Release>> | undefined;
 }
 
-/** Whether a slot's release never served: it failed, traffic was sent back from it, or it was filled in without a switch. */
+/**
+ * Whether a slot's release never served: it failed, traffic was sent back from it, or its slot was filled without a
+ * switch.
+ */
 function neverServed(
   slot: SlotName,
   release: Release,
@@ -58,13 +61,16 @@ function neverServed(
       version !== undefined && commit !== undefined && isSameRelease({ version, commit }, release),
   );
   if (deployments.some(({ status }) => status === "succeeded")) return false;
-  // A host that has lost its history is no reason to refuse the way back.
+  // A host that has lost its history is no reason to refuse the rollback.
   return deployments.length > 0 || Object.keys(served).length > 0;
 }
 
 type Served = Release & { slot: SlotName; id: string };
 
-/** The release that was given up for what serves: traffic went back to the slot that had it before. Undefined where something else has served since. */
+/**
+ * The release that was given up for the one that serves: traffic went back to the earlier slot. Undefined: something
+ * else has served since.
+ */
 function givenUpFor(serving: NonNullable<Before["serving"]>, history: readonly Entry[]): Served | undefined {
   const served = history
     .flatMap(({ id, status, slot, version, commit, endedAt }) =>
@@ -83,17 +89,20 @@ function givenUpFor(serving: NonNullable<Before["serving"]>, history: readonly E
   let before: Served | undefined;
   let givenUp: Served | undefined;
   for (const next of served) {
-    // A deployment that left traffic where it was.
+    // A deployment that moved no traffic.
     if (isSame(now, next)) continue;
     if (isSame(before, next)) [now, before, givenUp] = [next, undefined, now];
-    // Into the slot that served, by force.
+    // Into the slot that served, with --force.
     else if (now?.slot === next.slot) now = next;
     else [now, before, givenUp] = [next, now, undefined];
   }
   return isSame(now, { slot: serving.slot, ...serving.release }) ? givenUp : undefined;
 }
 
-/** Where a rollback goes. @throws {Failure} when there is nothing to go back to. */
+/**
+ * The target of a rollback.
+ * @throws {Failure} when there is nothing to go back to.
+ */
 export function rollbackTarget(
   settings: Pick<StackSettings, "activeSlot" | "slots">,
   before: Before,
@@ -115,7 +124,8 @@ export function rollbackTarget(
   const intact = setting !== undefined && isSameRelease(plainSetting(setting), held);
 
   if (target === undefined) {
-    // After a release from which traffic was sent back, the file's slot is right again, and its release still in the other one.
+    // After traffic was sent back from a release, the file's slot is right again, and the release still in the other
+    // slot.
     if (pending || (setting !== undefined && !intact)) return giveUp(settings, { ...before, serving });
     const last = givenUpFor(serving, history ?? []);
     if (last?.slot === idle && (held === undefined || isSameRelease(last, held))) {

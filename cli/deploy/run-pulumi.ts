@@ -7,10 +7,10 @@ import { Progress } from "./progress.ts";
 import type { RunEnd } from "./pulumi-stack.ts";
 
 /**
- * Runs Pulumi for a deployment and shows how far it is. What a killed run has left in its way (Pulumi's own lock, output that
- * is too long to start with) is put right, and it is run once more.
- * @param refresh Pulumi is to look at all that there is first.
- * @param redact takes secrets out of what is shown.
+ * Runs Pulumi for a deployment and shows its progress. Obstacles of a killed run (Pulumi's own lock, output that is too
+ * long for a step to start) are removed, and Pulumi runs once more.
+ * @param refresh refresh all resources first.
+ * @param redact removes secrets from the output.
  */
 export async function runPulumi(
   deployment: Deployment,
@@ -55,7 +55,10 @@ export async function runPulumi(
   }
 }
 
-/** With what is for this run only in a copy of the stack file; a dry run's file is never saved, and always a copy. */
+/**
+ * Runs with a copy of the stack file that has the options of this run only. A dry run's file is never saved, and always
+ * a copy.
+ */
 function withOverrides(
   { file, dryRun, force, skipMigrations, again }: Deployment,
   use: (configFile?: string) => Promise<RunEnd>,
@@ -68,7 +71,7 @@ function withOverrides(
   return once.withCopy(use);
 }
 
-/** @returns whether Pulumi's lock was that of a process that is gone, and is removed. */
+/** @returns whether Pulumi's lock belonged to a dead process, and was removed. */
 async function removeStaleLock(
   { file, pulumi, within }: Deployment,
   tracker: PhaseTracker,
@@ -84,7 +87,7 @@ async function removeStaleLock(
   return true;
 }
 
-/** @returns whether the state lacked the ports of containers that Pulumi has read while they did not run, and has them again. */
+/** @returns whether the state lacked ports of containers that did not run when Pulumi read them, and has them again. */
 async function restorePorts({ file, pulumi }: Deployment, tracker: PhaseTracker, progress: Progress): Promise<boolean> {
   const containers = await pulumi.restorePorts(file.settings().host);
   if (containers.length === 0) return false;
@@ -95,7 +98,7 @@ async function restorePorts({ file, pulumi }: Deployment, tracker: PhaseTracker,
   return true;
 }
 
-/** @returns whether the state held output with which no program can be started, and holds it no more. */
+/** @returns whether the state had output that is too long for a step to start, and has it no more. */
 async function shortenOutput(
   { pulumi }: Deployment,
   tracker: PhaseTracker,

@@ -6,8 +6,8 @@ import type { PlainSettings } from "../stack-file.ts";
 import type { PulumiStack } from "./pulumi-stack.ts";
 
 /**
- * golang-migrate's version in the deployment's database: null before the first migration, undefined where the database
- * doesn't tell. An external one is asked with secrets, for which Pulumi is asked.
+ * golang-migrate's version in the deployment's database. Null: before the first migration. Undefined: unknown. For an
+ * external database, Pulumi is asked for the secrets.
  */
 export async function schemaVersion(
   settings: PlainSettings,
@@ -21,7 +21,7 @@ export async function schemaVersion(
   if (question === undefined) return undefined;
   return askDatabase(question).then(
     ({ schema }) => schema?.version ?? null,
-    // Before the first deployment all of them are pending.
+    // Before the first deployment all migrations are pending.
     (error: unknown) =>
       error instanceof NoDatabase && !error.exists && question.external === undefined ? null : undefined,
   );

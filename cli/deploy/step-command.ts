@@ -3,9 +3,9 @@ import { withoutSecrets } from "../../ops/host/environment.ts";
 import { project } from "../../toolchain/setup.ts";
 
 /**
- * How a command of `togather` runs a step by itself: arguments and options of `execa` for this Node.
+ * Arguments and options of `execa` with which a `togather` command runs a step.
  * @param host as in `togather:host`.
- * @param secrets the only ones that it gets, by variable: neither the shell's nor Pulumi's own reach it.
+ * @param secrets the only secrets that it gets, by variable: neither the shell's nor Pulumi's reach it.
  */
 export function stepCommand(
   step: StepName,

@@ -1,6 +1,6 @@
 /**
- * Ports of containers that Pulumi has read while they did not run: Docker tells none then, so that the state has none, also after another refresh,
- * and the next run would make the container anew for them.
+ * Ports of containers that did not run when Pulumi read them: Docker reports none then. The state has no ports after
+ * that, not even after another refresh, and the next run would replace the container.
  */
 import * as z from "zod";
 import { tryDocker } from "../../ops/host/docker.ts";
@@ -18,14 +18,14 @@ const exportSchema = z.looseObject({
   }),
 });
 
-/** As Docker has them: `{"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8000"}]}` */
+/** Docker's form: `{"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8000"}]}` */
 const bindingsSchema = z.record(
   z.string(),
   z.array(z.looseObject({ HostIp: z.string(), HostPort: z.string() })).nullable(),
 );
 type Bindings = z.infer<typeof bindingsSchema>;
 
-/** The ports that a container was made with; undefined where there is none of that name. */
+/** The ports that a container was created with. Undefined: there is no container of that name. */
 export async function bindingsOf(container: string, host: string): Promise<Bindings | undefined> {
   const { ok, stdout } = await tryDocker(
     ["container", "inspect", "--format={{json .HostConfig.PortBindings}}", container],
@@ -34,7 +34,7 @@ export async function bindingsOf(container: string, host: string): Promise<Bindi
   return ok ? bindingsSchema.parse(JSON.parse(stdout)) : undefined;
 }
 
-/** The same as Pulumi's plugin has them. */
+/** The ports in the form of Pulumi's plugin. */
 function portsOf(bindings: Bindings): Record<string, unknown>[] {
   return Object.entries(bindings)
     .flatMap(([key, hosts]) => {
@@ -50,10 +50,10 @@ function portsOf(bindings: Bindings): Record<string, unknown>[] {
 }
 
 /**
- * A state with those ports.
- * @param exported as `pulumi stack export` prints it.
- * @param ask the ports that a container was made with.
- * @returns it, with the containers' names; undefined where there is nothing to do.
+ * Adds those ports to a state.
+ * @param exported output of `pulumi stack export`.
+ * @param ask the ports that a container was created with.
+ * @returns the state and the containers' names. Undefined: nothing to do.
  */
 export async function withUnreadPorts(
   exported: string,
@@ -70,7 +70,8 @@ export async function withUnreadPorts(
     Object.assign(inputs, { mustRun: true, ports });
     if (outputs !== undefined) {
       Object.assign(outputs, { mustRun: true, ports });
-      // How the plugin gets back at its own form of the outputs: it fits those before only, and the plugin does without.
+      // The plugin's delta between its raw outputs and these: it fits the old outputs only, and the plugin works
+      // without it.
       delete outputs["__pulumi_raw_state_delta"];
     }
     containers.push(name);

@@ -3,16 +3,16 @@ import type { RunResult } from "../../toolchain/run.ts";
 /** Runs git in the source repository. */
 export type Git = (...args: string[]) => Promise<RunResult>;
 
-/** A tag may be named like a path; a version is also part of an image's labels and of paths. */
+/** A tag may look like a path; a version is also part of an image's labels and of paths. */
 export const asVersion = (name: string): string => name.replaceAll(/[^\w.+-]/g, "-");
 
-/** The commit that a revision names, in full. Undefined where it names none. */
+/** The full commit of a revision. Undefined: there is none. */
 export async function commitOf(git: Git, revision: string): Promise<string | undefined> {
   const { ok, stdout } = await git("rev-parse", "--verify", "--quiet", "--end-of-options", `${revision}^{commit}`);
   return ok && /^[0-9a-f]{40}$/.test(stdout) ? stdout : undefined;
 }
 
-/** The name of the tag that somebody typed: `v1.4.0`, `tags/v1.4.0` or `refs/tags/v1.4.0`. Undefined where there is no such tag. */
+/** The name of a typed tag: `v1.4.0`, `tags/v1.4.0` or `refs/tags/v1.4.0`. Undefined: no such tag. */
 export async function typedTag(git: Git, reference: string): Promise<{ name: string; commit: string } | undefined> {
   const name = reference.replace(/^(refs\/)?tags\//, "");
   const commit = await commitOf(git, `refs/tags/${name}`);
@@ -20,7 +20,7 @@ export async function typedTag(git: Git, reference: string): Promise<{ name: str
 }
 
 /**
- * What to call a commit: its tag, or its distance from one. Of several tags at the commit, the highest that is a version
+ * The version of a commit: its tag, or its distance from one. Of several tags at the commit, the highest version
  * number: `git describe` may take `latest`.
  */
 export async function versionOf(git: Git, commit: string): Promise<string> {
@@ -32,7 +32,7 @@ export async function versionOf(git: Git, commit: string): Promise<string> {
   return described.ok ? asVersion(described.stdout) : commit.slice(0, 7);
 }
 
-/** The other commit that a version names by itself: as a tag, as `git describe` wrote it, or by its hash. */
+/** The other commit that a version itself names: as a tag, in the form of `git describe`, or by its hash. */
 export async function otherCommitOf(
   git: Git,
   version: string,
