@@ -4,8 +4,8 @@ import { LongestFirst } from "./test/stages/longest-first.ts";
 
 export default defineConfig({
   test: {
-    // One for each core: tests wait for containers as much as they compute. test/integration/addresses.ts has shares for four.
-    maxWorkers: Math.min(4, Math.max(2, availableParallelism())),
+    // One more than cores: a file of whole stacks waits for a third of its time. test/integration/addresses.ts has shares for four.
+    maxWorkers: Math.min(4, Math.max(2, availableParallelism() + 1)),
     sequence: { sequencer: LongestFirst },
     projects: [
       // A busy machine is no failure.

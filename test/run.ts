@@ -8,7 +8,7 @@ import { localSteps, pulumiCommand, setUp } from "../toolchain/setup.ts";
 import { changedFiles, planFor } from "./stages/changed.ts";
 import { check } from "./stages/checks.ts";
 import { goStage } from "./stages/go.ts";
-import { describe, slowest, sum, type Outcome, type Stage } from "./stages/stage.ts";
+import { describe, inLanes, slowest, sum, type Outcome, type Stage } from "./stages/stage.ts";
 import { vitestProject } from "./stages/vitest.ts";
 
 const machine = thisMachine();
@@ -20,8 +20,13 @@ const allStages = (tests: readonly string[] = []): readonly Stage[] => [
   check("format", "prettier", "--check", "--log-level", "warn", "."),
   check("types", "tsc", "--noEmit"),
   goStage(machine, engine),
-  vitestProject("unit", [], () => Promise.resolve(machine.env)),
-  vitestProject("integration", localSteps(machine), async () => (await pulumiCommand(machine)).env, tests),
+  vitestProject({ name: "unit", beside: "integration", needs: [], environment: () => Promise.resolve(machine.env) }),
+  vitestProject({
+    name: "integration",
+    needs: localSteps(machine),
+    environment: async () => (await pulumiCommand(machine)).env,
+    files: tests,
+  }),
 ];
 
 function choose(stages: readonly Stage[], names: readonly string[]): readonly Stage[] {
@@ -61,23 +66,23 @@ let interrupted = false;
 
 type Result = Outcome & { name: string; seconds: number };
 
-async function runStage(stage: Stage): Promise<Result> {
-  if (!stage.beside) console.log(`\n── ${stage.name} ──`);
+async function runStage(stage: Stage, quiet: boolean): Promise<Result> {
+  if (!quiet) console.log(`\n── ${stage.name} ──`);
   const start = Date.now();
   let counts: Outcome = { passed: 0, failed: 1, skipped: 0 };
   try {
-    counts = orNothingRan(await stage.run());
+    counts = orNothingRan(await stage.run(quiet));
   } catch (error) {
     fail(error);
   }
-  if (stage.beside)
+  if (quiet)
     console.log(`\n── ${stage.name}: ${describe(counts)} ──${counts.failed > 0 ? `\n${counts.output ?? ""}` : ""}\n`);
   return { name: stage.name, ...counts, seconds: (Date.now() - start) / 1000 };
 }
 
-async function runInTurn(stages: readonly Stage[]): Promise<Result[]> {
+async function runInTurn(stages: readonly Stage[], quiet: boolean): Promise<Result[]> {
   const results: Result[] = [];
-  for (const stage of stages) if (!interrupted) results.push(await runStage(stage));
+  for (const stage of stages) if (!interrupted) results.push(await runStage(stage, quiet));
   return results;
 }
 
@@ -105,8 +110,8 @@ async function main(args: readonly string[]): Promise<void> {
   const chosen = changed ? await chooseChanged(names, commit) : choose(allStages(), names);
   const needs = [...new Map(chosen.flatMap((stage) => stage.needs).map((step) => [step.title, step])).values()];
   await setUp(needs, { quiet: true });
-  const lanes = [true, false].map((beside) => runInTurn(chosen.filter((stage) => (stage.beside ?? false) === beside)));
-  const results = (await Promise.all(lanes)).flat();
+  const { main, beside } = inLanes(chosen);
+  const results = (await Promise.all([runInTurn(beside, true), runInTurn(main, false)])).flat();
   console.log("\n── result ──");
   for (const result of results)
     console.log(`${result.name.padEnd(12)}${describe(result).padEnd(36)}${result.seconds.toFixed(1).padStart(7)} s`);

@@ -7,7 +7,7 @@ export function check(name: string, command: string, ...args: string[]): Stage {
   return {
     name,
     needs: [],
-    beside: true,
+    beside: "always",
     async run() {
       const { ok, output } = await run(command, args, { cwd: project, env: process.env });
       return { ...asCounts(ok ? 0 : 1), output };

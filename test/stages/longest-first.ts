@@ -7,10 +7,20 @@ import { project } from "../../toolchain/setup.ts";
  * Only the order counts; one that isn't here yet begins first.
  */
 export const longest = [
-  ...["cli", "deployment", "standby", "kill", "adopt", "router", "rehearsal", "ops", "snapshots", "external"],
-  "kill-and-fill",
-  ...["copied-snapshots", "formats", "remote", "server-versions", "lock", "lost-host", "restore", "rollout", "drift"],
-  ...["development", "traffic", "copy", "database-url"],
+  ...[
+    "drift",
+    "router",
+    "deployment",
+    "cli",
+    "standby",
+    "kill-and-fill-copies",
+    "kill-and-fill",
+    "remote",
+    "ops",
+    "kill",
+  ],
+  ...["copied-snapshots", "server-versions", "snapshots", "rehearsal", "adopt", "external", "formats", "lost-host"],
+  ...["rollout", "lock", "restore", "development", "copy", "traffic", "database-url"],
 ].map((name) => `test/integration/${name}.test.ts`);
 
 export class LongestFirst extends BaseSequencer {

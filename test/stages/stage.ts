@@ -28,10 +28,17 @@ export interface Stage {
   name: string;
   /** What it needs on this machine. */
   needs: readonly Step[];
-  /** Needs one core and no engine: such stages run one after the other, beside those that don't. */
-  beside?: boolean;
-  /** Counts. Shows its output as it comes, or, where it runs beside others, returns it. */
-  run(): Promise<Outcome>;
+  /** Needs no engine: may run beside those that do, one such stage after the other. Always, or only beside the integration tests, which wait for much. */
+  beside?: "always" | "integration";
+  /** Counts. @param quiet whether it runs beside others: then its output is returned, and else shown as it comes. */
+  run(quiet: boolean): Promise<Outcome>;
+}
+
+/** Stages that run at the same time as each other's list, each list in its order. */
+export function inLanes(stages: readonly Stage[]): { main: Stage[]; beside: Stage[] } {
+  const integration = stages.some(({ name }) => name === "integration");
+  const isBeside = ({ beside }: Stage): boolean => beside === "always" || (beside === "integration" && integration);
+  return { main: stages.filter((stage) => !isBeside(stage)), beside: stages.filter(isBeside) };
 }
 
 export function sum(all: readonly Counts[]): Counts {

@@ -3,7 +3,6 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { project } from "../../toolchain/setup.ts";
-import type { Step } from "../../toolchain/step.ts";
 import type { Counts, Stage, TimedTest } from "./stage.ts";
 import type { VitestRequest } from "./vitest-process.ts";
 
@@ -41,15 +40,23 @@ export function timeVitest(report: VitestReport): TimedTest[] {
   );
 }
 
-/** Resolves with its exit code, after an interrupt too: then once what the tests have started is cleaned up. */
-function runVitest(request: VitestRequest, env: NodeJS.ProcessEnv): Promise<number> {
+/** Resolves with its exit code, after an interrupt too: then once what the tests have started is cleaned up. @param quiet whether its output is returned, and not shown. */
+function runVitest(
+  request: VitestRequest,
+  env: NodeJS.ProcessEnv,
+  quiet: boolean,
+): Promise<{ code: number; output: string }> {
   return new Promise((resolve, reject) => {
+    const shown = quiet ? "pipe" : "inherit";
     const child = fork(join(import.meta.dirname, "vitest-process.ts"), [JSON.stringify(request)], {
       cwd: project,
       env,
       detached: true,
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
+      stdio: ["ignore", shown, shown, "ipc"],
     });
+    const parts: string[] = [];
+    for (const stream of [child.stdout, child.stderr])
+      stream?.setEncoding("utf8").on("data", (part: string) => void parts.push(part));
     let interrupts = 0;
     const interrupt = (): void => {
       console.log(
@@ -64,28 +71,31 @@ function runVitest(request: VitestRequest, env: NodeJS.ProcessEnv): Promise<numb
     child.once("error", reject);
     child.once("close", (code) => {
       for (const signal of signals) process.off(signal, interrupt);
-      resolve(code ?? 1);
+      resolve({ code: code ?? 1, output: parts.join("") });
     });
   });
 }
 
-/** A project of vitest.config.ts. @param files those to run; none means all. */
-export function vitestProject(
-  name: string,
-  needs: readonly Step[],
-  environment: () => Promise<NodeJS.ProcessEnv>,
-  files: readonly string[] = [],
-): Stage {
+/** A project of vitest.config.ts, as a stage. */
+export interface VitestStage extends Pick<Stage, "name" | "needs" | "beside"> {
+  environment: () => Promise<NodeJS.ProcessEnv>;
+  /** Those to run; none means all. */
+  files?: readonly string[];
+}
+
+export function vitestProject({ environment, files = [], ...stage }: VitestStage): Stage {
   return {
-    name,
-    needs,
-    async run() {
+    ...stage,
+    async run(quiet) {
       const directory = await mkdtemp(join(tmpdir(), "togather-vitest-"));
       try {
         const report = join(directory, "report.json");
-        const code = await runVitest({ project: name, files, report }, await environment());
-        const written = JSON.parse(await readFile(report, "utf8")) as VitestReport;
-        const counts = { ...countVitest(written), tests: timeVitest(written) };
+        const { code, output } = await runVitest({ project: stage.name, files, report }, await environment(), quiet);
+        // Without a report it has not come to its tests: then all that is known is what it said.
+        const text = await readFile(report, "utf8").catch(() => undefined);
+        if (text === undefined) return { passed: 0, failed: 1, skipped: 0, output };
+        const written = JSON.parse(text) as VitestReport;
+        const counts = { ...countVitest(written), tests: timeVitest(written), output };
         // For instance an error outside of any test.
         return code !== 0 && counts.failed === 0 ? { ...counts, failed: 1 } : counts;
       } finally {

@@ -1,0 +1,22 @@
+import { describe, expect, it } from "vitest";
+import { inLanes, type Stage } from "./stage.ts";
+
+describe("stages that run beside others", () => {
+  const stage = (name: string, beside?: Stage["beside"]): Stage => ({
+    name,
+    needs: [],
+    ...(beside === undefined ? {} : { beside }),
+    run: () => Promise.resolve({ passed: 1, failed: 0, skipped: 0 }),
+  });
+  const lint = stage("lint", "always");
+  const unit = stage("unit", "integration");
+  const [go, integration] = [stage("go"), stage("integration")];
+
+  it("are the checks, and beside integration tests the unit tests too", () => {
+    expect(inLanes([lint, go, unit, integration])).toEqual({ main: [go, integration], beside: [lint, unit] });
+  });
+
+  it("are the checks alone where there are no integration tests to wait for", () => {
+    expect(inLanes([lint, go, unit])).toEqual({ main: [go, unit], beside: [lint] });
+  });
+});
