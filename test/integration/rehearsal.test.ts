@@ -221,6 +221,42 @@ describe("rehearse", () => {
     await untouched();
   });
 
+  it("writes nothing into another server's tables that the copy reaches as well", async () => {
+    await harness.sql("CREATE DATABASE far OWNER owner");
+    await harness.sql("SET ROLE owner; CREATE TABLE remote (id int)", "far");
+    await harness.sql(
+      `CREATE EXTENSION postgres_fdw; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO owner; SET ROLE owner;
+       CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '${harness.address(20)}', dbname 'far');
+       CREATE USER MAPPING FOR owner SERVER far OPTIONS ("user" 'owner', password 'owner-password');
+       CREATE FOREIGN TABLE remote (id int) SERVER far;`,
+      "live",
+    );
+    try {
+      const taken = await harness.run(
+        "snapshot",
+        { backupLocation: harness.backups, retention: 20, keepVerified: 2, format: "sql.gz", recipients: [], release },
+        live(),
+      );
+      expect(taken.exitCode, taken.stderr).toBe(0);
+      const { exitCode, stderr, result } = await rehearse(
+        {
+          "2_ok.up.sql": "CREATE TABLE remotely (id int)",
+          "3_far.up.sql": "SELECT 1;\nINSERT INTO public.Remote VALUES (1);",
+        },
+        { file: basename(taken.result.file), sha256: taken.result.sha256 },
+      );
+      expect(exitCode, stderr).toBe(0);
+      expect(result.files.map(({ file }) => file)).toEqual(["2_ok.up.sql"]);
+      expect(stderr).toMatch(/WARN .*the copy's foreign tables \(remote\) are those of the other server/);
+      expect(stderr).toMatch(
+        /WARN .*3_far\.up\.sql, line 2: the foreign table remote, .* does not hold it back: it is not rehearsed/,
+      );
+      expect(await harness.sql("SELECT count(*) FROM remote", "far")).toBe("0");
+    } finally {
+      await harness.sql("DROP EXTENSION postgres_fdw CASCADE", "live");
+    }
+  });
+
   it("warns of a lock that people would notice", async () => {
     const { stderr } = await rehearse({ "2_long.up.sql": "LOCK TABLE events IN SHARE MODE;\nSELECT pg_sleep(1.2);" });
     expect(stderr).toMatch(/WARN .*2_long\.up\.sql takes .*events is locked for 1\.\d s: writes wait \(ShareLock\)/);

@@ -2,6 +2,8 @@
  * Runs pending migrations on a copy of the data: whether they succeed, how long they take, and what they lock, rewrite
  * and add.
  */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import type pg from "pg";
 import { parseDatabaseUrl, type Connection } from "../../contract/connection.ts";
 import { containerName } from "../../contract/names.ts";
@@ -131,6 +133,28 @@ export function inResult(files: readonly RehearsedFile[]): RehearsedFile[] {
   return files.map((file) => ({ ...file, locks: file.locks.slice(0, each), rewritten: file.rewritten.slice(0, each) }));
 }
 
+/** Tables whose rows are another server's, by their names without schema: a copy of the database has them as well, and reaches the same rows. */
+async function foreignTables(client: pg.Client): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    "SELECT DISTINCT relname AS name FROM pg_class WHERE relkind = 'f' ORDER BY 1",
+  );
+  return rows.map(({ name }) => name);
+}
+
+/** Where a file names one of these. What only reads it counts too, and so does another table of that name: it is merely not rehearsed. */
+async function naming(tables: readonly string[], path: string): Promise<{ line: number; what: string }[]> {
+  if (tables.length === 0) return [];
+  const lines = (await readFile(path, "utf8")).split("\n");
+  return tables.flatMap((table) => {
+    const line = lines.findIndex((text) =>
+      new RegExp(`(?<!\\w)${table.replace(/\W/g, "\\$&")}(?!\\w)`, "i").test(text),
+    );
+    return line === -1
+      ? []
+      : [{ line: line + 1, what: `the foreign table ${table}, whose rows are another server's,` }];
+  });
+}
+
 /**
  * Runs the files one by one, then River's own migrations. Stops before a file whose statements reach beyond the copy:
  * those would act on the live system.
@@ -144,8 +168,16 @@ export async function rehearse(
   const { log } = context;
   const done: RehearsedFile[] = [];
   const measured = new Map<string, Measured>();
+  const foreign = await foreignTables(rehearsal.watcher);
+  if (foreign.length > 0)
+    log.warn(
+      `rehearsal: the copy's foreign tables (${foreign.join(", ")}) are those of the other server: what a task, or the release that serves, writes into them on the copy is written there`,
+    );
   for (const file of rehearsal.todo) {
-    const [beyond] = rehearsal.files.facts[file.file]?.beyond ?? [];
+    const [beyond] = [
+      ...(rehearsal.files.facts[file.file]?.beyond ?? []),
+      ...(await naming(foreign, join(rehearsal.files.directory, file.file))),
+    ];
     if (beyond !== undefined) {
       const rest = rehearsal.todo.slice(rehearsal.todo.indexOf(file) + 1);
       log.warn(
