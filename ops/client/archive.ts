@@ -11,10 +11,10 @@ import { lastLines } from "../host/docker.ts";
 import { withoutSecrets } from "../host/environment.ts";
 import { gitEnvironment, neutralGit } from "./git.ts";
 
-/** A tar that is being made. */
+/** A tar in creation. */
 export interface Archive {
   stream: Readable;
-  /** Rejects when the tar is not whole, for a reason on this side. */
+  /** Rejects when the tar is incomplete, for a reason on this side. */
   done: Promise<void>;
 }
 
@@ -66,7 +66,7 @@ export function commitArchive(repository: string, commit: string, paths: readonl
   return {
     stream: child.stdout,
     done: child.then(({ failed, stderr, signal }) => {
-      // A reader that has gone away has its own reasons, which it tells itself.
+      // A reader that has gone away reports its own reason.
       if (!failed || signal === "SIGPIPE") return;
       throw new StepError(`commit ${commit} has not all of ${paths.join(", ")}: ${lastLines(stderr, 2)}`, {
         hint: "togather:source.paths and togather:source.migrations name files of the commit",
@@ -75,7 +75,7 @@ export function commitArchive(repository: string, commit: string, paths: readonl
   };
 }
 
-/** What no image is ever made from. */
+/** Whether a path never goes into an image. */
 function isExcluded(path: string): boolean {
   return path
     .split("/")
@@ -88,7 +88,7 @@ function isExcluded(path: string): boolean {
     );
 }
 
-/** Paths that don't exist would be left out without a word. */
+/** Checks that paths exist: missing ones would be left out silently. */
 function checkPaths(directory: string, paths: readonly string[]): void {
   for (const path of paths) {
     if (lstatSync(join(directory, path), { throwIfNoEntry: false }) === undefined) {
@@ -99,7 +99,7 @@ function checkPaths(directory: string, paths: readonly string[]): void {
   }
 }
 
-/** A directory's files as they are, without what is no source. Owners and times of the machine stay out of it. */
+/** A directory's files as they are, without files that are no source. Owners and times of this machine are left out. */
 export function treeArchive(directory: string, paths: readonly string[]): Archive {
   checkPaths(directory, paths);
   const pack = create({ cwd: directory, portable: true, filter: (path) => !isExcluded(path) }, [...paths]);
@@ -118,7 +118,7 @@ export function treeArchive(directory: string, paths: readonly string[]): Archiv
   };
 }
 
-/** When a source tree was changed last. */
+/** The time of the last change in a source tree. */
 export async function newestChange(directory: string, paths: readonly string[]): Promise<Date> {
   checkPaths(directory, paths);
   let newest = 0;
@@ -131,7 +131,7 @@ export async function newestChange(directory: string, paths: readonly string[]):
   return new Date(newest);
 }
 
-/** A whole archive in memory, for what is small. */
+/** A complete archive in memory: only for small ones. */
 export async function collect(archive: Archive): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of archive.stream) chunks.push(Buffer.from(chunk as Buffer));

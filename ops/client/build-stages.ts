@@ -1,12 +1,15 @@
 /**
- * The stages of the classic builder. BuildKit keeps them in a cache of limited size; the classic builder leaves each one as an
- * image without a name, so that every release would cost the Docker host's disk the whole output of a compiler, for good.
+ * Stages of the classic builder. BuildKit keeps them in a cache of limited size. The classic builder leaves each as an
+ * image without a name: every release would use up the Docker host's disk with the whole output of a compiler, for
+ * good.
  */
 import type { StepLog } from "../contract/context.ts";
 import { tryDocker } from "../host/docker.ts";
 import { repositoryOf } from "./repository.ts";
 
-/** Ids of the images in which the stages before the last one ended, from the classic builder's output; of BuildKit's, none. */
+/**
+ * Ids of the images of the stages before the last one, from the classic builder's output. BuildKit's output has none.
+ */
 export function stageImages(output: string): string[] {
   const stages: string[] = [];
   let image: string | undefined;
@@ -19,7 +22,7 @@ export function stageImages(output: string): string[] {
   return stages;
 }
 
-/** Tag under which a stage stays: one for each place in a Dockerfile, so that the next build's takes the place of this one's. */
+/** Tag that keeps a stage: one for each place in a Dockerfile, so that the next build's stage replaces this one's. */
 export function stageTag(imageTag: string, dockerfile: string, position: number): string {
   // Docker allows 128 characters.
   const name = `stage-${position + 1}-${dockerfile.replace(/[^\w.-]+/g, "-")}`.slice(0, 128);
@@ -27,8 +30,8 @@ export function stageTag(imageTag: string, dockerfile: string, position: number)
 }
 
 /**
- * Gives the newest build's stages their tags, and removes the ones that had them. The layers that both share stay, and with them
- * the next build's cache. Never a reason to fail: what can't be removed stays.
+ * Tags the newest build's stages, and removes the images that had the tags before. Layers that both share stay, and
+ * with them the next build's cache. Never fails: an image that can't be removed stays.
  */
 export async function keepNewestStages(
   imageTag: string,
@@ -44,7 +47,7 @@ export async function keepNewestStages(
     if (!tagged.ok || !before.ok) continue;
     const old = before.stdout.trim();
     if (old.replace(/^sha256:/, "").startsWith(id)) continue;
-    // Without --force: what another build or container still stands on stays.
+    // Without --force: an image that another build or container uses stays.
     const removed = await tryDocker(["image", "rm", old], { signal });
     log.debug(
       removed.ok

@@ -21,10 +21,10 @@ import { cloneAttributes, missingContent } from "./missing-content.ts";
 
 type Request = StepRequest<"build">;
 
-/** What goes into the build, and how the image says where it came from. */
+/** The files of a build, and the source that the image's label names. */
 interface BuildSource {
   archive: () => Archive;
-  /** Same label, same image: the build is left out. */
+  /** With the same label the image is the same: the build is skipped. */
   label: string;
   /** ISO time; the same for the same source. */
   created: string;
@@ -114,7 +114,7 @@ function buildArguments(request: Request, source: BuildSource, env: NodeJS.Proce
   const values: Record<string, string> =
     release === undefined ? {} : { VERSION: release.version, COMMIT: release.commit, CREATED: source.created };
   for (const [name, value] of Object.entries(request.arguments ?? {})) {
-    // Behind a backslash it stands for itself.
+    // A placeholder after a backslash is literal text.
     values[name] = value.replace(/(\\?)\{(version|commit|created)\}/g, (text, escaped: string, part: string) =>
       escaped === "" ? (values[part.toUpperCase()] ?? "") : text.slice(1),
     );
@@ -128,7 +128,7 @@ function buildArguments(request: Request, source: BuildSource, env: NodeJS.Proce
   ];
 }
 
-/** Lines that show how far a build is: the classic builder's steps, and BuildKit's. */
+/** Whether a line shows a build's progress: the classic builder's steps, and BuildKit's. */
 function isProgress(line: string): boolean {
   return /^Step \d+\/\d+ : /.test(line) || /^#\d+ \[[^\]]*\d+\/\d+\] /.test(line);
 }
@@ -138,7 +138,10 @@ interface BuildRun {
   output: string;
 }
 
-/** A builder of somebody's own (driver docker-container, remote) keeps what it has built to itself: the engine's is taken. */
+/**
+ * The environment for the engine's own builder: a user's builder (driver docker-container, remote) keeps its images to
+ * itself.
+ */
 export function buildEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(withoutSecrets(env)).filter(([name]) => name !== "BUILDX_BUILDER"));
 }
@@ -156,7 +159,7 @@ async function runBuild(
     give: { BUILDKIT_PROGRESS: "plain", DOCKER_CLI_HINTS: "false" },
     stdin: "open",
     signal,
-    // Docker's client tells the engine to give up; killed at once, it would leave the build running.
+    // Docker's client tells the engine to stop; killed at once, it would leave the build running.
     graceMs: 10_000,
   });
   const ended = endOf(child);
@@ -167,7 +170,7 @@ async function runBuild(
     else log.debug(line);
   };
   const said = [onLines(child.stdout, use), onLines(child.stderr, use)];
-  // The engine may refuse before it has read everything: then what it says matters, not the broken pipe.
+  // The engine may refuse before it has read everything: then its message matters, not the broken pipe.
   const sent = pipeline(archive.stream, child.stdin).catch(() => undefined);
   const [{ exitCode, error }] = await Promise.all([ended, archive.done.catch(() => undefined), sent, ...said]);
   signal.throwIfAborted();
@@ -177,7 +180,10 @@ async function runBuild(
   return { ok: exitCode === 0, output: lines.join("\n") };
 }
 
-/** Nobody would guess from a failing build, or from a server without its pictures, what is not in a commit. */
+/**
+ * Warns of files that a commit lacks: nobody would guess that from a failed build, or from a server without its
+ * pictures.
+ */
 async function warnOfMissing({ source }: Request, log: StepContext["log"]): Promise<void> {
   if (source.kind !== "commit") return;
   const repository = resolve(source.repository);
@@ -201,7 +207,7 @@ async function warnOfMissing({ source }: Request, log: StepContext["log"]): Prom
     );
 }
 
-/** Makes the image unless the engine has it already. */
+/** Builds the image unless the engine has it already. */
 export async function build(request: Request, context: StepContext): Promise<StepResult<"build">> {
   const started = performance.now();
   const { log, signal, env } = context;
@@ -210,7 +216,8 @@ export async function build(request: Request, context: StepContext): Promise<Ste
   try {
     const there = await findImage(tag, signal);
     if (there?.label === source.label) {
-      // It counts as new again: another deployment on this host that prunes must not take it before a container holds it.
+      // It counts as new again: a prune of another deployment on this host must not remove it before a container uses
+      // it.
       await tryDocker(["tag", there.imageId, tag], { signal });
       log.info(`${tag} is there already`);
       return { tag, imageId: there.imageId, built: false, durationMs: Math.round(performance.now() - started) };
@@ -226,7 +233,7 @@ export async function build(request: Request, context: StepContext): Promise<Ste
     if (!run.ok) throw buildProblem(tag, run.output);
     const image = await findImage(tag, signal);
     if (image === undefined) throw new StepError(`docker build succeeded, but the engine has no image ${tag}`);
-    // One of another deployment on this host, told otherwise, may have taken the tag at that moment.
+    // A build of another deployment on this host, with other settings, may have taken the tag in that moment.
     if (image.label !== source.label)
       throw new StepError(`another deployment on this Docker host has built ${tag} with other arguments meanwhile`, {
         hint: "run the same command again",

@@ -1,11 +1,11 @@
-/** What the client does beside a step that runs in the `ops` container: most steps need nothing of it. */
+/** The client's own part in steps that run in the `ops` container: most steps need none. */
 import { knownQuestionSchema, recentQuestionSchema } from "../contract/questions.ts";
 import { contract, type ContainerStep, type StepRequest, type StepResult } from "../contract/steps.ts";
 import { runStep, type StepRun } from "./run-step.ts";
 
 type Part<S extends ContainerStep> = (run: StepRun<StepRequest<S>>) => Promise<unknown>;
 
-/** A container that exits has failed its gate; one that was stopped, and is to stay so, is not asked. */
+/** A container that exits has failed its gate. One that was stopped, and should stay so, is not asked. */
 const gate: Part<"gate"> = async (run) => {
   const { request, context, redactor } = run;
   const { seeToStopped, watchContainer } = await import("./gate.ts");
@@ -17,7 +17,7 @@ const gate: Part<"gate"> = async (run) => {
   return runStep({ ...run, watch: (signal) => watchContainer(request, redactor, signal) });
 };
 
-/** What a step printed when it ran last; undefined when it runs for the first time. Pulumi's command provider tells it so. */
+/** The output of a step's last run, from Pulumi's command provider. Undefined: it runs for the first time. */
 function previousResult(env: NodeJS.ProcessEnv): StepResult<"snapshot"> | undefined {
   try {
     return contract.snapshot.result.parse(JSON.parse(env["PULUMI_COMMAND_STDOUT"] ?? ""));
@@ -28,7 +28,7 @@ function previousResult(env: NodeJS.ProcessEnv): StepResult<"snapshot"> | undefi
 const snapshot: Part<"snapshot"> = (run) =>
   runStep({ ...run, request: { ...run.request, previous: previousResult(run.context.env) } });
 
-/** The release's files go along. */
+/** The release's files are sent along. */
 const migrate: Part<"migrate"> = async (run) => {
   const { request, context } = run;
   const [{ migrationPayload }, { slotMigrations }] = await Promise.all([
@@ -36,12 +36,15 @@ const migrate: Part<"migrate"> = async (run) => {
     import("./slot-migrations.ts"),
   ]);
   const payload = await migrationPayload(request, context.signal);
-  // The file that is being applied ends first: killing it would leave a schema that nobody knows.
+  // The file that is being applied must end first: killing it would leave an unknown schema.
   const stopMs = request.statementTimeoutMs + run.stopMs;
   return runStep({ ...run, payload, stopMs, answer: () => slotMigrations(request) });
 };
 
-/** The release's files go along, and the release that serves is started once more, and tasks are run, when the step asks for it. */
+/**
+ * The release's files are sent along; on the step's request, the release that serves is started once more, and tasks
+ * are run.
+ */
 const rehearse: Part<"rehearse"> = async (run) => {
   const { request, context } = run;
   const [{ migrationPayload }, { ServingRelease }, { slotMigrations }] = await Promise.all([
@@ -73,7 +76,7 @@ const rehearse: Part<"rehearse"> = async (run) => {
   }
 };
 
-/** It is told what the slots' containers are made of, and tasks are run when it asks for it. */
+/** The step gets the fingerprints of the slots' containers; tasks are run on its request. */
 const withTasks = async (run: StepRun<StepRequest<"switch"> | StepRequest<"task">>): Promise<unknown> => {
   const { request, context } = run;
   const [{ containerPrints }, { printsVariable }] = await Promise.all([
@@ -86,7 +89,7 @@ const withTasks = async (run: StepRun<StepRequest<"switch"> | StepRequest<"task"
     const { recentRequests } = await import("./recent-requests.ts");
     return recentRequests(recentQuestionSchema.parse(question), request, context.signal);
   };
-  // A switch that runs none waits for nothing.
+  // A switch without tasks does not wait for anything.
   if (!("task" in request) && request.tasks === undefined) return runStep({ ...withPrints, answer: others });
   const { isTaskQuestion, TaskContainer } = await import("./task-container.ts");
   const task = new TaskContainer(request, context);
@@ -101,7 +104,7 @@ const withTasks = async (run: StepRun<StepRequest<"switch"> | StepRequest<"task"
   }
 };
 
-/** It is told who deploys. */
+/** The step gets the name of the person who deploys. */
 const record: Part<"record"> = async (run) => {
   const { deployedBy } = await import("../host/deployed-by.ts");
   return runStep({ ...run, environment: { TOGATHER_DEPLOYED_BY: deployedBy(run.context.env) } });

@@ -1,4 +1,7 @@
-/** `develop`, on the operator's machine: waits for the server of a development container, and shows what it says meanwhile. */
+/**
+ * `develop`, on the operator's machine: waits for the server of a development container, and shows its output
+ * meanwhile.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 import type { StepContext } from "../contract/context.ts";
@@ -12,7 +15,7 @@ type Request = StepRequest<"develop">;
 
 /** Between two questions to the server. */
 const pollMs = 500;
-/** A problem that is this old is none that the next line takes back. */
+/** A problem of this age (ms) is final: later lines would have cleared it. */
 const settledMs = 1_500;
 const shownLines = 30;
 
@@ -25,7 +28,7 @@ const inspectedSchema = z
   )
   .min(1);
 
-/** Follows what air and the server say, and notices what ends in nothing that could answer. */
+/** Follows the output of air and the server, and notices a state in which no server can answer. */
 export class DevelopmentLog {
   readonly lines: string[] = [];
   #problem: { what: string; since: number } | undefined;
@@ -42,11 +45,11 @@ export class DevelopmentLog {
     if (/^(building\.\.\.|.* has changed)$/.test(line)) this.#problem = undefined;
     else if (line.startsWith("failed to build"))
       this.#problem = { what: "the source doesn't compile", since: this.#now() };
-    // What runs after a build that failed is the one before it, or nothing.
+    // After a failed build the previous server runs, or none.
     else if (exit) this.#problem ??= { what: `the server ended with exit code ${exit[1]}`, since: this.#now() };
   }
 
-  /** What is wrong, once nothing that follows has mended it. */
+  /** The problem, once it is final. Undefined: none so far. */
   problem(): string | undefined {
     return this.#problem !== undefined && this.#now() - this.#problem.since >= settledMs
       ? this.#problem.what
@@ -54,7 +57,7 @@ export class DevelopmentLog {
   }
 }
 
-/** The HTTP status of the health endpoint, asked inside of the container, or why there is none. */
+/** The HTTP status of the health endpoint, asked inside the container, or the reason why there is none. */
 async function ask(
   { containerName, port, healthPath }: Request,
   signal: AbortSignal,
@@ -92,7 +95,10 @@ async function inspect(name: string): Promise<z.infer<typeof inspectedSchema>[nu
   return container;
 }
 
-/** Waits until the server answers 200 at its health path. The container stays, whatever comes out: air goes on watching the source. */
+/**
+ * Waits until the server answers 200 at its health path. The container stays in any case: air goes on watching the
+ * source.
+ */
 export async function run(request: Request, { log, signal, env }: StepContext): Promise<StepResult<"develop">> {
   const { containerName, timeoutSeconds } = request;
   const started = Date.now();
@@ -103,7 +109,7 @@ export async function run(request: Request, { log, signal, env }: StepContext): 
   const hear = (line: string): void => {
     const text = redactor.text(line);
     said.add(text);
-    // The server's own lines are many: air's, and the compiler's, are what one waits for.
+    // The server's own lines are too many; people wait for air's and the compiler's.
     if (!text.startsWith("{")) log.info(text);
   };
   void onLines(follow.stdout, hear);

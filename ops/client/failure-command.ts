@@ -1,4 +1,6 @@
-/** Runs the operator's own command for a deployment that has failed: on the machine that runs Pulumi, in the project's directory. */
+/**
+ * Runs the operator's own command for a failed deployment: on the machine that runs Pulumi, in the project's directory.
+ */
 import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf } from "../contract/errors.ts";
@@ -11,10 +13,7 @@ import { onLines } from "../host/lines.ts";
 /** Longest time that the end of a failed deployment waits for it, in ms. */
 const longestMs = 60_000;
 
-/**
- * @param show gets what it says, line by line.
- * Never throws: a failure here is a line of its own.
- */
+/** @param show gets its output, line by line. Never throws: a failure here is shown as a line. */
 export async function runFailureCommand(
   { command, ...failure }: z.infer<typeof failureQuestionSchema>,
   about: { name: string; environment: string },
@@ -34,7 +33,7 @@ export async function runFailureCommand(
     TOGATHER_COMMIT: failure.commit ?? "",
   };
   try {
-    // In a group of its own: what it has started ends with it.
+    // In a process group: all processes that it has started end with it.
     const child = spawn(program, args, {
       env: { ...withoutSecrets(env), ...told },
       stdio: ["ignore", "pipe", "pipe"],
@@ -50,7 +49,7 @@ export async function runFailureCommand(
     const { exitCode, error } = await ended.finally(() => {
       clearTimeout(timer);
     });
-    // What it has left running may hold its output open.
+    // Processes that it has left running may keep its output open.
     if (error === undefined) await Promise.race([Promise.all(read), sleep(1_000)]);
     const problem =
       error !== undefined

@@ -1,4 +1,4 @@
-/** Watches the slot's container while the gate asks it: one that exits has failed, whatever comes after. */
+/** Watches the slot's container while the gate asks it: a container that exits has failed, whatever comes after. */
 import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 import type { Stop } from "../contract/channel.ts";
@@ -10,9 +10,9 @@ import { dockerProblem, startDocker, tryDocker } from "../host/docker.ts";
 import { onLines } from "../host/lines.ts";
 
 const logLines = 20;
-/** Between two looks at the container, in case its end was not heard. */
+/** Pause between two looks at the container, in case the event of its end was missed, in ms. */
 const lookMs = 5_000;
-/** A container that was restarted this recently crashes at start. */
+/** A container that was restarted within this time crashes at start, in ms. */
 const crashLoopMs = 10_000;
 
 const stateSchema = z.looseObject({
@@ -24,7 +24,7 @@ const stateSchema = z.looseObject({
 async function exitReport(request: StepRequest<"gate">, redactor: Redactor, what: string): Promise<Stop> {
   const { containerName } = request;
   const { stdout, stderr } = await tryDocker(["logs", "--tail", String(logLines), "--timestamps", containerName]);
-  // Both streams in the order of their timestamps, which then go.
+  // Both streams in the order of their timestamps, which are then removed.
   const lines = `${stdout}\n${stderr}`
     .split("\n")
     .filter((line) => line !== "")
@@ -48,8 +48,8 @@ async function inspect(request: StepRequest<"gate">): Promise<ContainerState | "
 }
 
 /**
- * What is wrong with the container as it is now.
- * @param restarts how often it had been restarted when the gate began; undefined at the first look.
+ * The problem of the container now. Undefined: none.
+ * @param restarts its number of restarts when the gate began; undefined at the first look.
  */
 async function judge(
   container: ContainerState | "none",
@@ -82,7 +82,7 @@ async function judge(
     restarts === undefined
       ? container.RestartCount > 0 && Date.now() - Date.parse(startedAt) < crashLoopMs
       : container.RestartCount > restarts;
-  // Of a container that runs again the engine says 0.
+  // The engine reports exit code 0 for a container that runs again.
   return restarted
     ? exitReport(
         request,
@@ -94,14 +94,17 @@ async function judge(
 
 const dieSchema = z.looseObject({ Actor: z.looseObject({ Attributes: z.record(z.string(), z.string()) }) });
 
-/** How a container that runs again ended the last time, by the engine's own record of the last minutes; undefined where it has none. */
+/**
+ * The last exit code of a container that runs again, from the engine's events of the last minutes. Undefined: it has
+ * none.
+ */
 async function lastExitCode(containerId: string): Promise<string | undefined> {
   const { stdout } = await tryDocker([
     "events",
     "--since=10m",
-    // Whole seconds: what has just ended is in the one that is not over yet.
+    // Whole seconds: the latest event is in the second that is not over yet.
     `--until=${Math.floor(Date.now() / 1000) + 1}`,
-    // By its name it could be one that was there before.
+    // Its name could belong to an earlier container.
     `--filter=container=${containerId}`,
     "--filter=event=die",
     "--format={{json .}}",
@@ -113,7 +116,7 @@ async function lastExitCode(containerId: string): Promise<string | undefined> {
   return last === undefined ? undefined : exitCodeIn(last);
 }
 
-/** The exit code that an event of a container's end tells. */
+/** The exit code in an event of a container's end. */
 function exitCodeIn(event: string): string | undefined {
   try {
     return dieSchema.safeParse(JSON.parse(event)).data?.Actor.Attributes["exitCode"];
@@ -123,8 +126,8 @@ function exitCodeIn(event: string): string | undefined {
 }
 
 /**
- * Sees to a container that was stopped: starts it, or says that it may stay so. One that ends by itself is restarted by the engine
- * without end, so that what has exited was stopped by somebody. The rest is for `watchContainer` to explain.
+ * Handles a stopped container: starts it, or reports that it may stay so. The engine always restarts a container that
+ * ends by itself: an exited one was stopped by somebody. `watchContainer` explains all other cases.
  */
 export async function seeToStopped(
   request: StepRequest<"gate">,
@@ -143,13 +146,14 @@ export async function seeToStopped(
   return undefined;
 }
 
-/** Resolves when the container exits; with nothing when the gate has ended before. */
+/** Resolves when the container exits; with undefined when the gate has ended before. */
 export async function watchContainer(
   request: StepRequest<"gate">,
   redactor: Redactor,
   signal: AbortSignal,
 ): Promise<Stop | undefined> {
-  // The engine tells of an exit at once, through one connection: asking twice a second would cost an ssh login each.
+  // The engine reports an exit at once, through one connection: polling twice a second would cost an ssh login each
+  // time.
   const events = startDocker(
     ["events", `--filter=container=${request.containerName}`, "--filter=event=die", "--format={{json .}}"],
     { signal },
@@ -177,7 +181,7 @@ export async function watchContainer(
       if (signal.aborted) return undefined;
       if (exitCode !== undefined && exitCode !== "still up")
         return await exitReport(request, redactor, `exited with code ${exitCode}`);
-      // Events may have been lost: before they were heard, or with the connection.
+      // Events may have been lost: before they were listened to, or with the connection.
       if (exitCode === undefined) await sleep(lookMs, undefined, { signal }).catch(() => undefined);
       const now = await inspect(request);
       const then = now && (await judge(now, request, redactor, restarts));

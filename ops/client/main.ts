@@ -1,4 +1,4 @@
-/** The client of all steps: reads the request, runs the step, most often in a container, prints its result. */
+/** The client of all steps: reads the request, runs the step, usually in a container, and prints its result. */
 import { createLog } from "../contract/log.ts";
 import { containerPaths, type StepContext } from "../contract/context.ts";
 import {
@@ -18,7 +18,7 @@ import { StepFailed } from "./run-step.ts";
 import { createShown } from "./shown.ts";
 
 const redactor = createRedactor(process.env);
-/** How long a step may take to stop by itself. */
+/** Time that a step has to stop by itself, in ms. */
 const stopMs = 10_000;
 
 const shown = createShown((text) => process.stderr.write(text));
@@ -42,7 +42,7 @@ function readRequest(step: StepName): StepRequest<StepName> {
   throw new StepError(`the request for ${step} is not as ops/contract/steps/ has it:\n${problems.join("\n")}`);
 }
 
-/** One abort, whatever asks for it first. */
+/** One abort signal for all reasons to stop. */
 function abortOnSignals(): AbortSignal {
   const controller = new AbortController();
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
@@ -63,7 +63,7 @@ export async function main(): Promise<number> {
 
 async function runNamedStep(): Promise<number> {
   const signal = abortOnSignals();
-  /** Writes down what no step in a container has. */
+  /** Records a failure that no step in a container has recorded. */
   let note: ((error: string) => Promise<void>) | undefined;
   try {
     const step = process.argv[2] ?? "";
@@ -88,7 +88,7 @@ async function runNamedStep(): Promise<number> {
   } catch (error) {
     if (signal.aborted) return 130;
     if (error instanceof StepFailed) return error.exitCode;
-    // A stack trace only for what nobody expected.
+    // A stack trace only for unexpected errors.
     const text =
       error instanceof StepError
         ? error.message

@@ -8,7 +8,7 @@ import { collect, commitArchive, findCommit, treeArchive } from "./archive.ts";
 import { lfsPointer, submoduleOf } from "./missing-content.ts";
 import { docker, dockerProblem, lastLines, tryDocker } from "../host/docker.ts";
 
-/** Files out of an image, which need not be able to run. */
+/** Files from an image; the image need not be able to run. */
 async function fromImage(image: string, path: string, signal: AbortSignal): Promise<Buffer> {
   const container = await docker(["create", "--network=none", image, "none"], { signal });
   try {
@@ -49,8 +49,8 @@ export async function migrationFiles(source: StepRequest<"migrate">["source"], s
 }
 
 /**
- * What the steps get: the migrations, what PostgreSQL's parser says of each, and what the lint has found in them. Only the step knows, under
- * golang-migrate's lock, which of them are still to be applied.
+ * Data for the steps: the migrations, the facts of PostgreSQL's parser, and the lint's findings. Only the step knows,
+ * under golang-migrate's lock, which files are still to be applied.
  */
 export async function migrationPayload(
   { source, lint }: Pick<StepRequest<"migrate">, "source" | "lint">,

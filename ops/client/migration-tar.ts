@@ -1,4 +1,4 @@
-/** The migrations' tar: read without unpacking it, and with a file put in front. */
+/** The migrations' tar: reads it without unpacking, and adds a file at its beginning. */
 import { basename, dirname, normalize } from "node:path/posix";
 import { Header, Parser } from "tar";
 import type { StepRequest } from "../contract/steps.ts";
@@ -8,7 +8,9 @@ export async function textsIn(tar: Buffer, source: StepRequest<"migrate">["sourc
   // `docker cp` packs the directory under its own name, git under its path.
   const directory = normalize(source.kind === "image" ? basename(source.path) : source.path).replace(/\/$/, "");
   const texts = new Map<string, string>();
-  /** To another file of the directory; what a link outside of it names is not there when the files are applied. */
+  /**
+   * Links to other files of the directory. A link to a file outside of it will be missing when the files are applied.
+   */
   const links = new Map<string, string>();
   await new Promise<void>((resolve, reject) => {
     const parser = new Parser({
@@ -35,7 +37,7 @@ export async function textsIn(tar: Buffer, source: StepRequest<"migrate">["sourc
   });
   for (const name of links.keys()) {
     let to = name;
-    // Of two names of one file, either may be the link; links in a circle end.
+    // Of two names of one file, either may be the link; circular links end.
     for (let step = 0; step <= links.size && !texts.has(to); step++) to = links.get(to) ?? to;
     const text = texts.get(to);
     if (text !== undefined) texts.set(name, text);

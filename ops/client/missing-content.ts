@@ -1,4 +1,7 @@
-/** What is in a commit by name only: submodules, which `git archive` leaves out, and files that Git LFS keeps elsewhere. */
+/**
+ * Content that a commit only refers to: submodules, which `git archive` leaves out, and files that Git LFS keeps
+ * elsewhere.
+ */
 import { execa } from "execa";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -15,10 +18,10 @@ async function git(repository: string, args: readonly string[]): Promise<string>
   return stdout;
 }
 
-/** How a file of Git LFS begins where only its pointer is there. */
+/** The first line of a Git LFS pointer file. */
 export const lfsPointer = "version https://git-lfs.github.com/spec/v1";
 
-/** The submodule that a path is, or lies in. */
+/** The submodule at or above a path. */
 export async function submoduleOf(repository: string, commit: string, path: string): Promise<string | undefined> {
   const parts = path.split("/").filter((part) => part !== "" && part !== ".");
   for (let length = 1; length <= parts.length; length++) {
@@ -29,8 +32,8 @@ export async function submoduleOf(repository: string, commit: string, path: stri
 }
 
 /**
- * The clone's own attributes, where it has any: `git archive` goes by them, no option keeps it from that, and another clone of the same
- * commit gives other bytes.
+ * The clone's own attributes file, where it has one: `git archive` obeys it, no option prevents that, and another clone
+ * of the same commit gives other bytes.
  */
 export async function cloneAttributes(repository: string): Promise<string | undefined> {
   const path = await git(repository, ["rev-parse", "--git-path", "info/attributes"]);
@@ -39,7 +42,7 @@ export async function cloneAttributes(repository: string): Promise<string | unde
   return text.split("\n").some((line) => /^\s*[^#\s]/.test(line)) ? file : undefined;
 }
 
-/** Of some paths of a commit. */
+/** Missing content among some paths of a commit. */
 export async function missingContent(
   repository: string,
   commit: string,

@@ -1,7 +1,7 @@
-/** Settings of the network that builds need, handed on by name. One that holds credentials is a secret, and is not. */
+/** Network settings that builds need, passed on by name. A value with credentials is a secret, and is not passed on. */
 const names = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "GOPROXY"];
 
-/** Those that are set and may be handed on. */
+/** The variables that are set and may be passed on. */
 export function networkVariables(env: NodeJS.ProcessEnv): Record<string, string> {
   return Object.fromEntries(
     names.flatMap((name) => {

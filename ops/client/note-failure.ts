@@ -1,16 +1,18 @@
-/** A failure of the client's own, such as an image that can't be built: no step in a container has written it down. */
+/**
+ * Records a failure of the client itself, such as an image that can't be built: no step in a container has recorded it.
+ */
 import type { StepContext } from "../contract/context.ts";
 import type { StepName, StepRequest } from "../contract/steps.ts";
 import type { Redactor } from "../contract/redact.ts";
 import { hostLockHolder } from "../host/host-lock.ts";
 import { runStep } from "./run-step.ts";
 
-/** Longest time that a failure is held up by its note, and by the operator's failure command, which has a minute. */
+/** Longest time for this record and for the operator's failure command, which has a minute, in ms. */
 const longestMs = 75_000;
 
 /**
- * Writes into the history why a deployment has failed; where it keeps its history its lock tells. Best effort: without a lock (the step was
- * run by itself), or where the Docker host does not answer, there is nothing to write it to.
+ * Records in the history why a deployment has failed. The deployment's lock knows the history's directory. Best effort:
+ * without a lock (the step was run by itself), or where the Docker host does not answer, nothing can be recorded.
  */
 export async function noteFailure(
   step: StepName,
@@ -19,7 +21,7 @@ export async function noteFailure(
   about: { context: StepContext; redactor: Redactor; show: (line: string) => void },
 ): Promise<void> {
   const { name, environment } = request;
-  // Without this image there is no step in a container, and no deployment yet.
+  // Without this image no step runs in a container, and there is no deployment yet.
   if ("source" in request && "image" in request.source && request.source.image === "ops") return;
   const directories = (await hostLockHolder(name, ""))?.directories;
   if (directories === undefined) return;

@@ -1,23 +1,29 @@
-/** A container beside those of the stack, for as long as a step needs it: with a server's image and environment, hardened like its own, published nowhere. */
+/**
+ * A temporary container beside those of the stack, while a step needs it: with a server's image and environment,
+ * hardened in the same way, with no published port.
+ */
 import { labels } from "../contract/names.ts";
 import * as z from "zod";
 import { createRedactor, isSecretName, type Redactor } from "../contract/redact.ts";
 import { docker, lastLines, tryDocker } from "../host/docker.ts";
 
-/** Variables that the Docker client needs as they are on this machine: a server's own can't reach it by name, and are no secrets. */
+/**
+ * Variables that the Docker client needs with this machine's values: a server's own can't be passed by name, and are no
+ * secrets.
+ */
 const clientsOwn = new Set(["PATH", "HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "SSH_AUTH_SOCK"]);
-/** What is shorter is no secret, but a port or a log level, unless its name says so. */
+/** A shorter value is no secret, but a port or a log level, unless its name says so. */
 const shortestSecret = 12;
 
-/** What a container is made of. */
+/** The parts of a container. */
 export interface ContainerParts {
   image: string;
   environment: (readonly [variable: string, value: string])[];
   /** Docker's options by path. */
   tmpfs: Record<string, string>;
-  /** Bytes of /dev/shm; 0 for Docker's own. */
+  /** Bytes of /dev/shm; 0: Docker's default. */
   shmSize: number;
-  /** Bytes; 0 for no limit. */
+  /** Bytes; 0: no limit. */
   memory: number;
   /** `name:address` */
   extraHosts: string[];
@@ -40,7 +46,10 @@ const containerSchema = z
   )
   .length(1);
 
-/** What a container is made of that is there. @throws {StepError} when there is none of that name. */
+/**
+ * The parts of an existing container.
+ * @throws {StepError} when there is none of that name.
+ */
 export async function partsOf(container: string, signal: AbortSignal): Promise<ContainerParts> {
   const [found] = containerSchema.parse(JSON.parse(await docker(["container", "inspect", container], { signal })));
   if (found === undefined) throw new Error(`${container} has no description`);
@@ -58,7 +67,7 @@ export async function partsOf(container: string, signal: AbortSignal): Promise<C
   };
 }
 
-/** A redactor that knows what may be secret of a container's environment: whatever runs there may print it. */
+/** A redactor for all possible secrets in a container's environment: a program in it may print them. */
 export function redactorOf({ environment }: Pick<ContainerParts, "environment">): Redactor {
   const secrets = environment.filter(
     ([name, value]) => !clientsOwn.has(name) && (value.length >= shortestSecret || isSecretName(name)),
@@ -67,9 +76,9 @@ export function redactorOf({ environment }: Pick<ContainerParts, "environment">)
 }
 
 /**
- * Creates it, in all of its networks, without starting it.
- * @param command replaces the image's entry point and its arguments; the image's own unless given.
- * @param deployment the name by which people find what belongs to it.
+ * Creates the container, in all of its networks, without starting it.
+ * @param command replaces the image's entry point and its arguments; default: the image's own.
+ * @param deployment name of the deployment, for its label.
  */
 export async function createOneOff(
   name: string,
@@ -96,7 +105,7 @@ export async function createOneOff(
     ...[`--label=${labels.name}=${deployment}`, `--label=${labels.part}=step`],
     ...(memory > 0 ? [`--memory=${memory}`] : []),
     ...extraHosts.map((host) => `--add-host=${host}`),
-    // By name: values on a command line can be read by everybody on the machine.
+    // By name: everybody on the machine can read values on a command line.
     ...Object.keys(variables).map((key) => `--env=${key}`),
     ...environment.filter(([key]) => clientsOwn.has(key)).map(([key, value]) => `--env=${key}=${value}`),
     ...(program === undefined ? [] : [`--entrypoint=${program}`, "--no-healthcheck"]),

@@ -1,4 +1,4 @@
-/** Which migrations a release would run: its own files against the version that the database has. Changes nothing. */
+/** The migrations that a release would run: compares its files with the database's version. Changes nothing. */
 import { execFile } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
@@ -9,17 +9,17 @@ import { sourceOf } from "../contract/release.ts";
 import { unreadFiles, upFiles } from "../contract/migrations.ts";
 import { gitEnvironment, neutralGit } from "./git.ts";
 
-/** Where a release's migrations are. */
+/** The place of a release's migrations. */
 export interface MigrationSource {
   /** Directory of the git repository. */
   repository: string;
   /** A commit, or `tree-<hash>` for the files as they are. */
   commit: string;
-  /** Directory in it. */
+  /** Directory in the repository. */
   path: string;
 }
 
-/** Names of the files in a directory of a commit, or of the tree as it is. Undefined where there is no such commit or directory. */
+/** Names of the files in a directory of a commit, or of the working tree. Undefined: no such commit or directory. */
 export async function fileNames({ repository, commit, path }: MigrationSource): Promise<string[] | undefined> {
   try {
     if (sourceOf({ commit }).kind === "tree") return readdirSync(join(resolve(repository), path));
@@ -35,16 +35,15 @@ export async function fileNames({ repository, commit, path }: MigrationSource): 
   }
 }
 
-/** The files of a release that another one lacks, in order. Undefined where the files of one of them can't be listed. */
+/** The files of a release that another one lacks, in order. Undefined: the files of one of them can't be listed. */
 export async function newMigrations(source: MigrationSource, other: MigrationSource): Promise<string[] | undefined> {
   const [names, known] = await Promise.all([fileNames(source), fileNames(other)]);
   return names && known && upFiles(names).flatMap(({ file }) => (known.includes(file) ? [] : [file]));
 }
 
 /**
- * The files that the release would apply, in order. Undefined where its files can't be listed: those of an image are inside
- * of it.
- * @param version what the database has; null where nothing was ever applied.
+ * The files that the release would apply, in order. Undefined: its files can't be listed, since an image contains them.
+ * @param version the database's version; null where no migration was ever applied.
  */
 export async function pendingMigrations(
   source: MigrationSource,
@@ -54,13 +53,16 @@ export async function pendingMigrations(
   return names && pendingOf(upFiles(names), version).todo.map(({ file }) => file);
 }
 
-/** The schema version that a release needs, by its own files. Undefined where they can't be listed; null where it has none. */
+/** The schema version that a release needs, from its own files. Undefined: they can't be listed; null: it has none. */
 export async function neededVersion(source: MigrationSource): Promise<number | null | undefined> {
   const names = await fileNames(source);
   return names && (upFiles(names).at(-1)?.version ?? null);
 }
 
-/** What is wrong with a release's names; undefined where nothing is, or they can't be listed. @param waivers of the stack file. */
+/**
+ * The problem of a release's file names. Undefined: none, or they can't be listed.
+ * @param waivers exceptions of the stack file.
+ */
 export async function misnamedMigrations(
   source: MigrationSource,
   waivers: readonly Waiver[],
@@ -70,10 +72,10 @@ export async function misnamedMigrations(
 }
 
 /**
- * What is wrong with a release's numbers, as far as the releases in the slots tell: files that golang-migrate would pass over. Undefined where
- * nothing is, or nobody knows. The deployment itself knows better: it writes down what it applies.
- * @param held the releases in the slots, that which serves first.
- * @param waivers of the stack file.
+ * The problem of a release's file numbers, judged by the releases in the slots: files that golang-migrate would skip.
+ * Undefined: none, or unknown. The deployment itself knows better: it records the files that it applies.
+ * @param held the releases in the slots, the one that serves first.
+ * @param waivers exceptions of the stack file.
  */
 export async function lateMigrations(
   source: MigrationSource,

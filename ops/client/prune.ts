@@ -1,6 +1,6 @@
 /**
- * `prune`, on the operator's machine: removes images of earlier releases from the Docker host. It never fails a deployment,
- * which is over by then: what can't be removed stays, and the log says why.
+ * `prune`, on the operator's machine: removes images of earlier releases from the Docker host. It never fails a
+ * deployment, which is over by then: an image that can't be removed stays, and the log says why.
  */
 import { imageRepository } from "../contract/names.ts";
 import * as z from "zod";
@@ -13,22 +13,24 @@ import { repositoryOf } from "./repository.ts";
 /** Repositories of the images that `build` makes. */
 const repositories = (["server", "ops", "postgres", "nginx", "dev"] as const).map(imageRepository);
 
-/** Tags by which deployments hold on to the images of their slots: the container of one may be gone, and comes back with a rollback. */
+/**
+ * Tags that keep the images of a deployment's slots: a slot's container may be gone, and comes back with a rollback.
+ */
 const keptRepository = imageRepository("kept");
 
-/** The tags that hold on to a deployment's images, as many as it has. */
+/** The tags that keep a deployment's images. */
 export const keptTags = (name: string, count: number): string[] =>
   Array.from({ length: count }, (_, index) => `${keptRepository}:${name}-${index + 1}`);
 
 /** A tag of one of our images. */
 export interface Tagged {
   tag: string;
-  /** When the engine got it: an image that is released again is a new one. */
+  /** Time at which the engine got it: an image that is released again counts as new. */
   taggedAt: number;
 }
 
 /**
- * Tags that may go: of each repository all but the newest so many, those to keep not counted.
+ * Tags that may be removed: in each repository, all but the newest ones. Tags to keep are not counted.
  * @param keep tags of both slots' releases and of the images in use.
  */
 export function expiredTags(tags: readonly Tagged[], keep: readonly string[], retention: number): string[] {
@@ -45,13 +47,13 @@ const inspectedSchema = z.array(
   z.looseObject({
     RepoTags: z.array(z.string()).nullish(),
     RepoDigests: z.array(z.string()).nullish(),
-    // Images of builds that can be repeated may have none.
+    // Images of reproducible builds may have none.
     Created: z.string().nullish(),
     Metadata: z.looseObject({ LastTagTime: z.string().nullish() }).nullish(),
   }),
 );
 
-/** Has the engine hold on to what both slots of a deployment are made from, whatever another one removes. */
+/** Tags the images of both slots, so that no other deployment removes them. */
 async function holdImages(name: string, keep: readonly string[], signal: AbortSignal): Promise<void> {
   const images = keep.filter((tag) => repositoryOf(tag) === imageRepository("server"));
   const tags = keptTags(name, images.length);
@@ -65,7 +67,10 @@ async function holdImages(name: string, keep: readonly string[], signal: AbortSi
       await tryDocker(["image", "rm", "--no-prune", tag], { signal });
 }
 
-/** Tags by which a deployment knows the images that it has pulled: their names are not this project's, and others may use them. */
+/**
+ * Tags by which a deployment finds the images that it has pulled: their own names are not this project's, and others
+ * may use them.
+ */
 const pulledRepository = imageRepository("pulled");
 
 /** The tag of an image by digest that a deployment has pulled. */
@@ -73,14 +78,17 @@ export function pulledTag(name: string, image: string): string {
   return `${pulledRepository}:${name}-${image.slice(image.lastIndexOf(":") + 1).slice(0, 12)}`;
 }
 
-/** An image that was pulled, and that no slot holds any more. */
+/** A pulled image that no slot uses any more. */
 interface Pulled extends Tagged {
-  /** What else it is called: others' tags, and the names by digest under which it was pulled. */
+  /** Its other names: others' tags, and the digests under which it was pulled. */
   otherTags: string[];
   digests: string[];
 }
 
-/** Notes what the slots were pulled as, and finds what this deployment has pulled for earlier releases, beyond the newest so many. */
+/**
+ * Tags the images that the slots were pulled as, and finds this deployment's pulled images of earlier releases, except
+ * the newest ones.
+ */
 async function expiredPulled(
   { name, pulled = [], retention }: StepRequest<"prune">,
   signal: AbortSignal,
@@ -104,7 +112,10 @@ async function expiredPulled(
   return known.filter(({ tag }) => expired.includes(tag));
 }
 
-/** Removes them, but for what somebody else's tag or any container holds on to. @returns the names that are gone. */
+/**
+ * Removes them, except images that another tag or any container uses.
+ * @returns the removed names.
+ */
 async function removePulled(expired: readonly Pulled[], signal: AbortSignal): Promise<string[]> {
   const removed: string[] = [];
   for (const { tag, otherTags, digests } of expired) {
@@ -112,10 +123,10 @@ async function removePulled(expired: readonly Pulled[], signal: AbortSignal): Pr
       await tryDocker(["image", "rm", "--no-prune", tag], { signal });
       continue;
     }
-    // A name would go although a container needs the image: there is another name.
+    // Docker would remove the name although a container needs the image, which has another name.
     const users = await tryDocker(["ps", "--all", "--quiet", `--filter=ancestor=${tag}`], { signal });
     if (!users.ok || users.stdout.trim() !== "") continue;
-    // The tag last: as long as the image stays, this deployment knows it.
+    // The tag last: while the image stays, this deployment can find it.
     for (const one of [...digests, tag]) {
       const { ok } = await tryDocker(["image", "rm", one], { signal });
       if (!ok) break;
@@ -125,7 +136,7 @@ async function removePulled(expired: readonly Pulled[], signal: AbortSignal): Pr
   return removed;
 }
 
-/** When the engine got a tag; it writes the year 1 for an image that came with it. */
+/** The time at which the engine got a tag; for an image that was loaded with its tag, it has the year 1. */
 const taggedAtOf = ({ Created, Metadata }: z.infer<typeof inspectedSchema>[number]): number =>
   Math.max(Date.parse(Metadata?.LastTagTime ?? ""), 0) || Date.parse(Created ?? "") || 0;
 
@@ -138,7 +149,7 @@ async function ourTags(signal: AbortSignal): Promise<Tagged[]> {
   if (ids.length === 0) return [];
   return inspectedSchema.parse(JSON.parse(await docker(["image", "inspect", ...ids], { signal }))).flatMap((image) => {
     const { RepoTags } = image;
-    // Some deployment's, this one's or another's.
+    // A tag of some deployment, this one or another.
     if (RepoTags?.some((tag) => repositoryOf(tag) === keptRepository) === true) return [];
     const taggedAt = taggedAtOf(image);
     return (RepoTags ?? [])

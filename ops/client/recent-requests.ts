@@ -1,11 +1,11 @@
-/** What was asked of a slot lately, by the router's own access log, which is its container's output. */
+/** Recent requests to a slot, from the router's access log, which is its container's output. */
 import * as z from "zod";
 import { containerName } from "../contract/names.ts";
 import { isReplayable } from "../contract/replay.ts";
 import type { RecentAnswer, RecentQuestion } from "../contract/questions.ts";
 import { lastLines, tryDocker } from "../host/docker.ts";
 
-/** So many lines are looked through for each request that is wanted, and so long. */
+/** Lines that are searched for each wanted request, and the time limit in ms. */
 const [linesEach, limitMs] = [50, 20_000];
 
 const lineSchema = z.object({
@@ -16,7 +16,10 @@ const lineSchema = z.object({
   upstream_status: z.string(),
 });
 
-/** The newest GET requests that a slot has answered, the oldest first, and where it did. Nothing of a visitor is in them but the path. */
+/**
+ * The newest GET requests that a slot has answered, the oldest first, and the slot's address. The path is the only data
+ * of a visitor in them.
+ */
 export function recentIn(log: string, { slot, paths, requests }: RecentQuestion): RecentAnswer {
   const found = log.split("\n").flatMap((line) => {
     try {
@@ -24,7 +27,7 @@ export function recentIn(log: string, { slot, paths, requests }: RecentQuestion)
       const answered = /^\d{3}$/.test(one.upstream_status) && /^[\d.]+:\d+$/.test(one.upstream_addr);
       return one.method === "GET" && one.slot === slot && answered && isReplayable(one.path, paths) ? [one] : [];
     } catch {
-      // nginx's own words, or a line that was cut.
+      // A message of nginx, or a truncated line.
       return [];
     }
   });

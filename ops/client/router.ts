@@ -1,6 +1,6 @@
 /**
- * `router`, on the operator's machine: brings nginx's configuration into the router's volume and a running nginx to it.
- * Everything goes through the Docker client, so that it works the same with an engine behind ssh.
+ * `router`, on the operator's machine: writes nginx's configuration into the router's volume and applies it to a
+ * running nginx. Everything goes through the Docker client, so that it works the same with an engine behind ssh.
  */
 import { createHash } from "node:crypto";
 import type { StepContext } from "../contract/context.ts";
@@ -25,7 +25,8 @@ export async function run(request: StepRequest<"router">, context: StepContext):
   const secure = files.some(({ name }) => name === "tls/certificate.pem");
   const docker = createDocker(context);
 
-  // nginx tells its digest on the control socket: whether the *running* one has this configuration, not only the volume.
+  // nginx reports its digest on the control socket: it shows whether the *running* nginx has this configuration, not
+  // only the volume.
   files.push(...namedFiles(request.files, files, digest));
   const applied = await docker(
     [
@@ -72,7 +73,9 @@ export async function run(request: StepRequest<"router">, context: StepContext):
   return { digest, reloaded: reloaded.stdout === "reloaded" };
 }
 
-/** Whether the certificate, and nothing else, differs from what nginx serves: it serves it from here on, without a reload. */
+/**
+ * Whether only the certificate differs from the one that nginx serves: nginx then serves the new one without a reload.
+ */
 async function takesCertificate(
   docker: ReturnType<typeof createDocker>,
   containerName: string,
@@ -81,7 +84,7 @@ async function takesCertificate(
   const url = "http://router/certificate";
   const put = ["--request", "PUT", "--data-binary", "@/router/conf/current/tls/certificate.json", url];
   const socket = ["--unix-socket", "/router/run/control.sock"];
-  // A router of before this was known answers 404, and one whose other files differ 409.
+  // A router of an older version answers 404, and one whose other files differ 409.
   const { exitCode, stdout } = await docker([
     ...["exec", containerName, "curl", "--silent", "--fail", "--max-time", "5"],
     ...socket,
@@ -90,7 +93,7 @@ async function takesCertificate(
   return exitCode === 0 && (JSON.parse(stdout) as { from?: string }).from !== digest;
 }
 
-/** Where a configuration says which one it is: to nginx, and to whoever compares it. */
+/** Adds the digest to a configuration: for nginx, and for comparison. */
 function namedFiles(
   plain: Record<string, string>,
   files: readonly ConfigurationFile[],
@@ -115,7 +118,7 @@ function namedFiles(
   return named;
 }
 
-/** The request's files, and the certificate and key of the environment. */
+/** The request's files, and the certificate and key from the environment. */
 export function collectFiles(files: Record<string, string>, env: NodeJS.ProcessEnv): ConfigurationFile[] {
   const certificate = env["TLS_CERTIFICATE"] ?? "";
   const key = env["TLS_KEY"] ?? "";
@@ -148,13 +151,13 @@ export function digestOf(files: ConfigurationFile[]): string {
     .slice(0, 16);
 }
 
-/** What router-apply reads: base64 keeps every file on a line of its own. */
+/** The input of router-apply: base64 keeps every file on one line. */
 export function encode(files: ConfigurationFile[]): string {
   const lines = files.map(({ name, content, mode }) => `${mode} ${name} ${Buffer.from(content).toString("base64")}`);
   return `${[...lines, "end"].join("\n")}\n`;
 }
 
-/** nginx's own words, with the line that they are about, and what to do. */
+/** nginx's own message, with the line that it is about, and a hint. */
 export function refusal(stderr: string, digest: string, files: ConfigurationFile[]): StepError {
   const words = stderr
     .split("\n")
@@ -187,10 +190,10 @@ interface Finished {
   stderr: string;
 }
 
-/** Runs docker commands whose exit code tells something; only trouble with Docker itself throws. */
+/** Runs docker commands whose exit code matters; throws only for problems of Docker itself. */
 function createDocker({ env, signal }: StepContext): (args: string[], input?: string) => Promise<Finished> {
   return async (args, input) => {
-    // The certificate and the key travel in `input`.
+    // The certificate and the key are in `input`.
     const { exitCode, stdout, stderr } = await tryDocker(args, { env, signal, input });
     signal.throwIfAborted();
     // 125: `docker run` could not start the container.

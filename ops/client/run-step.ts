@@ -27,23 +27,23 @@ export interface StepRun<Request = StepRequest<ContainerStep>> {
   request: Request;
   context: StepContext;
   redactor: Redactor;
-  /** Shows a line of what the step says, within bounds. */
+  /** Shows a line of the step's output, within bounds. */
   show: (line: string) => void;
-  /** The same for what the operator's failure command says; as the step's own unless given. */
+  /** Shows a line of the operator's failure command. Default: the same as the step's. */
   showFailureCommand?: (line: string) => void;
   /** The migrations' tar. */
   payload?: Buffer;
   /** Environment beside the request and the secrets. */
   environment?: Record<string, string>;
-  /** How long a step may take to stop before it is killed. */
+  /** Time that a step has to stop before it is killed, in ms. */
   stopMs: number;
-  /** Looks on while the step runs; what it resolves with stops the step. */
+  /** Runs beside the step; a value that it resolves with stops the step. */
   watch?: (signal: AbortSignal) => Promise<Stop | undefined>;
-  /** Answers what the step asks. */
+  /** Answers the step's questions. */
   answer?: (question: unknown) => Promise<unknown>;
 }
 
-/** A step has said itself what is wrong, on stderr. */
+/** A step that has already reported its error on stderr. */
 export class StepFailed extends Error {
   readonly exitCode: number;
   constructor(exitCode: number) {
@@ -59,7 +59,7 @@ function hostDirectory(location: string, what: string): string {
   return location;
 }
 
-/** What is mounted into a step's container, and where. */
+/** The mounts of a step's container. */
 function volumesOf(request: StepRequest<ContainerStep>): string[] {
   return [
     `${hostDirectory(request.stateLocation, "stateLocation")}:${containerPaths.state}`,
@@ -75,7 +75,7 @@ function volumesOf(request: StepRequest<ContainerStep>): string[] {
 interface Started {
   containerName: string;
   image: string;
-  /** The container in whose network namespace the step runs; none for one of its own. */
+  /** The container whose network namespace the step shares. Undefined: it gets its own. */
   joins: string | undefined;
 }
 
@@ -91,15 +91,15 @@ function runArguments(
     network: joins === undefined ? ("network" in request ? request.network : "none") : `container:${joins}`,
     labels: { [labels.name]: request.name, [labels.part]: "step" },
     interactive: true,
-    // Root, for directories that belong to the operator, but with no more of root than that takes.
+    // Root, for directories that belong to the operator, but only with these of root's capabilities.
     capabilities: ["CHOWN", "DAC_OVERRIDE", "FOWNER"],
     variables: environmentNames,
     options: [
       "--init",
       "--tmpfs=/tmp",
-      // A database may be on the Docker host itself. Docker refuses this in another container's namespace.
+      // A database may be on the Docker host itself. Docker refuses this option in another container's namespace.
       ...(joins === undefined ? ["--add-host=host.docker.internal:host-gateway"] : []),
-      // Unlike --mount, this makes a directory that is not there yet.
+      // Unlike --mount, this creates a missing directory.
       ...volumesOf(request).map((volume) => `--volume=${volume}`),
     ],
   });
@@ -108,7 +108,7 @@ function runArguments(
 interface Attempt {
   exitCode: number;
   stdout: string;
-  /** What the Docker client itself said, not the step. */
+  /** Output of the Docker client itself, not of the step. */
   dockerSaid: string;
 }
 
@@ -141,7 +141,7 @@ async function attempt(run: StepRun, image: string, joins: string | undefined): 
       return;
     }
     const failure = failureQuestionSchema.safeParse(asked.question);
-    // It has a time limit of its own, which the step's stopping has no part in.
+    // It has its own time limit: the step's limit no longer applies.
     if (failure.success) clearTimeout(killing);
     const answering = failure.success
       ? runFailureCommand(
@@ -167,7 +167,7 @@ async function attempt(run: StepRun, image: string, joins: string | undefined): 
   let killing: NodeJS.Timeout | undefined;
   const kill = (): void => {
     void tryDocker(["kill", containerName]).catch(() => undefined);
-    // The client may hang where the engine does.
+    // The client may hang together with the engine.
     setTimeout(() => child.kill("SIGKILL"), 5_000).unref();
   };
   const stop = (reason: Stop): void => {
@@ -185,7 +185,7 @@ async function attempt(run: StepRun, image: string, joins: string | undefined): 
     (reason) => {
       if (reason !== undefined) stop(reason);
     },
-    // The step itself decides then, a little later.
+    // The step itself then decides, a little later.
     (error: unknown) => {
       context.log.warn(`the container is not watched: ${messageOf(error)}`);
     },
@@ -209,7 +209,7 @@ function joined({ step, request }: StepRun): string | undefined {
   return joinsRouter(request) ? containerName(request.name, "router") : undefined;
 }
 
-/** Builds the ops image when it isn't there: every step can be run by itself, in any order. */
+/** Builds the ops image when it is missing: every step can be run by itself, in any order. */
 async function buildOpsImage(run: StepRun, tag: string): Promise<void> {
   const { name, environment } = run.request;
   const { build } = await import("./build.ts");
@@ -229,7 +229,7 @@ async function buildOpsImage(run: StepRun, tag: string): Promise<void> {
 /**
  * Runs a step to its end.
  * @returns the step's result, not yet validated.
- * @throws {StepFailed} when the step failed and has said why; {StepError} when it could not even run.
+ * @throws {StepFailed} when the step failed and has reported why; {StepError} when it could not even run.
  */
 export async function runStep(run: StepRun): Promise<unknown> {
   const tag = bundledImageTag("ops");
@@ -239,7 +239,7 @@ export async function runStep(run: StepRun): Promise<unknown> {
     await buildOpsImage(run, tag);
     outcome = await attempt(run, tag, joins);
   }
-  // It may be restarting, or gone: the step itself waits for it, or says so.
+  // The router may be restarting, or gone: the step itself waits for it, or reports that.
   if (outcome.exitCode === 125 && joins !== undefined && /container/i.test(outcome.dockerSaid))
     outcome = await attempt(run, tag, undefined);
   const { exitCode, stdout, dockerSaid } = outcome;

@@ -1,6 +1,6 @@
 /**
- * The release that serves, started once more against another database, for as long as the step asks it: from the image and with
- * the environment of its own container, hardened like that, published nowhere.
+ * The release that serves, started once more against another database while the step asks it: with the image and
+ * environment of its own container, hardened in the same way, with no published port.
  */
 import { containerName, oneOffName } from "../contract/names.ts";
 import { withDatabaseName } from "../contract/connection.ts";
@@ -18,7 +18,7 @@ const shownLines = 15;
 export class ServingRelease {
   readonly #name: string;
   readonly #container: string;
-  /** Of what the server was given: it may say anything when it does not work. */
+  /** Knows the server's whole environment: a failing server may print any of it. */
   #redactor: Redactor = createRedactor({});
   readonly #signal: AbortSignal;
 
@@ -55,7 +55,7 @@ export class ServingRelease {
     return { host: this.#container, release: serving.release };
   }
 
-  /** Removes it, whatever became of it; tells how it ended, and its last words. Harmless when it is not there. */
+  /** Removes it in any case; returns its exit code and last lines. Harmless when it does not exist. */
   async remove(): Promise<ServingRemoved> {
     const [state, logs] = await Promise.all([
       containerState(this.#container).catch(() => undefined),

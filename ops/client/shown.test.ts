@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { createShown } from "./shown.ts";
 
-/** Runs a step of so many hours that says a line each so many seconds. */
+/** Runs a step for some hours that prints a line every few seconds. */
 function talk(
   hours: number,
   everySeconds: number,
@@ -48,7 +48,7 @@ describe("what a step shows", () => {
     const { text } = talk(48, 10, progress);
     const shown = [...text.matchAll(/requests: (\d+) requests/g)].map((match) => Number(match[1]) * 10);
     const gaps = shown.slice(1).map((at, index) => at - (shown[index] ?? 0));
-    // Never silent for longer than a fiftieth of the time so far, give or take one line.
+    // Never silent for longer than a fiftieth of the time so far, with one line of tolerance.
     expect(gaps.every((gap, index) => gap <= 10 + (shown[index] ?? 0) / 50)).toBe(true);
     expect(48 * 3600 - (shown.at(-1) ?? 0)).toBeLessThan(3600);
   });

@@ -1,21 +1,25 @@
 /**
- * What a step shows on stderr, within bounds. Pulumi's command provider keeps all of it in the state, and hands it to the step's next run
- * as one environment variable: Linux starts no program with one of 128 KiB or more. And the official plugin stops reading at a line of 64 KiB,
- * so that whoever writes one hangs. The deployment's log on the host has every line in full.
+ * Limits a step's output on stderr. Pulumi's command provider keeps all of it in the state, and passes it to the step's
+ * next run as one environment variable: Linux starts no program with a variable of 128 KiB or more. The official plugin
+ * also stops reading at a line of 64 KiB, so that a program which writes one hangs. The deployment's log on the host
+ * has every line in full.
  */
 
-/** Bytes that are shown whatever their pace. */
+/** Bytes that are shown without a limit of their rate. */
 const freely = 32 * 1024;
-/** Bytes that are shown in all: with what `end` adds, far enough below Linux's 131,072 for one variable. */
+/** Maximum of shown bytes: together with the lines that `end` adds, well below Linux's 131,072 for one variable. */
 const most = 80 * 1024;
 /** The longest line, in bytes. */
 const longest = 4 * 1024;
-/** Beyond `freely`, a line of progress is due once the step has gone on for so large a part of its time: twice as long a step shows a few dozen lines more. */
+/**
+ * Beyond `freely`, a progress line is shown once this share of the step's time so far has passed since the last one: a
+ * step that takes twice as long shows a few dozen lines more.
+ */
 const share = 0.01;
-/** Lines that are kept for a failure, the last ones of those that were left out. */
+/** Number of left-out lines that are kept for a failure: the last ones. */
 const keptLines = 40;
 
-/** A line that is cut where it is too long, never in the middle of a character. */
+/** Cuts a line that is too long, never in the middle of a character. */
 export function boundedLine(line: string): string {
   const bytes = Buffer.byteLength(line);
   if (bytes <= longest) return line;
@@ -30,15 +34,18 @@ export function boundedLine(line: string): string {
 }
 
 export interface Shown {
-  /** Shows a line, or several, or leaves them out. */
+  /** Shows one or several lines, or leaves them out. */
   line: (text: string) => void;
-  /** The step has ended: says what was left out, and shows the last of it when the step has failed, since the reason may be there. */
+  /**
+   * Ends the output: reports how much was left out, and shows the last of it when the step has failed, since the reason
+   * may be there.
+   */
   end: (failed: boolean) => void;
 }
 
 /**
- * @param write takes what is shown, newline included.
- * @param now milliseconds of a clock that only goes on.
+ * @param write gets the shown text, newline included.
+ * @param now milliseconds of a monotonic clock.
  */
 export function createShown(write: (text: string) => void, now: () => number = () => performance.now()): Shown {
   const started = now();

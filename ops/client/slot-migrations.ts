@@ -1,4 +1,4 @@
-/** Which migrations the releases in the slots have: what a database is known to have where nobody has written it down yet. */
+/** The migrations of the releases in the slots: they show which ones a database has, where no record exists yet. */
 import { containerName } from "../contract/names.ts";
 import { slotNames, type StepRequest } from "../contract/steps.ts";
 import { sourceOf } from "../contract/release.ts";
@@ -15,7 +15,7 @@ async function namesInContainer(container: string, path: string): Promise<string
   return ok ? stdout.split("\n") : undefined;
 }
 
-/** @returns null where no slot holds a release whose files can be listed. */
+/** @returns null where no slot has a release whose files can be listed. */
 export async function slotMigrations({
   name,
   source,
@@ -35,7 +35,7 @@ export async function slotMigrations({
     }),
   );
   const known = lists.flatMap((names) => (names === undefined ? [] : upFiles(names).map(({ file }) => file)));
-  // Without those of the release that serves, what is not in the list may well be applied.
+  // Without the files of the release that serves, files missing in the list may have been applied.
   const serves = serving === undefined ? undefined : lists[slotNames.indexOf(serving.slot)];
   return { files: serves === undefined ? null : [...new Set(known)] };
 }

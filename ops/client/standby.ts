@@ -1,6 +1,6 @@
 /**
- * `standby`, on the operator's machine: the slot that does not serve is kept running, or drained and stopped. Its open requests
- * are counted by the router, who alone knows of all of them.
+ * `standby`, on the operator's machine: keeps the slot that does not serve running, or drains and stops it. Its open
+ * requests are counted by the router, which alone knows all of them.
  */
 import { containerName } from "../contract/names.ts";
 import * as z from "zod";
@@ -22,7 +22,7 @@ type Request = StepRequest<"standby">;
 
 const containerOf = ({ name }: Request, slot: SlotName): string => containerName(name, slot);
 
-/** Starts what a standby of another kind had stopped: from now on a flip finds it running. */
+/** Starts slots that an earlier standby mode had stopped: a flip then finds them running. */
 async function startAll(request: Request, { log, signal }: StepContext): Promise<SlotName[]> {
   const started: SlotName[] = [];
   for (const slot of slotNames) {
@@ -38,7 +38,10 @@ async function startAll(request: Request, { log, signal }: StepContext): Promise
 
 const drainedSchema = z.object({ open: z.number() });
 
-/** Waits for the slot's open requests; returns how many are left when the time is over. */
+/**
+ * Waits for the slot's open requests.
+ * @returns the number that is left at the time limit.
+ */
 async function drain(request: Request, slot: SlotName, { log, signal }: StepContext): Promise<number> {
   const router = containerName(request.name, "router");
   const state = await containerState(router, signal);

@@ -1,4 +1,4 @@
-/** The container of a task: made like the slot's own, with another command, and gone when the task is over. */
+/** The container of a task: like the slot's own, with another command, and removed after the task. */
 import { containerName, oneOffName } from "../contract/names.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
@@ -13,24 +13,24 @@ import { containerState, startDocker, tryDocker } from "../host/docker.ts";
 import { onLines } from "../host/lines.ts";
 import { createOneOff, partsOf, redactorOf, type ContainerParts } from "./one-off-container.ts";
 
-/** Longest wait for something to tell. */
+/** Longest wait for new output, in ms. */
 const answerMs = 1_000;
-/** Between two looks at a container whose output has ended, and that runs all the same. */
+/** Pause between two looks at a container whose output has ended but that still runs, in ms. */
 const lookMs = 2_000;
-/** Between SIGTERM and SIGKILL: what is waited for may be the way back. */
+/** Seconds between SIGTERM and SIGKILL: a rollback may wait for it. */
 const stopSeconds = 3;
-/** Lines that one answer has at most. */
+/** Maximum of lines in one answer. */
 const linesAtOnce = 200;
 /** The longest line, in characters. */
 const longest = 4_096;
 
 type Start = Extract<TaskQuestion, { do: "start a task" }>;
-/** What a task's container is made of. */
+/** Finds the parts of a task's container. */
 type PartsOfTask = (asked: Start) => Promise<ContainerParts>;
 
 export const isTaskQuestion = (question: unknown): boolean => taskQuestionSchema.safeParse(question).success;
 
-/** For a rehearsal: as the release's own container will be, with the copy for its database. */
+/** For a rehearsal: the parts of the release's own container, with the copy as its database. */
 export function partsOfRelease(
   { image, networks, tmpfs, shmSize, extraHosts }: NonNullable<StepRequest<"rehearse">["tasks"]>,
   env: NodeJS.ProcessEnv,
@@ -62,13 +62,13 @@ export class TaskContainer {
   #lines: string[] = [];
   #exitCode: number | undefined;
   #problem: string | undefined;
-  /** What has to be over before the next task. */
+  /** Work that must end before the next task. */
   #before: Promise<void> = Promise.resolve();
   #isThere = false;
   /** Called when there is something new. */
   #wake: () => void = () => undefined;
 
-  /** @param partsOfRehearsed what its container is made of in a rehearsal; that of the slot unless given. */
+  /** @param partsOfRehearsed the parts of its container in a rehearsal. Default: the slot's. */
   constructor({ name }: { name: string }, { signal }: Pick<StepContext, "signal">, partsOfRehearsed?: PartsOfTask) {
     this.#partsOfTask =
       partsOfRehearsed ?? (({ slot }) => partsOf(slot === null ? "" : containerName(name, slot), signal));
@@ -78,7 +78,7 @@ export class TaskContainer {
     this.#signal = signal;
   }
 
-  /** Begins to remove what a killed run has left, whether or not a task is run now. */
+  /** Begins to remove what a killed run has left, whether or not a task will run. */
   clear(): void {
     this.#before = this.remove();
     this.#before.catch(() => undefined);
@@ -88,7 +88,7 @@ export class TaskContainer {
   async answer(question: unknown): Promise<TaskAnswer> {
     const asked = taskQuestionSchema.parse(question);
     if (asked.do === "end the task") {
-      // One that is stopped in the middle may tidy up.
+      // A task that is stopped in the middle may clean up.
       if (this.#exitCode === undefined && this.#problem === undefined)
         await tryDocker(["stop", `--time=${stopSeconds}`, this.#name]);
       await this.remove();
@@ -120,7 +120,7 @@ export class TaskContainer {
   async #start(asked: Start): Promise<void> {
     await this.#before;
     [this.#lines, this.#exitCode, this.#problem] = [[], undefined, undefined];
-    // A run that was killed may have left one, and it may be running.
+    // A killed run may have left one that still runs.
     await this.remove();
     const parts = await this.#partsOfTask(asked);
     this.#redactor = redactorOf(parts);
@@ -133,7 +133,10 @@ export class TaskContainer {
     this.#before = this.#follow();
   }
 
-  /** Runs it, and hears its end: of the container itself, since the connection to an engine on another machine may break before. */
+  /**
+   * Runs it, and waits for the end of the container itself, since the connection to an engine on another machine may
+   * break before.
+   */
   async #follow(): Promise<void> {
     try {
       const child = startDocker(["start", "--attach", this.#name]);
@@ -160,13 +163,13 @@ export class TaskContainer {
     this.#wake();
   }
 
-  /** Removes it, whatever became of it. Harmless when it is not there. */
+  /** Removes it in any case. Harmless when it does not exist. */
   async remove(): Promise<void> {
     await tryDocker(["rm", "--force", "--volumes", this.#name]);
     this.#isThere = false;
   }
 
-  /** The same at the end, when it is still there: by then one of that name may be another run's. */
+  /** Removes it at the end, if it was not removed before: by then another run may have a container of that name. */
   async end(): Promise<void> {
     if (this.#isThere) await this.remove();
   }

@@ -1,4 +1,4 @@
-/** What a container of the stack is, beside the image that it is to have: whether Pulumi would replace it. */
+/** Compares a container of the stack with its wanted settings and image: whether Pulumi would replace it. */
 import { containerName } from "../contract/names.ts";
 import { bundledImageTag, type BundledImage } from "../image.ts";
 import { docker } from "./docker.ts";
@@ -6,7 +6,7 @@ import { docker } from "./docker.ts";
 /** Longest wait for the Docker host, in ms. */
 const answerMs = 30_000;
 
-/** Which container of which deployment, and what is asked of it. */
+/** A container of a deployment, and the value to read from it. */
 interface Asked {
   /** The deployment's name. */
   name: string;
@@ -14,11 +14,14 @@ interface Asked {
   host: string;
   part: "database" | "router";
   image: BundledImage;
-  /** Docker's template of the value that is asked for, as JSON. */
+  /** Docker's template of the requested value, as JSON. */
   value: string;
 }
 
-/** Undefined where there is no container yet. @throws when Docker's answer is no JSON. */
+/**
+ * The container's value and image. Undefined: there is no container yet.
+ * @throws when Docker's answer is no JSON.
+ */
 export async function containerInPlace({
   name,
   host,
@@ -31,7 +34,7 @@ export async function containerInPlace({
     ask("container", "inspect", "--format", `{"image":"{{.Image}}","value":${value}}`, containerName(name, part)).catch(
       () => undefined,
     ),
-    // An image that is not there has yet to be built, so that it is another one.
+    // A missing image has yet to be built: it will be a new one.
     ask("image", "inspect", "--format", "{{.Id}}", bundledImageTag(image)).catch(() => "not built yet"),
   ]);
   if (container === undefined) return undefined;

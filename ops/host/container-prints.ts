@@ -1,4 +1,4 @@
-/** What the slots' containers are made of: by it a switch knows whether it is one that has proved itself. */
+/** Fingerprints of the slots' containers. A switch uses them to recognize a container that has proved itself. */
 import { containerName } from "../contract/names.ts";
 import { createHash } from "node:crypto";
 import * as z from "zod";
@@ -18,7 +18,10 @@ const inspectedSchema = z.array(
   }),
 );
 
-/** Image, environment and command as one digest. A container that is stopped and started, or made again from the same, stays the same; secrets can't be read out of it. */
+/**
+ * Image, environment and command as one digest. A container that is stopped and started, or created again with the same
+ * parts, keeps it. No secret can be read out of it.
+ */
 export function containerPrint({
   Image: image,
   Config: { Env: environment, Cmd: command, Entrypoint: entrypoint },
@@ -28,14 +31,14 @@ export function containerPrint({
     .digest("hex");
 }
 
-/** Of both slots' containers; without one, or where the engine does not answer, there is none. */
+/** Fingerprints of both slots' containers. A slot without a container, or an engine that does not answer, has none. */
 export async function containerPrints(
   { name }: Pick<StepRequest<"switch">, "name">,
   signal: AbortSignal,
 ): Promise<Prints> {
   const container = (slot: SlotName): string => containerName(name, slot);
   try {
-    // What is there is told also where the other one is not.
+    // The output has existing containers even where another one is missing.
     const { stdout } = await tryDocker(["container", "inspect", ...slotNames.map(container)], {
       signal,
       timeoutMs: 10_000,

@@ -1,25 +1,28 @@
-/** Whether the bundled database's container would be replaced: requests fail until it is back. */
+/** Checks whether the bundled database's container would be replaced: requests fail until it is back. */
 import * as z from "zod";
 import { containerInPlace } from "./container-in-place.ts";
 
 const commandSchema = z.array(z.string()).nullable();
 
-/** What its container runs where the number of connections is set. */
+/** The container's command where the number of connections is set. */
 export function databaseCommand(maxConnections: number): string[] {
   return ["postgres", "-c", `max_connections=${maxConnections}`];
 }
 
-/** What the settings want of it. */
+/** The wanted settings of the database's container. */
 export interface WantedDatabase {
   /** The deployment's name. */
   name: string;
   /** Docker host; the local engine when empty. */
   host: string;
-  /** Undefined where it is to stay as it is. */
+  /** Undefined: the current setting stays. */
   maxConnections: number | undefined;
 }
 
-/** Why the container would be replaced, in sentences; empty when it stays, or there is none yet. @throws when the Docker host doesn't answer. */
+/**
+ * Reasons for which the container would be replaced, as sentences. Empty: it stays, or there is none yet.
+ * @throws when the Docker host doesn't answer.
+ */
 export async function databaseReplacement({ name, host, maxConnections }: WantedDatabase): Promise<string[]> {
   const container = await containerInPlace({
     name,

@@ -1,14 +1,14 @@
-// `node database-forward.mjs CONTAINER PORT ENGINE`: a port of this machine's loopback that leads into PostgreSQL's
-// container on the Docker host, through nothing but the Docker client. Says on stdout which port: PORT, or the next one
-// that is free. Ends with ENGINE, address:port of the deployment's engine.
-// Plain JavaScript, which starts in half the time.
+// `node database-forward.mjs CONTAINER PORT ENGINE`: forwards a port of this machine's loopback into PostgreSQL's
+// container on the Docker host, through the Docker client alone. Prints the port on stdout: PORT, or the next one that
+// is free. Ends with ENGINE, the address:port of the deployment's engine. Plain JavaScript, which starts in half the
+// time.
 import { spawn } from "node:child_process";
 import { connect } from "node:http2";
 import { createServer } from "node:net";
 
 const [, , container, wished, address] = process.argv;
 
-// In the container: both directions, until either side closes.
+// In the container: copies both directions until either side closes.
 const script = "exec 3<>/dev/tcp/127.0.0.1/5432 || exit 1; { cat <&3; kill $$; } & exec cat >&3";
 
 const server = createServer({ allowHalfOpen: true }, (socket) => {

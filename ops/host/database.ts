@@ -5,29 +5,29 @@ import { bundledImageTag } from "../image.ts";
 import { tryDocker } from "./docker.ts";
 import { oneOffArguments } from "./one-off.ts";
 
-/** The deployment's database as it is. */
+/** The current state of the deployment's database. */
 export interface DatabaseReport {
   /** `17.6` */
   version: string;
-  /** Of the extensions that a deployment needs, those that are neither there nor can be made. */
+  /** Extensions that a deployment needs, and that neither exist nor can be created. */
   missingExtensions: string[];
-  /** golang-migrate's; null where nothing was ever applied. */
+  /** golang-migrate's version. Null: no migration was ever applied. */
   schema: { version: number; dirty: boolean } | null;
   room: ConnectionRoom;
-  /** The role that asked, and the server's own, where it was named and is there. */
+  /** The role that asked, and the server's own role where it was named and exists. */
   asked: RoleRoom;
   app: RoleRoom | null;
   database: string;
 }
 
-/** Which database, and what it must have. */
+/** A database, and the extensions that it must have. */
 export interface DatabaseQuestion {
   /** The deployment's name. */
   name: string;
   /** Docker host; the local engine when empty. */
   host: string;
   extensions: readonly string[];
-  /** One that somebody else runs. Its URL is a secret, and reaches the client by environment. */
+  /** An external database. Its URL is a secret, and is passed to the client in the environment. */
   external?: { url: string; network: string; /** The server's role. */ app: string } | undefined;
 }
 
@@ -35,9 +35,12 @@ const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
 
 const roleAsJson = "json_build_object('role', rolname, 'limit', rolconnlimit, 'superuser', rolsuper)";
 
-/** One line: version, extensions that can't be had, schema, room for connections. query_to_xml asks a table that may not be there. */
+/**
+ * SQL for one line: version, missing extensions, schema, room for connections. query_to_xml can query a table that may
+ * not exist.
+ */
 function question({ extensions, external }: DatabaseQuestion): string {
-  // In the bundled database a deployment makes them; in another one they have to be there.
+  // In the bundled database a deployment creates them; in an external one they must exist.
   const [catalogue, column] =
     external === undefined ? ["pg_available_extensions", "name"] : ["pg_extension", "extname"];
   return `
@@ -52,7 +55,7 @@ SELECT json_build_object(
   'database', current_database())`;
 }
 
-/** Why a database can't be asked: there is none yet, or it does not answer. */
+/** A database that can't be asked: it does not exist yet, or does not answer. */
 export class NoDatabase extends Error {
   readonly exists: boolean;
   constructor(message: string, exists: boolean) {
@@ -61,7 +64,7 @@ export class NoDatabase extends Error {
   }
 }
 
-/** The bundled database is asked in its own container and as its own superuser: no password, no port. */
+/** The bundled database is asked in its own container as its own superuser: no password, no port. */
 function inside({ name }: DatabaseQuestion): { args: string[]; environment: Record<string, string> } {
   return {
     args: ["exec", "--user=postgres", containerName(name, "database"), "psql", "--dbname=togather"],
@@ -69,7 +72,7 @@ function inside({ name }: DatabaseQuestion): { args: string[]; environment: Reco
   };
 }
 
-/** Another one by the client that makes its snapshots, from where the steps reach it. */
+/** An external one is asked with the client that makes its snapshots, from the network of the steps. */
 async function outside({
   url,
   network,

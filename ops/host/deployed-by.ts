@@ -1,6 +1,6 @@
 import { userInfo } from "node:os";
 
-/** Who deploys: as told, the CI system's actor, or the user of the machine. */
+/** The person who deploys: as configured, the CI system's actor, or the user of the machine. */
 export function deployedBy(env: NodeJS.ProcessEnv): string {
   for (const name of ["TOGATHER_DEPLOYED_BY", "GITHUB_ACTOR", "GITLAB_USER_LOGIN"]) {
     const value = env[name]?.trim();
@@ -9,7 +9,7 @@ export function deployedBy(env: NodeJS.ProcessEnv): string {
   try {
     return userInfo().username;
   } catch {
-    // A user id without a name, as containers have it.
+    // A user id without a name, as in containers.
     return env["USER"] ?? "unknown";
   }
 }

@@ -1,4 +1,4 @@
-/** A line for a deployment's own log that no step writes. */
+/** Adds a line to a deployment's log outside of its steps. */
 import { bundledImageTag } from "../image.ts";
 import { deployedBy } from "./deployed-by.ts";
 import { tryDocker } from "./docker.ts";
@@ -7,7 +7,7 @@ import { oneOffArguments } from "./one-off.ts";
 export interface LogNote {
   /** Docker host; the local engine when empty. */
   host: string;
-  /** Directory of the logs on it. */
+  /** Directory of the logs on the Docker host. */
   logLocation: string;
   deploymentId: string;
   message: string;

@@ -9,7 +9,7 @@ let directory: string;
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "togather-context-"));
   writeFileSync(join(directory, "config.json"), JSON.stringify({ currentContext: "rootless" }));
-  // As `docker context create` writes it.
+  // The files that `docker context create` writes.
   for (const [name, host] of [
     ["rootless", "unix:///run/user/1000/docker.sock"],
     ["far", "tcp://10.9.8.7:2376"],

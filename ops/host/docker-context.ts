@@ -1,4 +1,7 @@
-/** The engine that the Docker client goes to by its context, read from its files: Pulumi's Docker plugin knows DOCKER_HOST alone. */
+/**
+ * The engine of the Docker client's current context, read from its files: Pulumi's Docker plugin knows only
+ * DOCKER_HOST.
+ */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
@@ -15,12 +18,12 @@ function readJson(file: string): Record<string, unknown> {
   try {
     return JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>;
   } catch {
-    // Not there, or not to be read: the client itself says so, where it needs it.
+    // Missing or unreadable: the client itself reports that where it matters.
     return {};
   }
 }
 
-/** The context in use; undefined where that is the default one, or DOCKER_HOST wins. */
+/** The context in use. Undefined: the default one, or DOCKER_HOST overrides it. */
 export function currentContext(env: NodeJS.ProcessEnv): Context | undefined {
   if ((env["DOCKER_HOST"] ?? "") !== "") return undefined;
   const directory = env["DOCKER_CONFIG"] ?? join(env["HOME"] ?? homedir(), ".docker");
@@ -34,8 +37,8 @@ export function currentContext(env: NodeJS.ProcessEnv): Context | undefined {
 }
 
 /**
- * The address of the engine that all have to go to, where a context names one.
- * @throws {StepError} for one that takes more than its address: certificates that only the Docker client knows.
+ * The address of the engine that a context names, for all programs.
+ * @throws {StepError} for a context that needs more than an address: certificates that only the Docker client knows.
  */
 export function contextAddress(env: NodeJS.ProcessEnv): string | undefined {
   const context = currentContext(env);

@@ -15,7 +15,7 @@ import { hostLockHolder } from "./host-lock.ts";
 import { lookAtHost } from "./serving-slot.ts";
 import { setSuperuserPassword } from "./superuser-password.ts";
 
-/** What nothing that is started may get of this process's environment. */
+/** Variables of this process that no started program may get. */
 const withheld = [
   "TOGATHER_REFUSAL_FILE",
   "TOGATHER_LOCK",
@@ -31,7 +31,7 @@ const withheld = [
 ];
 
 let directory: string;
-/** A program of that name, first in PATH. */
+/** Installs a program of that name, first in PATH. */
 function install(name: string, script: string): void {
   const file = join(directory, name);
   writeFileSync(file, `#!/bin/sh\n${script}\n`);

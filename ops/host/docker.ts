@@ -1,4 +1,4 @@
-/** The Docker client: the one place that starts it. */
+/** The Docker client: only this file starts it. */
 import {
   spawn,
   type ChildProcess,
@@ -12,12 +12,12 @@ import { endOf } from "../contract/programs.ts";
 import { dockerEnvironment } from "./environment.ts";
 import { unreachable, watchHost, watchSilence } from "./unreachable.ts";
 
-/** Whether a program could not be started because there is none of that name. */
+/** Whether a program could not be started because it does not exist. */
 export function isMissing(cause: unknown): boolean {
   return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
 }
 
-/** An error of the client or the engine, in words that say what to do. */
+/** An error of the client or the engine, with a hint. */
 export function dockerProblem(stderr: string, cause?: unknown): StepError {
   const text = stderr.trim();
   if (isMissing(cause)) {
@@ -50,34 +50,38 @@ export function lastLines(text: string, count: number): string {
 }
 
 export interface DockerOptions {
-  /** As in `togather:host`; empty, or left out, for the engine that the client finds by itself. */
+  /** As in `togather:host`. Empty or missing: the client's own choice. */
   host?: string | undefined;
-  /** Whose environment the client gets, without secrets; this process's unless given. */
+  /** The environment for the client, without secrets. Default: this process's. */
   env?: NodeJS.ProcessEnv | undefined;
-  /** Variables beside that, secrets too: for `--env=NAME`, since values on a command line can be read by everybody on the machine. */
+  /**
+   * Further variables, secrets included, for `--env=NAME`: everybody on the machine can read values on a command line.
+   */
   give?: Readonly<Record<string, string>> | undefined;
-  /** Its abort stops the client. */
+  /** Stops the client when aborted. */
   signal?: AbortSignal | undefined;
-  /** It goes on until somebody ends it, and may have nothing to say meanwhile: whether its host still answers is asked beside it. */
+  /**
+   * It runs until somebody ends it, and may be silent meanwhile: its host is asked separately whether it still answers.
+   */
   goesOn?: boolean | undefined;
 }
 
 export interface StartOptions extends DockerOptions {
-  /** Its stdin: at its end at once unless the caller holds it open. */
+  /** Its stdin: ended at once, unless the caller keeps it open. */
   stdin?: "ended" | "open" | undefined;
-  /** In a session of its own: neither Ctrl-C nor the end of this process ends it. */
+  /** In a new session: neither Ctrl-C nor the end of this process ends it. */
   detached?: boolean | undefined;
-  /** How long a client that is stopped may take before it is killed, in ms. */
+  /** Time that a stopped client has before it is killed, in ms. */
   graceMs?: number | undefined;
 }
 
 const running = new Set<ChildProcess>();
-/** What is not meant to outlive this process ends with it. */
+/** Ends the clients that must not outlive this process. */
 function endAll(): void {
   for (const child of running) child.kill();
 }
 
-/** At once, whatever its own children (ssh) hold open. */
+/** Kills at once, even if its own children (ssh) keep its streams open. */
 function kill(child: ChildProcess): void {
   child.kill("SIGKILL");
   child.stdout?.destroy();
@@ -88,7 +92,7 @@ function environmentOf({ host = "", env, give }: DockerOptions): NodeJS.ProcessE
   return { ...dockerEnvironment(host, env), ...give };
 }
 
-/** By Node's own means: every step, and every preview, would wait for execa to load. */
+/** With Node's own spawn: every step and every preview would wait for execa to load. */
 function launch(
   args: readonly string[],
   stdio: StdioOptions,
@@ -96,7 +100,7 @@ function launch(
 ): ChildProcess {
   const env = environmentOf(options);
   const child = spawn("docker", args, { env, stdio, detached, windowsHide: true });
-  // How it ended tells: it may be gone before it has read everything.
+  // The exit code decides: the client may be gone before it has read everything.
   child.stdin?.on("error", () => undefined);
   child.on("error", () => undefined);
   let killing: NodeJS.Timeout | undefined;
@@ -112,7 +116,7 @@ function launch(
   const end = (): void => {
     kill(child);
   };
-  // A client on this process's own streams says nothing that could be seen here.
+  // The output of a client on this process's own streams can't be watched here.
   if (stdio !== "inherit") watchSilence(child, env, end);
   if (goesOn || stdio === "inherit") watchHost(child, env, end);
   if (!detached) {
@@ -127,7 +131,10 @@ function launch(
   return child;
 }
 
-/** Starts the Docker client on pipes. Call `endOf` at once: it tells how the client ended, or why it could not be started. */
+/**
+ * Starts the Docker client on pipes. Call `endOf` at once: it reports how the client ended, or why it could not be
+ * started.
+ */
 export function startDocker(
   args: readonly string[],
   { stdin = "ended", ...options }: StartOptions = {},
@@ -137,7 +144,7 @@ export function startDocker(
   return child;
 }
 
-/** The same on this process's own streams: for a person's command. */
+/** Starts the client on this process's own streams: for a person's command. */
 export function passToDocker(
   args: readonly string[],
   options: Omit<DockerOptions, "signal" | "goesOn"> = {},
@@ -147,23 +154,23 @@ export function passToDocker(
 
 export interface DockerAnswer {
   ok: boolean;
-  /** Undefined for a client that was stopped, or killed. */
+  /** Undefined: the client was stopped or killed. */
   exitCode: number | undefined;
-  /** Without its last line's end. */
+  /** Without the last line end. */
   stdout: string;
   stderr: string;
-  /** Of stdout. */
+  /** Bytes of stdout. */
   bytes: Buffer;
 }
 
 export interface CommandOptions extends DockerOptions {
-  /** What its stdin has. */
+  /** Text for its stdin. */
   input?: string | Buffer | undefined;
   /** Its stdin is this process's own. */
   inheritStdin?: boolean | undefined;
   /** Longest wait, in ms. */
   timeoutMs?: number | undefined;
-  /** Texts that stderr must not show, whoever repeats them. */
+  /** Texts that must not appear in stderr, whoever prints them. */
   hide?: readonly string[] | undefined;
 }
 
@@ -172,7 +179,10 @@ const text = (chunks: readonly Buffer[]): string =>
     .toString("utf8")
     .replace(/\r?\n$/, "");
 
-/** Runs a docker command to its end; the caller decides what a failure means. @throws {StepError} where there is no Docker client. */
+/**
+ * Runs a docker command to its end; the caller decides what a failure means.
+ * @throws {StepError} where there is no Docker client.
+ */
 export async function tryDocker(
   args: readonly string[],
   { input, inheritStdin = false, timeoutMs, hide = [], ...options }: CommandOptions = {},
@@ -205,7 +215,10 @@ export async function tryDocker(
   };
 }
 
-/** How a container is, or was when it ended; undefined where there is none of that name. @throws {StepError} when Docker can't tell. */
+/**
+ * The state of a container, and its last exit code. Undefined: there is none of that name.
+ * @throws {StepError} when Docker can't tell.
+ */
 export async function containerState(
   container: string,
   signal?: AbortSignal,

@@ -88,7 +88,7 @@ describe("what a killed run has left", () => {
     const read = (inputs: Record<string, unknown>): readonly string[] =>
       readInterruptedState(JSON.stringify({ deployment: { resources: [{ urn: "u", type: container, inputs }] } }))
         .unread;
-    // As `pulumi refresh` leaves it of a container that does not run; a slot's may be stopped.
+    // The state after a `pulumi refresh` of a container that does not run. A slot's container may be stopped.
     expect(read({ name: "togather-x-router", mustRun: false, ports: [] })).toEqual(["togather-x-router"]);
     expect(read({ name: "togather-x-router", mustRun: true })).toEqual([]);
     expect(read({ name: "togather-x-blue", mustRun: false, ports: [{ internal: 8080 }] })).toEqual([]);

@@ -1,6 +1,6 @@
 /**
- * Containers and networks that a killed run of Pulumi has made on the Docker host without writing them down: the next run
- * would find their names taken. A volume needs nothing: making one that is there is no error.
+ * Containers and networks that a killed run of Pulumi has created on the Docker host without recording them: the next
+ * run would find their names taken. Volumes are no problem: creating an existing one is no error.
  */
 import { containerName, labels } from "../contract/names.ts";
 import type { SlotName } from "../contract/steps.ts";
@@ -8,7 +8,7 @@ import { StepError } from "../contract/errors.ts";
 import type { InterruptedState } from "./pending-operations.ts";
 import type { Part } from "./serving-slot.ts";
 
-/** Something on the host that a pending create has the name of. */
+/** An object on the host with the name of a pending create. */
 export interface HalfMade {
   kind: "container" | "network";
   name: string;
@@ -19,7 +19,7 @@ const kinds: Readonly<Record<string, HalfMade["kind"]>> = {
   "docker:index/network:Network": "network",
 };
 
-/** Objects that may be half-made, by the pending operations. */
+/** Objects that may be half-made, judged by the pending operations. */
 export function mayBeHalfMade({ pending }: InterruptedState): HalfMade[] {
   const found = new Map<string, HalfMade>();
   for (const { operation, type, name } of pending) {
@@ -27,13 +27,14 @@ export function mayBeHalfMade({ pending }: InterruptedState): HalfMade[] {
     if (operation === "creating" && kind !== undefined && name !== undefined)
       found.set(`${kind} ${name}`, { kind, name });
   }
-  // A network goes only when no container is in it.
+  // A network can only be removed when it has no containers.
   return [...found.values()].sort((a, b) => a.kind.localeCompare(b.kind));
 }
 
 /**
- * Containers of a deployment that the state does not know, and that no killed run was about to make: it was lost, or is another one's.
- * @param ids of those that are there.
+ * Containers of a deployment that the state does not know, and that no killed run was creating: the state was lost, or
+ * belongs to another deployment.
+ * @param ids ids of existing containers.
  */
 export function unknownParts(
   name: string,
@@ -46,17 +47,17 @@ export function unknownParts(
   );
 }
 
-/** A container or network as the Docker host has it. */
+/** A container or network on the Docker host. */
 export interface OnHost extends HalfMade {
   id: string;
-  /** Labels that say whose it is. */
+  /** The deployment in its labels. */
   deployment: string;
   part: string;
 }
 
 /**
- * Whether it may go: a create of its name was interrupted, it is this deployment's, the state does not know it, and it is
- * not the slot that serves.
+ * Whether it may be removed: a create of its name was interrupted, it belongs to this deployment, the state does not
+ * know it, and it is not the slot that serves.
  */
 export function isHalfMade(
   found: OnHost,
@@ -67,7 +68,7 @@ export function isHalfMade(
   return found.deployment === deployment && !ids.has(found.id) && found.part !== serving;
 }
 
-/** Seconds that a container gets to end by itself: a database that is being made writes its files first. */
+/** Seconds that a container gets to end by itself: a database in creation first writes its files. */
 const stopSeconds = 60;
 
 type Where = { name: string; host: string; serving: SlotName | undefined };
@@ -79,7 +80,7 @@ async function dockerOf(
   return (...args) => tryDocker(args, { host });
 }
 
-/** Objects that are half-made on the host, by the pending operations. */
+/** Half-made objects on the host, by the pending operations. */
 export async function findHalfMade({ name, host, serving }: Where, state: InterruptedState): Promise<OnHost[]> {
   const candidates = mayBeHalfMade(state);
   if (candidates.length === 0) return [];
@@ -87,7 +88,7 @@ export async function findHalfMade({ name, host, serving }: Where, state: Interr
   const found: OnHost[] = [];
   for (const { kind, name: wanted } of candidates) {
     const list = kind === "container" ? ".Config.Labels" : ".Labels";
-    // A network's name is not unique to Docker; its ids tell them apart.
+    // Network names are not unique in Docker; ids are.
     const { stdout: ids } =
       kind === "network"
         ? await docker("network", "ls", "--no-trunc", "--quiet", `--filter=name=^${wanted}$`)
@@ -109,9 +110,9 @@ export async function findHalfMade({ name, host, serving }: Where, state: Interr
 }
 
 /**
- * Removes what is half-made. The caller holds the deployment's lock, so that nobody is making it at this moment.
- * @returns what was removed.
- * @throws {StepError} when the Docker host doesn't answer, or keeps it.
+ * Removes half-made objects. The caller holds the deployment's lock, so that nobody is creating them now.
+ * @returns the removed objects.
+ * @throws {StepError} when the Docker host doesn't answer, or can't remove one.
  */
 export async function removeHalfMade(where: Where, state: InterruptedState): Promise<HalfMade[]> {
   const found = await findHalfMade(where, state);

@@ -1,10 +1,10 @@
 /**
- * The lock of a deployment on its Docker host, /tmp/togather-deploy-<name>.lock: one `flock`, whoever deploys from
- * wherever with whatever backend.
- *
+ * The lock of a deployment on its Docker host, /tmp/togather-deploy-<name>.lock: one `flock` for everybody, on any
+ * machine and with any backend.
  * A container holds it for as long as its stdin is open. The other end of that pipe belongs to the program, and to a
- * keeper that lives as long as the deployment's engine (lock-keeper.mjs): the kernel closes it with them, `kill -9`
- * included, also through ssh. Where no kernel can (a machine without power), the container misses their heartbeat.
+ * keeper that lives as long as the deployment's engine (lock-keeper.mjs). The kernel closes the pipe when they end,
+ * even after `kill -9`, and also through ssh. When the kernel itself can't (a machine without power), the container
+ * misses their heartbeat.
  */
 import { labels, oneOffName } from "../contract/names.ts";
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
@@ -22,27 +22,27 @@ import { dockerProblem, lastLines, startDocker, tryDocker } from "./docker.ts";
 import { oneOffArguments } from "./one-off.ts";
 import { deployedBy } from "./deployed-by.ts";
 
-/** The base image of every Dockerfile of this project; has bash and flock. */
+/** The base image of all Dockerfiles of this project; it has bash and flock. */
 const image = "debian:trixie-slim";
 
 const defaultSilenceSeconds = 120;
-/** A deployment that has just ended may need a moment to let go. */
+/** Seconds that a deployment which has just ended may need to release the lock. */
 const waitSeconds = 1;
 
 export const lockHolderSchema = z.looseObject({
   held_by: z.string(),
-  /** Of the deploying process, on its machine. */
+  /** Process id of the deploying process, on its machine. */
   pid: z.number(),
   since: z.string(),
   stack: z.string(),
   active_slot: slotNameSchema,
   slots: z.partialRecord(slotNameSchema, releaseSchema),
-  /** By which a deployment knows that the command which runs it holds the lock. */
+  /** With this id a deployment knows that the command which runs it holds the lock. */
   lock_id: z.string().optional(),
-  /** Where the deployment keeps its state and logs: a step of the client has them from here when it fails. */
+  /** Directories of the deployment's state and logs, for a client step that fails. */
   directories: z.object({ stateLocation: z.string(), logLocation: z.string() }).optional(),
 });
-/** Who holds the lock, since when, for what: the first line of the lock file. */
+/** The holder of the lock, since when, and for what: the first line of the lock file. */
 export type LockHolder = z.infer<typeof lockHolderSchema>;
 
 export interface HostLockRequest {
@@ -51,21 +51,28 @@ export interface HostLockRequest {
   /** Docker host; the local engine when empty. */
   host: string;
   holder: LockHolder;
-  /** Go on where somebody else holds it. This is noted in the lock file. */
+  /** Continue although somebody else holds it. The lock file records that. */
   force: boolean;
-  /** `address:port` of the deployment's engine; the lock outlives the program until the engine is gone. Undefined: it ends with the program. */
+  /**
+   * `address:port` of the deployment's engine: the lock outlives the program until the engine is gone. Undefined: it
+   * ends with the program.
+   */
   engine: string | undefined;
-  /** Called when it takes longer than usual. */
+  /** Called when it takes unusually long. */
   onWait: (why: string) => void;
   /** Called when the lock is lost while the program lives. */
   onLost: (why: string) => void;
-  /** Seconds without a sign of life after which the container gives up: the machine that deployed is gone. There is one twelve times as often. */
+  /**
+   * Seconds without a sign of life after which the container gives up: the machine that deployed is gone. Signs of life
+   * are sent twelve times as often.
+   */
   silenceSeconds?: number;
 }
 
 /**
- * `release` lets go before the program ends, where no engine holds it too; `keepFor` holds it for as long as another process lives, too.
- * `holder` is undefined where who holds it has left no name, e.g. `flock` on the command line.
+ * `release` releases the lock before the program ends, where no engine holds it too. `keepFor` also holds it for as
+ * long as another process lives. `holder` is undefined where the holder has left no name, e.g. `flock` on the command
+ * line.
  */
 export type HostLockResult =
   | { held: true; release: () => Promise<void>; keepFor: (pid: number) => void }
@@ -87,11 +94,11 @@ export function thisHolder(
   };
 }
 
-/** The CLI is the language host's parent. Only where /proc tells; never somebody's shell. */
+/** The pid of the CLI, the language host's parent. Only where /proc shows it; never a user's shell. */
 function cliPid(): number | undefined {
   try {
     const stat = readFileSync(`/proc/${process.ppid}/stat`, "utf8");
-    // "pid (name) state ppid …": the name may hold anything.
+    // "pid (name) state ppid …": the name may contain any characters.
     const pid = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
     return readFileSync(`/proc/${pid}/comm`, "utf8").trim() === "pulumi" ? pid : undefined;
   } catch {
@@ -100,10 +107,11 @@ function cliPid(): number | undefined {
 }
 
 /**
- * Runs in the container with the host's /tmp at /host. Says "held", or "busy" and what the lock file holds.
- * The file is opened without O_CREAT: in /tmp the kernel may forbid that for another user's file, even to root.
- * Who removes the file removes no lock: once a second its holder looks whether it still stands there, and locks what stands there
- * instead. On a disk that is full nobody can leave a name, and the lock holds all the same. A file in which nobody has left a name may be such a one: who wants it waits until a holder would have taken it.
+ * Runs in the container with the host's /tmp at /host. Prints "held", or "busy" and the lock file's content. The file
+ * is opened without O_CREAT: in /tmp the kernel may forbid that for another user's file, even to root. Removing the
+ * file does not release the lock: once a second the holder checks that the path still is its file, and otherwise locks
+ * the new file there. On a full disk no name can be written, but the lock holds all the same. A file without a name may
+ * be such a new one: whoever wants it first waits as long as a holder would need to take it.
  */
 const script = `
 file=/host/togather-deploy-$1.lock holder=$2 force=$3 silence=$4 wait=$5
@@ -153,20 +161,20 @@ function startContainer({
       name: oneOffName(name, "lock", randomBytes(4).toString("hex")),
       labels: { [labels.lock]: name, [labels.lockHolder]: told },
       interactive: true,
-      // It talks to nobody; a network namespace of its own takes as long to make as all the rest.
+      // It uses no network; a new network namespace would take as long to create as everything else together.
       network: "host",
       capabilities: ["DAC_OVERRIDE"],
       options: ["--userns=host", "--stop-signal=SIGKILL", "--volume=/tmp:/host"],
       command: ["bash", "-c", script, "bash", name, told, String(force), String(silenceSeconds), String(waitSeconds)],
     }),
-    // In a session of its own: Ctrl-C ends a deployment in order, and must not end its lock before.
+    // In a new session: Ctrl-C ends a deployment in order, and must not release its lock earlier.
     { host, stdin: "open", detached: true },
   );
 }
 
 /**
  * Takes the lock, and holds it until the program and the engine are gone.
- * @throws {StepError} when there is no telling whether it is free.
+ * @throws {StepError} when it can't be known whether the lock is free.
  */
 export async function takeHostLock(request: HostLockRequest): Promise<HostLockResult> {
   const client = startContainer(request);
@@ -203,7 +211,7 @@ export async function takeHostLock(request: HostLockRequest): Promise<HostLockRe
   void gone.then(() => {
     if (!released) request.onLost(complained.trim());
   });
-  // The lock waits for the program, never the program for the lock.
+  // The lock must not keep the program from ending.
   for (const handle of [client, stdin, stdout, stderr]) (handle as unknown as { unref(): void }).unref();
   if (request.engine !== undefined) startKeeper(stdin, request.engine, heartbeatMs);
   const release = async (): Promise<void> => {
@@ -222,7 +230,10 @@ export async function takeHostLock(request: HostLockRequest): Promise<HostLockRe
   };
 }
 
-/** Holds the other end of the lock's pipe for as long as the engine, or a process, lives. @param whose `address:port` or `pid:number`. */
+/**
+ * Holds the other end of the lock's pipe for as long as the engine, or a process, lives.
+ * @param whose `address:port` or `pid:number`.
+ */
 function startKeeper(pipe: Writable, whose: string, heartbeatMs: number): void {
   const keeper = spawn(process.execPath, [join(import.meta.dirname, "lock-keeper.mjs"), whose, String(heartbeatMs)], {
     env: dockerEnvironment(""),
@@ -238,10 +249,10 @@ function isImageMissing(stderr: string): boolean {
   return /unable to find image/i.test(stderr);
 }
 
-/** The holder that a lock file or a label names. */
+/** The holder in a lock file or a label. */
 export function readHolder(text: string): LockHolder | undefined {
   const lines = text.split("\n").filter(Boolean);
-  // Who holds it now has written nothing yet, or never will.
+  // The current holder has not written its name yet, or never will.
   if (lines.some((line) => /^\{"(released|lost)"/.test(line))) return undefined;
   try {
     return lockHolderSchema.parse(JSON.parse(lines[0] ?? ""));
@@ -263,7 +274,7 @@ function lockProblem(stderr: string, cause: Error | undefined, name: string): St
   });
 }
 
-/** Who holds the lock at this moment, as a deployment's container tells it; takes nothing. Undefined where nobody does, or nobody can tell. */
+/** The current holder of the lock, from a deployment's container; takes no lock. Undefined: nobody, or unknown. */
 export async function hostLockHolder(name: string, host: string): Promise<LockHolder | undefined> {
   return readHolder(await lockLabels(name, host));
 }
@@ -287,7 +298,7 @@ async function lockLabels(name: string, host: string): Promise<string> {
   );
 }
 
-/** Ids of the containers that hold the lock: it ends with them. Empty where nobody holds it by a container, or nobody can tell. */
+/** Ids of the containers that hold the lock: it ends with them. Empty: no container holds it, or unknown. */
 export async function lockContainers(name: string, host: string): Promise<string[]> {
   const { ok, stdout } = await tryDocker(["ps", "--quiet", `--filter=label=${labels.lock}=${name}`], { host });
   return ok ? stdout.split("\n").filter(Boolean) : [];

@@ -1,4 +1,4 @@
-/** Calls back for every whole line of a stream, and for the rest when it ends. */
+/** Calls back for every complete line of a stream, and for the rest at its end. */
 export function onLines(stream: NodeJS.ReadableStream, use: (line: string) => void): Promise<void> {
   let pending = "";
   stream.setEncoding("utf8");

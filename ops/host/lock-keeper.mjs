@@ -1,6 +1,6 @@
-// `node lock-keeper.mjs ADDRESS|pid:NUMBER HEARTBEAT-MS`: keeps its stdin, the pipe to the container that holds the lock, open for as
-// long as the deployment's engine lives, or a process. The program can't: it may be gone before the last deletes.
-// Plain JavaScript, which starts in half the time.
+// `node lock-keeper.mjs ADDRESS|pid:NUMBER HEARTBEAT-MS`: keeps its stdin, the pipe to the container that holds the
+// lock, open for as long as the deployment's engine, or a process, lives. The program can't do that: it may end before
+// the last deletes. Plain JavaScript, which starts in half the time.
 import { write } from "node:fs";
 import { connect } from "node:http2";
 import { setInterval } from "node:timers";

@@ -1,9 +1,9 @@
-/** `docker run` of a container for as long as one program takes: one list of arguments, confined alike. */
+/** `docker run` arguments of a temporary container for one program: always built here, with the same restrictions. */
 export interface OneOff {
   image: string;
-  /** Instead of the image's own entry point, with its arguments. */
+  /** Replaces the image's entry point, with its arguments. */
   program?: readonly string[] | undefined;
-  /** Arguments of the image's own entry point. */
+  /** Arguments of the image's entry point. */
   command?: readonly string[] | undefined;
   /** A network's name, `none`, `host`, or `container:NAME`. */
   network: string;
@@ -11,19 +11,28 @@ export interface OneOff {
   labels?: Readonly<Record<string, string>> | undefined;
   /** Its stdin is the client's. */
   interactive?: boolean | undefined;
-  /** What it may do of what root may. */
+  /** Root's capabilities that it keeps. All others are dropped. */
   capabilities?: readonly string[] | undefined;
-  /** Directories of the host, or volumes, by where it sees them. Unlike with --volume, one that is not there is an error. */
+  /**
+   * Directories of the host, or volumes, by their path in the container. Unlike with --volume, a missing one is an
+   * error.
+   */
   mounts?: readonly { type: "bind" | "volume"; source: string; target: string; readonly: boolean }[] | undefined;
-  /** Names of variables: their values come by the client's environment, since those on a command line can be read by everybody on the machine. */
+  /**
+   * Names of variables. Their values are in the client's environment: everybody on the machine can read values on a
+   * command line.
+   */
   variables?: readonly string[] | undefined;
-  /** Whether an image that is not there is pulled. */
+  /** Whether a missing image is pulled. */
   pull?: boolean | undefined;
-  /** What only this one needs. */
+  /** Further options of this container. */
   options?: readonly string[] | undefined;
 }
 
-/** Its file system can't be written to, it has no privileges but those that are named, and its output is the client's alone. */
+/**
+ * Arguments for a container with a read-only file system, without privileges except the named ones, whose output goes
+ * only to the client.
+ */
 export function oneOffArguments({
   image,
   program,

@@ -1,6 +1,6 @@
 /**
- * What a run of Pulumi that was killed has left in the state of its stack, read from `pulumi stack export`: the operations
- * of which nobody knows whether they were done.
+ * Pending operations in a stack's state, read from `pulumi stack export`: a killed run of Pulumi began them, and nobody
+ * knows whether they were done.
  */
 import * as z from "zod";
 
@@ -21,28 +21,28 @@ const exportSchema = z.looseObject({
 
 const containerType = "docker:index/container:Container";
 
-/** An operation that was begun and whose end was never written down. */
+/** An operation that was begun and whose end was never recorded. */
 export interface PendingOperation {
-  /** As Pulumi calls it: creating, updating, deleting, reading, importing. */
+  /** Pulumi's name of it: creating, updating, deleting, reading, importing. */
   operation: string;
   urn: string;
   type: string;
-  /** The `name` that the resource was to have, where it has one in plain text. */
+  /** The `name` of the resource, where it has one in plain text. */
   name: string | undefined;
 }
 
-/** A stack's state, as far as a killed run matters. */
+/** The parts of a stack's state that matter after a killed run. */
 export interface InterruptedState {
   pending: PendingOperation[];
-  /** Ids of the resources that the state knows. */
+  /** Ids of the resources in the state. */
   ids: ReadonlySet<string>;
-  /** Names of the containers that it knows. */
+  /** Names of the containers in the state. */
   containers: readonly string[];
-  /** Of the Docker host on which they are; undefined for this machine's engine. */
+  /** Their Docker host. Undefined: this machine's engine. */
   dockerHost: string | undefined;
   /**
-   * Names of containers that Pulumi has read while they did not run: Docker tells no ports then, so that the state has none, and they are made
-   * anew once they run again.
+   * Names of containers that did not run when Pulumi read them: Docker reports no ports then. The state has none, and
+   * the containers would be replaced once they run again.
    */
   unread: readonly string[];
 }
@@ -52,7 +52,10 @@ function nameOf(inputs: Record<string, unknown> | undefined): string | undefined
   return typeof name === "string" ? name : undefined;
 }
 
-/** Whether a resource is a container that Pulumi has read while it did not run. That of a slot may be one at any time, and keeps its ports. */
+/**
+ * Whether a resource is a container that did not run when Pulumi read it. A slot's container may be stopped at any
+ * time, and keeps its ports.
+ */
 export function isUnread({
   type,
   inputs = {},
@@ -66,7 +69,10 @@ export function isUnread({
   );
 }
 
-/** Reads an export. @throws when it is none. */
+/**
+ * Parses an export.
+ * @throws when it is none.
+ */
 export function readInterruptedState(exported: string): InterruptedState {
   const { deployment } = exportSchema.parse(JSON.parse(exported));
   const pending = (deployment?.pending_operations ?? []).map(({ resource: { urn, type, inputs }, type: operation }) => {

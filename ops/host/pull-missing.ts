@@ -1,8 +1,12 @@
-/** Images by digest that a container is about to be made from, and that the engine has no more: Pulumi's state says that it has. */
+/**
+ * Pulls images by digest that a container is about to be created from, and that the engine no longer has, though
+ * Pulumi's state says so.
+ */
 import { lastLines, tryDocker } from "./docker.ts";
 
 /**
- * Pulls those that are not there. Tells of each in a sentence, also of one that can't be had: what is made from it says so.
+ * Pulls the missing images. Reports each in a sentence, also one that can't be pulled: the container created from it
+ * then fails with its own error.
  * @param images as `name@sha256:…`.
  */
 export async function pullMissing(

@@ -1,4 +1,4 @@
-/** Whether the router's container, of which there is one for both slots, would be replaced: the one thing that interrupts traffic. */
+/** Checks whether the router's container, which both slots share, would be replaced: that interrupts traffic. */
 import * as z from "zod";
 import { containerName } from "../contract/names.ts";
 import { containerInPlace } from "./container-in-place.ts";
@@ -6,13 +6,13 @@ import { tryDocker } from "./docker.ts";
 
 const portsSchema = z.record(z.string(), z.array(z.object({ HostIp: z.string(), HostPort: z.string() })).nullable());
 
-/** What the settings want of it. */
+/** The wanted settings of the router's container. */
 export interface WantedRouter {
   /** The deployment's name. */
   name: string;
   /** Docker host; the local engine when empty. */
   host: string;
-  /** Where it listens on the host, such as `127.0.0.1:8080`. */
+  /** Addresses on the host, such as `127.0.0.1:8080`. */
   listens: readonly string[];
 }
 
@@ -21,13 +21,13 @@ const answerMs = 30_000;
 
 export interface RunningConfiguration {
   digest: string;
-  /** Digest of its files, without the certificate; undefined where it is one of before these were told apart. */
+  /** Digest of its files without the certificate. Undefined: a router from before this was recorded. */
   files: string | undefined;
-  /** How long its workers end what they have in flight when it is replaced, as nginx writes it: 30s. */
+  /** Time for its workers to end open requests when it is replaced, in nginx's notation: 30s. */
   drain: string;
 }
 
-/** The configuration that the router serves; undefined where it doesn't run. */
+/** The router's running configuration. Undefined: it doesn't run. */
 export async function runningConfiguration(name: string, host: string): Promise<RunningConfiguration | undefined> {
   const { ok, stdout } = await tryDocker(
     [
@@ -49,7 +49,10 @@ export async function runningConfiguration(name: string, host: string): Promise<
 /** The host's addresses as one text, in a fixed order. */
 const inWords = (listens: readonly string[]): string => [...listens].sort().join(" and ");
 
-/** Why the container would be replaced, in sentences; empty when it stays, or there is none yet. @throws when the Docker host doesn't answer. */
+/**
+ * Reasons for which the container would be replaced, as sentences. Empty: it stays, or there is none yet.
+ * @throws when the Docker host doesn't answer.
+ */
 export async function routerReplacement({ name, host, listens }: WantedRouter): Promise<string[]> {
   const container = await containerInPlace({
     name,

@@ -1,6 +1,7 @@
 /**
- * Which slot takes requests, asked of the deployment itself: nginx's memory, the router's state file, and the labels of the
- * slots' containers. Two short Docker calls at once; it works the same with an engine behind ssh, and whether or not the router runs.
+ * The slot that takes requests, asked from the deployment itself: nginx's memory, the router's state file, and the
+ * labels of the slots' containers. Two short Docker calls at the same time; it works the same with an engine behind
+ * ssh, and whether or not the router runs.
  */
 import { containerName, labels, slotNamed } from "../contract/names.ts";
 import type { Release, SlotName } from "../contract/steps.ts";
@@ -8,27 +9,30 @@ import { slotNames } from "../contract/steps.ts";
 import { sentBackSchema, type SentBack } from "../contract/sent-back.ts";
 import { dockerProblem, tryDocker, type DockerAnswer } from "./docker.ts";
 
-/** What takes requests. */
+/** The slot and release that take requests. */
 export interface Serving {
   slot: SlotName;
   release: Release;
-  /** On which its server listens; undefined where its container doesn't tell. */
+  /** Port of its server. Undefined: its container doesn't show it. */
   port?: number | undefined;
-  /** What the containers of both slots were made from. */
+  /** Releases of both slots' containers. */
   held?: Partial<Record<SlotName, Release>>;
   /** The release of each slot that took over all traffic and kept it. */
   served?: Partial<Record<SlotName, Release>> | undefined;
 }
 
-/** The router, as it is at this moment. */
+/** The current state of the router. */
 export interface RouterNow {
-  /** Where it sends requests: by nginx's memory, or, where nginx does not answer, by the file that it starts from. */
+  /**
+   * The slot that gets requests: from nginx's memory, or, where nginx does not answer, from the file that it starts
+   * from.
+   */
   slot: SlotName | undefined;
-  /** By nginx's memory alone; undefined where it does not answer, or has none. */
+  /** From nginx's memory alone. Undefined: it does not answer, or has none. */
   memory: SlotName | undefined;
-  /** By the file alone; undefined where it is not there, or damaged. */
+  /** From the file alone. Undefined: missing or damaged. */
   file: SlotName | undefined;
-  /** Memory, file and the time at which the file was written: another text after each switch. */
+  /** Memory, file and the file's modification time: it differs after each switch. */
   mark: string;
   /** Releases from which traffic was sent back. */
   sentBack: readonly SentBack[];
@@ -38,25 +42,25 @@ export interface RouterNow {
 const parts = ["database", "router", ...slotNames] as const;
 export type Part = (typeof parts)[number];
 
-/** What the slots' containers were given. */
+/** Settings in the slots' containers. */
 export interface Containers {
-  /** DATABASE_URL of each slot's server: a secret. Empty unless it was asked for. */
+  /** DATABASE_URL of each slot's server: a secret. Empty unless requested. */
   databaseUrls: Partial<Record<SlotName, string>>;
 }
 
-/** What a deployment's Docker host tells. */
+/** The current state of a deployment on its Docker host. */
 export interface HostNow extends Containers {
-  /** What takes requests; undefined before the first switch, and where the serving slot's container is gone. */
+  /** The slot that takes requests. Undefined: before the first switch, or the serving slot's container is gone. */
   serving: Serving | undefined;
-  /** Undefined where there is no router. */
+  /** Undefined: there is no router. */
   router: RouterNow | undefined;
-  /** What the slots' containers were made from. */
+  /** Releases of the slots' containers. */
   held: Partial<Record<SlotName, Release>>;
   /** The release of each slot that took over all traffic and kept it, by the router's file. */
   served: Partial<Record<SlotName, Release>>;
-  /** How each container is, in Docker's words; without those that are not there. */
+  /** State of each existing container, in Docker's words. */
   states: Partial<Record<Part, string>>;
-  /** Id of each container that is there. */
+  /** Id of each existing container. */
   ids: Partial<Record<Part, string>>;
 }
 
@@ -66,11 +70,14 @@ const answerMs = 30_000;
 const askDocker = (args: readonly string[], host: string): Promise<DockerAnswer> =>
   tryDocker(args, { host, timeoutMs: answerMs });
 
-/** Prints nginx's own answer, when its state file was written, and the file: a line, a line, and the rest. */
+/** Prints nginx's answer, the state file's modification time, and the file: a line, a line, and the rest. */
 const askRouter = `curl --silent --max-time 2 --unix-socket /router/run/control.sock http://router/slot | tr -d '\\n'; echo
 stat -c %y /router/state/slot.json 2>/dev/null || echo; cat /router/state/slot.json 2>/dev/null || true`;
 
-/** The content of the one file in a tar, as `docker cp` writes it: a header of 512 bytes, the size in octal digits at 124. */
+/**
+ * The content of the single file in a tar from `docker cp`: a header of 512 bytes, with the size in octal digits at
+ * 124.
+ */
 export function fileInTar(tar: Buffer): string {
   const size = parseInt(tar.subarray(124, 136).toString("latin1").replace(/\0.*$/, ""), 8);
   return tar.subarray(512, 512 + size).toString("utf8");
@@ -78,7 +85,9 @@ export function fileInTar(tar: Buffer): string {
 
 type StateFile = Pick<Serving, "slot" | "served"> & Pick<RouterNow, "sentBack">;
 
-/** The slot that a state file names, the releases that have served and those that were sent back; undefined where it names none. */
+/**
+ * The slot in a state file, the releases that have served, and those that were sent back. Undefined: it names no slot.
+ */
 function readState(text: string): StateFile | undefined {
   try {
     const {
@@ -94,7 +103,7 @@ function readState(text: string): StateFile | undefined {
 }
 
 interface RouterState {
-  /** nginx's memory; undefined where it does not answer, or has none. */
+  /** nginx's memory. Undefined: it does not answer, or has none. */
   memory: SlotName | undefined;
   file: StateFile | undefined;
   written: string;
@@ -120,7 +129,7 @@ async function routerState(container: string, host: string): Promise<RouterState
   throw dockerProblem(copied.stderr);
 }
 
-/** Of a container's environment, nothing but its DATABASE_URL leaves the engine's answer. */
+/** Of a container's environment, only its DATABASE_URL leaves the engine's answer. */
 const databaseUrlFormat = `{{.Name}}{{range .Config.Env}}{{if eq (index (split . "=") 0) "DATABASE_URL"}} {{.}}{{end}}{{end}}`;
 
 /** The DATABASE_URL of each slot's server. A slot without a container has none. */
@@ -139,8 +148,8 @@ async function databaseUrlsOf(name: string, host: string): Promise<HostNow["data
 }
 
 /**
- * What the Docker host tells at this moment.
- * @param ask `databaseUrls`: also what the servers were given to reach their database.
+ * Asks the Docker host for the current state.
+ * @param ask `databaseUrls`: also the servers' DATABASE_URL.
  * @throws {StepError} when it doesn't answer.
  */
 export async function lookAtHost(
@@ -197,8 +206,8 @@ export async function lookAtHost(
 }
 
 /**
- * What takes requests on the Docker host at this moment. Undefined before the first switch, and where the router or the
- * serving slot's container is gone: then nothing is served that a change could interrupt.
+ * The slot that takes requests on the Docker host now. Undefined: before the first switch, or the router or the serving
+ * slot's container is gone; then nothing is served that a change could interrupt.
  * @throws {StepError} when the Docker host doesn't answer.
  */
 export async function servingSlot(name: string, host: string): Promise<Serving | undefined> {

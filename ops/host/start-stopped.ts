@@ -1,20 +1,23 @@
-/** Containers of a deployment that were stopped, started again: nothing in Pulumi's state says that they don't run. */
+/** Starts a deployment's stopped containers: Pulumi's state does not show that they don't run. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Part } from "./serving-slot.ts";
 import { lastLines, tryDocker } from "./docker.ts";
 
-/** A container that is to run, and how it is instead. */
+/** A container that should run, with its current state. */
 export interface Stopped {
   part: Part;
   container: string;
-  /** As Docker calls it: `exited`, `created`, `paused`, `dead`. */
+  /** Docker's name of the state: `exited`, `created`, `paused`, `dead`. */
   state: string;
 }
 
 /** Longest wait for the database, in ms. */
 const databaseMs = 60_000;
 
-/** Starts them, one after the other, in this order. Tells of each in a sentence, also of one that can't be started: what depends on it says so. */
+/**
+ * Starts them one after the other, in this order. Reports each in a sentence, also one that can't be started: whatever
+ * depends on it then fails with its own error.
+ */
 export async function startStopped(
   host: string,
   stopped: readonly Stopped[],

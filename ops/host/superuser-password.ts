@@ -1,10 +1,10 @@
-/** The password of the bundled database's superuser, set from inside of its container, where no password is asked for. */
+/** Sets the password of the bundled database's superuser from inside its container, where no password is needed. */
 import { StepError } from "../contract/errors.ts";
 import { lastLines, tryDocker } from "./docker.ts";
 
 /**
- * Sets it, whatever it was.
- * @throws {StepError} with what PostgreSQL or Docker said.
+ * Sets it, whatever it was before.
+ * @throws {StepError} with the message of PostgreSQL or Docker.
  */
 export async function setSuperuserPassword({
   container,

@@ -10,9 +10,9 @@ import { fellSilent, patience } from "./unreachable.ts";
 const usual = { ...patience };
 let directory: string;
 let hosts = 0;
-/** Another one each time: a host that has answered is not asked again. */
+/** A new address each time: a host that has answered is not asked again. */
 const host = (scheme = "tcp"): string => `${scheme}://deploy@192.0.2.${++hosts}:2375`;
-/** A client in the place of Docker's. */
+/** Installs a client in place of Docker's. */
 function install(script: string): void {
   const file = join(directory, "docker");
   writeFileSync(file, `#!/bin/sh\n${script}\n`);
@@ -38,7 +38,7 @@ afterEach(() => {
 });
 
 describe("a Docker host that swallows what is sent to it", () => {
-  // What a client of such a host does: nothing. Its own child holds its streams open, as ssh does.
+  // A client of such a host does nothing. Its child keeps its streams open, as ssh does.
   const swallowed = "sleep 30 & wait";
 
   it.each([
@@ -52,7 +52,7 @@ describe("a Docker host that swallows what is sent to it", () => {
       hint: expect.stringMatching(hint) as unknown,
     });
     expect(Date.now() - began).toBeLessThan(5_000);
-    // Who asks it next need not wait as long: nobody is told twice.
+    // The next client need not wait as long, and nothing is printed twice.
     install("sleep 30 & wait");
     const again = Date.now();
     await expect(docker(["ps"], { host: at })).rejects.toThrow(/does not answer/);
@@ -85,7 +85,7 @@ describe("a Docker host that swallows what is sent to it", () => {
 });
 
 describe("a Docker host that falls silent in the middle", () => {
-  /** Answers the plain question twice, and swallows it from then on. */
+  /** Answers the plain question twice, and does not answer after that. */
   const installDying = (other: string): void => {
     install(
       `case $1 in version) echo >> '${directory}/asked'; [ $(wc -l < '${directory}/asked') -le 2 ] && echo 1 || { sleep 30 & wait; } ;; *) ${other} ;; esac`,

@@ -1,6 +1,6 @@
 /**
- * A Docker host on another machine that swallows what is sent to it: a firewall that drops packets, a VPN that is down, a machine
- * that hangs. Neither ssh nor TCP gives up for minutes, and a client that was let in waits for ever.
+ * Detects a Docker host on another machine that does not react: a firewall that drops packets, a VPN that is down, a
+ * machine that hangs. Neither ssh nor TCP gives up for minutes, and a connected client waits for ever.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { Socket } from "node:net";
@@ -8,45 +8,51 @@ import { StepError } from "../contract/errors.ts";
 import { currentContext } from "./docker-context.ts";
 
 /**
- * How long a client may be silent before somebody is told, how long the host then has to answer a plain question, and how often that of a
- * client is asked again whose own silence says nothing, in ms.
+ * Times in ms: silence of a client before a message, the host's time to answer a plain question after that, and the
+ * interval of this question for a client that may be silent.
  */
 export const patience = { tellMs: 5_000, askMs: 15_000, againMs: 60_000 };
-/** For so long a host that was silent counts as silent: whoever else asks it gives up after the second of these times. */
+/** Times in ms: how long a silent host counts as silent, and how long another client of it waits before it gives up. */
 const silence = { keptMs: 30_000, tellMs: 1_000 };
 
-/** A Docker host that says nothing. */
+/** A Docker host that does not answer. */
 export class UnreachableHost extends StepError {}
 
-/** For a question that may fail: undefined, but for a host that says nothing, for which whoever asks next would wait as long again. */
+/**
+ * For a question that may fail: undefined. Rethrows for a silent host, since the next question would wait as long
+ * again.
+ */
 export function unlessUnreachable(error: unknown): undefined {
   if (error instanceof UnreachableHost) throw error;
 }
 
-/** The plain question: what any engine answers at once. */
+/** The plain question, which any engine answers at once. */
 const question = ["version", "--format={{.Server.Version}}"] as const;
 
-/** Whether a host has answered that, by its address. */
+/** Whether a host has answered the plain question, by its address. */
 const asked = new Map<string, Promise<boolean>>();
 /** Until when a host counts as silent, by its address, in ms of the clock. */
 const silentUntil = new Map<string, number>();
 const told = new Set<string>();
 
-/** Address of the engine that a client with this environment goes to, where that is on another machine. */
+/** Address of the engine of a client with this environment, where it is on another machine. */
 function remoteHost(env: NodeJS.ProcessEnv): string | undefined {
   const named = env["DOCKER_HOST"] ?? "";
   const host = named === "" ? currentContext(env)?.host : named;
   return host !== undefined && /^(ssh|tcp|https?):/.test(host) ? host : undefined;
 }
 
-/** Asks it. False for a host that says nothing at all; one that refuses says so to whoever asks it next. */
+/**
+ * Asks the plain question. False: the host is completely silent. A host that refuses reports that to the next client
+ * itself.
+ */
 function askPlainly(env: NodeJS.ProcessEnv): Promise<boolean> {
   return new Promise((resolve) => {
     const child = spawn("docker", question, { env, stdio: "ignore", windowsHide: true });
     const stop = (): void => {
       child.kill("SIGKILL");
     };
-    // Only the client that is waited for keeps this process.
+    // Only the client that is waited for keeps this process alive.
     child.unref();
     process.once("exit", stop);
     const limit = setTimeout(() => {
@@ -62,7 +68,7 @@ function askPlainly(env: NodeJS.ProcessEnv): Promise<boolean> {
   });
 }
 
-/** The same, once for all who want to know it of a host. */
+/** Asks a host once for all who need the answer. */
 function answers(host: string, env: NodeJS.ProcessEnv): Promise<boolean> {
   const known = asked.get(host);
   if (known !== undefined) return known;
@@ -80,13 +86,13 @@ const said = (stream: unknown): boolean => stream instanceof Socket && stream.by
 const isSilent = (child: ChildProcess): boolean =>
   child.exitCode === null && child.signalCode === null && !said(child.stdout) && !said(child.stderr);
 
-/** How it is told in the client's place, on its stderr. */
+/** The message on stderr, in place of the client's own. */
 const words = (host: string, ms = patience.tellMs + patience.askMs): string =>
   `no answer from the Docker host ${host} within ${ms / 1000} s`;
 
 /**
- * Ends a client of a Docker host that says nothing, with `words` on its stderr. A client that merely takes long is left alone: its host
- * answers what it is asked beside it.
+ * Ends a client of a Docker host that is silent, with `words` on its stderr. A client that only takes long is left
+ * alone: its host answers the plain question.
  * @param end stops the client, whatever it has open.
  */
 export function watchSilence(child: ChildProcess, env: NodeJS.ProcessEnv, end: () => void): void {
@@ -106,7 +112,7 @@ export function watchSilence(child: ChildProcess, env: NodeJS.ProcessEnv, end: (
       void answers(host, env).then((did) => {
         if (did || !isSilent(child)) return;
         child.stderr?.push(`${words(host)}\n`);
-        // What was pushed is read first.
+        // Pushed data is read first.
         setImmediate(end);
       });
     },
@@ -118,13 +124,13 @@ export function watchSilence(child: ChildProcess, env: NodeJS.ProcessEnv, end: (
   });
 }
 
-/** Clients that were ended because their host fell silent, with what is to be said of it. */
+/** Clients that were ended because their host fell silent, with the message. */
 const silenced = new WeakMap<ChildProcess, string>();
 
 /**
- * Ends a client that may be silent for as long as it likes, such as one that follows a log, when its Docker host has fallen silent: it is
- * asked beside it, again and again.
- * @param end as above.
+ * Watches a client that may be silent for any time, such as one that follows a log: its Docker host is asked again and
+ * again, and the client is ended when the host has fallen silent.
+ * @param end stops the client, whatever it has open.
  */
 export function watchHost(child: ChildProcess, env: NodeJS.ProcessEnv, end: () => void): void {
   const host = remoteHost(env);
@@ -155,10 +161,10 @@ export function watchHost(child: ChildProcess, env: NodeJS.ProcessEnv, end: () =
   });
 }
 
-/** Why a client was ended whose streams are this process's own; undefined where it ended by itself. */
+/** The reason for which a client on this process's own streams was ended. Undefined: it ended by itself. */
 export const fellSilent = (child: ChildProcess): UnreachableHost | undefined => unreachable(silenced.get(child) ?? "");
 
-/** What to do about a host that says nothing; undefined for other words. */
+/** The error with a hint for a silent host. Undefined: another message. */
 export function unreachable(stderr: string, cause?: unknown): UnreachableHost | undefined {
   const [, host = "", seconds = ""] = /no answer from the Docker host (\S+) within ([\d.]+) s/.exec(stderr) ?? [];
   if (host === "") return undefined;

@@ -1,4 +1,7 @@
-/** Statements that act on the database server as a whole, or outside of it: a copy of the database doesn't hold them back. */
+/**
+ * Statements that act on the database server as a whole, or outside of it: a copy of the database does not contain
+ * their effects.
+ */
 import type { Node } from "libpg-query";
 import { doBody } from "./nodes.ts";
 
@@ -22,7 +25,10 @@ const reaching = [
 ].join("|");
 const reachesOut = new RegExp(`^(?:${reaching})$`);
 
-/** Words in a DO block or a function that do the same. A text that only looks like it counts too: it is merely not rehearsed. */
+/**
+ * Words for such effects in a DO block or a function. Text that only looks like one counts too: it is then not
+ * rehearsed.
+ */
 const inBlock = new RegExp(
   [
     "\\bALTER\\s+(?:DATABASE|ROLE|USER(?!\\s+MAPPING)|GROUP|SYSTEM|TABLESPACE)\\b",
@@ -79,7 +85,7 @@ function* calls(value: unknown): Generator<string> {
   if (call !== undefined) yield lastName(call.funcname);
   for (const inner of Object.values(value)) yield* calls(inner);
 }
-/** Functions and procedures of a file, by name, that act beyond the database once they are called. */
+/** Names of a file's functions and procedures that act beyond the database when they are called. */
 export function functionsBeyond(nodes: readonly Node[]): Set<string> {
   return new Set(
     nodes.flatMap((node) => {
@@ -96,8 +102,8 @@ export function functionsBeyond(nodes: readonly Node[]): Set<string> {
 }
 
 /**
- * Effects of a statement beyond its database; empty when there are none.
- * @param functions of the same file that have such effects. Those of other files nobody sees.
+ * Effects of a statement beyond its database; empty: none.
+ * @param functions functions of the same file with such effects. Functions of other files are not known.
  */
 export function beyondDatabase(node: Node, functions: ReadonlySet<string>): string[] {
   const kind = Object.keys(node)[0] ?? "";
@@ -127,7 +133,7 @@ export function beyondDatabase(node: Node, functions: ReadonlySet<string>): stri
     );
     return called || inBlock.test(body) ? ["a DO block with such a statement"] : [];
   }
-  // What a function or view does shows when it is called.
+  // The effects of a function or view come when it is called.
   if ("CreateFunctionStmt" in node || "ViewStmt" in node || "RuleStmt" in node) return [];
   const called = "CallStmt" in node ? [lastName(node.CallStmt.funccall?.funcname)] : [...new Set(calls(node))];
   return called.filter((name) => reachesOut.test(name) || functions.has(name)).map((name) => `${name}()`);

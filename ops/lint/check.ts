@@ -1,4 +1,4 @@
-/** The rules, on statements as PostgreSQL's parser has them. */
+/** The rules, applied to statements of PostgreSQL's parser. */
 import type {
   AlterDomainStmt,
   AlterTableStmt,
@@ -16,7 +16,7 @@ import { hasOption, nameOf, relationName } from "./nodes.ts";
 import type { RuleName } from "./rules.ts";
 import type { Statement } from "./statements.ts";
 
-/** A rule that a statement breaks; `at` is a position in the file where the parser knows one of its own. */
+/** A rule that a statement breaks. `at` is a position in the file where the parser has an exact one. */
 export interface Hit {
   rule: RuleName;
   /** The part of the statement: a table, a column. */
@@ -31,7 +31,7 @@ function droppedName(object: Node): string {
   return nameOf([object]);
 }
 
-/** Whether an expression calls a function that may give each row another value. Those that don't are few and known. */
+/** Functions that give all rows the same value: these few are known, all others may differ for each row. */
 const sameForAllRows = new Set([
   "now",
   "transaction_timestamp",
@@ -76,14 +76,17 @@ function* writes(value: unknown): Generator<{ kind: string; relation: RangeVar |
   }
 }
 
-/** Checks the statements of one file in their order: what a file has made itself nobody else uses yet. */
+/** Checks the statements of one file in their order: objects that the file itself has created are not in use yet. */
 export class Checker {
-  /** Tables, views, types that this file has made before. */
+  /** Tables, views and types that this file has created before. */
   readonly #made = new Set<string>();
   readonly #count: number;
-  /** Tables of others that this file has changed before. */
+  /** Existing tables that this file has changed before. */
   readonly #changed = new Set<string>();
-  /** Objects that the file makes again under the name that it drops: triggers, policies, rules, and constraints that have no index. */
+  /**
+   * Objects that the file creates again under the name that it drops: triggers, policies, rules, and constraints
+   * without an index.
+   */
   readonly #again: ReadonlySet<string>;
   readonly #functionsBeyond: ReadonlySet<string>;
 
@@ -146,7 +149,7 @@ export class Checker {
   #statement(node: Node): Hit[] {
     if ("DropStmt" in node) return this.#drop(node.DropStmt);
     if ("GrantStmt" in node) return this.#revoke(node.GrantStmt);
-    // Tables that are made later have the rights of now, in which what serves may not be any more.
+    // Later tables get the current rights, which may exclude the release that serves.
     if ("AlterDefaultPrivilegesStmt" in node) {
       const { action = {} } = node.AlterDefaultPrivilegesStmt;
       return ["OBJECT_TABLE", "OBJECT_SEQUENCE"].includes(action.objtype ?? "") ? this.#revoke(action) : [];
@@ -410,7 +413,7 @@ export class Checker {
   }
 }
 
-/** What ALTER TABLE's grammar also alters, and the release that serves may use. */
+/** Objects that ALTER TABLE's grammar also alters, and that the release that serves may use. */
 const alteredLikeTables: ReadonlySet<string> = new Set([
   "OBJECT_TABLE",
   "OBJECT_TYPE",
@@ -422,7 +425,7 @@ const alteredLikeTables: ReadonlySet<string> = new Set([
 const listOf = (def: Node | undefined): readonly Node[] =>
   def !== undefined && "List" in def ? (def.List.items ?? []) : [];
 
-/** Whether an identity column is made GENERATED ALWAYS. */
+/** Whether an identity column becomes GENERATED ALWAYS. */
 function isAlways(def: Node | undefined): boolean {
   if (def !== undefined && "Constraint" in def) return def.Constraint.generated_when === "a";
   return listOf(def).some(
@@ -460,7 +463,7 @@ function setByCall(value: unknown): Hit[] {
   return Object.values(value).flatMap(setByCall);
 }
 
-/** Objects of a table that a statement makes, as `table.name`. */
+/** Objects of a table that a statement creates, as `table.name`. */
 function madeOn(node: Node): string[] {
   if ("CreateTrigStmt" in node)
     return [`${relationName(node.CreateTrigStmt.relation)}.${node.CreateTrigStmt.trigname ?? ""}`];
@@ -474,7 +477,7 @@ function madeOn(node: Node): string[] {
       "AlterTableCmd" in cmd && cmd.AlterTableCmd.subtype === "AT_AddConstraint" ? cmd.AlterTableCmd.def : undefined;
     if (def === undefined || !("Constraint" in def)) return [];
     const { contype = "", conname } = def.Constraint;
-    // A unique one may have other columns now, which an ON CONFLICT doesn't name.
+    // A unique one may now have other columns, which an ON CONFLICT doesn't name.
     return conname !== undefined && ["CONSTR_CHECK", "CONSTR_FOREIGN"].includes(contype) ? [`${table}.${conname}`] : [];
   });
 }
@@ -496,7 +499,7 @@ function addedColumn(table: string, { colname = "", typeName, constraints = [], 
     hits.push({ rule: "volatile-default", what: column, at: location });
   if (find("CONSTR_UNIQUE") !== undefined) hits.push({ rule: "unique-constraint", what: column, at: location });
   if (find("CONSTR_PRIMARY") !== undefined) hits.push({ rule: "primary-key", what: column, at: location });
-  // PostgreSQL doesn't look for rows that break a foreign key where all are null.
+  // PostgreSQL doesn't check rows for a foreign key where all values are null.
   const foreignKey = find("CONSTR_FOREIGN") !== undefined && fallback !== undefined && !isNull;
   if (foreignKey || find("CONSTR_CHECK") !== undefined)
     hits.push({ rule: "constraint-not-valid", what: column, at: location });

@@ -6,7 +6,7 @@ import { beyondDatabase, functionsBeyond } from "./beyond.ts";
 import { doBody, hasOption, relationName } from "./nodes.ts";
 import { parseFile, SqlSyntaxError } from "./statements.ts";
 
-/** Calls of dblink's functions, whose effects are another session's. */
+/** Whether a statement calls dblink's functions, whose effects are another session's. */
 function callsElsewhere(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   if (Array.isArray(value)) return value.some(callsElsewhere);
@@ -16,7 +16,7 @@ function callsElsewhere(value: unknown): boolean {
   return Object.values(value).some(callsElsewhere);
 }
 
-/** Statements that end transactions themselves, or can't be in one with others. */
+/** Whether a statement ends transactions itself, or can't be in one with others. */
 function endsTransactions(node: Node): boolean {
   if ("TransactionStmt" in node || "CallStmt" in node || "CreatedbStmt" in node || "DropdbStmt" in node) return true;
   if ("AlterSystemStmt" in node || "CreateTableSpaceStmt" in node || "DropTableSpaceStmt" in node) return true;
@@ -53,7 +53,7 @@ function detaches(node: Node): boolean {
   );
 }
 
-/** Statements that are no part of a transaction, and leave nothing behind but invalid indexes. */
+/** Whether a statement is outside of any transaction, and leaves nothing behind but invalid indexes. */
 function runsAgain(node: Node): boolean {
   if ("IndexStmt" in node) return node.IndexStmt.concurrent === true;
   if ("DropStmt" in node) return node.DropStmt.concurrent === true;
@@ -61,7 +61,7 @@ function runsAgain(node: Node): boolean {
   return "VacuumStmt" in node;
 }
 
-/** Statements that ordinary reads and writes don't wait behind while they wait themselves. */
+/** Whether ordinary reads and writes do not wait behind a statement while it waits. */
 function waits(node: Node): boolean {
   if ("VacuumStmt" in node) return !hasOption(node.VacuumStmt.options, "full");
   if ("RefreshMatViewStmt" in node) return node.RefreshMatViewStmt.concurrent === true;
@@ -109,7 +109,7 @@ export async function factsOf(text: string): Promise<FileFacts> {
   };
 }
 
-/** Of all `up` files among the texts of a directory. */
+/** Facts of all `up` files among the texts of a directory. */
 export async function factsOfAll(texts: ReadonlyMap<string, string>): Promise<Facts> {
   const facts: Facts = {};
   for (const { file } of upFiles([...texts.keys()])) {

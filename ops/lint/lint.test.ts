@@ -7,7 +7,7 @@ import { lintMigrations } from "./lint.ts";
 import { rules, type RuleName } from "./rules.ts";
 import { squawkProgram } from "./squawk.ts";
 
-/** `line rule` of what is found in one file, which has its down file. Squawk's have their own test. */
+/** `line rule` of each finding in one file, which has its down file. Squawk's rules have their own test. */
 async function lint(sql: string): Promise<string[]> {
   const { findings } = await lintMigrations(
     new Map([
@@ -18,7 +18,7 @@ async function lint(sql: string): Promise<string[]> {
   return findings.filter(({ rule }) => !rule.startsWith("squawk/")).map(({ line, rule }) => `${line} ${rule}`);
 }
 
-/** For each rule: a file that breaks it, and what is found; files that don't. */
+/** For each rule: files that break it, with their findings; files that don't. */
 const examples: Partial<Record<RuleName, { bad: [string, ...string[]][]; good: string[] }>> = {
   syntax: {
     bad: [

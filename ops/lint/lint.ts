@@ -1,4 +1,4 @@
-/** The lint of a release's migrations: our rules and squawk's, without what a comment allows. */
+/** The lint of a release's migrations: our rules and squawk's, without findings that a comment allows. */
 import type { Finding } from "../contract/migration-findings.ts";
 import { upFiles } from "../contract/migrations.ts";
 import { Checker } from "./check.ts";
@@ -9,14 +9,14 @@ import { parseFile, SqlSyntaxError, type Allow, type ParsedFile } from "./statem
 export interface LintResult {
   /** By file and line. */
   findings: Finding[];
-  /** The files that were looked at. */
+  /** The files that were checked. */
   files: string[];
-  /** Whether squawk's rules are among them: it has no program for every machine. */
+  /** Whether squawk's rules are included: it has no program for some machines. */
   squawk: boolean;
 }
 
 export interface LintOptions {
-  /** Files to look at: names of `up` files; all unless given. */
+  /** Files to check: names of `up` files. Default: all. */
   only?: ReadonlySet<string>;
 }
 
@@ -54,7 +54,7 @@ function lintFile(file: string, parsed: ParsedFile, hasDown: boolean, theirs: re
   const all = [...statements.flatMap(({ allows }) => allows), ...rest];
   // It is about the file: the comment may stand anywhere in it.
   if (!hasDown) add(finding(file, 1, "missing-down", ""), all);
-  // Without squawk nobody knows whether a comment about one of its rules is of use.
+  // Without squawk it can't be known whether a comment about one of its rules is needed.
   const about = all.filter(({ rule, reason }) => !rule.startsWith("squawk/") || reason === "");
   return [...findings, ...checkAllows(file, about, used)];
 }

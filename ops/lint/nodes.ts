@@ -1,7 +1,7 @@
-/** Small questions to nodes of PostgreSQL's parse tree. */
+/** Small helpers for nodes of PostgreSQL's parse tree. */
 import type { Node, RangeVar } from "libpg-query";
 
-/** Names as the parser lists them: `public.a` is `a`. */
+/** The name in the parser's list of name parts: `public.a` is `a`. */
 export function nameOf(parts: readonly (Node | undefined)[]): string {
   const names = parts.flatMap((part) => (part !== undefined && "String" in part ? [part.String.sval ?? ""] : []));
   return (names[0] === "public" ? names.slice(1) : names).join(".");

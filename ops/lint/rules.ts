@@ -7,9 +7,9 @@ export interface Rule {
   level: Level;
   /** The harm to the data, or to the release that still serves while the migration runs. */
   why: string;
-  /** How to do it instead. */
+  /** The safe way. */
   safe: string;
-  /** It is about locks alone: a warning where the rehearsal has found them short. */
+  /** It is about locks only: a warning where the rehearsal has found them short. */
   lock?: true;
 }
 

@@ -1,11 +1,11 @@
-/** Squawk's rules, a second opinion: those that ours don't have already. */
+/** Squawk's rules, a second opinion: those that ours don't cover already. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import * as z from "zod";
 
-/** Theirs that ours replace, with the tables a file makes taken into account. */
+/** Squawk's rules that ours replace; ours take the tables that a file creates into account. */
 const ours = [
   "syntax-error",
   "ban-drop-table",
@@ -29,7 +29,10 @@ const ours = [
   "require-concurrent-reindex",
   "ban-truncate-cascade",
 ];
-/** Theirs about style, and about what golang-migrate and the deployment do: limits of time, each file once, as one transaction. */
+/**
+ * Squawk's rules about style, and about things that golang-migrate and the deployment ensure: time limits, each file
+ * once, as one transaction.
+ */
 const notHere = [
   "prefer-robust-stmts",
   "prefer-text-field",
@@ -69,7 +72,7 @@ export interface SquawkFinding {
 
 const oneLine = (text: string): string => text.replace(/\s+/g, " ").replace(/\.?\s*$/, "");
 
-/** Its program for this machine, from an npm package that is optional; undefined where there is none. */
+/** Squawk's program for this machine, from an optional npm package. Undefined: there is none. */
 export function squawkProgram(): string | undefined {
   try {
     return createRequire(import.meta.url).resolve(`@squawk-cli/${process.platform}-${process.arch}/bin/squawk`);
@@ -86,8 +89,8 @@ export async function squawk(files: ReadonlyMap<string, string>): Promise<Squawk
   const directory = await mkdtemp(join(tmpdir(), "togather-squawk-"));
   try {
     for (const [name, text] of files) await writeFile(join(directory, basename(name)), text);
-    // Without a .squawk.toml of whichever directory this is, and with nothing of the environment.
-    // Loaded here: most commands never need it.
+    // Without a .squawk.toml of the current directory, and with an empty environment. Loaded here: most commands never
+    // need it.
     const { execa } = await import("execa");
     const { stdout } = await execa(
       program,

@@ -1,4 +1,4 @@
-/** A migration as PostgreSQL's own parser reads it: its statements, with their lines and the comments before them. */
+/** Parses a migration with PostgreSQL's own parser: its statements, with their lines and the comments before them. */
 import type { Node, ParseResult } from "libpg-query";
 
 /** A comment `-- togather:allow RULE reason`. */
@@ -10,22 +10,22 @@ export interface Allow {
 
 export interface Statement {
   node: Node;
-  /** Where it begins and ends, from 1. */
+  /** First and last line, from 1. */
   line: number;
   lastLine: number;
-  /** From the comments between the statement before and this one. */
+  /** From the comments between the previous statement and this one. */
   allows: Allow[];
 }
 
 export interface ParsedFile {
   statements: Statement[];
-  /** Comments behind the last statement: they allow nothing. */
+  /** Comments after the last statement: they allow nothing. */
   rest: Allow[];
-  /** The line of a position that the parser gives (bytes). */
+  /** The line of a position from the parser (bytes). */
   lineAt: (position: number) => number;
 }
 
-/** The parser doesn't take the file. */
+/** The parser rejects the file. */
 export class SqlSyntaxError extends Error {
   readonly line: number;
   constructor(message: string, line: number) {
@@ -43,7 +43,7 @@ const space = 0x20,
 const isSpace = (byte: number | undefined): boolean =>
   byte === space || (byte !== undefined && byte >= 0x09 && byte <= 0x0d);
 
-/** Where the first token is, and the one-line comments before it with their positions. Block comments nest. */
+/** The position of the first token, and the one-line comments before it with their positions. Block comments nest. */
 function skipComments(sql: Buffer, from: number): { start: number; comments: { at: number; text: string }[] } {
   const comments: { at: number; text: string }[] = [];
   let at = from;
@@ -70,7 +70,7 @@ function skipComments(sql: Buffer, from: number): { start: number; comments: { a
   }
 }
 
-/** Loaded on first use: a deployment without migrations to look at doesn't pay for the parser. */
+/** Loaded on first use: a deployment without migrations to check doesn't pay for the parser. */
 async function parser(): Promise<typeof import("libpg-query")> {
   return import("libpg-query");
 }
@@ -89,7 +89,7 @@ export async function parseFile(text: string): Promise<ParsedFile> {
       return match === null ? [] : [{ line: lineAt(at), rule: match[1] ?? "", reason: match[2] ?? "" }];
     });
 
-  // The parser refuses an empty text, but not one with nothing but comments.
+  // The parser refuses an empty text, but not one with only comments.
   const { parse, hasSqlDetails } = await parser();
   let parsed: ParseResult;
   try {
