@@ -3,7 +3,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { SlotName } from "../ops/contract/steps.ts";
 import { containerLabels, containerLogging, type HostContext } from "./host.ts";
-import { renderNginxFiles } from "./nginx/config.ts";
+import { internalPort, renderNginxFiles, type TrustedProxies } from "./nginx/config.ts";
 import { declareStep } from "./step.ts";
 
 /** What the router's configuration is made from. */
@@ -15,6 +15,8 @@ export interface RouterConfiguration {
   redirectToHttps: boolean;
   /** Paths that the router answers with 404 by itself, with all below them. */
   closedPaths: readonly string[];
+  /** Proxies before the router; undefined where visitors reach it themselves. */
+  proxies: (Omit<TrustedProxies, "publicHttpsPort"> & { publicHttpsPort: number | undefined }) | undefined;
   /** What it lets through: the largest body in MB, and silence of server and client in seconds; how long a reload lets old workers be. */
   limits: { maxBodyMegabytes: number; readSeconds: number; bodySeconds: number; drainSeconds: number };
 }
@@ -35,14 +37,21 @@ export interface RouterArgs extends RouterConfiguration {
 export function routerFiles(
   name: string,
   tls: boolean,
-  { slots, ports, closedPaths, redirectToHttps, limits }: RouterConfiguration,
+  { slots, ports, closedPaths, proxies, redirectToHttps, limits }: RouterConfiguration,
 ): Record<string, string> {
   return renderNginxFiles({
     slots,
     name,
     tls,
     closedPaths,
-    redirectToHttpsPort: redirectToHttps && tls ? ports.https : undefined,
+    proxies: proxies && { ...proxies, publicHttpsPort: proxies.publicHttpsPort ?? 443 },
+    redirectToHttpsPort: redirectToHttps
+      ? proxies === undefined
+        ? tls
+          ? ports.https
+          : undefined
+        : proxies.publicHttpsPort
+      : undefined,
     ...limits,
   });
 }
@@ -107,7 +116,10 @@ export class Router extends pulumi.ComponentResource {
     );
     this.containerId = container.id;
     this.volumeName = volume.name;
-    this.url = `http://${args.address}:${httpPort}`;
+    // Where the public one wants to hear of a proxy first, or of HTTPS that it does not serve itself.
+    const { proxies } = args;
+    const isInternal = proxies !== undefined && (proxies.proxyProtocol || args.tls === undefined);
+    this.url = `http://${args.address}:${isInternal ? internalPort : httpPort}`;
     this.registerOutputs({ url: this.url, containerId: this.containerId });
   }
 }

@@ -151,6 +151,16 @@ describe("bad settings", () => {
       { router: { closedPaths: ["/health"] } },
       /togather:router\.closedPaths: \/health is closed, and the health endpoint \/health with it/,
     ],
+    [
+      { router: { trustedProxies: ["cloudflare"] } },
+      /togather:router\.trustedProxies\.0: expected an address or a network such as 192\.0\.2\.10/,
+    ],
+    [{ router: { trustedProxies: ["0.0.0.0/0"] } }, /togather:router\.trustedProxies\.0: .* not one for everybody/],
+    [{ router: { proxyProtocol: true } }, /togather:router\.proxyProtocol: is true, and no proxy is trusted/],
+    [
+      { subnet: "10.213.7.0/24", listenAddress: "0.0.0.0, ::", router: { trustedProxies: ["10.0.0.0/8"] } },
+      /togather:router\.trustedProxies: has 10\.213\.7\.1 in it, as which Docker passes on every IPv6 connection to ::/,
+    ],
     [{ router: { closedPath: [] } }, /togather:router\.closedPath: is not a setting -> did you mean closedPaths\?/],
     [{ router: { maxBodySize: "32" } }, /togather:router\.maxBodySize: expected a size such as 256m or 1g/],
     [
@@ -227,6 +237,20 @@ describe("bad settings", () => {
 });
 
 describe("production", () => {
+  it("wants no certificate where a proxy that is trusted has it, and says whom else that trusts", () => {
+    const behind = { ...staging, environment: "production", publicUrl: "https://events.example.org" };
+    expect(load({ ...behind, router: { trustedProxies: ["192.0.2.10", "2001:db8::/32"] } }).warnings).toEqual([]);
+    expect(problems({ ...behind, publicUrl: "", router: { trustedProxies: ["192.0.2.10"] } })).toEqual([
+      expect.stringContaining("togather:tls: production serves HTTPS"),
+    ]);
+    const subnet = "10.213.7.0/24";
+    const own = { ...behind, subnet, router: { trustedProxies: ["10.213.7.1"] } };
+    expect(load(own).warnings).toEqual([
+      expect.stringContaining("togather:router.trustedProxies: has 10.213.7.1 in it"),
+    ]);
+    expect(load({ ...own, listenAddress: "127.0.0.1, ::1" }).warnings).toEqual([]);
+  });
+
   it("wants HTTPS and committed source; staging only warns", () => {
     const tree = { slots: { blue: { version: "v1", commit: `tree-${"a".repeat(40)}` } } };
     expect(problems({ ...staging, ...tree, environment: "production" })).toEqual([

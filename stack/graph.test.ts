@@ -84,6 +84,47 @@ describe("a changed database password", () => {
   });
 });
 
+describe("proxies before the router", () => {
+  const proxies = { trustedProxies: ["192.0.2.10"] };
+  const asked = async (config: Record<string, unknown>): Promise<Record<string, unknown>> => {
+    const graph = await runProgram({ ...firstDeployment, publicUrl: "https://events.example.org:444", ...config });
+    const files = graph.request("router-configuration")["files"] as Record<string, string>;
+    return {
+      url: String(graph.request("switch-traffic")["routerUrl"]).replace(/^http:\/\/[\d.]+/, ""),
+      redirect: /return 308 (\S+);/.exec(files["nginx.conf"] ?? "")?.[1],
+    };
+  };
+
+  it("change where the deployment asks only if the public port asks for more than a request", async () => {
+    expect(await asked({})).toEqual({ url: ":8080", redirect: undefined });
+    expect(await asked({ router: proxies })).toEqual({ url: ":9080", redirect: undefined });
+    const { certificate, key } = await certificatePair();
+    process.env["TLS_CERTIFICATE"] = certificate;
+    process.env["TLS_KEY"] = key;
+    try {
+      const production = { environment: "production" };
+      expect(await asked(production)).toEqual({ url: ":8080", redirect: "https://$host$request_uri" });
+      expect(await asked({ ...production, router: proxies })).toEqual({
+        url: ":8080",
+        redirect: "https://$host:444$request_uri",
+      });
+      expect(await asked({ ...production, router: { ...proxies, proxyProtocol: true } })).toMatchObject({
+        url: ":9080",
+      });
+    } finally {
+      delete process.env["TLS_CERTIFICATE"];
+      delete process.env["TLS_KEY"];
+    }
+  });
+
+  it("may have the only certificate", async () => {
+    expect(await asked({ environment: "production", router: proxies })).toEqual({
+      url: ":9080",
+      redirect: "https://$host:444$request_uri",
+    });
+  });
+});
+
 describe("order", () => {
   it("takes a release through image, snapshot, migration, container, gate, switch, record", async () => {
     const graph = await runProgram(firstDeployment);

@@ -4,12 +4,25 @@ import type { Settings } from "../config/settings.ts";
 import type { RouterConfiguration } from "../components/router.ts";
 
 /** What the settings want of the router's configuration. */
-export function routerConfiguration({ addresses, source, ports, rules, router }: Settings): RouterConfiguration {
+export function routerConfiguration({
+  addresses,
+  source,
+  ports,
+  rules,
+  router,
+  publicUrl,
+  tls,
+}: Settings): RouterConfiguration {
+  const { trustedProxies: trusted, proxyProtocol } = router;
+  const url = publicUrl === "" ? undefined : new URL(publicUrl);
+  const publicHttpsPort =
+    url?.protocol === "https:" ? Number(url.port || "443") : tls === undefined ? undefined : ports.https;
   return {
     slots: { blue: `${addresses.blue}:${source.port}`, green: `${addresses.green}:${source.port}` },
     ports,
     redirectToHttps: rules.redirectToHttps,
     closedPaths: router.closedPaths,
+    proxies: trusted.length === 0 ? undefined : { trusted, proxyProtocol, publicHttpsPort },
     limits: {
       maxBodyMegabytes: megabytes(router.maxBodySize),
       readSeconds: milliseconds(router.serverTimeout) / 1000,

@@ -47,7 +47,7 @@ export type ProbeAnswer = z.infer<typeof probeSchema>;
 export interface ProbeQuestion {
   /** URL by name. */
   servers?: Record<string, string>;
-  router?: { http: string; https: string };
+  router?: { http: string; https: string; internal?: string };
   /** Path in the container by name. */
   files?: Record<string, string>;
   /** The router's control socket. */

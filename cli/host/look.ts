@@ -125,7 +125,7 @@ export function addressOf(
 const slotText = (text: string | null | undefined): SlotName | undefined => slotNameSchema.safeParse(text).data;
 
 /** Ports on which the router listens in the private network. */
-const routerPorts = { http: 8080, https: 8443 };
+const routerPorts = { http: 8080, https: 8443, internal: 9080 };
 
 type Containers = Awaited<ReturnType<DockerHost["containers"]>>;
 type Names = Record<Part, string>;
@@ -154,6 +154,7 @@ function questionsTo(
           router: {
             http: new URL(source.healthPath, `http://${router}:${routerPorts.http}`).href,
             https: new URL(source.healthPath, `https://${router}:${routerPorts.https}`).href,
+            internal: new URL(source.healthPath, `http://${router}:${routerPorts.internal}`).href,
           },
         }),
     files: {

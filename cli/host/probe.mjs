@@ -48,9 +48,13 @@ function ask(address, options = {}) {
 }
 
 /** Through the router, over HTTPS where it sends plain HTTP there. The certificate is for the public name: here the address counts. */
-async function askRouter({ http, https }) {
-  const answer = await ask(http);
-  return answer.status === 308 && https ? ask(https) : answer;
+async function askRouter({ http, https, internal }) {
+  const first = await ask(http);
+  const answer = first.status === 308 && https ? await ask(https) : first;
+  if (!("error" in answer) || !internal) return answer;
+  // One that wants to hear of a proxy first, or of HTTPS that a balancer ends, has a port for this. One that is down has none either.
+  const other = await ask(internal);
+  return "error" in other ? answer : other;
 }
 
 const { servers = {}, router, files = {}, control } = question;

@@ -93,6 +93,69 @@ describe("renderNginxFiles", () => {
     ]);
   });
 
+  describe("behind proxies", () => {
+    const proxies = {
+      trusted: ["192.0.2.10", "2001:db8::/32", "192.0.2.10"],
+      proxyProtocol: false,
+      publicHttpsPort: 443,
+    };
+    const about = /real_ip|realip|trusted|proxy_protocol|9080|^map "\$server_port/;
+
+    it("says nothing of them where there are none", () => {
+      for (const options of [{}, { tls: true }, { tls: true, redirectToHttpsPort: 443 }])
+        expect(
+          directives(render(options)).filter((line) => about.test(line) || /togather_scheme|to_https/.test(line)),
+        ).toEqual([]);
+    });
+
+    it("believes these, each once, about address and scheme", () => {
+      const text = render({ tls: true, redirectToHttpsPort: 443, proxies });
+      expect(directives(text).filter((line) => about.test(line))).toEqual([
+        "set_real_ip_from 192.0.2.10;",
+        "set_real_ip_from 2001:db8::/32;",
+        "real_ip_header X-Forwarded-For;",
+        "real_ip_recursive on;",
+        "geo $realip_remote_addr $togather_trusted {",
+        'map "$server_port:$togather_trusted:$http_x_forwarded_proto" $togather_scheme {',
+        '"~^9080:" https;',
+        "listen 9080;",
+      ]);
+      expect(directives(text)).toEqual(
+        expect.arrayContaining([
+          "192.0.2.10 1;",
+          "2001:db8::/32 1;",
+          "proxy_set_header X-Forwarded-Proto $togather_scheme;",
+          "return 308 https://$host$request_uri;",
+        ]),
+      );
+      expect(text).not.toMatch(/\{\{|\}\}/);
+      expect(text.split("{").length).toBe(text.split("}").length);
+      // One server answers both, since it depends on the request.
+      expect(directives(text).filter((line) => line.startsWith("listen 80"))).toEqual(["listen 8080 backlog=4096;"]);
+    });
+
+    it("takes no header of a visitor's for a balancer's that speaks the PROXY protocol", () => {
+      const text = render({ tls: true, proxies: { ...proxies, proxyProtocol: true, publicHttpsPort: 8443 } });
+      expect(directives(text)).toEqual(
+        expect.arrayContaining([
+          "listen 8080 proxy_protocol backlog=4096;",
+          "listen 8443 ssl proxy_protocol backlog=4096;",
+          "listen 9080;",
+          "real_ip_header proxy_protocol;",
+          '"~^\\d+:1::8443$" https;',
+        ]),
+      );
+      expect(text).not.toMatch(/http_x_forwarded/);
+    });
+
+    it.each(["example.org", "192.0.2.0/0", "192.0.2.1/33", "::/0", "::ffff:192.0.2.1", "192.0.2.1; x", ""])(
+      "refuses %j",
+      (one) => {
+        expect(() => render({ proxies: { ...proxies, trusted: [one] } })).toThrow("proxies.trusted must be addresses");
+      },
+    );
+  });
+
   it("keeps idle connections to slots for less than the usual servers do", () => {
     expect(directives(render()).filter((line) => line.startsWith("keepalive_timeout"))).toEqual([
       "keepalive_timeout 4s;",

@@ -1,7 +1,21 @@
 import { readFileSync } from "node:fs";
 import { isIPv4 } from "node:net";
 import { join } from "node:path";
+import { ipNetwork } from "../../config/schema/ip-network.ts";
 import type { SlotName } from "../../ops/contract/steps.ts";
+
+/** Port for this deployment's own questions, in the private network only, where proxies are trusted: nobody stands before it. */
+export const internalPort = 9080;
+
+/** Proxies before the router. */
+export interface TrustedProxies {
+  /** Their addresses and networks. */
+  trusted: readonly string[];
+  /** Connections begin with a PROXY protocol header, in place of X-Forwarded-For. */
+  proxyProtocol: boolean;
+  /** By which visitors reach the first proxy. */
+  publicHttpsPort: number;
+}
 
 export interface NginxOptions {
   /** Both slots' addresses, IPv4:port, also of a slot that is still empty. */
@@ -31,6 +45,8 @@ export interface NginxOptions {
   name?: string;
   /** Paths that the router answers with 404 by itself, with all below them, such as /metrics. Default: none. */
   closedPaths?: readonly string[];
+  /** Who says who visitors are. Default: nobody, visitors reach the router themselves. */
+  proxies?: TrustedProxies;
 }
 
 /** What can be closed: a path of plain characters, without a slash at its end. */
@@ -42,7 +58,7 @@ type Values = Record<string, string | number | boolean | undefined | Record<stri
 
 /** The files of the router's configuration directory, by name. `ops router` adds digest.conf and tls/. */
 export function renderNginxFiles(options: NginxOptions): Record<string, string> {
-  const { slots, tls, redirectToHttpsPort, rateLimit } = options;
+  const { slots, tls, redirectToHttpsPort, rateLimit, proxies } = options;
   const {
     drainSeconds = 30,
     connectSeconds = 3,
@@ -52,8 +68,11 @@ export function renderNginxFiles(options: NginxOptions): Record<string, string> 
     idleSeconds = 4,
     closedPaths = [],
   } = options;
-  if (redirectToHttpsPort !== undefined && !tls)
+  if (redirectToHttpsPort !== undefined && !tls && proxies === undefined)
     throw new Error("redirectToHttpsPort needs tls: there is nothing to redirect to");
+  const toHttps = redirectToHttpsPort !== undefined && {
+    httpsPort: redirectToHttpsPort === 443 ? "" : `:${checkNumber("redirectToHttpsPort", redirectToHttpsPort)}`,
+  };
   const values: Values = {
     blueAddress: checkAddress("blue", slots.blue),
     greenAddress: checkAddress("green", slots.green),
@@ -63,14 +82,15 @@ export function renderNginxFiles(options: NginxOptions): Record<string, string> 
       "togather_preview",
       ...(options.name === undefined ? [] : [options.name.replaceAll(/[^A-Za-z0-9]/g, "_")]),
     ].join("_"),
-    redirect:
-      redirectToHttpsPort === undefined
-        ? false
-        : {
-            httpsPort: redirectToHttpsPort === 443 ? "" : `:${checkNumber("redirectToHttpsPort", redirectToHttpsPort)}`,
-          },
-    // Where it is redirected, a server of its own answers it.
-    plainHttp: redirectToHttpsPort === undefined,
+    // Where it is redirected, a server of its own answers it, unless it depends on the request.
+    redirect: proxies === undefined && toHttps,
+    redirectBehindProxies: proxies !== undefined && toHttps,
+    plainHttp: proxies !== undefined || redirectToHttpsPort === undefined,
+    proxies: proxies && proxyValues(proxies, tls || redirectToHttpsPort !== undefined),
+    internal: proxies && { internalPort },
+    proxyProtocol: proxies?.proxyProtocol === true ? " proxy_protocol" : "",
+    scheme: proxies === undefined ? "$scheme" : "$togather_scheme",
+    hsts: proxies === undefined ? tls && { secure: "$https", on: "on" } : { secure: "$togather_scheme", on: "https" },
     closed: closedPaths.length > 0 && { pattern: `"^(${closedPaths.map(checkPath).join("|")})(/|$)"` },
     rateLimit: rateLimit && {
       requestsPerSecond: checkNumber("rateLimit.requestsPerSecond", rateLimit.requestsPerSecond),
@@ -86,6 +106,32 @@ export function renderNginxFiles(options: NginxOptions): Record<string, string> 
   return {
     "nginx.conf": renderTemplate(readFileSync(join(directory, "nginx.conf.template"), "utf8"), values),
     "router.js": readFileSync(join(directory, "router.js"), "utf8"),
+  };
+}
+
+/** How nginx knows proxies, and what it takes from them. @param secure HTTPS is what the public is served. */
+function proxyValues(
+  { trusted, proxyProtocol, publicHttpsPort }: TrustedProxies,
+  secure: boolean,
+): Record<string, string | number> {
+  const networks = [...new Set(trusted)];
+  for (const network of networks)
+    if (ipNetwork(network) === undefined)
+      throw new Error(`proxies.trusted must be addresses or networks such as 192.0.2.0/24; got "${network}"`);
+  const lines = (text: (network: string) => string): string => networks.map(text).join("\n");
+  return {
+    realIpFrom: lines((network) => `  set_real_ip_from ${network};`),
+    trustedNetworks: lines((network) => `    ${network} 1;`),
+    realIpHeader: proxyProtocol ? "proxy_protocol" : "X-Forwarded-For",
+    // A balancer that speaks the PROXY protocol passes on what visitors send: their headers are no proxy's.
+    schemeFrom: proxyProtocol
+      ? "$proxy_protocol_tlv_ssl_version:$proxy_protocol_server_port"
+      : "$http_x_forwarded_proto",
+    schemes: proxyProtocol
+      ? `    "~^\\d+:1:.+:" https;\n    "~^\\d+:1::${checkNumber("publicHttpsPort", publicHttpsPort)}$" https;`
+      : `    "~*^\\d+:1:https( *, *https)*$" https;\n    "~*^\\d+:1:http( *, *http)*$" http;`,
+    internalPort,
+    internalScheme: secure ? "https" : "http",
   };
 }
 

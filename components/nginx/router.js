@@ -347,7 +347,8 @@ function controlPreview(r) {
 /** The page that turns a token of the URL into a cookie, for people; without a token it takes the cookie away. */
 function enterPreview(r) {
   const token = r.args.token;
-  const secure = r.variables.https === "on" ? "; Secure" : "";
+  // Behind a proxy, what that says of the visitor's connection.
+  const secure = (r.variables.togather_scheme || r.variables.scheme) === "https" ? "; Secure" : "";
   const cookie = (value, seconds) => [`${r.variables.togather_preview_cookie}=${value}; Path=/; Max-Age=${seconds}; HttpOnly; SameSite=Lax${secure}`];
   r.headersOut["Cache-Control"] = "no-store";
   if (token === undefined || token === "") {

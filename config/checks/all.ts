@@ -1,7 +1,7 @@
 import type { Check } from "./check.ts";
 import { checkDatabase } from "./database.ts";
 import { checkHttps } from "./https.ts";
-import { checkClosedPaths, checkPorts } from "./router.ts";
+import { checkClosedPaths, checkPorts, checkTrustedProxies } from "./router.ts";
 import { checkSecrets } from "./secrets.ts";
 import { checkServer } from "./server.ts";
 import { checkSlots } from "./slots.ts";
@@ -16,5 +16,6 @@ export const checks: readonly Check[] = [
   checkSlots,
   checkHttps,
   checkClosedPaths,
+  checkTrustedProxies,
   checkPorts,
 ];

@@ -7,6 +7,8 @@ export const checkHttps: Check = (given) => [...certificateFindings(given), ...p
 
 const certificateFindings: Check = ({ stack, rules, tls, tlsIsRead, secretsFile }) => {
   const where = "togather:tls";
+  // A proxy before the router has the certificate, and says that visitors came by HTTPS.
+  if (tls === undefined && stack.router.trustedProxies.length > 0 && /^https:/i.test(stack.publicUrl)) return [];
   if (tls === undefined)
     return found(rules.https, [
       {

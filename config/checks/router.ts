@@ -1,5 +1,8 @@
+import { networkIn, subnetOf } from "../network.ts";
 import type { Problem } from "../problems.ts";
-import { errors, type Check } from "./check.ts";
+import { includesAddress } from "../schema/ip-network.ts";
+import { listenAddresses } from "../schema/listen-addresses.ts";
+import { errors, found, type Check } from "./check.ts";
 
 /** Paths that the router closes must not be those that a deployment asks through it. */
 export const checkClosedPaths: Check = ({ stack: { router, source } }) => {
@@ -12,6 +15,47 @@ export const checkClosedPaths: Check = ({ stack: { router, source } }) => {
       where: "togather:router.closedPaths",
       what: `${closed} is closed, and the health endpoint ${source.healthPath} with it, which is asked through the router after each switch`,
       fix: `leave out ${closed}, or set togather:source.healthPath to another path`,
+    },
+  ]);
+};
+
+const isLoopback = (address: string): boolean => address === "::1" || address.startsWith("127.");
+
+/** Only what comes from a proxy may pass for it. */
+export const checkTrustedProxies: Check = ({ stack, rules }) => {
+  const { trustedProxies, proxyProtocol } = stack.router;
+  const where = "togather:router.trustedProxies";
+  if (proxyProtocol && trustedProxies.length === 0)
+    return errors([
+      {
+        where: "togather:router.proxyProtocol",
+        what: "is true, and no proxy is trusted: every visitor would be taken for the balancer",
+        fix: "pulumi config set --path 'togather:router.trustedProxies[0]' ADDRESS, the address of the balancer as the router sees it",
+      },
+    ]);
+  const name = stack.name ?? stack.environment;
+  const { network } = networkIn(stack.subnet === "" ? subnetOf(name) : stack.subnet);
+  if (!includesAddress(trustedProxies, network.gateway)) return [];
+  const open = listenAddresses(stack.listenAddress === "" ? rules.listenAddress : stack.listenAddress).filter(
+    (address) => !isLoopback(address),
+  );
+  if (open.length === 0) return [];
+  const fix =
+    "name the addresses of your proxies alone; for one on the Docker host itself, pulumi config set togather:listenAddress 127.0.0.1";
+  const sixth = open.find((address) => address.includes(":"));
+  if (sixth !== undefined)
+    return errors([
+      {
+        where,
+        what: `has ${network.gateway} in it, as which Docker passes on every IPv6 connection to ${sixth}: each visitor could say that it is somebody else`,
+        fix,
+      },
+    ]);
+  return found("warn", [
+    {
+      where,
+      what: `has ${network.gateway} in it, as which the router sees whoever connects from the Docker host itself, and with a rootless Docker everybody`,
+      fix,
     },
   ]);
 };

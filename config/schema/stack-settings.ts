@@ -5,6 +5,7 @@ import { standbyModes } from "../../ops/contract/steps.ts";
 import { rules } from "../../ops/lint/rules.ts";
 import { environmentNames } from "./environments.ts";
 import { duration, milliseconds } from "./duration.ts";
+import { ipNetwork } from "./ip-network.ts";
 import { isCovered, listenAddresses } from "./listen-addresses.ts";
 import { rolloutSchema } from "./rollout.ts";
 import { tasksSchema } from "./tasks.ts";
@@ -113,6 +114,21 @@ export const stackSettingsSchema = z.strictObject({
       clientTimeout: duration("1h").refine(isWholeSeconds, wholeSeconds).default("30s"),
       /** How long nginx's workers that a reload replaces may end what they have in flight. */
       reloadTimeout: duration("1h").refine(isWholeSeconds, wholeSeconds).default("30s"),
+      /** Proxies and balancers before the router, by address or network: what they say about visitors is believed, and nobody else. */
+      trustedProxies: z
+        .array(
+          z
+            .string()
+            .refine(
+              (text) => ipNetwork(text) !== undefined,
+              "expected an address or a network such as 192.0.2.10, 192.0.2.0/24 or 2001:db8::/32, not one for everybody; a provider's networks are those that it lists",
+            ),
+        )
+        // A step's whole request is one environment variable, of 128 KiB at most.
+        .max(500)
+        .default([]),
+      /** Connections begin with a PROXY protocol header, version 1 or 2, which says who the visitor is. */
+      proxyProtocol: z.boolean().default(false),
     })
     .prefault({}),
   /** Ports of the slots on the host's loopback, for people: the reference's 8080 and 8081. */

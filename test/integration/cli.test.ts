@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { connect } from "node:net";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitCodes } from "../../cli/exit-codes.ts";
@@ -456,6 +457,47 @@ describe("togather", () => {
       `--filter=name=togather-${stack.name}-task`,
     ]);
     expect(containers).toBe("");
+  });
+
+  it("goes on as ever behind a balancer that speaks the PROXY protocol", async () => {
+    const inspected = ["network", "inspect", "--format={{(index .IPAM.Config 0).Gateway}}", `togather-${stack.name}`];
+    const { stdout: gateway } = await execa("docker", inspected);
+    const through = (header: string): Promise<string> =>
+      new Promise((resolve) => {
+        let got = "";
+        const socket = connect(stack.ports.http, "127.0.0.1", () =>
+          socket.write(`${header}GET /health HTTP/1.1\r\nHost: events.example\r\nConnection: close\r\n\r\n`),
+        );
+        socket
+          .on("data", (data: Buffer) => (got += data.toString()))
+          .on("error", () => undefined)
+          .on("close", () => {
+            resolve(got.split("\r\n")[0] ?? "");
+          });
+      });
+    const visitor = (port: number): Promise<string> => through(`PROXY TCP4 203.0.113.7 192.0.2.1 51201 ${port}\r\n`);
+    stack.set({ router: { trustedProxies: [gateway], proxyProtocol: true } });
+    const up = await stack.togather("up");
+    expect(up.code, up.stdout + up.stderr).toBe(0);
+    // To HTTPS, in through the port where the balancer has ended TLS, and nowhere without its header.
+    expect([await visitor(80), await visitor(stack.ports.https), await through("")]).toEqual([
+      expect.stringMatching(/ 308 /),
+      expect.stringMatching(/ 200 /),
+      "",
+    ]);
+    await stack.commit("v6.0.0");
+    const release = await stack.togather("release", "HEAD", "--version", "v6.0.0");
+    expect(release.code, release.stdout + release.stderr).toBe(0);
+    expect(await json("status")).toMatchObject({
+      serving: { release: { version: "v6.0.0" }, health: { status: "healthy", version: "v6.0.0" } },
+      drift: [],
+    });
+    const again = await stack.togather("up");
+    expect([again.code, again.stdout]).toEqual([0, expect.stringContaining("Nothing to do")]);
+    stack.set({ router: {} });
+    const back = await stack.togather("up");
+    expect(back.code, back.stdout + back.stderr).toBe(0);
+    expect(await through("")).toMatch(/ 308 /);
   });
 
   it("tells no secret", async () => {

@@ -14,7 +14,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { generate } from "selfsigned";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { renderNginxFiles, type NginxOptions } from "../../components/nginx/config.ts";
+import { internalPort, renderNginxFiles, type NginxOptions } from "../../components/nginx/config.ts";
 import { build } from "../../ops/client/build.ts";
 import { run as runRouter } from "../../ops/client/router.ts";
 import { containerPaths, type StepContext } from "../../ops/contract/context.ts";
@@ -1585,5 +1585,240 @@ describe("a preview of the slot that does not serve", () => {
     expect([502, 504]).toContain(answer.status);
     expect((await ask("/page")).status).toBe(200);
     await docker("start", `${prefix}-green`);
+  });
+});
+
+describe("behind proxies", () => {
+  /** As which the router sees these tests: Docker's gateway. */
+  const peer = `${subnet}.1`;
+  const visitors = { trusted: [peer, "198.51.100.0/24", "2001:db8:ffff::/48"], proxyProtocol: false };
+  const balancer = { trusted: [peer], proxyProtocol: true, publicHttpsPort: 443 };
+  const behind = { ...visitors, publicHttpsPort: 443 };
+  const internalUrl = `http://${address.router}:${internalPort}`;
+  let env: NodeJS.ProcessEnv;
+
+  beforeAll(async () => {
+    for (const slot of ["blue", "green"] as const) await startSlot(slot, health[slot]);
+    const pair = await generate([{ name: "commonName", value: "localhost" }]);
+    env = { TLS_CERTIFICATE: pair.cert, TLS_KEY: pair.private };
+    await configure();
+    await switchTo("green");
+  });
+  afterAll(async () => {
+    await configure();
+  });
+
+  const told = async (headers: RequestOptions["headers"], secure = false): Promise<Record<string, string>> =>
+    JSON.parse((await ask("/headers", { headers, secure })).body) as Record<string, string>;
+  const forwarded = async (chain: string): Promise<string | undefined> =>
+    (await told({ "x-forwarded-for": chain }))["x-forwarded-for"];
+
+  /** What comes back for bytes that are sent as they are; "" for a connection that is closed without a word. */
+  function send(...bytes: (string | Buffer)[]): Promise<string> {
+    return new Promise((resolve, reject) => {
+      let got = "";
+      const socket = connect(port, "127.0.0.1", () =>
+        socket.write(Buffer.concat(bytes.map((one) => Buffer.from(one)))),
+      );
+      socket
+        .on("data", (data: Buffer) => (got += data.toString()))
+        .on("error", reject)
+        .on("close", () => {
+          resolve(got);
+        });
+    });
+  }
+  const plain =
+    "GET /headers HTTP/1.1\r\nHost: events.example\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 1.2.3.4\r\nConnection: close\r\n\r\n";
+  /** PROXY protocol, version 2. @param https the balancer says that it has ended TLS. */
+  function version2(source: Buffer, target: Buffer, { https = false, command = 1, port: at = 80 } = {}): Buffer {
+    const ports = Buffer.from([0xc8, 0x01, at >> 8, at & 0xff]);
+    // PP2_TYPE_SSL: client flags, verify, and the version as a sub-TLV.
+    const version = Buffer.from("\x21\x00\x07TLSv1.3", "latin1");
+    const body = Buffer.concat([Buffer.from([1, 0, 0, 0, 0]), version]);
+    const tlv = https ? Buffer.concat([Buffer.from([0x20, 0, body.length]), body]) : Buffer.alloc(0);
+    const length = source.length + target.length + ports.length + tlv.length;
+    return Buffer.concat([
+      Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1"),
+      Buffer.from([0x20 | command, source.length === 4 ? 0x11 : 0x21, length >> 8, length & 0xff]),
+      ...[source, target, ports, tlv],
+    ]);
+  }
+  const four = (text: string): Buffer => Buffer.from(text.split(".").map(Number));
+  const six = (last: number): Buffer => Buffer.from([0x20, 0x01, 0x0d, 0xb8, ...Array<number>(11).fill(0), last]);
+  const toldIn = (answer: string): Record<string, string> =>
+    JSON.parse(/\{.*\}/s.exec(answer)?.[0] ?? "{}") as Record<string, string>;
+
+  it("believes nobody whom it does not know", async () => {
+    await configure({ tls: true, redirectToHttpsPort: 443, proxies: { ...behind, trusted: ["198.51.100.0/24"] } }, env);
+    const claims = {
+      "x-forwarded-for": "203.0.113.7, 198.51.100.2",
+      "x-forwarded-proto": "https",
+      "x-real-ip": "1.2.3.4",
+    };
+    expect((await ask("/headers", { headers: claims })).status).toBe(308);
+    expect(await told({ ...claims, "x-forwarded-proto": "http" }, true)).toMatchObject({
+      "x-forwarded-for": peer,
+      "x-real-ip": peer,
+      "x-forwarded-proto": "https",
+    });
+  });
+
+  it("goes through as many trusted ones as there are to the visitor, IPv6 or not, and no further", async () => {
+    await configure({ proxies: behind });
+    const chains: Record<string, string> = {
+      "203.0.113.7": "203.0.113.7",
+      "203.0.113.7:50123": "203.0.113.7",
+      "203.0.113.7, 198.51.100.2": "203.0.113.7",
+      "1.2.3.4, 203.0.113.7, 198.51.100.2, 198.51.100.3": "203.0.113.7",
+      "203.0.113.7, 2001:db8:ffff::5": "203.0.113.7",
+      "2001:db8:1::7, 2001:db8:ffff::5, 198.51.100.2": "2001:db8:1::7",
+      "nonsense, 203.0.113.7": "203.0.113.7",
+      // Who is nobody says nothing about those before.
+      "203.0.113.7, nonsense, 198.51.100.2": "198.51.100.2",
+    };
+    const found: Record<string, string | undefined> = {};
+    for (const chain of Object.keys(chains)) found[chain] = await forwarded(chain);
+    expect(found).toEqual(chains);
+    // In two headers, as a proxy may add its own.
+    const twice = ["X-Forwarded-For", "1.2.3.4, 203.0.113.7", "x-forwarded-for", "198.51.100.2", "Host", "a.example"];
+    expect(await told(twice)).toMatchObject({ "x-forwarded-for": "203.0.113.7", "x-real-ip": "203.0.113.7" });
+    // What else a visitor says passes neither router nor proxy.
+    expect(
+      await told({ "x-forwarded-for": "203.0.113.7", forwarded: "for=1.2.3.4", "true-client-ip": "1.2.3.4" }),
+    ).not.toMatchObject({ forwarded: expect.anything() as unknown });
+    expect((await told({}))["x-forwarded-for"]).toBe(peer);
+    await sleep(1_200);
+    const { stdout } = await execa("docker", ["logs", "--tail=30", `${prefix}-router`]);
+    const addresses = stdout.split("\n").map((line) => (JSON.parse(line) as { remote_addr: string }).remote_addr);
+    expect(addresses).toEqual(expect.arrayContaining(["203.0.113.7", "2001:db8:1::7", "198.51.100.2"]));
+  });
+
+  it.each([
+    ["with a certificate of its own", true],
+    ["where the balancer alone has one", false],
+  ])("sends nobody to HTTPS who came by it, %s", async (_, tls) => {
+    await configure({ tls, redirectToHttpsPort: 443, proxies: behind }, tls ? env : {});
+    const counted = await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics");
+    const requests = (text: string): string[] => text.split("\n").filter((line) => line.includes("requests_total"));
+    for (const scheme of [undefined, "http", "HTTP", "https, http", "ftp"]) {
+      const headers = { host: "events.example", ...(scheme === undefined ? {} : { "x-forwarded-proto": scheme }) };
+      const { status, headers: got } = await ask("/a?b=c", { headers });
+      expect([status, got.location, got["x-togather-slot"], got["strict-transport-security"]], scheme).toEqual([
+        308,
+        "https://events.example/a?b=c",
+        undefined,
+        undefined,
+      ]);
+    }
+    await sleep(1_200);
+    expect(requests(await inRouter("curl", "--silent", "http://127.0.0.1:9145/metrics"))).toEqual(requests(counted));
+    for (const scheme of ["https", "HTTPS", "https, https"]) {
+      const { status, headers, body } = await ask("/headers", { headers: { "x-forwarded-proto": scheme } });
+      expect([status, headers["strict-transport-security"], toldIn(body)["x-forwarded-proto"]], scheme).toEqual([
+        200,
+        "max-age=31536000",
+        "https",
+      ]);
+    }
+    if (tls) expect(await told({}, true)).toMatchObject({ "x-forwarded-proto": "https" });
+    const link = await ask("/_togather/preview?token=", { headers: { "x-forwarded-proto": "https" } });
+    expect(link.headers["set-cookie"]?.[0]).toMatch(/; Secure$/);
+    expect((await ask("/_togather/refusal", { headers: { "x-forwarded-proto": "https" } })).status).toBe(404);
+    expect(await send("nonsense\r\n\r\n")).toMatch(/^HTTP\/1\.1 400 /);
+    // The deployment itself still gets through.
+    const checks = [{ path: "/health", status: 200 }];
+    for (const slot of ["blue", "green"] as const)
+      expect(
+        await switchTo(slot, {
+          release: { ...releases[slot], commit: `${releases[slot].commit.slice(0, -1)}${tls ? "1" : "2"}` },
+          checks,
+          ...(tls ? {} : { routerUrl: internalUrl }),
+        }),
+      ).toMatchObject({ to: slot });
+  });
+
+  it("limits rates, and draws for a canary, by the visitor", async () => {
+    await configure({ rateLimit: { requestsPerSecond: 1, burst: 1 }, proxies: behind });
+    const of = (visitor: string): Promise<number[]> =>
+      Promise.all(
+        [1, 2, 3].map(async () => (await ask("/page", { headers: { "x-forwarded-for": visitor } })).status),
+      ).then((all) => all.sort());
+    expect(await Promise.all([of("203.0.113.7"), of("203.0.113.8"), of("2001:db8:1::7")])).toEqual(
+      Array(3).fill([200, 200, 429]),
+    );
+    await configure({ proxies: behind });
+    await inRouter(
+      ...["curl", "--silent", "--unix-socket", "/router/run/control.sock", "--request", "PUT"],
+      ...["--data", '{"slot":"blue","percent":50,"sticky":true}', "http://router/canary"],
+    );
+    const slots = new Map<string, Set<unknown>>();
+    for (let i = 0; i < 60; i++) {
+      const visitor = `203.0.113.${i % 20}`;
+      const { headers } = await ask("/page", { headers: { "x-forwarded-for": visitor } });
+      slots.set(visitor, (slots.get(visitor) ?? new Set()).add(headers["x-togather-slot"]));
+    }
+    await control("PUT", '{"slot":"green"}');
+    expect([...slots.values()].map((seen) => seen.size)).toEqual(Array(20).fill(1));
+    expect(new Set([...slots.values()].flatMap((seen) => [...seen]))).toEqual(new Set(["blue", "green"]));
+  });
+
+  it("takes the visitor from a PROXY protocol header of either version, and no other claim", async () => {
+    await configure({ proxies: balancer });
+    const v1 = "PROXY TCP4 203.0.113.7 192.0.2.1 51201 80\r\n";
+    const answers = {
+      v1: await send(v1, plain),
+      "v1, IPv6": await send("PROXY TCP6 2001:db8:1::7 2001:db8::1 51201 80\r\n", plain),
+      v2: await send(version2(four("203.0.113.7"), four("192.0.2.1")), plain),
+      "v2, IPv6": await send(version2(six(7), six(1)), plain),
+      "v2, TLS": await send(version2(four("203.0.113.7"), four("192.0.2.1"), { https: true, port: 8000 }), plain),
+      "port 443": await send("PROXY TCP4 203.0.113.7 192.0.2.1 51201 443\r\n", plain),
+      unknown: await send("PROXY UNKNOWN\r\n", plain),
+      "v2, the balancer's own": await send(version2(four("203.0.113.7"), four("192.0.2.1"), { command: 0 }), plain),
+    };
+    expect(
+      Object.entries(answers).map(([name, answer]) => {
+        const { "x-forwarded-for": visitor, "x-real-ip": real, "x-forwarded-proto": scheme } = toldIn(answer);
+        return [name, visitor, real === visitor, scheme, /^strict-transport-security:/im.test(answer)];
+      }),
+    ).toEqual([
+      ["v1", "203.0.113.7", true, "http", false],
+      ["v1, IPv6", "2001:db8:1::7", true, "http", false],
+      ["v2", "203.0.113.7", true, "http", false],
+      ["v2, IPv6", "2001:db8::7", true, "http", false],
+      ["v2, TLS", "203.0.113.7", true, "https", true],
+      ["port 443", "203.0.113.7", true, "https", true],
+      ["unknown", peer, true, "http", false],
+      ["v2, the balancer's own", peer, true, "http", false],
+    ]);
+    // Who comes without one is let in nowhere.
+    expect(await send(plain)).toBe("");
+    // By HTTPS that the router ends itself.
+    await configure({ tls: true, redirectToHttpsPort: 443, proxies: balancer }, env);
+    expect(await send(v1, plain)).toMatch(/^HTTP\/1\.1 308 /);
+    const secure = await new Promise<string>((resolve, reject) => {
+      let got = "";
+      const socket = connect(tlsPort, "127.0.0.1", () => {
+        socket.write(v1);
+        const encrypted = tlsConnect({ socket, rejectUnauthorized: false }, () => encrypted.write(plain));
+        encrypted
+          .on("data", (data: Buffer) => (got += data.toString()))
+          .on("error", reject)
+          .on("close", () => {
+            resolve(got);
+          });
+      });
+    });
+    expect(toldIn(secure)).toMatchObject({ "x-forwarded-for": "203.0.113.7", "x-forwarded-proto": "https" });
+    // The deployment's own questions need none.
+    await expect(switchTo("blue")).rejects.toThrow(/blue/);
+    for (const slot of ["blue", "green"] as const)
+      expect(await switchTo(slot, { routerUrl: internalUrl })).toMatchObject({ to: slot });
+    // A header of somebody who is no balancer of ours says nothing.
+    await configure({ proxies: { ...balancer, trusted: ["198.51.100.2"] } });
+    expect(toldIn(await send("PROXY TCP4 203.0.113.7 192.0.2.1 51201 443\r\n", plain))).toMatchObject({
+      "x-forwarded-for": peer,
+      "x-forwarded-proto": "http",
+    });
   });
 });
