@@ -20,13 +20,13 @@ export interface DatabaseArgs {
   /** Port on the loopback of the machine that runs Pulumi, through which roles and extensions are declared. */
   reachableAt: number;
   extensions: readonly string[];
-  /** PostgreSQL's own default where it is undefined. */
+  /** Undefined: PostgreSQL's own default. */
   maxConnections: number | undefined;
   /** Superuser's password. */
   password: pulumi.Output<string>;
   /** The roles' passwords, derived from it. */
   passwordOf: (role: "owner" | AppRole) => pulumi.Output<string>;
-  /** As which role servers log in. */
+  /** The role that servers log in with. */
   appRole: AppRolePlan;
   /** Pulumi refuses to delete the data. */
   protectData: boolean;
@@ -35,14 +35,16 @@ export interface DatabaseArgs {
 const databaseName = "togather";
 const ownerName = "togather_owner";
 const port = 5432;
-/** Tables of extensions in which servers keep rows of their own. They are the superuser's, who makes the extension. */
+/**
+ * Tables of extensions in which servers keep their own rows. They belong to the superuser, who creates the extension.
+ */
 const extensionTables: Readonly<Partial<Record<string, readonly string[]>>> = { postgis: ["spatial_ref_sys"] };
 
-/** How a database is reached, whoever runs it. */
+/** The URLs of a database, bundled or external. */
 export interface DatabaseUrls {
   /** DATABASE_URL of the role that migrates and makes snapshots. Secret. */
   readonly ownerUrl: pulumi.Output<string>;
-  /** URL of a role that makes scratch databases and restores; undefined where the owner's has to do. Secret. */
+  /** URL of a role that creates scratch databases and restores. Undefined: the owner's is used. Secret. */
   readonly adminUrl: pulumi.Output<string> | undefined;
   /** DATABASE_URL of the server. Secret. */
   readonly appUrl: pulumi.Output<string>;
@@ -57,7 +59,7 @@ function declareServer(
   const volume = new docker.Volume(
     `${name}-data`,
     { name: volumeName(args.name, "database"), labels: containerLabels(args.name, "database") },
-    // Where data is protected, Pulumi refuses to delete it, and leaves it on disk even when it is told to forget it.
+    // Where data is protected, Pulumi refuses to delete it, and leaves it on disk even when told to forget it.
     { parent, protect: args.protectData, retainOnDelete: args.protectData },
   );
   const container = new docker.Container(
@@ -80,7 +82,8 @@ function declareServer(
       waitTimeout: 180,
       ...containerLogging,
     },
-    // PostgreSQL reads the password only when it makes the volume: a rotation is an ALTER ROLE, not a new container.
+    // PostgreSQL reads the password only when it creates the data directory: a rotation is an ALTER ROLE, not a new
+    // container.
     { parent, deleteBeforeReplace: true, ignoreChanges: ["envs"] },
   );
   return { volume, container };
@@ -110,11 +113,11 @@ function optionsWithin(
     },
     { parent },
   );
-  // What lives in the volume goes with it: nothing is dropped role by role from a database that is being deleted.
+  // Objects in the volume are deleted with it: no role is dropped by itself from a database that is being deleted.
   return { parent, provider, dependsOn: [container], deletedWith: volume };
 }
 
-/** The roles: the owner, and one or, while a password is rotated, two as which servers log in. */
+/** The roles: the owner, and one login role for servers, or two while a password is rotated. */
 function declareRoles(
   name: string,
   { appRole: { role, kept }, passwordOf }: DatabaseArgs,
@@ -125,7 +128,8 @@ function declareRoles(
     { name: ownerName, login: true, password: passwordOf("owner") },
     within,
   );
-  // A role that a server logs in as with an older password keeps that: each of its connections would fail otherwise.
+  // A role whose password is an older one, which a server still uses, keeps it: otherwise each of the server's
+  // connections would fail.
   const login = (one: AppRole): pulumi.CustomResourceOptions =>
     kept === one ? { ...within, ignoreChanges: ["password"] } : within;
   const [first, second] = appRoles;
@@ -135,7 +139,7 @@ function declareRoles(
     login(first),
   );
   if (role !== second && kept !== second) return { owner, app, second: [] };
-  // Its rights are those of the first one.
+  // It has the rights of the first one.
   const other = new postgresql.Role(
     `${name}-app-2`,
     { name: second, login: true, password: passwordOf(second), roles: [app.name] },
@@ -144,7 +148,7 @@ function declareRoles(
   return { owner, app, second: [other] };
 }
 
-/** The extensions, with the owner's rights on the tables that they bring. */
+/** The extensions, with the owner's rights on their tables. */
 function declareExtensions(
   name: string,
   { extensions, protectData }: DatabaseArgs,
@@ -175,7 +179,7 @@ function declareExtensions(
   });
 }
 
-/** The servers' rights on what the owner makes: rows, no schema. */
+/** The servers' rights on the owner's tables: rows, no schema changes. */
 function declareAppRights(
   name: string,
   { owner, app, database }: { owner: postgresql.Role; app: postgresql.Role; database: postgresql.Database },
@@ -217,7 +221,7 @@ export class Database extends pulumi.ComponentResource implements DatabaseUrls {
       { name: databaseName, owner: owner.name },
       { ...within, protect: args.protectData, retainOnDelete: args.protectData },
     );
-    // What depends on a URL depends on the roles, extensions and rights behind it.
+    // A resource that depends on a URL depends on the roles, extensions and rights behind it.
     const ready = [
       database,
       ...second,

@@ -21,27 +21,30 @@ export interface DevelopmentServerArgs {
   environment: Record<string, string>;
   /** Secret environment of the server. */
   secrets: Record<string, pulumi.Output<string>>;
-  /** Network in which an external database is; undefined where the private network leads to it. */
+  /** Network of an external database. Undefined: the private network leads to it. */
   databaseNetwork: string | undefined;
-  /** What a build needs to reach the network, by variable. */
+  /** Variables that a build needs to reach the network. */
   networkVariables: Record<string, string>;
-  /** Whether the server is told where the Docker host is, as host.docker.internal. */
+  /** Whether the server can use host.docker.internal as the Docker host's name. */
   knowsHost: boolean;
-  /** The schema that is there; null where it is not known. */
+  /** The current schema version. Null: unknown. */
   schemaVersion: pulumi.Input<number | null>;
 }
 
-/** How long the first build may take: it downloads and compiles every module. */
+/** Time limit of the first build, in seconds: it downloads and compiles every module. */
 const timeoutSeconds = 900;
-/** air's own, for the server to end, and some more. */
+/** Seconds: air's own time for the server to end, and some more. */
 const stopSeconds = 10;
 
-/** A word of a shell's command line. */
+/** A word quoted for a shell's command line. */
 function quoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** The server of the development environment: air in a container, which builds the mounted source and runs it, again at every change. */
+/**
+ * The server of the development environment: air in a container, which builds the mounted source and runs it, again at
+ * every change.
+ */
 export class DevelopmentServer extends pulumi.ComponentResource {
   constructor(name: string, args: DevelopmentServerArgs, opts?: pulumi.ComponentResourceOptions) {
     super("togather:deployment:DevelopmentServer", name, {}, opts);
@@ -90,7 +93,7 @@ export class DevelopmentServer extends pulumi.ComponentResource {
         init: true,
         stopTimeout: stopSeconds,
         destroyGraceSeconds: stopSeconds,
-        // The step below tells why a server does not come up, and air goes on watching.
+        // The step below reports why a server does not come up, and air goes on watching.
         mustRun: false,
         ...containerLogging,
       },
@@ -109,7 +112,7 @@ export class DevelopmentServer extends pulumi.ComponentResource {
           schemaVersion: args.schemaVersion,
           timeoutSeconds,
         },
-        // A server that does not come up may print what it was given: its last words are shown without.
+        // A failing server may print its secrets: its last lines are shown without them.
         secrets: { SERVER_SECRETS: pulumi.jsonStringify(Object.values(args.secrets)) },
       },
       { parent: this },

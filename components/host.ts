@@ -5,7 +5,7 @@ import type { Settings } from "../config/settings.ts";
 import { orRunError } from "../config/run-error.ts";
 import { contextAddress } from "../ops/host/docker-context.ts";
 
-/** What every component of a deployment is told about where it runs. */
+/** The host and directories of a deployment, for every component. */
 export interface HostContext {
   /** Fields that every request of a step has. */
   common: { contract: 1; name: string; environment: Settings["environment"] };
@@ -24,8 +24,9 @@ export function hostContext(settings: Settings): HostContext {
 }
 
 /**
- * The Docker provider of the deployment's host. Explicit, so that `docker:host` of the machine's own config can't
- * send a deployment elsewhere; where no host is set, DOCKER_HOST, or else the engine of the Docker client's context, which the plugin does not know.
+ * The Docker provider of the deployment's host. Explicit: `docker:host` of the machine's own config can't send a
+ * deployment to another host. Where no host is set, it is DOCKER_HOST, or else the engine of the Docker client's
+ * context, which the plugin does not know.
  * @param env the environment that the Docker client would have.
  */
 export function dockerProvider(settings: Settings, env: NodeJS.ProcessEnv): docker.Provider {
@@ -39,7 +40,7 @@ export const containerLogging = {
   logOpts: { "max-size": "10m", "max-file": "3" },
 } satisfies Partial<docker.ContainerArgs>;
 
-/** Labels by which people and tests find what belongs to a deployment. */
+/** Labels by which people and tests find the containers of a deployment. */
 export function containerLabels(name: string, part: string): docker.types.input.ContainerLabel[] {
   return [
     { label: labels.name, value: name },

@@ -15,7 +15,7 @@ export interface BundledImageArgs {
 
 /** An image of this project, built again when its files change. */
 export class BundledImage extends pulumi.ComponentResource {
-  /** What containers are created from. */
+  /** The image id from which containers are created. */
   readonly imageId: pulumi.Output<string>;
   readonly tag: string;
 
@@ -50,13 +50,13 @@ export interface ServerImageArgs {
   release: SlotRelease;
   source: StackSettings["source"];
   context: HostContext;
-  /** That the slot's container is not there, where it was to be: the image may be gone as well. Undefined where it is. */
+  /** A text for a missing container of the slot: the image may be missing as well. Undefined: the container exists. */
   found: string | undefined;
 }
 
 /**
- * The image of a release: built from its git commit (never from today's files, since two slots hold two commits),
- * or pulled by digest.
+ * The image of a release: built from its git commit (never from the working tree's files, since two slots have two
+ * commits), or pulled by digest.
  */
 export class ServerImage extends pulumi.ComponentResource {
   readonly imageId: pulumi.Output<string>;

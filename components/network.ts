@@ -8,7 +8,7 @@ export interface NetworkArgs {
   name: string;
   /** IPv4 /24. */
   subnet: string;
-  /** The part of it from which Docker gives addresses to containers without a fixed one. */
+  /** The part of it from which Docker takes addresses for containers without a fixed one. */
   dynamicRange: string;
   gateway: string;
 }

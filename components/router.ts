@@ -6,14 +6,14 @@ import { containerLabels, containerLogging, type HostContext } from "./host.ts";
 import { internalPort, renderNginxFiles, type TrustedProxies } from "./nginx/config.ts";
 import { declareStep } from "./step.ts";
 
-/** What the router's configuration is made from. */
+/** The settings of the router's configuration. */
 export interface RouterConfiguration {
-  /** Both slots' addresses, host:port, also of a slot that is still empty. */
+  /** Both slots' addresses, host:port, also of an empty slot. */
   slots: Record<SlotName, string>;
   ports: { http: number; https: number };
-  /** With TLS, plain HTTP is only told where HTTPS is. */
+  /** With TLS, plain HTTP is redirected to HTTPS. */
   redirectToHttps: boolean;
-  /** Paths that the router answers with 404 by itself, with all below them. */
+  /** Paths that the router itself answers with 404, with everything below them. */
   closedPaths: readonly string[];
   /** Proxies before the router; undefined where visitors reach it themselves. */
   proxies: (Omit<TrustedProxies, "publicHttpsPort"> & { publicHttpsPort: number | undefined }) | undefined;
@@ -27,9 +27,9 @@ export interface RouterArgs extends RouterConfiguration {
   networkName: pulumi.Input<string>;
   /** Fixed address in the private network. */
   address: string;
-  /** Of the host. */
+  /** Addresses of the host. */
   listenAddresses: readonly string[];
-  /** PEM texts; plain HTTP only without them. */
+  /** PEM texts. Undefined: plain HTTP only. */
   tls: { certificate: string; key: pulumi.Output<string> } | undefined;
 }
 
@@ -60,7 +60,7 @@ export function routerFiles(
 const httpPort = 8080;
 const httpsPort = 8443;
 
-/** nginx in front of both slots. Which of them serves is decided for each request: see `Switch`. */
+/** nginx in front of both slots. It chooses the slot for each request: see `Switch`. */
 export class Router extends pulumi.ComponentResource {
   readonly containerId: pulumi.Output<string>;
   readonly volumeName: pulumi.Output<string>;
@@ -106,7 +106,7 @@ export class Router extends pulumi.ComponentResource {
         ].flatMap(([internal, external]) => args.listenAddresses.map((ip) => ({ internal, external, ip }))),
         restart: "unless-stopped",
         securityOpts: ["no-new-privileges:true"],
-        // nginx's graceful quit lets requests in flight end.
+        // nginx's graceful quit lets open requests end.
         stopSignal: "SIGQUIT",
         stopTimeout: 40,
         destroyGraceSeconds: 40,

@@ -22,43 +22,43 @@ export interface SlotArgs {
   loopbackPort: number;
   /** Plain environment of the server. */
   environment: Record<string, string>;
-  /** What it may write to. */
+  /** Writable paths. */
   container: StackSettings["source"]["container"];
-  /** Variable by which the server is told its port. */
+  /** Variable with the server's port. */
   portVariable: string;
   /** Secret environment of the server. */
   secrets: Record<string, pulumi.Output<string>>;
-  /** DATABASE_URL with which the gate looks at the schema. Secret. */
+  /** DATABASE_URL with which the gate checks the schema. Secret. */
   gateDatabaseUrl: pulumi.Output<string>;
-  /** Network in which an external database is; undefined where the private network leads to it. */
+  /** Network of an external database. Undefined: the private network leads to it. */
   databaseNetwork: string | undefined;
-  /** Whether the server is told where the Docker host is, as host.docker.internal. */
+  /** Whether the server can use host.docker.internal as the Docker host's name. */
   knowsHost: boolean;
   healthPath: string;
-  /** Lowest schema version that the release needs; null where it is not known. */
+  /** Lowest schema version that the release needs. Null: unknown. */
   expectedMigration: pulumi.Input<number | null>;
   gate: { retries: number; intervalSeconds: number; graceSeconds: number };
-  /** What the gate does with a container that was stopped. */
+  /** The gate's action for a stopped container. */
   whenStopped: StepRequest<"gate">["whenStopped"];
   /**
    * The slot takes requests at this moment. Its container then stays as it is, whatever else changes (a rotated secret,
    * another log level): replacing it would be an outage. The change reaches it when it is idle.
    */
   serving: boolean;
-  /** How its container was, where it was to run and did not: it is gated again then. */
+  /** The state of its container, where it should run and did not: it is gated again then. */
   found: string | undefined;
 }
 
-/** What a server may write to: memory, by path. */
+/** Writable paths of a server: in memory, with mount options. */
 export function serverTmpfs({ tmpSize, home }: SlotArgs["container"]): Record<string, string> {
   return {
     "/tmp": `rw,noexec,nosuid,size=${tmpSize}`,
-    // Unlike /tmp's, the mode of a home in the image is for its user alone, and the new one would be root's.
+    // Unlike that of /tmp, the mode of a home in the image allows only its user, and the new mount would be root's.
     ...(home === undefined ? {} : { [home]: `rw,noexec,nosuid,mode=1777,size=${tmpSize}` }),
   };
 }
 
-/** What a server is told that is no secret. */
+/** The non-secret environment of a server. */
 export function plainEnvironment({
   environment,
   slot,
@@ -101,7 +101,7 @@ function declareContainer(
       image: args.imageId,
       labels: [
         ...containerLabels(common.name, args.slot),
-        // What the next run reads back, should this slot serve then.
+        // Labels that the next run reads, should this slot serve then.
         { label: labels.version, value: args.release.version },
         { label: labels.commit, value: plainRelease(args.release).commit },
         { label: labels.port, value: String(args.port) },
@@ -126,7 +126,7 @@ function declareContainer(
       stopSignal: "SIGTERM",
       stopTimeout: stopSeconds,
       destroyGraceSeconds: stopSeconds,
-      // The gate tells why a server does not stay up; the provider would only remove the container and its log.
+      // The gate reports why a server does not stay up; the provider would only remove the container and its log.
       mustRun: false,
       ...containerLogging,
     },
@@ -139,13 +139,13 @@ function declareContainer(
   );
 }
 
-/** The question to the gate of a slot. */
+/** The gate step of a slot. */
 function gateOf(args: SlotArgs, container: docker.Container): StepArgs<"gate"> {
   const containerName = nameOf(args.context.common.name, args.slot);
   return {
     context: args.context,
     request: {
-      // The gate asks both the server and the database: it needs a network in which both are.
+      // The gate asks both the server and the database: it needs a network that has both.
       network: args.databaseNetwork ?? args.networkName,
       slot: args.slot,
       release: plainRelease(args.release),
@@ -160,19 +160,19 @@ function gateOf(args: SlotArgs, container: docker.Container): StepArgs<"gate"> {
     found: args.found,
     secrets: {
       DATABASE_URL: args.gateDatabaseUrl,
-      // A server that does not stay up may print what it was given: the gate shows its last words without.
+      // A failing server may print its secrets: the gate shows its last lines without them.
       SERVER_SECRETS: pulumi.jsonStringify(Object.values(args.secrets)),
     },
   };
 }
 
-/** One of the two places a release runs in: a container, and the gate that it passes before any request reaches it. */
+/** One of the two places for a release: a container, and the gate that it passes before any request reaches it. */
 export class Slot extends pulumi.ComponentResource {
-  /** What the router sends requests to. */
+  /** The address that the router sends requests to. */
   readonly address: string;
   readonly gate: pulumi.Output<StepResult<"gate">>;
   readonly containerId: pulumi.Output<string>;
-  /** What its gate is asked. */
+  /** The arguments of its gate. */
   readonly gateStep: StepArgs<"gate">;
 
   constructor(name: string, args: SlotArgs, opts?: pulumi.ComponentResourceOptions) {

@@ -4,36 +4,42 @@ import { contract, type OwnRequest, type StepName, type StepResult } from "../op
 import type { StepResource } from "../ops/contract/step.ts";
 import type { HostContext } from "./host.ts";
 
-/** A step's own fields of its request, whose values may be outputs of other resources. */
+/** A step's own fields of its request; values may be outputs of other resources. */
 export type StepInputs<S extends StepName> = { [K in keyof OwnRequest<S>]: pulumi.Input<OwnRequest<S>[K]> };
 
-/** What a step's resource is told. */
+/** The arguments of a step's resource. */
 export interface StepArgs<S extends StepName> {
   context: HostContext;
-  /** What the step is asked, but for what the context says. The order of its keys is that of people's states: another one runs the step again. */
+  /**
+   * The step's request without the fields of the context. The order of its keys is part of people's states: another
+   * order runs the step again.
+   */
   request: StepInputs<S>;
   /** Secrets by environment variable, never part of the request. */
   secrets?: Record<string, pulumi.Input<string>>;
   /**
-   * What was found on the host that is not as it is wanted: the step runs because of it, though its request is the one of
-   * its last success. Undefined: nothing to do, and what an earlier run found stays in the state, so that its end is no change.
-   * A property that is left out could not do that: it would be a difference again once all is well.
+   * Differences found on the host: the step runs because of them, though its request is the one of its last success.
+   * Undefined: nothing to do, and the text of an earlier run stays in the state, so that its end is no change. A
+   * missing property would not do: it would be a difference again once all is well.
    */
   found?: string | undefined;
 }
 
 /** A step of `ops` as a resource: it runs when its request or secrets change, and again until it succeeds. */
 export interface Step<S extends StepName> {
-  /** What others depend on. */
+  /** The resource that others depend on. */
   command: command.local.Command;
   /** Unknown in a preview in which the step would run. */
   result: pulumi.Output<StepResult<S>>;
 }
 
-/** Carries `found`. No step reads it. */
+/** The variable with `found`. No step reads it. */
 const foundVariable = "TOGATHER_FOUND";
 
-/** How a step stands in the graph. @throws for one that the program never runs. */
+/**
+ * A step's resource in the graph.
+ * @throws for a step that the program never runs.
+ */
 function resourceOf<S extends StepName>(step: S): StepResource<StepResult<S>> {
   const { resource } = contract[step];
   if (resource === undefined) throw new Error(`the step ${step} has no resource`);
@@ -41,8 +47,9 @@ function resourceOf<S extends StepName>(step: S): StepResource<StepResult<S>> {
 }
 
 /**
- * Declares a step as a part of a component. It has no `delete`: a snapshot, a migration or a switch is not undone when it leaves the
- * program. The command line is the same on every machine, so that state is not tied to the machine that wrote it.
+ * Declares a step as a part of a component. It has no `delete`: a snapshot, a migration or a switch is not undone when
+ * it leaves the program. The command line is the same on every machine, so that state is not tied to the machine that
+ * wrote it.
  * @param component the component's name.
  */
 export function declareStep<S extends StepName>(
@@ -71,12 +78,12 @@ export function declareStep<S extends StepName>(
     },
     found === undefined && "found" in args ? { ...options, ignoreChanges: [`environment.${foundVariable}`] } : options,
   );
-  // A step's result never holds a secret (its client redacts), though its environment does.
+  // A step's result never contains a secret (its client redacts), though its environment does.
   const result = pulumi.unsecret(resource.stdout).apply((text) => JSON.parse(text) as StepResult<S>);
   return { command: resource, result };
 }
 
-/** A step that is a component by itself: its request in, its result out. ops/contract/steps/ says what each of them does. */
+/** A step as a component: its request in, its result out. ops/contract/steps/ describes each of them. */
 export class StepComponent<S extends StepName> extends pulumi.ComponentResource {
   /** Unknown in a preview in which the step would run. */
   readonly result: pulumi.Output<StepResult<S>>;

@@ -14,7 +14,7 @@ const url = (user: string, password: string): string =>
     parameters: { sslmode: "disable" },
   });
 const derived = (secret: string, role: AppRole | "owner"): string => derivedPassword(new Secret(secret), role).reveal();
-/** What a server was given when `secret` was the deployment's. */
+/** The server's DATABASE_URL when `secret` was the deployment's password. */
 const given = (role: AppRole, secret: string): string => url(role, derived(secret, role));
 const [first, second] = appRoles;
 

@@ -4,39 +4,42 @@ import { otherSlot } from "../ops/contract/release.ts";
 import { Secret } from "./secrets/secret.ts";
 import { slotNames, type SlotName } from "../ops/contract/steps.ts";
 
-/** Login roles of the server. The second one is there only while `databasePassword` has changed: a role has one password, and the slot that serves keeps its own. */
+/**
+ * Login roles of the server. The second one is used only while `databasePassword` has changed: a role has one password,
+ * and the slot that serves keeps its old one.
+ */
 export const appRoles = ["togather_app", "togather_app_2"] as const;
 export type AppRole = (typeof appRoles)[number];
 
-/** A role's password: derived, so that there is one secret to keep, and no role's password tells another's. */
+/** A role's password. It is derived: there is one secret to keep, and no role's password reveals another's. */
 export function derivedPassword(password: Secret, role: "owner" | AppRole): Secret {
   const label = { owner: "owner", togather_app: "app", togather_app_2: "app 2" }[role];
   return new Secret(createHmac("sha256", password.reveal()).update(`togather role ${label}`).digest("base64url"));
 }
 
-/** Which role the servers of this run log in as. */
+/** The role that the servers of this run log in with. */
 export interface AppRolePlan {
   role: AppRole;
-  /** The role as which the slot that serves goes on logging in, with an older password, which stays; undefined where it is no other. */
+  /** The role with an older password that the slot that serves goes on using. Undefined: it uses no other role. */
   kept: AppRole | undefined;
-  /** Some server has an older password, so that the superuser may have it too. */
+  /** Some server has an older password: the superuser may have it too. */
   rotated: boolean;
 }
 
-/** Where nothing has changed, and where the roles are somebody else's. */
+/** The plan where nothing has changed, and for an external database. */
 export const firstRole: AppRolePlan = { role: "togather_app", kept: undefined, rotated: false };
 
-/** As which role a server logs in, and whether with today's password; undefined where that is none of ours. */
+/** The role that a server logs in with, and whether it has the current password. Undefined: none of our roles. */
 function loginOf(url: string | undefined, password: Secret): { role: AppRole; current: boolean } | undefined {
-  // As `formatDatabaseUrl` writes it: our passwords have no character that is encoded.
+  // In the form that `formatDatabaseUrl` writes: our passwords have no characters that are encoded.
   const [, user, secret] = /^postgresql:\/\/([^:@/]+):([^:@/]+)@/.exec(url ?? "") ?? [];
   const role = appRoles.find((one) => one === user);
   return role && { role, current: secret === derivedPassword(password, role).reveal() };
 }
 
 /**
- * Plans the roles by what the servers that run were given.
- * @param serving the slot that serves; undefined where none does.
+ * Plans the roles from the URLs of the running servers.
+ * @param serving the slot that serves; undefined: none.
  */
 export function planAppRole(
   password: Secret,
@@ -51,7 +54,7 @@ export function planAppRole(
   return { role: login.role === "togather_app" ? "togather_app_2" : "togather_app", kept: login.role, rotated };
 }
 
-/** A warning for people about a changed password and the slot that serves; undefined when there is nothing to say. */
+/** A warning about a changed password and the slot that serves. Undefined: none. */
 export function rotationSentence(
   { kept, role }: AppRolePlan,
   serving: SlotName | undefined,

@@ -41,7 +41,7 @@ describe("a certificate", () => {
     expect(certificateProblems({ ...leaf, certificate: `${leaf.certificate}\n${intermediate.certificate}` })).toEqual(
       [],
     );
-    // What is worse is said first.
+    // The worst problem comes first.
     expect(certificateProblems(await certificatePair({ issuer: intermediate, until: 5 }))).toEqual([
       expect.objectContaining({ what: expect.stringContaining("expires in") as string }),
     ]);

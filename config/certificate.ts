@@ -2,26 +2,28 @@ import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { isIP } from "node:net";
 import { rootCertificates } from "node:tls";
 
-/** Problems of a certificate and its key: a broken one can't be served, another one should be replaced. */
+/** A problem of a certificate and its key: a broken one can't be served, another one should be replaced. */
 export interface CertificateProblem {
   severity: "broken" | "soon";
   what: string;
-  /** A pair that is valid for long enough, unless it says something else. */
+  /** Default: a pair that is valid for long enough. */
   expected?: string;
   fix: string;
 }
 
-/** Renewals (certbot's and others') are tried 30 days before the end: when two weeks are left they have failed for a while. */
+/**
+ * Renewals (certbot's and others') are tried 30 days before the end: with two weeks left they have failed for a while.
+ */
 export const expiryWarningDays = 14;
 
-/** What OpenSSL takes of RSA at Debian's level of security. */
+/** Minimum of RSA bits that OpenSSL accepts at Debian's security level. */
 const leastBits = 2048;
 
 const dayMs = 86_400_000;
 const renew = "renew it (certbot renew), then run this again: it reaches the router with the next deployment";
 
 /**
- * Looks at a server's certificate (the first one of a chain) and its key, PEM texts.
+ * Checks a server's certificate (the first one of a chain) and its key, PEM texts.
  * @param now ms since the epoch.
  */
 export function certificateProblems(
@@ -89,7 +91,7 @@ export function certificateProblems(
 
 const pem = /-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----[\s\S]*?-----END \1?CERTIFICATE-----/g;
 
-/** The certificates of a file but for its first; undefined where one of them can't be read: nginx says which. */
+/** The certificates of a file except the first. Undefined: one of them can't be read; nginx says which. */
 function others(file: string): X509Certificate[] | undefined {
   try {
     return [...file.matchAll(pem)].slice(1).map(([text]) => new X509Certificate(text));
@@ -99,15 +101,18 @@ function others(file: string): X509Certificate[] | undefined {
 }
 
 const commonName = (names: string): string => /^CN=(.*)$/m.exec(names)?.[1] ?? names.replaceAll("\n", ", ");
-/** Not `checkIssued`, which asks more of an issuer than clients do. */
+/** Not `checkIssued`, which demands more of an issuer than clients do. */
 const isIssuer = (one: X509Certificate, of: X509Certificate): boolean =>
   one.subject === of.issuer && one.fingerprint256 !== of.fingerprint256 && of.verify(one.publicKey);
-/** Whether it is its own issuer: one that clients have, or will never have. */
+/** Whether it is its own issuer: a root, which clients either have already or never accept. */
 const isRoot = (one: X509Certificate): boolean => one.issuer === one.subject;
 const isOfKnownRoot = (one: X509Certificate): boolean =>
   rootCertificates.some((root) => new X509Certificate(root).subject === one.issuer);
 
-/** A certificate with which the chain to a root ends in its file: whoever has not met its issuer before can't check it. */
+/**
+ * Problems of a chain that ends in the file without a root's certificate: clients that don't know the next issuer can't
+ * verify it.
+ */
 function chainProblems(leaf: X509Certificate, file: string): CertificateProblem[] {
   const rest = others(file);
   if (rest === undefined) return [];
@@ -123,7 +128,7 @@ function chainProblems(leaf: X509Certificate, file: string): CertificateProblem[
     ];
   if (isRoot(last) || isOfKnownRoot(last)) return [];
   const issuer = commonName(leaf.issuer);
-  // What an issuer's certificate ends with may be issued by a root of the operator's own, which need not be in it.
+  // The last certificate's issuer may be a root of the operator's own, which need not be in the file.
   if (last !== leaf) return [];
   const holds = rest.length === 0 ? "the server's certificate alone" : "the server's certificate and others";
   return [
@@ -136,14 +141,14 @@ function chainProblems(leaf: X509Certificate, file: string): CertificateProblem[
   ];
 }
 
-/** Whether visitors of this URL's host get a certificate of its name: otherwise browsers refuse it. */
+/** Whether the certificate is valid for this URL's host: otherwise browsers refuse it. */
 export function isCertificateOf(certificate: string, url: string): boolean {
   const host = new URL(url).hostname.replace(/^\[(.*)\]$/, "$1");
   const leaf = new X509Certificate(certificate);
   return (isIP(host) === 0 ? leaf.checkHost(host) : leaf.checkIP(host)) !== undefined;
 }
 
-/** `CN=events.example.org, until 2026-04-28`: which certificate it is. */
+/** Subject and expiry of a certificate: `CN=events.example.org, until 2026-04-28`. */
 export function describeCertificate(certificate: string): string {
   const { subject, subjectAltName, validTo } = new X509Certificate(certificate);
   return `${subjectAltName ?? subject.replaceAll("\n", ", ")}, until ${new Date(validTo).toISOString().slice(0, 10)}`;

@@ -3,24 +3,24 @@ import { StepError } from "../ops/contract/errors.ts";
 import type { Problem } from "./problems.ts";
 import type { FoundSecret } from "./secrets/secrets.ts";
 
-/** Problems of a database URL by itself. */
+/** The check of a database URL by itself. */
 export interface UrlCheck {
-  /** The URL as all programs read it; undefined when it is none. */
+  /** The URL in a form that all programs read alike. Undefined: it is no valid URL. */
   url: string | undefined;
   password: string | undefined;
   problems: Problem[];
-  /** It would do without encryption; whether that matters is the environment's rule. */
+  /** The connection may be unencrypted; the environment's rule decides whether that matters. */
   withoutTls: Problem[];
 }
 
 const encryptedModes = ["require", "verify-ca", "verify-full"];
 
-/** Addresses that mean the container itself when a container connects to them. */
+/** Whether an address means the container itself when a container connects to it. */
 function meansTheContainer({ host }: Connection): boolean {
   return /^(localhost|127(\.\d+){3}|::1|0\.0\.0\.0|::)$/i.test(host);
 }
 
-/** Checks what can be told of a URL without connecting. Its password is in no problem. */
+/** Checks a URL without connecting. No problem contains its password. */
 export function checkDatabaseUrl({ name, from, value }: FoundSecret): UrlCheck {
   let connection: Connection;
   try {

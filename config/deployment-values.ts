@@ -2,7 +2,7 @@ import type { Settings } from "./settings.ts";
 import type { Placeholder } from "./placeholders.ts";
 import { primaryUrl } from "./public-url.ts";
 
-/** The deployment's values of placeholders, the same for every release. */
+/** The deployment's values for placeholders, the same for every release. */
 export function deploymentValues(
   settings: Settings,
 ): Record<Exclude<Placeholder, "slot" | "version" | "commit" | "created">, string> {

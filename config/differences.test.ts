@@ -27,7 +27,7 @@ interface Case {
   real: RealNow;
 }
 
-/** Every combination of what is wanted, recorded and real, one after the other. */
+/** Every combination of wanted, recorded and real state. */
 function* cases(): Generator<Case> {
   const containers = ["running", "exited", undefined] as const;
   for (const activeSlot of slotNames)
@@ -43,7 +43,7 @@ function* cases(): Generator<Case> {
                       for (const idle of containers)
                         for (const holds of [v1, v3]) {
                           const other = otherSlot(activeSlot);
-                          // nginx that does not run answers nothing.
+                          // A stopped nginx has no answer.
                           if (router !== "running" && memory !== undefined) continue;
                           yield {
                             wanted: {
@@ -70,7 +70,7 @@ function* cases(): Generator<Case> {
                         }
 }
 
-/** What `up` makes of a difference. */
+/** The state after `up` has mended a difference. */
 function repaired({ wanted, recorded, real }: Case, found: Difference): Case {
   const state = (part: string, now: string | undefined): RealNow["states"] =>
     Object.fromEntries(
@@ -78,7 +78,7 @@ function repaired({ wanted, recorded, real }: Case, found: Difference): Case {
     );
   if (found.kind === "missing") {
     const held = found.release === undefined ? real.held : { ...real.held, [found.part]: found.release };
-    // Its volume has the file with which it was, or none.
+    // Its volume has the earlier file, or none.
     const router = found.part === "router" ? { memory: undefined, file: undefined } : real.router;
     return { wanted, recorded, real: { ...real, router, held, states: state(found.part, "running") } };
   }
@@ -147,7 +147,7 @@ describe("what is wanted, recorded and real", () => {
     const wrong: string[] = [];
     for (const one of all) {
       let now = one;
-      // A router that is made again, or a server that is, has differences of its own then: all of them are the same up's.
+      // A new router or server may have further differences: the same `up` mends all of them.
       for (let round = 0; round < 3; round += 1)
         for (const difference of differences(now.wanted, now.recorded, now.real)) {
           const serves = servedBy(now.real);

@@ -1,6 +1,6 @@
 /**
- * Where what is wanted, what is recorded and what is there differ, and what mends it. The one place that knows: the program, its preview,
- * `status` and `doctor` go by it. It asks nobody and changes nothing.
+ * Compares the wanted, recorded and real state of a deployment: differences, and what mends them. Only this file knows
+ * that: the program, its preview, `status` and `doctor` use it. It asks nobody and changes nothing.
  */
 import { containerName } from "../ops/contract/names.ts";
 import { slotNames, type Release, type SlotName } from "../ops/contract/steps.ts";
@@ -9,7 +9,7 @@ import { describeRelease, isSameRelease, otherSlot } from "../ops/contract/relea
 import type { Before } from "./plan.ts";
 import type { StackSettings } from "./schema/stack-settings.ts";
 
-/** What the stack file wants. */
+/** The state that the stack file wants. */
 export interface WantedNow {
   activeSlot: SlotName;
   slots: Partial<Record<SlotName, Release>>;
@@ -18,39 +18,41 @@ export interface WantedNow {
   bundledDatabase: boolean;
 }
 
-/** What deployment-state.json says: which slot serves, and what; undefined in it where there is no such file. */
+/**
+ * The state in deployment-state.json: the slot that serves, and its release. Undefined fields: there is no such file.
+ */
 export interface RecordedNow {
   activeSlot: SlotName | undefined;
   release?: Release | undefined;
 }
 
-/** What is there. */
+/** The real state on the host. */
 export interface RealNow {
   /** Undefined where there is no router. */
   router:
     | {
-        /** Where nginx sends requests; undefined where it does not answer, or sends them nowhere. */
+        /** The slot in nginx's memory. Undefined: it does not answer, or has none. */
         memory: SlotName | undefined;
-        /** What it comes up on; undefined where its file is not there, or damaged. */
+        /** The slot that nginx starts with. Undefined: its file is missing or damaged. */
         file: SlotName | undefined;
-        /** Why a request through it came to nothing, in words; null where one was answered. Undefined where nobody has sent any. */
+        /** The reason why a request through it failed; null: it was answered. Undefined: no request was sent. */
         silence?: string | null | undefined;
       }
     | undefined;
-  /** How each container is, in Docker's words; without those that are not there. */
+  /** State of each existing container, in Docker's words. */
   states: Partial<Record<Part, string>>;
-  /** What the slots' containers were made of; without those that don't tell. */
+  /** Releases of the slots' containers, without containers that don't show theirs. */
   held: Partial<Record<SlotName, Release>>;
-  /** What is known to have been in the slots: a container that is missing was removed then. */
+  /** Known releases of the slots: a slot with an entry but without a container has lost it. */
   had: Partial<Record<SlotName, Release>>;
 }
 
 type Slots = Partial<Record<SlotName, Release>>;
 
 /**
- * What is known to have been in the slots. A slot that was emptied has served as well: what the last deployment has left tells that, by the
- * stack's outputs or deployment-state.json; where nobody has kept it, what has served.
- * @param known `without`: slots whose container Pulumi's state has no more, where somebody has looked.
+ * Known releases of the slots. A slot that was emptied on purpose has served as well: the last deployment's slots show
+ * that (from the stack's outputs or deployment-state.json). Without them, the releases that have served count.
+ * @param known `without`: slots whose container Pulumi's state no longer has, where it was read.
  */
 export function hadIn(known: { served: Slots; left?: Slots | undefined; without?: readonly SlotName[] }): Slots {
   const { served, left = {}, without = [] } = known;
@@ -62,15 +64,15 @@ export function hadIn(known: { served: Slots; left?: Slots | undefined; without?
 
 /** One difference, with the kind of its repair by the next `up`. */
 export type Difference =
-  /** Another slot serves than is wanted; none, where `serves` is undefined. */
+  /** Another slot serves than wanted; `serves` undefined: none. */
   | { kind: "elsewhere"; serves: SlotName | undefined; wanted: SlotName; repair: "switch" }
-  /** The router would come up on another slot than serves, or on none. */
+  /** The router would start with another slot than the one that serves, or with none. */
   | { kind: "restart"; serves: SlotName; comesUpOn: SlotName | undefined; repair: "switch" }
-  /** A container that is to run does not. */
+  /** A container does not run that should. */
   | { kind: "down"; part: Part; state: string; repair: "start" }
-  /** A container that is to be there and is not: it was removed by hand (Pulumi's state has it still), or is one of a release that is still to come. */
+  /** A container is missing: it was removed by hand (Pulumi's state still has it), or its release is still to come. */
   | { kind: "missing"; part: Part; release: Release | undefined; repair: "make" | "release" }
-  /** A slot holds something else than is wanted. What serves is not changed in place. */
+  /** A slot has another release than wanted. The slot that serves is not changed in place. */
   | {
       kind: "release";
       slot: SlotName;
@@ -78,21 +80,24 @@ export type Difference =
       wants: Release | undefined;
       repair: "release" | "refused";
     }
-  /** Something else is recorded than serves. */
+  /** The record differs from what serves. */
   | {
       kind: "recorded";
       recorded: SlotName | undefined;
-      /** Where the slot is right: what is recorded in it, and is not what it holds. */
+      /** Where the slot is right: the recorded release, which differs from the slot's. */
       release?: Release | undefined;
       serves: SlotName;
       repair: "record";
     }
-  /** The router runs, and a request through it came to nothing; `slot` is the one that it was sent to. Only people can tell why. */
+  /**
+   * The router runs, and a request through it failed; `slot` is the one that it was sent to. Only people can find out
+   * why.
+   */
   | { kind: "silent"; slot: SlotName | undefined; silence: string; repair: "none" };
 
-/** Containers that run, or will by themselves, or are about to go. */
+/** Containers that run, or will by themselves, or are being removed. */
 const runningStates: readonly string[] = ["running", "restarting", "removing"];
-/** Each waits for those before it: the servers for their database, and the router for what it sends requests to. */
+/** Start order: the servers need their database, and the router needs the servers. */
 const order: readonly Part[] = ["database", "blue", "green", "router"];
 
 /** The slot that takes requests, or would if nginx ran. */
@@ -100,7 +105,7 @@ export const servedBy = ({ router }: Pick<RealNow, "router">): SlotName | undefi
 
 /**
  * All differences, in the order in which they are mended.
- * @param recorded undefined where nobody has looked.
+ * @param recorded undefined: not read.
  */
 export function differences(wanted: WantedNow, recorded: RecordedNow | undefined, real: RealNow): Difference[] {
   const { router, states } = real;
@@ -111,7 +116,7 @@ export function differences(wanted: WantedNow, recorded: RecordedNow | undefined
     if (part === "database") return wanted.bundledDatabase;
     return part === "router" || wanted.slots[part] !== undefined;
   };
-  // One that does not serve stays stopped or away where that is wanted; the one that is to serve has its gate, which starts it.
+  // An idle slot stays stopped or removed where that is wanted. The slot that is to serve is started by its gate.
   const isToRun = (part: Part): boolean =>
     isWanted(part) && (part === "database" || part === "router" || part === serves || wanted.standby === "running");
   const isToBe = (part: Part): boolean =>
@@ -156,7 +161,7 @@ export function differences(wanted: WantedNow, recorded: RecordedNow | undefined
   return found;
 }
 
-/** The slots whose container is gone, and which an `up` makes again with what they held. */
+/** The slots whose container is missing; an `up` creates it again with its former release. */
 export const goneSlots = (found: readonly Difference[]): SlotName[] =>
   found.flatMap((one) =>
     one.kind === "missing" && one.repair === "make" && one.part !== "database" && one.part !== "router"
@@ -165,7 +170,7 @@ export const goneSlots = (found: readonly Difference[]): SlotName[] =>
   );
 
 /**
- * What a deployment starts from, by what is there.
+ * The starting point of a deployment, from the real state.
  * @param served the release of each slot that took over all traffic and kept it.
  */
 export function startOf(wanted: WantedNow, real: RealNow, served = real.had): Before {
@@ -175,7 +180,7 @@ export function startOf(wanted: WantedNow, real: RealNow, served = real.had): Be
   const idle = otherSlot(wanted.activeSlot);
   const slots = { ...real.held };
   for (const one of gone) slots[one] = wanted.slots[one];
-  // A slot that is not to serve has no container where it is to be removed.
+  // An idle slot that is to be removed has no container.
   if (wanted.standby === "removed" && slot !== idle) slots[idle] = wanted.slots[idle];
   const release = slot && (slots[slot] ?? real.had[slot]);
   const isDown = found.some(
@@ -190,10 +195,10 @@ export function startOf(wanted: WantedNow, real: RealNow, served = real.had): Be
   };
 }
 
-/** Whether deployment-state.json does not say what serves: it was lost, or could not be written. */
+/** Whether deployment-state.json does not name what serves: it was lost, or could not be written. */
 export const isRecordWrong = (found: readonly Difference[]): boolean => found.some(({ kind }) => kind === "recorded");
 
-/** What of the differences keeps requests from the slot that is to serve, in a sentence; undefined where nothing does. */
+/** The difference that keeps requests from the slot that is to serve, as a sentence. Undefined: none. */
 export function trafficProblem(
   found: readonly Difference[],
   names: { name: string; file: string },
@@ -208,7 +213,7 @@ export function trafficProblem(
 }
 
 /**
- * A difference in a sentence.
+ * A difference as a sentence.
  * @param file name of the stack file.
  */
 export function differenceText(difference: Difference, { name, file }: { name: string; file: string }): string {

@@ -6,7 +6,10 @@ export interface HostDirectories {
   logLocation: string;
 }
 
-/** Where a deployment keeps them: its state apart by name, its logs beside those of others, since their names are unique. */
+/**
+ * The directories of a deployment. Its state has its own directory; its logs are beside those of other deployments,
+ * since their names are unique.
+ */
 export function hostDirectories(deployment: DeploymentFile, name: string): HostDirectories {
   return { stateLocation: `${deployment.state.location}/${name}`, logLocation: deployment.logging.location };
 }

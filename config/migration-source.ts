@@ -3,7 +3,7 @@ import type { StepRequest } from "../ops/contract/steps.ts";
 import type { SlotRelease } from "./release.ts";
 import type { StackSettings } from "./schema/stack-settings.ts";
 
-/** Where a release's migrations are: in its image, in a commit, or in a directory as it is. */
+/** The source of a release's migrations: its image, a commit, or a directory as it is. */
 export function migrationSource(
   { source: from }: Pick<SlotRelease, "source">,
   source: Pick<StackSettings["source"], "migrations" | "repository">,

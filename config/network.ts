@@ -13,13 +13,13 @@ export interface PrivateNetwork {
   subnet: string;
   gateway: string;
   /**
-   * Where Docker takes addresses for containers without a fixed one, such as those of the steps: never from the lower half,
-   * or one of them may sit on the router's address at the moment it starts.
+   * The range from which Docker takes addresses for containers without a fixed one, such as those of the steps. Never
+   * the lower half: one of them could have the router's address when the router starts.
    */
   dynamicRange: string;
 }
 
-/** A /24 of its own for each name, so that deployments side by side don't ask for the same network. */
+/** A separate /24 for each name, so that deployments on one host don't ask for the same network. */
 export function subnetOf(name: string): string {
   return `10.213.${createHash("sha256").update(name).digest().readUInt8(0)}.0/24`;
 }

@@ -1,9 +1,12 @@
-/** `{publicUrl}` and the like in `source.environment` and `source.buildArguments`: what only the deployment knows. */
+/**
+ * Placeholders such as `{publicUrl}` in `source.environment` and `source.buildArguments`: values that only the
+ * deployment knows.
+ */
 import { nearest } from "./nearest.ts";
 import type { Problem } from "./problems.ts";
 import type { StackSettings } from "./schema/stack-settings.ts";
 
-/** The names that can stand in braces, each with the reason where it is not known. */
+/** The names that are allowed in braces, each with the reason where it has no value. */
 const names = {
   publicUrl: {},
   publicHost: {},
@@ -21,14 +24,14 @@ export type Placeholder = keyof typeof names;
 type Place = "environment" | "buildArguments";
 
 /**
- * A word in braces, or one behind a backslash, which stands for itself. Not in double ones: those are another program's, as is JSON,
- * whose words are quoted.
+ * A word in braces, or one after a backslash, which is literal. Double braces belong to another program's templates,
+ * and JSON's words are quoted: neither matches.
  */
 const pattern = /\\\{([A-Za-z]\w*)\}|(?<!\{)\{([A-Za-z]\w*)\}(?!\})/g;
 
 /**
  * Replaces placeholders by their values.
- * @param later those that somebody else fills in: they and what stands for them stay as they are.
+ * @param later placeholders that are filled in later: they stay as they are, escaped ones too.
  * @throws {Error} for one without a value, which `placeholderProblems` finds before.
  */
 export function fillIn(
@@ -45,7 +48,7 @@ export function fillIn(
   });
 }
 
-/** A text in which nothing is replaced, whatever is in it: `fillIn` gives it back. */
+/** Escapes a text so that `fillIn` returns it unchanged. */
 export const literally = (text: string): string => text.replace(pattern, (whole) => `\\${whole}`);
 
 /** The same for all values of a record. */

@@ -3,39 +3,45 @@ import { slotNames, type Release, type SlotName } from "../ops/contract/steps.ts
 import { rolloutWords } from "./schema/rollout.ts";
 import type { StackSettings } from "./schema/stack-settings.ts";
 
-/** What takes requests, as the stack's own last outputs have it. */
+/** The slot and release that take requests, from the stack's own last outputs. */
 export interface Serving {
   slot: SlotName;
   release: Release;
 }
 
-/** What a deployment starts from: the outputs of the last one that succeeded. */
+/** The starting point of a deployment: the outputs of the last successful one. */
 export interface Before {
   serving: Serving | undefined;
   slots: Partial<Record<SlotName, Release>>;
-  /** The release of each slot that took over all traffic and kept it, as the router has it; undefined where nobody has asked: then those in the slots. */
+  /**
+   * The release of each slot that took over all traffic and kept it, as the router reports it. Undefined: not asked;
+   * then the releases in the slots count.
+   */
   served?: Partial<Record<SlotName, Release>> | undefined;
-  /** Slots whose container is gone, and is made again with what it held; none where nobody has asked. */
+  /** Slots whose container is missing, and is created again with its former release. Missing: not asked. */
   gone?: readonly SlotName[] | undefined;
-  /** False where it is known that nothing answers: what is to serve has to be started, or made again. */
+  /** False: nothing answers; the slot that is to serve has to be started, or its container created again. */
   answers?: boolean | undefined;
 }
 
-/** What is wanted. */
+/** The wanted state. */
 export interface Wanted {
   activeSlot: SlotName;
   slots: Partial<Record<SlotName, Release>>;
   skipMigrations: boolean;
   force: boolean;
-  /** How traffic moves to a new release; all at once unless it is said. */
+  /** The move of traffic to a new release. Default: all at once. */
   rollout?: StackSettings["rollout"];
-  /** What becomes of the slot that has served; it runs on unless it is said. */
+  /** The state of the slot that has served. Default: it runs on. */
   standby?: StackSettings["standby"];
-  /** Files of the migrations that it will run; undefined where nobody has looked. */
+  /** Files of the migrations that will run. Undefined: not examined. */
   migrations?: readonly string[] | undefined;
 }
 
-/** The slot that gets a release whose migrations would run: the one that is to serve, or, where only the other one changes, that. */
+/**
+ * The slot of the release whose migrations would run: the one that is to serve, or the other one where only that
+ * changes.
+ */
 export function releasedSlot(
   held: Before["slots"],
   { activeSlot, slots }: Pick<Wanted, "activeSlot" | "slots">,
@@ -51,7 +57,9 @@ export function releasedSlot(
 const migrationsText = (count: number): string =>
   count === 0 ? "no migrations" : `${count} ${count === 1 ? "migration" : "migrations"}`;
 
-/** What a deployment will do, a sentence each: "green gets v1.4.0 (1a2b3c4)", "traffic moves blue to green". */
+/**
+ * The plan of a deployment, a sentence for each change: "green gets v1.4.0 (1a2b3c4)", "traffic moves blue to green".
+ */
 export function planSentences(
   { serving, slots, served = slots, gone = [], answers = true }: Before,
   wanted: Wanted,
@@ -94,5 +102,5 @@ export function planSentences(
   return sentences;
 }
 
-/** The same in one line. */
+/** The plan in one line. */
 export const planLine = (before: Before, wanted: Wanted): string => planSentences(before, wanted).join("; ");

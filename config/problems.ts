@@ -1,9 +1,12 @@
 import { nearest } from "./nearest.ts";
 import type * as z from "zod";
 
-/** One thing that is wrong with what the operator wrote. */
+/** One problem in the operator's settings. */
 export interface Problem {
-  /** Where: a config key or a file and key, e.g. `togather:slots.blue.commit` or `deployment.yml: database.snapshot_retention`. */
+  /**
+   * The place: a config key or a file and key, e.g. `togather:slots.blue.commit` or `deployment.yml:
+   * database.snapshot_retention`.
+   */
   where: string;
   /** The value that was found, and the expected one. */
   what: string;
@@ -11,12 +14,12 @@ export interface Problem {
   fix?: string;
 }
 
-/** The commands of a fix, for this stack: without its name they would change the one that happens to be selected. */
+/** Adds this stack's name to the commands of a fix: without it they would change the currently selected stack. */
 export function forStack(fix: string, stack: string): string {
   return fix.replaceAll(/\bpulumi config (set|rm) (?!--stack)/g, `pulumi config $1 --stack ${stack} `);
 }
 
-/** All that is wrong with the settings, at once, so that nobody has to find them one by one. Shown without a stack trace. */
+/** All problems of the settings at once, so that nobody has to find them one by one. Shown without a stack trace. */
 export class SettingsError extends Error {
   readonly problems: readonly Problem[];
 
@@ -33,9 +36,9 @@ export class SettingsError extends Error {
 }
 
 /**
- * Zod's issues as problems of ours.
- * @param place turns a path such as ["slots", "blue"] into what the operator calls it.
- * @param knownKeys the keys that a strict object at this path knows, for a suggestion.
+ * Converts zod's issues to problems.
+ * @param place turns a path such as ["slots", "blue"] into the operator's name for it.
+ * @param knownKeys the keys that a strict object at this path allows, for a suggestion.
  */
 export function problemsOf(
   error: z.ZodError,
@@ -58,7 +61,7 @@ export function problemsOf(
   });
 }
 
-/** The keys of a (possibly nested) object schema at a path; empty where there is no object. */
+/** The keys of a (possibly nested) object schema at a path. Empty: there is no object. */
 export function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
   let current: unknown = schema;
   for (;;) {
@@ -68,7 +71,7 @@ export function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[
     else if (definition?.type === "pipe") current = definition.in;
     else break;
   }
-  // Of a list, all members are alike.
+  // All members of a list have the same schema.
   const { def } = current as { def?: { type?: string; element?: z.ZodType } };
   if (def?.type === "array" && def.element !== undefined)
     return path.length === 0 ? [] : keysAt(def.element, path.slice(1));

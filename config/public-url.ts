@@ -9,8 +9,8 @@ function machineOf(host: string): string {
 type Reached = Pick<Settings, "host" | "listenAddress" | "ports" | "publicUrl">;
 
 /**
- * Where people reach the router. Unless `togather:publicUrl` says it, as far as its settings tell: a listener on all addresses by the
- * Docker host's name, one on its loopback as localhost.
+ * The router's public URL: `togather:publicUrl`, or a guess from its settings. A listener on all addresses has the
+ * Docker host's name, one on its loopback is localhost.
  */
 export function publicUrl(
   { host: dockerHost, listenAddress, ports, publicUrl: told }: Reached,
@@ -29,7 +29,7 @@ export function publicUrl(
   return `${scheme}://${host}${ports[scheme] === usual ? "" : `:${ports[scheme]}`}`;
 }
 
-/** The one that people are told: what is set, otherwise HTTPS where it is served. */
+/** The URL to show to people: the setting, otherwise HTTPS where it is served. */
 export function primaryUrl(settings: Reached & { tls?: unknown }): string {
   if (settings.publicUrl !== "") return new URL(settings.publicUrl).origin;
   return publicUrl(settings, settings.tls === undefined ? "http" : "https");

@@ -13,7 +13,7 @@ function stackConfig(): SettingsSources["config"] {
   );
 }
 
-/** Which of those Pulumi keeps encrypted, as the CLI tells the program. */
+/** The keys that Pulumi keeps encrypted, as the CLI tells the program. */
 function encryptedKeys(): SettingsSources["encryptedKeys"] {
   const told = process.env["PULUMI_CONFIG_SECRET_KEYS"];
   if (told === undefined) return undefined;
@@ -21,7 +21,7 @@ function encryptedKeys(): SettingsSources["encryptedKeys"] {
 }
 
 /**
- * The running stack's settings. Rules that its environment only warns of are shown as warnings.
+ * The running stack's settings. Broken rules that its environment only warns of are shown as warnings.
  * @throws {RunError} with every problem at once, which Pulumi shows without a stack trace.
  */
 export function readSettings(): Settings {

@@ -1,6 +1,6 @@
 /**
- * What of Pulumi's SDK is in memory when a program begins. The rest takes as long to load as the Docker host to answer,
- * which is asked meanwhile: what is needed before that imports this, and not the whole.
+ * The part of Pulumi's SDK that is already loaded when a program begins. Loading the rest takes as long as an answer of
+ * the Docker host, which is asked meanwhile: code that runs before that imports this file, and not the whole SDK.
  */
 export { RunError } from "@pulumi/pulumi/errors.js";
 export * as log from "@pulumi/pulumi/log/index.js";

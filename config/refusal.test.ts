@@ -18,7 +18,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-/** What the command reads after a program that ends so. */
+/** The refusal that the command reads after a program that ends with this error. */
 async function after(error: unknown): Promise<string | undefined> {
   const env = { [refusalVariable]: file() };
   await expect(tellRefusal(env, () => Promise.reject(error as Error))).rejects.toBe(error);

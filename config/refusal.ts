@@ -1,7 +1,7 @@
 import { RunError } from "./pulumi-runtime.ts";
 import { leaveRefusal, type RefusalEnding } from "./refusal-file.ts";
 
-/** This run is refused: nothing was changed. Pulumi shows the message without a stack trace. */
+/** A refused run: nothing was changed. Pulumi shows the message without a stack trace. */
 export class Refusal extends RunError {
   readonly ending: RefusalEnding;
 
@@ -12,8 +12,8 @@ export class Refusal extends RunError {
 }
 
 /**
- * Runs the program, and leaves word of a refusal.
- * @throws what the program throws.
+ * Runs the program, and writes its refusal to the file.
+ * @throws the program's own error.
  */
 export async function tellRefusal<T>(env: NodeJS.ProcessEnv, program: () => Promise<T>): Promise<T> {
   try {

@@ -1,13 +1,13 @@
-/** A release as the program has it, with its kind: read from a setting, and printed as it is stored. */
+/** A release in the program, with its kind: parsed from a setting, and formatted for storage. */
 import { isSameRelease, parseSource, printSource } from "../ops/contract/release.ts";
 import type { Release, SlotName } from "../ops/contract/steps.ts";
 import type { ReleaseSetting } from "./schema/stack-settings.ts";
 
-/** What a slot is to run, and where it comes from. */
+/** The release of a slot, with its source. */
 export interface SlotRelease {
   version: string;
   source:
-    /** A git commit of the source repository: the first seven of its digits at least. */
+    /** A git commit of the source repository: at least its first seven digits. */
     | { kind: "commit"; id: string }
     /** Files without history, by the hash of their contents. */
     | { kind: "tree"; id: string }
@@ -15,7 +15,7 @@ export interface SlotRelease {
     | { kind: "image"; id: string; reference: string };
 }
 
-/** Reads a slot's setting. */
+/** Parses a slot's setting. */
 export function releaseOfSetting(setting: ReleaseSetting): SlotRelease {
   const { version } = setting;
   if ("image" in setting) {
@@ -26,33 +26,33 @@ export function releaseOfSetting(setting: ReleaseSetting): SlotRelease {
   return { version, source: { kind: kind === "tree" ? "tree" : "commit", id } };
 }
 
-/** A stored release as a setting; undefined for an image, which is stored by its digest alone, without its name. */
+/** A stored release as a setting. Undefined for an image, which is stored by its digest alone, without its name. */
 export function settingOfRelease(release: Release | undefined): ReleaseSetting | undefined {
   return release === undefined || parseSource(release.commit).kind === "image" ? undefined : release;
 }
 
-/** A release as requests, labels and outputs have it: what it is, not where it comes from. */
+/** A release in the form of requests, labels and outputs: without the place that it comes from. */
 export function plainRelease({ version, source }: SlotRelease): Release {
   return { version, commit: printSource(source) };
 }
 
-/** A setting as requests, labels and outputs have it. */
+/** A setting in the form of requests, labels and outputs. */
 export const plainSetting = (setting: ReleaseSetting): Release => plainRelease(releaseOfSetting(setting));
 
-/** Settings of all slots that hold a release, as requests, labels and outputs have them. */
+/** Settings of all slots with a release, in the form of requests, labels and outputs. */
 export function plainSettings(slots: Partial<Record<SlotName, ReleaseSetting>>): Partial<Record<SlotName, Release>> {
   return Object.fromEntries(Object.entries(slots).map(([slot, setting]) => [slot, plainSetting(setting)]));
 }
 
-/** The releases of all slots that hold one, as requests, labels and outputs have them. */
+/** The releases of all slots that have one, in the form of requests, labels and outputs. */
 export function plainReleases(slots: Partial<Record<SlotName, SlotRelease>>): Partial<Record<SlotName, Release>> {
   return Object.fromEntries(Object.entries(slots).map(([slot, release]) => [slot, plainRelease(release)]));
 }
 
 /**
- * Releases as they were spelled when they were deployed: a commit that is written out in full, or cut short, is the same one, and
- * no step and no container is told otherwise.
- * @param deployed releases by slot, the surest first.
+ * Releases in the spelling with which they were deployed: a commit written in full is the same as an abbreviated one,
+ * and must not change a step or a container.
+ * @param deployed releases by slot, the most certain source first.
  */
 export function asDeployed(
   slots: Partial<Record<SlotName, SlotRelease>>,

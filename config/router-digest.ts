@@ -1,7 +1,10 @@
 import { collectFiles, digestOf } from "../ops/client/router.ts";
 import type { Secret } from "./secrets/secret.ts";
 
-/** By which the router's configuration is known on the host: as a whole, and without its certificate. @param files without the certificate, by name. */
+/**
+ * Digests that identify the router's configuration on the host: of all of it, and without its certificate.
+ * @param files without the certificate, by name.
+ */
 export function routerDigests(
   files: Record<string, string>,
   tls: { certificate: string; key: Secret } | undefined,

@@ -3,7 +3,9 @@ import { forStack, SettingsError } from "./problems.ts";
 import { getStack, RunError } from "./pulumi-runtime.ts";
 import { Refusal } from "./refusal.ts";
 
-/** What an operator can mend, as the error that Pulumi shows without a stack trace; anything else as it is. */
+/**
+ * An error that an operator can fix, in the form that Pulumi shows without a stack trace; any other error unchanged.
+ */
 export function toRunError(error: unknown): unknown {
   const forThisStack = (text: string): string => forStack(text, getStack());
   if (error instanceof SettingsError) return new Refusal("config", forThisStack(error.message));
@@ -12,7 +14,7 @@ export function toRunError(error: unknown): unknown {
   return error;
 }
 
-/** Runs a check; what it finds ends the program the way Pulumi shows without a stack trace. */
+/** Runs a check; its errors end the program in the form that Pulumi shows without a stack trace. */
 export function orRunError<T>(check: () => T): T {
   try {
     return check();

@@ -16,7 +16,7 @@ const secrets = {
   DATABASE_PASSWORD: "r5TcG9aJv4LkXw2b",
 };
 
-/** A secret of nobody else. */
+/** A secret that nothing else uses. */
 const strong = (): string => randomBytes(32).toString("base64url");
 
 let directory = "";
@@ -47,7 +47,7 @@ function problems(config: Record<string, unknown>, environment: NodeJS.ProcessEn
 }
 
 const staging = { environment: "staging", slots: { blue: { version: "v1.0.0", commit } } };
-/** It has no slots. Its source is in the project's directory. */
+/** Development has no slots. Its source is in the project's directory. */
 const inDevelopment = { environment: "development", source: { module: ".", migrations: "." } };
 
 describe("a fix", () => {
@@ -207,7 +207,7 @@ describe("bad settings", () => {
     expect(
       databaseOf({ database: { snapshot_copy: { bucket: "staging", prefix: null }, snapshot_retention: null } }),
     ).toMatchObject({ snapshot_copy: { bucket: "staging", prefix: "" }, snapshot_retention: 7 });
-    // An empty section of a file says nothing.
+    // An empty section of a file changes nothing.
     expect(databaseOf({ database: null })).toMatchObject({ snapshot_copy: { bucket: "production" } });
     expect(problems({ ...staging, deployment: { database: { snapshot_copy: { bucket: null } } } }, withCopy)).toEqual([
       expect.stringMatching(/^togather:deployment\.database\.snapshot_copy\.bucket: /),
@@ -338,7 +338,7 @@ describe("secrets", () => {
       'environment variable ADMIN_API_KEY: ends with a line break, which would be part of the secret -> in a shell ADMIN_API_KEY="$(cat FILE)" leaves out the line break at the end',
       expect.stringMatching(/^environment variable DATABASE_PASSWORD: has blanks around it/),
     ]);
-    // A server that serves with it goes on.
+    // A server that serves with it continues.
     expect(load(staging, { ...secrets, JWT_SECRET: `${secrets.JWT_SECRET}\r\n` }).warnings).toContainEqual(
       expect.stringMatching(/^environment variable JWT_SECRET: ends with a line break/),
     );
@@ -612,7 +612,7 @@ describe("an external database", () => {
       "togather:database.network: is for an external database, but togather:database.mode is bundled -> pulumi config set --path togather:database.mode external",
       expect.stringMatching(/^togather:databaseUrl: is for an external database/),
     ]);
-    // A developer's shell may have one for something else.
+    // A developer's shell may have one for another purpose.
     expect(load(staging, { ...secrets, DATABASE_URL: "mysql://other" }).database.mode).toBe("bundled");
     expect(problems({ ...staging, database: { mode: "extern" } })).toEqual([
       expect.stringContaining('togather:database.mode: expected bundled or external, found "extern"'),
@@ -759,7 +759,7 @@ describe("a server's own rules for secrets", () => {
   it("leave out what it doesn't read: nobody is asked for it, and it isn't given; all others are", () => {
     const settings = load({ ...staging, source: { unreadSecrets: ["ADMIN_API_KEY"] } }, without);
     expect(settings.secrets).toEqual({ jwtSecret: secrets.JWT_SECRET, adminApiKey: undefined, server: {} });
-    // One that is left over, whatever it is like, is no matter.
+    // A secret that is left over does not matter, whatever its value.
     expect(
       load({ ...staging, source: { unreadSecrets: ["ADMIN_API_KEY"] } }, { ...secrets, ADMIN_API_KEY: "changeme" })
         .secrets.adminApiKey,
@@ -769,7 +769,7 @@ describe("a server's own rules for secrets", () => {
       expect.stringMatching(/^togather:jwtSecret: is missing/),
       expect.stringMatching(/^togather:databasePassword: is missing/),
     ]);
-    // It is then a name as any other.
+    // It is then a name like any other.
     expect(
       load({ ...staging, source: { unreadSecrets: ["ADMIN_API_KEY"], secrets: ["ADMIN_API_KEY"] } }).secrets.server,
     ).toEqual({ ADMIN_API_KEY });
@@ -939,7 +939,7 @@ describe("a certificate from the environment", () => {
     const { certificate, key } = await certificatePair();
     const environment = { ...secrets, TLS_CERTIFICATE: certificate, TLS_KEY: key };
     expect(load(production, environment).tls).toEqual({ certificate, key });
-    // The key is written elsewhere, where fewer may read it.
+    // The key is written to another place, which fewer people can read.
     const both = { ...environment, TLS_CERTIFICATE: `${certificate}\n${key}\n` };
     expect(load(production, both).tls?.certificate.trim()).toBe(certificate.trim());
     expect(load({ ...production, publicUrl: "https://events.example.org" }, environment).warnings).toEqual([]);
@@ -951,7 +951,7 @@ describe("a certificate from the environment", () => {
     expect(load({ ...production, tls: { certificateFile: "none.pem", keyFile: "none.pem" } }, environment).tls).toEqual(
       { certificate, key },
     );
-    // As everybody's environment may have it.
+    // Variables that any environment may have.
     expect(load(inDevelopment, environment).tls).toBeUndefined();
   });
 

@@ -25,22 +25,25 @@ import { readTls } from "./tls.ts";
 
 /** The values of a deployment's secrets. */
 export interface Secrets {
-  /** Undefined where the server doesn't read it. */
+  /** Undefined: the server doesn't read it. */
   jwtSecret: Secret | undefined;
   adminApiKey: Secret | undefined;
   /** The server's own, by variable. */
   server: Record<string, Secret>;
 }
 
-/** The database and how to get into it. */
+/** The database and its connections. */
 export type DatabaseSettings = Omit<StackSettings["database"], "mode"> &
   (
     | { mode: "bundled"; password: Secret }
-    /** `url` has the role of the server, `migrationUrl` that of the schema's owner, who may be the same, `adminUrl` one that may make databases. */
+    /**
+     * `url` has the server's role, `migrationUrl` the role of the schema's owner (which may be the same), `adminUrl`
+     * one that may create databases.
+     */
     | { mode: "external"; url: Secret; migrationUrl: Secret; adminUrl: Secret | undefined }
   );
 
-/** Everything the stack is told, validated and with defaults. */
+/** All settings of the stack, validated and with defaults. */
 export interface Settings extends Omit<
   StackSettings,
   "name" | "slots" | "tls" | "deployment" | "subnet" | "database" | "secrets" | SecretKey
@@ -56,25 +59,25 @@ export interface Settings extends Omit<
   database: DatabaseSettings;
   /** The key that reads encrypted snapshots. */
   snapshotIdentity: Secret | undefined;
-  /** Of the storage to which snapshots are copied; undefined where they are not. */
+  /** Of the storage to which snapshots are copied. Undefined: they are not copied. */
   snapshotCopyCredentials: { keyId: Secret; secret: Secret } | undefined;
   secrets: Secrets;
   /** Broken rules that this environment only warns of. */
   warnings: string[];
 }
 
-/** Where settings come from. */
+/** Sources of the settings. */
 export interface SettingsSources {
   /** The stack's config under `togather:`, without the prefix. Structured values are JSON texts, as Pulumi gives them. */
   config: Readonly<Record<string, string>>;
-  /** Keys of it that Pulumi keeps encrypted; undefined where nobody knows (unit tests). */
+  /** Keys that Pulumi keeps encrypted. Undefined: unknown (unit tests). */
   encryptedKeys?: ReadonlySet<string> | undefined;
   environment: NodeJS.ProcessEnv;
   /** Directory of the Pulumi project. */
   projectDirectory: string;
 }
 
-/** Pulumi hands over every config value as text: numbers, booleans, objects and lists are told by their JSON. */
+/** Pulumi passes every config value as text: numbers, booleans, objects and lists are recognized as JSON. */
 function decode(key: string, text: string): unknown {
   // A commit may look like a number: 1234567, 12345e7.
   if (key === "releaseAgain" || (secretKeys as readonly string[]).includes(key)) return text;
@@ -112,7 +115,7 @@ export function readDeploymentFile({
   );
 }
 
-/** Secrets that stand in the stack's config in plain text. */
+/** Secrets in plain text in the stack's config. */
 function plainTextSecrets({ config, encryptedKeys }: SettingsSources): Problem[] {
   if (encryptedKeys === undefined) return [];
   return [...secretKeys, "secrets"]
@@ -171,13 +174,13 @@ function resolveSettings(
   return { given, urls, problems: [...ofFile, ...ofSecrets, ...ofTls] };
 }
 
-/** The secrets that this deployment's owner chose. Of a URL, it is the password that somebody may guess. */
+/** The secrets that this deployment's owner chose; of a URL, only its password could be guessed. */
 function ownSecrets(
   secrets: ResolvedSecrets,
   { app, migration, admin }: Record<"app" | "migration" | "admin", UrlCheck | undefined>,
 ): OwnSecret[] {
   const checked = { databaseUrl: app, migrationDatabaseUrl: migration, databaseAdminUrl: admin };
-  /** Roles of a server that have been seen: two URLs may name one role, which has one password. */
+  /** Roles already seen: two URLs may name one role, which has one password. */
   const logins = new Set<string>();
   const chosen = secretKeys.flatMap((key): OwnSecret[] => {
     const secret = secrets[key];
@@ -210,7 +213,7 @@ export function loadSettings(sources: SettingsSources): Settings {
   return buildSettings(given, deployment, urls, [...warnings, ...remember(given)]);
 }
 
-/** Notes which secrets are in use here. What stops it is a warning. */
+/** Records the secrets of this environment. A failure is only a warning. */
 function remember({ memory, own, stack }: Given): string[] {
   try {
     memory.remember(
@@ -228,7 +231,7 @@ function remember({ memory, own, stack }: Given): string[] {
 const wrapped = (value: string | undefined): Secret | undefined =>
   value === undefined ? undefined : new Secret(value);
 
-/** Settings of which nothing is wrong, with secrets wrapped. */
+/** Valid settings, with wrapped secrets. */
 function buildSettings(
   { stack, rules, slots, secrets, tls }: Given,
   deployment: DeploymentFile,

@@ -11,7 +11,7 @@ export interface TlsPair {
   key: string;
 }
 
-/** The PEM texts by themselves, in the environment or the secrets file: for machines without files of their own, such as CI. */
+/** The PEM texts themselves, in the environment or the secrets file: for machines without such files, e.g. CI. */
 export const tlsNames = { certificate: "TLS_CERTIFICATE", key: "TLS_KEY" } as const;
 const parts = ["certificate", "key"] as const;
 const labels = { certificate: "CERTIFICATE", key: "PRIVATE KEY" } as const;
@@ -19,7 +19,10 @@ const labels = { certificate: "CERTIFICATE", key: "PRIVATE KEY" } as const;
 const block = (label: string): RegExp =>
   new RegExp(`-----BEGIN [A-Z0-9 ]*${label}-----[\\s\\S]*?-----END [A-Z0-9 ]*${label}-----\\r?\\n?`, "g");
 
-/** A certificate without the key that some programs want in the same file: it is written where more may read it than the key. */
+/**
+ * A certificate without a key, which some programs want in the same file: the certificate's file can be read by more
+ * people than the key's.
+ */
 const withoutKey = (certificate: string): string => certificate.replace(block(labels.key), "");
 
 const isPem = (text: string, part: keyof TlsPair): boolean =>
@@ -36,7 +39,7 @@ function readFile(projectDirectory: string, part: keyof TlsPair, file: string): 
   return { text, problems: isPem(text, part) ? [] : [problem] };
 }
 
-/** A text where its variable is. */
+/** A text from its variable. */
 function readVariable(sources: TlsSources, part: keyof TlsPair): { text: string; problems: Problem[] } {
   const name = tlsNames[part];
   const other = tlsNames[part === "key" ? "certificate" : "key"];
@@ -56,15 +59,15 @@ function readVariable(sources: TlsSources, part: keyof TlsPair): { text: string;
 type TlsSources = Pick<SecretSources, "environment" | "file">;
 
 /**
- * The certificate and its key: as texts from the environment or the secrets file, which win as every secret does, or the
- * files of `togather:tls`. Undefined where there are none. Whether they are any good is for `certificateProblems`.
+ * The certificate and its key: texts from the environment or the secrets file (which win, like every secret), or the
+ * files of `togather:tls`. Undefined: there are none. `certificateProblems` checks them.
  */
 export function readTls(
   { tls, environment }: Pick<StackSettings, "tls" | "environment">,
   sources: TlsSources,
   projectDirectory: string,
 ): { value: TlsPair | undefined; problems: Problem[] } {
-  // Where nothing serves HTTPS, a variable that is there for another stack is nobody's mistake.
+  // Where no HTTPS is served, a variable may be there for another stack.
   const byVariable =
     environmentRules[environment].blueGreen && parts.some((part) => findSecret(sources, tlsNames[part]) !== undefined);
   if (!byVariable && tls === undefined) return { value: undefined, problems: [] };

@@ -5,19 +5,19 @@ import type { StackSettings } from "./schema/stack-settings.ts";
 
 type Source = Pick<StackSettings["source"], "repository" | "paths" | "migrations">;
 
-/** A directory of the operator's working tree and where the container sees it. */
+/** A directory of the operator's working tree and its path in the container. */
 export interface SourceMount {
   hostPath: string;
   containerPath: string;
 }
 
-/** Where the container of the development environment sees the repository. */
+/** The repository's path in the container of the development environment. */
 export const sourceRoot = "/source";
 
 /**
- * What of the working tree is mounted: the directories of `source.paths`, so that neither secrets files nor node_modules are.
- * Where one of the paths is a file, the whole repository: an editor replaces a file by another one, which a mount of the
- * file itself would not follow. The migrations are at /migrations, too.
+ * The mounts of the working tree: the directories of `source.paths`, so that neither secrets files nor node_modules are
+ * mounted. Where one of the paths is a file, the whole repository: an editor replaces a file by a new one, which a
+ * mount of the file itself would not show. The migrations are also at /migrations.
  */
 export function sourceMounts({ repository, paths, migrations }: Source): SourceMount[] {
   const root = resolve(repository);
@@ -29,13 +29,13 @@ export function sourceMounts({ repository, paths, migrations }: Source): SourceM
       hostPath: join(root, path),
       containerPath: join(sourceRoot, path),
     })),
-    // Where the image of the bundled server has them: it looks up which schema it needs.
+    // The same path as in the image of the bundled server, which looks up the schema version that it needs there.
     { hostPath: join(root, migrations), containerPath: "/migrations" },
   ];
 }
 
 /**
- * A hash of the migrations as they are in the working tree: another one when a file comes, goes or changes.
+ * A hash of the working tree's migrations: it changes when a file comes, goes or changes.
  * @throws {Error} when there is no such directory.
  */
 export function migrationsHash({ repository, migrations }: Source): string {

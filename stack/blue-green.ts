@@ -20,24 +20,24 @@ import { secretOutput } from "./secret-output.ts";
 import { neededVersions } from "./schema-versions.ts";
 import { declareRecord, declareSwitch, type Deployed } from "./traffic.ts";
 
-/** Two slots behind a router, and which of them serves. docs/architecture.md has the picture. */
+/** Declares two slots behind a router, and the slot that serves. docs/architecture.md has the picture. */
 export async function declare(wanted: Settings, opening: Opening): Promise<BlueGreenOutputs> {
   const { activeSlot, addresses, deployment, name, tls } = wanted;
   const asked = servingUnlessRefused(wanted, opening, process.env);
-  // A preview changes nothing, so that what doesn't depend on the answer need not wait for it.
+  // A preview changes nothing: resources that don't depend on the answer need not wait for it.
   if (!pulumi.runtime.isDryRun()) {
     await asked;
     await putInOrder(wanted, opening, process.env);
   }
   sayPlan(wanted, asked, opening.now);
 
-  // What both slots share: the private network, the program that does the steps, the database, the router.
+  // Parts that both slots share: the private network, the program that runs the steps, the database, the router.
   const context = hostContext(wanted);
   const onHost = { providers: [dockerProvider(wanted, process.env)] };
   const { networkName } = new Network("network", { name, ...wanted.network }, onHost);
   const ops = new BundledImage("ops-image", { image: "ops", context });
   const [serving, now] = [await asked, await opening.now];
-  // A commit that is only spelled in another way is no other release: what runs keeps its spelling.
+  // Another spelling of the same commit is no other release: running containers keep their spelling.
   const slots = asDeployed(wanted.slots, now.held, now.served);
   const settings = { ...wanted, slots };
   const { failure_command: failureCommand } = deployment.deployment;
@@ -62,7 +62,7 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
     onHost,
   );
 
-  // What each slot runs.
+  // The release of each slot.
   const found = whatWasFound(settings, now);
   const versions = settings.skipMigrations ? await neededVersions(settings) : {};
   const ground: Ground = {
@@ -82,7 +82,7 @@ export async function declare(wanted: Settings, opening: Opening): Promise<BlueG
     return release === undefined ? [] : [{ name: slot, release, ...declareRelease(ground, slot, release) }];
   });
 
-  // Which of them serves, and what follows once it does.
+  // The switch to the slot that serves, and everything after it.
   const deployed: Deployed = { ...ground, router, nginxImage, declared, deploymentId };
   const switched = declareSwitch(deployed);
   const record = declareRecord(deployed, switched);

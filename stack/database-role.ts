@@ -6,7 +6,10 @@ import type { Settings } from "../config/settings.ts";
 import type { HostNow } from "../ops/host/serving-slot.ts";
 import { setSuperuserPassword } from "../ops/host/superuser-password.ts";
 
-/** As which role the servers log in to the bundled database; its superuser has today's password afterwards, unless this is a preview. */
+/**
+ * Plans the role that servers log in with in the bundled database. Unless this is a preview, its superuser gets the
+ * current password.
+ */
 export async function planDatabaseRole(
   { database, name, host }: Settings,
   { serving, states, databaseUrls }: HostNow,

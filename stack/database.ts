@@ -11,8 +11,9 @@ import { engineAddress } from "./host-lock.ts";
 import { BundledImage } from "../components/image.ts";
 
 /**
- * The port of this machine's loopback where roles and extensions are declared: the engine's own, or one that leads to
- * another machine's. In a preview too: that of `pulumi refresh --run-program` reads what is there.
+ * The port of this machine's loopback through which roles and extensions are declared: the engine's own, or one that is
+ * forwarded to another machine's. In a preview too: `pulumi refresh --run-program` reads existing resources in its
+ * preview.
  */
 async function reachableAt({ name, host, databasePort }: Settings): Promise<number> {
   if (!isElsewhere(host, process.env)) return databasePort;
@@ -25,8 +26,8 @@ async function reachableAt({ name, host, databasePort }: Settings): Promise<numb
 }
 
 /**
- * The database that the settings ask for: PostgreSQL in a container of this stack, or one that is there already.
- * @param plan the role of the bundled database as which servers log in.
+ * The database that the settings ask for: PostgreSQL in a container of this stack, or an external one.
+ * @param plan the role that servers log in with in the bundled database.
  */
 export async function declareDatabase(
   settings: Settings,
@@ -36,7 +37,7 @@ export async function declareDatabase(
   const { name, addresses, database, databasePort, rules } = settings;
   if (database.mode === "external") {
     const { url, migrationUrl, adminUrl } = database;
-    // Somebody else runs it: nothing of it belongs to this stack, and nothing of it ends with this stack.
+    // An external database: no part of it belongs to this stack, and none is deleted with this stack.
     return {
       ownerUrl: secretOutput(migrationUrl),
       appUrl: secretOutput(url),

@@ -20,16 +20,19 @@ import { serverSecrets } from "./server-secrets.ts";
 
 /** A development stack's outputs: `pulumi stack output`. */
 export interface DevelopmentOutputs {
-  /** Where the server answers. */
+  /** URL of the server. */
   url: string;
-  /** The schema's version; null where it is not known. */
+  /** The schema's version. Null: unknown. */
   schemaVersion: pulumi.Output<number | null>;
   /** Secret. */
   databaseUrl: pulumi.Output<string>;
   databaseAdminUrl?: pulumi.Output<string>;
 }
 
-/** One server that is built from the working tree, again at every change. No slots, no router, no snapshots, no history. */
+/**
+ * Declares one server, built from the working tree again at every change. No slots, no router, no snapshots, no
+ * history.
+ */
 export async function declare(settings: Settings, opening: Opening): Promise<DevelopmentOutputs> {
   const { name, addresses, source, rules } = settings;
   if (!pulumi.runtime.isDryRun()) await putInOrder(settings, opening, process.env);
@@ -42,7 +45,7 @@ export async function declare(settings: Settings, opening: Opening): Promise<Dev
   const database = await declareDatabase(settings, { context, networkName, plan: firstRole }, onHost);
   const databaseNetwork = settings.database.network === "" ? undefined : settings.database.network;
 
-  // Not a commit's migrations but those of the working tree: a new file is applied by the next run.
+  // The migrations of the working tree, not of a commit: the next run applies a new file.
   const tree: SlotRelease = { version: "dev", source: { kind: "tree", id: migrationsHash(source) } };
   const migration = settings.skipMigrations
     ? undefined

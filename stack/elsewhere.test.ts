@@ -17,7 +17,7 @@ describe("a Docker host", () => {
     ["has other containers than an older copy of the state", { blue: "c" }, before, true, false],
   ])("%s", async (_what, ids, wanted, keeps, elsewhere) => {
     expect(await isElsewhere({ ids }, state, wanted, volumes(keeps))).toBe(elsewhere);
-    // Before the first deployment there is nowhere else.
+    // Before the first deployment there is no other host.
     expect(await isElsewhere({ ids }, { ...state, containers: [] }, wanted, volumes(keeps))).toBe(false);
   });
 

@@ -1,4 +1,7 @@
-/** A Docker host on which nothing is of what Pulumi's state knows: another one than was deployed to, or one that has lost all. */
+/**
+ * Detects a Docker host that has nothing of what Pulumi's state contains: another host than the last deployment's, or
+ * one that has lost everything.
+ */
 import { isDryRun } from "../config/pulumi-runtime.ts";
 import { SettingsError, type Problem } from "../config/problems.ts";
 import type { Settings } from "../config/settings.ts";
@@ -10,17 +13,17 @@ import type { InterruptedState } from "../ops/host/pending-operations.ts";
 import type { HostNow } from "../ops/host/serving-slot.ts";
 import { askState, type Interrupted } from "./interrupted.ts";
 
-/** Where a deployment goes, and where it was. */
+/** The Docker host of this deployment, and the one of the last. */
 export interface Where {
-  /** `togather:host`; empty where it is not set. */
+  /** `togather:host`; empty: not set. */
   setting: string;
-  /** As the Docker plugin is told; undefined for this machine's engine. */
+  /** The address for the Docker plugin. Undefined: this machine's engine. */
   wanted: string | undefined;
-  /** The same, of the run that wrote the state. */
+  /** The address of the run that wrote the state. */
   recorded: string | undefined;
 }
 
-/** What is wrong, where a host has nothing of what the state knows. */
+/** The problem of a host that has nothing of what the state contains. */
 export function elsewhereProblem({ setting, wanted, recorded }: Where): Problem {
   const called = (host: string | undefined): string => host ?? "this machine's own engine";
   const anew =
@@ -44,7 +47,10 @@ export function elsewhereProblem({ setting, wanted, recorded }: Where): Problem 
   };
 }
 
-/** Whether something of a deployment is on its host that needs no container. @throws when the host does not answer. */
+/**
+ * Whether the host has objects of the deployment other than containers.
+ * @throws when the host does not answer.
+ */
 async function hasVolumes({ name, host }: Pick<Settings, "name" | "host">): Promise<boolean> {
   const { ok, stdout } = await tryDocker(["volume", "ls", "--quiet", `--filter=label=${labels.name}=${name}`], {
     host,
@@ -52,7 +58,7 @@ async function hasVolumes({ name, host }: Pick<Settings, "name" | "host">): Prom
   return !ok || stdout.trim() !== "";
 }
 
-/** Whether nothing of what the state knows is on the host that was asked. */
+/** Whether the host has nothing of what the state contains. */
 export async function isElsewhere(
   { ids }: Pick<HostNow, "ids">,
   { ids: known, containers, dockerHost }: Pick<InterruptedState, "ids" | "containers" | "dockerHost">,
@@ -61,15 +67,15 @@ export async function isElsewhere(
 ): Promise<boolean> {
   const there = Object.values(ids);
   if (containers.length === 0 || there.some((id) => known.has(id))) return false;
-  // One of the same name that has other containers than the state knows is another matter, where the host is the same.
+  // Containers of the same name that the state does not know are another problem, where the host is the same.
   if (dockerHost !== wanted) return true;
   return there.length === 0 && !(await keepsVolumes());
 }
 
 /**
- * Refuses a Docker host on which nothing is of what Pulumi's state knows: Pulumi would go on as if it were there, and, once told to look,
- * forget what goes on running, with its data, on the host before.
- * @throws {RunError} that names both, and the ways out.
+ * Refuses a Docker host that has nothing of what Pulumi's state contains. Pulumi would continue as if everything were
+ * there; after a refresh it would forget containers and data that are still on the earlier host.
+ * @throws {RunError} that names both hosts, and the solutions.
  */
 export async function refuseElsewhere(
   settings: Pick<Settings, "name" | "host">,
@@ -77,7 +83,7 @@ export async function refuseElsewhere(
   asked: Interrupted,
   env: NodeJS.ProcessEnv,
 ): Promise<void> {
-  // A preview is spared the look into the state where containers are there.
+  // A preview need not read the state where containers exist.
   const state = isDryRun() ? (Object.keys(now.ids).length === 0 ? await askState() : undefined) : await asked;
   if (state === undefined) return;
   const { host: setting } = settings;

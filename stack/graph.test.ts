@@ -72,7 +72,7 @@ describe("a changed database password", () => {
     });
     expect(during.get("blue-slot-container").options.ignoreChanges).toContain("envs");
     expect(databaseUrlOf(during, "green")).toMatch(/^postgresql:\/\/togather_app_2:/);
-    // Once that one serves, the old password ends.
+    // Once green serves, the old password ends.
     const greenServes: Serving = { slot: "green", release: releases.v2 };
     const after = await runProgram({ ...rotated, activeSlot: "green" }, greenServes, undefined, undefined, {
       blue: urls.blue,
@@ -169,7 +169,7 @@ describe("order", () => {
       { name: "warm", command: ["/server", "warm"], timeoutMs: 300_000, onFailure: "send-back" },
       { name: "tell", command: ["/server", "tell"], timeoutMs: 300_000, onFailure: "warn" },
     ]);
-    // What the server has in secret reaches them on the host, by its own container.
+    // The server's secrets reach the tasks on the host, from its own container.
     expect(JSON.stringify(graph.get("task-reindex-run").wire)).not.toContain("canary");
     const stopped = await runProgram({ ...released, standby: "stopped", source: { tasks } }, blueServes);
     expect(before(stopped, "task-reindex-run")).toContain("waking-gate");
@@ -212,7 +212,7 @@ describe("order", () => {
       string,
       string
     >;
-    // All that the server itself gets.
+    // All variables of the server.
     const envs = graph.get("green-slot-container").inputs["envs"] as string[];
     expect(
       Object.entries(JSON.parse(SERVER_ENVIRONMENT ?? "") as Record<string, string>)
@@ -319,7 +319,7 @@ describe("order", () => {
       copy: ["SNAPSHOT_COPY_KEY_ID", "SNAPSHOT_COPY_SECRET"],
       migration: [],
     });
-    // Where nothing is copied, neither a step nor an output has the credentials.
+    // Without copies, neither a step nor an output has the credentials.
     const none = await runProgram({ ...firstDeployment, ...keys });
     expect(none.resources.map(({ name }) => name)).not.toContain("blue-copy-upload");
     expect(Object.keys(none.outputs)).not.toContain("snapshotCopySecret");
@@ -342,7 +342,7 @@ describe("order", () => {
     ]) {
       expect(earlier).toContain(`database-${part}`);
     }
-    // PostGIS's table is the superuser's; a migration may add rows to it.
+    // PostGIS's table belongs to the superuser; a migration may add rows to it.
     expect(before(graph, "database-owner-postgis")).toContain("database-extension-postgis");
     expect(graph.get("database-owner-postgis").inputs).toMatchObject({
       role: "togather_owner",
@@ -442,7 +442,7 @@ describe("a flip", () => {
       (graph.get(name).inputs["environment"] as Record<string, unknown>)[variable];
     const well = await runProgram(released, greenServes);
     expect(found(well, "switch-traffic")).toBeUndefined();
-    // What an earlier run has found stays in the state.
+    // Values found by an earlier run stay in the state.
     expect(well.get("switch-traffic").options.ignoreChanges).toEqual([`environment.${variable}`]);
     const routers = [
       { slot: "blue", memory: "blue", file: "blue", mark: "both" },
@@ -456,7 +456,7 @@ describe("a flip", () => {
       expect(off.request("switch-traffic")).toEqual(well.request("switch-traffic"));
       expect(changed(well, off)).toEqual(["switch-traffic"]);
     }
-    // A slot that is to go has to be drained first.
+    // A slot must be drained before it is removed.
     const removed = await runProgram({ ...released, standby: "removed" }, blueServes);
     expect(found(removed, "standby-slot")).toBe("blue in nginx, blue on disk since now");
   });
@@ -503,7 +503,7 @@ describe("the slot that serves", () => {
     );
     await runProgram({ ...released, releaseAgain: releases.v2.commit.slice(0, 7) }, blueServes, router);
     await expect(runProgram({ ...released, releaseAgain: "fedcba9" }, blueServes, router)).rejects.toThrow(/sent back/);
-    // It may wait in its slot, be gone back to where it has served, and be what serves already.
+    // It may wait in its slot, be rolled back to where it has served, or serve already.
     await runProgram({ ...released, activeSlot: "blue" }, blueServes, router);
     await runProgram(released, { ...blueServes, served: { green: releases.v2 } }, router);
     await runProgram(released, { slot: "green", release: releases.v2 }, { ...router, slot: "green" });
@@ -534,7 +534,7 @@ describe("the slot that serves", () => {
       const before = await runProgram({ ...released, slots: held }, serving);
       expect(changed(before, await runProgram({ ...released, slots }, serving))).toEqual([]);
     }
-    // The idle slot has no container any more: the router knows what has served.
+    // The idle slot has no container: the router knows which releases have served.
     const serving: Serving = { slot: "blue", release: cut.blue, held: { blue: cut.blue }, served: cut };
     const removed = { ...released, activeSlot: "blue", standby: "removed" };
     const before = await runProgram({ ...removed, slots: cut }, serving);
@@ -556,7 +556,7 @@ describe("the slot that serves", () => {
   it("can be forced", async () => {
     const graph = await runProgram({ ...firstDeployment, force: true, slots: { blue: releases.v2 } }, blueServes);
     expect(graph.request("blue-slot-gate")["release"]).toEqual(releases.v2);
-    // What is ignored where a slot stays as it is would leave the old release running.
+    // Ignored changes, as in a slot that stays as it is, would leave the old release running.
     expect(graph.get("blue-slot-container").options.ignoreChanges).toEqual([]);
   });
 
@@ -808,12 +808,12 @@ describe("another server", () => {
     expect(
       JSON.stringify(graph.resources.map(({ name, wire }) => (/^blue-slot-(container|gate)$/.test(name) ? "" : wire))),
     ).not.toContain("canary-smtp");
-    // What nobody else is asked for stays as it was.
+    // Without these settings the inputs stay unchanged.
     expect(graph.get("blue-slot-container").inputs).toMatchObject({
       readOnly: true,
       tmpfs: { "/tmp": "rw,noexec,nosuid,size=64m" },
     });
-    // For the gate to leave out of what it shows of the server.
+    // The gate removes these values from the server's output.
     expect(graph.get("blue-slot-gate").inputs["environment"]).toMatchObject({
       SERVER_SECRETS: expect.stringContaining('"canary-smtp"') as string,
     });
@@ -868,7 +868,7 @@ describe("what only the deployment knows", () => {
     expect(graph.get("router-container").inputs["networksAdvanced"]).toEqual([
       expect.objectContaining({ ipv4Address: "10.9.8.2" }),
     ]);
-    // The release's are known where it is built.
+    // The release's own values are known when the image is built.
     expect(graph.request("green-image-build")["arguments"]).toEqual({
       DOMAIN: "events.example.org:8443",
       GIT_COMMIT: "{commit}",
@@ -908,9 +908,9 @@ describe("settings", () => {
   it("leave out snapshot and migrations on request", async () => {
     const graph = await runProgram({ ...firstDeployment, skipMigrations: true });
     expect(graph.resources.map(({ name }) => name).filter((name) => /snapshot|migration/.test(name))).toEqual([]);
-    // Nobody can tell what a commit needs that is not here.
+    // The schema version of a commit that is not here is unknown.
     expect(graph.request("blue-slot-gate")["expectedMigration"]).toBeNull();
-    // The gate asks for the schema all the same: what this release needs is in its files.
+    // The gate checks the schema all the same: the release's own files show the version.
     const commit = execFileSync("git", ["rev-parse", "HEAD"], { encoding: "utf8" }).trim();
     const slots = { blue: { version: "v1.0.0", commit } };
     const known = await runProgram({ ...firstDeployment, slots, skipMigrations: true });
@@ -933,7 +933,7 @@ describe("settings", () => {
     expect(graph.request("blue-migration-up")["source"]).toEqual({ kind: "image", image, path: "migrations" });
     expect(graph.resources.map(({ name }) => name)).not.toContain("blue-image-build");
     expect(graph.request("image-retention-prune")["pulled"]).toEqual([image]);
-    // Where none was, the request is what it always was.
+    // Without pulled images the request is unchanged.
     expect((await runProgram(firstDeployment)).request("image-retention-prune")).not.toHaveProperty("pulled");
   });
 });

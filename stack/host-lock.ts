@@ -19,7 +19,8 @@ type Deployment = Pick<Settings, "name" | "host" | "force" | "activeSlot" | "slo
 
 /**
  * Holds the lock of this deployment on its Docker host until the engine that runs this program is gone. A preview takes
- * no lock, and says when somebody deploys. Without an engine (tests with mocks) nothing is deployed and nothing locked.
+ * no lock, and reports a running deployment. Without an engine (tests with mocks) nothing is deployed and nothing
+ * locked.
  * @param heldAs the id of the lock that the command which runs this deployment holds for it.
  * @throws {Refusal} when somebody else holds it, unless `togather:force` is set.
  */
@@ -52,9 +53,9 @@ export async function holdHostLock(settings: Deployment, heldAs?: string): Promi
       const lost = new RunError(
         `${lockFile(name)}: the lock on the Docker host is lost${why === "" ? "" : ` (${why})`}. Nothing new is begun; run pulumi up again, and it goes on from here.`,
       );
-      // Pulumi shows the stack of what is thrown while it waits for a program's resources.
+      // Pulumi shows the stack trace of an error that is thrown while it waits for a program's resources.
       lost.stack = lost.message;
-      // Called by nobody: this ends the program, and the engine starts nothing that is not under way.
+      // Nobody catches this: it ends the program, and the engine starts no further operation.
       throw lost;
     },
   }).catch((error: unknown) => {
@@ -67,13 +68,13 @@ export async function holdHostLock(settings: Deployment, heldAs?: string): Promi
   );
 }
 
-/** Whether an engine runs this program. Not so in tests with mocks: nothing is deployed there. */
+/** Whether an engine runs this program. Tests with mocks have none: nothing is deployed there. */
 export const hasEngine = (): boolean => engineAddress() !== undefined;
 
-/** `address:port` of the engine that runs this program; undefined where none does. */
+/** `address:port` of the engine that runs this program. Undefined: none. */
 export function engineAddress(): string | undefined {
-  // Pulumi's interface has only the calls, the client behind it is grpc's: the one place that also knows the engine of
-  // an inline program.
+  // Pulumi's interface has only the calls; the client behind it is grpc's, which alone also knows the engine of an
+  // inline program.
   const engine = getEngine() as { getChannel(): { getTarget(): string } } | undefined;
   return engine?.getChannel().getTarget().replace(/^dns:/, "");
 }
@@ -92,7 +93,7 @@ function purpose({ stack, active_slot, slots }: LockHolder): string {
     : `stack ${stack}: ${active_slot} is to serve; ${releases.join(", ")}`;
 }
 
-/** Why this deployment does not begin, and what to do. */
+/** The reason why this deployment does not begin, and a hint. */
 export function refusal({ name, host }: Pick<Deployment, "name" | "host">, holder: LockHolder | undefined): string {
   const docker = host === "" ? "docker" : `DOCKER_HOST=${host} docker`;
   return [

@@ -14,13 +14,13 @@ import { hasEngine } from "./host-lock.ts";
 /** Longest wait for the backend, in ms. */
 const exportMs = 60_000;
 
-/** What a killed run has left, once it is known. */
+/** The remains of a killed run, once they are known. */
 export type Interrupted = Promise<InterruptedState | undefined>;
 
 /**
- * What the state says of a run before this one that was killed. This run holds the backend's lock: the state stays as it
- * is until something is registered, so that asking may go on beside other things.
- * Undefined in a preview, and where there is no CLI to ask: then a name that is taken is Pulumi's error.
+ * The state's entries of an earlier run that was killed. This run holds the backend's lock: the state stays unchanged
+ * until a resource is registered, so that the question can run beside other work. Undefined in a preview, and where
+ * there is no CLI to ask: a taken name is then Pulumi's error.
  */
 export function askInterrupted(): Interrupted {
   return isDryRun() ? Promise.resolve(undefined) : askState();
@@ -28,7 +28,7 @@ export function askInterrupted(): Interrupted {
 
 let stateAsked: Interrupted | undefined;
 
-/** What the state says, also in a preview: asked once, however many want to know. */
+/** The state's entries, also in a preview: read once for all callers. */
 export function askState(): Interrupted {
   if (!hasEngine()) return Promise.resolve(undefined);
   return (stateAsked ??= exportedState());
@@ -55,9 +55,9 @@ function exportedState(): Interrupted {
 }
 
 /**
- * Removes what a killed run has made on the Docker host and not written down, so that this one can make it again. Only
- * with the lock in hand; never the slot that serves.
- * @throws {RunError} when it can't be removed.
+ * Removes objects that a killed run has created on the Docker host and not recorded, so that this run can create them
+ * again. Only with the lock held; never the slot that serves.
+ * @throws {RunError} when one can't be removed.
  */
 export async function removeInterrupted(
   { name, host }: Pick<Settings, "name" | "host">,
@@ -76,10 +76,10 @@ export async function removeInterrupted(
   }
 }
 
-/** Containers that both slots need, and that a run makes anew because Pulumi has read them while they did not run; in words. */
+/** Shared containers that a run would replace because they did not run when Pulumi read them; in words. */
 async function unreadText({ name }: Pick<Settings, "name">, { states }: Pick<HostNow, "states">, asked: Interrupted) {
   const state = await asked;
-  // One that is gone is made anew in any case.
+  // A missing one is created again in any case.
   const parts = (["database", "router"] as const).filter(
     (part) => states[part] !== undefined && state?.unread.includes(containerName(name, part)) === true,
   );
@@ -88,7 +88,8 @@ async function unreadText({ name }: Pick<Settings, "name">, { states }: Pick<Hos
 }
 
 /**
- * Has the command that runs this program put the state right first, where it would interrupt what both slots need for nothing; a plain run says so.
+ * Lets the command that runs this program correct the state first, where the run would otherwise interrupt shared parts
+ * without need; a plain run prints a warning.
  * @throws {Refusal} where there is such a command.
  */
 export async function refuseUnread(
@@ -103,15 +104,16 @@ export async function refuseUnread(
   await log.warn(text);
 }
 
-/** Says in a preview what would interrupt. */
+/** Warns, in a preview, of such an interruption. */
 export async function warnOfUnread(settings: Pick<Settings, "name">, now: Pick<HostNow, "states">): Promise<void> {
   const text = await unreadText(settings, now, askState());
   if (text !== undefined) await log.warn(text);
 }
 
 /**
- * Refuses to go on where containers of the deployment are there that the state does not know, nor a run that was killed while it
- * made them: the state was lost, or is another one's. Pulumi would fail at the first name that is taken, half-way.
+ * Refuses to continue where the host has containers of the deployment that neither the state nor a killed run's pending
+ * operations contain: the state was lost, or belongs to another deployment. Pulumi would fail half-way, at the first
+ * taken name.
  * @throws {RunError} that names them.
  */
 export async function refuseUnknown(

@@ -10,9 +10,10 @@ import type { Release, SlotName } from "../ops/contract/steps.ts";
 import { upFiles } from "../ops/contract/migrations.ts";
 
 /**
- * Warns, in a preview, of what the lint finds in migrations that a deployment would run. Loads the parser only when there are any.
- * @param pending their files. Undefined where the database was not asked: then those are meant that the release to serve has
- * beside the one that serves, where both are commits.
+ * Warns, in a preview, of the lint's findings in migrations that a deployment would run. Loads the parser only when
+ * there are any.
+ * @param pending their files. Undefined: the database was not asked; then the files count that the new release has and
+ * the one that serves has not, where both are commits.
  */
 export async function warnOfMigrations(
   { slots, source, rules, migrations, deployment }: Settings,
@@ -21,7 +22,7 @@ export async function warnOfMigrations(
   pending: readonly string[] | undefined,
 ): Promise<void> {
   const release = slots[slot];
-  // Before anything serves, there is nothing yet that a migration could harm.
+  // Before anything serves, there is nothing that a migration could harm.
   if (
     rules.migrationLint === "off" ||
     serving === undefined ||
@@ -57,7 +58,7 @@ export async function warnOfMigrations(
   );
   for (const waiver of unused) await pulumi.log.warn(unusedText(waiver, upFiles([...texts.keys()])));
   const findings = left.filter(({ file }) => files.includes(file));
-  // An index on forty rows is nobody's trouble: the rehearsal tells.
+  // An index on forty rows disturbs nobody: the rehearsal shows that.
   const rehearsed = snapshotRules(deployment.database, rules).rehearse !== "never";
   const kindOf = ({ level, lock }: Finding): "stops" | "measured" | "warns" =>
     rules.migrationLint !== "error" || level !== "error" ? "warns" : lock === true && rehearsed ? "measured" : "stops";

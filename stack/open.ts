@@ -1,4 +1,7 @@
-/** What happens before anything is declared: the lock, what serves, what a killed run has left, what was stopped. */
+/**
+ * The beginning of a run, before any resource is declared: the lock, the slot that serves, remains of a killed run,
+ * stopped containers.
+ */
 import type { Settings } from "../config/settings.ts";
 import { isDryRun, log } from "../config/pulumi-runtime.ts";
 import { orRunError } from "../config/run-error.ts";
@@ -22,11 +25,11 @@ import { askServing, hadOf, hostDifferences, refuseChangeInPlace, refuseSentBack
 import { differenceText, type Difference } from "../config/differences.ts";
 import { containerName } from "../ops/contract/names.ts";
 
-/** A deployment that has been opened: whatever is asked is under way. */
+/** An opened deployment: all questions are under way. */
 export interface Opening {
   /** Resolves once this run holds the lock; at once in a preview. */
   locked: Promise<void>;
-  /** The Docker host as it is once the lock is held; empty in an environment without slots. */
+  /** The Docker host's state once the lock is held; empty in an environment without slots. */
   now: Promise<HostBefore>;
   interrupted: Interrupted;
 }
@@ -47,26 +50,27 @@ const emptyHost: HostNow = {
  * @throws {RunError} when a Docker client's context leads to no engine.
  */
 export function open(settings: Settings, env: NodeJS.ProcessEnv): Opening {
-  // Before the lock is taken on an engine on which the containers would not be.
+  // Before the lock, which would otherwise be taken on another engine than the containers'.
   if (settings.host === "") orRunError(() => contextAddress(env));
   const interrupted = askInterrupted();
   const locked = holdHostLock(settings, env["TOGATHER_LOCK"]);
-  // What serves is known only while nobody else deploys; a preview takes no lock and waits for none.
+  // The answer is only reliable while nobody else deploys; a preview takes no lock and waits for none.
   const now = locked.then(async () => {
     if (!settings.rules.blueGreen) return emptyHost;
     const host = await askServing(settings);
     const state = isDryRun() ? askState : (): Interrupted => interrupted;
     return { ...host, had: await hadOf(settings, host, async () => (await state())?.containers) };
   });
-  // A failure is the stack's, which waits for it.
+  // The stack itself waits for it, and reports a failure.
   now.catch(() => undefined);
   return { locked, now, interrupted };
 }
 
 /**
- * What serves, once it is known that this run may change what it is asked to.
+ * The slot that serves, once it is known that this run may make its changes.
  * @param env the environment of the program.
- * @throws {RunError} when it would change the slot that serves, or release again what was sent back, or go to another Docker host.
+ * @throws {RunError} when it would change the slot that serves, or release again what was sent back, or go to another
+ * Docker host.
  */
 export async function servingUnlessRefused(
   settings: Settings,
@@ -82,7 +86,10 @@ export async function servingUnlessRefused(
   return serving;
 }
 
-/** Puts the host in order before the engine looks at it: removes what is half made, starts what was stopped, pulls images that are gone. */
+/**
+ * Prepares the host before the engine reads it: removes half-made objects, starts stopped containers, pulls missing
+ * images.
+ */
 export async function putInOrder(
   settings: Settings,
   { now, interrupted }: Opening,
@@ -107,17 +114,17 @@ export async function putInOrder(
   if (images.length > 0) await pullMissing(settings.host, images, say);
 }
 
-/** What was found on the host that is not as it is wanted, in the text with which a step runs again because of it. */
+/** Differences on the host, as texts that make a step run again. */
 export interface Found {
-  /** How a container was that was to run and did not. Another text each time: what was down once may be down again. */
+  /** State of a container that should run and did not, with the time: each stop needs a new text. */
   down: (part: Part) => string | undefined;
-  /** A slot that is to have a container and has none. */
+  /** A slot that should have a container and has none. */
   missing: (slot: SlotName) => string | undefined;
   /** The router, where it is not on the slot that is to serve. */
   router: string | undefined;
 }
 
-/** Says in a preview what will be mended. Where traffic moves to, and what a slot gets, is the plan's. */
+/** Reports, in a preview, what will be mended. The plan reports moves of traffic and new releases. */
 function sayRepair(found: Difference, name: string): void {
   const repair =
     found.kind === "down"
@@ -130,12 +137,12 @@ function sayRepair(found: Difference, name: string): void {
   if (repair !== undefined) void log.warn(`${differenceText(found, { name, file: "the stack" })}: ${repair}.`);
 }
 
-/** What a host that was asked has to be made right. In a preview it says what would be. */
+/** The differences on a host that a run has to mend. In a preview it reports them. */
 export function whatWasFound(settings: Settings, host: HostBefore): Found {
   const [found, at] = [hostDifferences(settings, host), new Date().toISOString()];
   if (isDryRun()) {
     for (const one of found) sayRepair(one, settings.name);
-    // Where all runs, a preview is spared the look into the state.
+    // Where everything runs, a preview need not read the state.
     if (found.some(({ kind }) => kind === "down")) void warnOfUnread(settings, host).catch(() => undefined);
   }
   const down = (part: Part): string | undefined => {

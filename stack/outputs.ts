@@ -9,31 +9,31 @@ import type { Release, SlotName } from "../ops/contract/steps.ts";
 
 /** A blue-green stack's outputs: `pulumi stack output`. */
 export interface BlueGreenOutputs {
-  /** Where the router answers. */
+  /** URL of the router. */
   url: string;
   httpsUrl?: string;
-  /** What takes requests: true only after the switch. */
+  /** The slot and release that take requests: set only after the switch. */
   serving: pulumi.Output<{ slot: SlotName; release: Release }>;
   activeSlot: pulumi.Output<SlotName>;
   version: pulumi.Output<string>;
   commit: pulumi.Output<string>;
   slots: Partial<Record<SlotName, Release>>;
-  /** The schema version that each slot's release needs; a slot without migrations has none. */
+  /** The schema version that each slot's release needs. Missing for a slot without migrations. */
   schemaVersions: Partial<Record<SlotName, pulumi.Output<number | null>>>;
   deploymentId: pulumi.Output<string>;
   stateFile: pulumi.Output<string>;
   logFile: pulumi.Output<string>;
-  /** With which `togather snapshots` reaches the database. Secret. */
+  /** The database's URL for `togather snapshots`. Secret. */
   databaseUrl: pulumi.Output<string>;
   databaseAdminUrl?: pulumi.Output<string>;
-  /** With which `togather snapshots` reads encrypted ones. Secret. */
+  /** The identity with which `togather snapshots` reads encrypted ones. Secret. */
   snapshotIdentity?: pulumi.Output<string>;
-  /** With which `togather snapshots` reads copies. Secret. */
+  /** The key with which `togather snapshots` reads copies. Secret. */
   snapshotCopyKeyId?: pulumi.Output<string>;
   snapshotCopySecret?: pulumi.Output<string>;
 }
 
-/** What a deployment has made, as the outputs tell it. */
+/** The parts of a deployment that the outputs describe. */
 interface Made {
   traffic: StepComponent<"switch">;
   /** The release in the slot that is to serve. */
@@ -44,7 +44,7 @@ interface Made {
   schemaVersions: BlueGreenOutputs["schemaVersions"];
 }
 
-/** The outputs of a stack, once all is declared. */
+/** The outputs of a stack, after all its resources are declared. */
 export function blueGreenOutputs(
   settings: Settings,
   { traffic, release, record, deploymentId, database, schemaVersions }: Made,

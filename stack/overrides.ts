@@ -4,7 +4,7 @@ import { noteInLog } from "../ops/host/deployment-log.ts";
 import type { HostContext } from "../components/host.ts";
 import { hasEngine } from "./host-lock.ts";
 
-/** What an operator has switched off, in words for the log. */
+/** The checks that an operator has switched off, in words for the log. */
 export function overridesIn({ force, skipMigrations }: Pick<Settings, "force" | "skipMigrations">): string[] {
   return [
     ...(force
@@ -15,8 +15,8 @@ export function overridesIn({ force, skipMigrations }: Pick<Settings, "force" | 
 }
 
 /**
- * Writes into the deployment's own log what was overridden, whoever deploys by whatever command. Not as an input of a step,
- * which would run it again whenever the override comes or goes.
+ * Writes the overrides into the deployment's own log, whoever deploys with whatever command. They are no input of a
+ * step, which would run it again whenever an override comes or goes.
  */
 export function noteOverrides(
   settings: Pick<Settings, "host" | "force" | "skipMigrations">,

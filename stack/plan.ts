@@ -14,14 +14,18 @@ import { hostStart, type HostBefore } from "./serving.ts";
 import { willStop } from "../ops/contract/migration-findings.ts";
 import { warnOfMigrations } from "./migration-lint.ts";
 
-/** The migrations that a slot's release would run, and what stops it; undefined where nobody can tell, such as for an image. */
+/**
+ * The migrations that a slot's release would run, and problems that stop them. Undefined: unknown, such as for an
+ * image.
+ */
 async function migrationsOf(
   { name, host, slots, source, database, migrations }: Settings,
   slot: SlotName,
   serving: Serving | undefined,
 ): Promise<{ files: string[]; problems: string[] } | undefined> {
   const release = slots[slot];
-  // An external database is asked by a container, which takes longer than the whole preview: togather --dry-run does.
+  // Asking an external database needs a container, which takes longer than the whole preview: togather --dry-run does
+  // that.
   if (release === undefined || release.source.kind === "image" || database.mode === "external") return undefined;
   const version = await askDatabase({ name, host, extensions: [] }).then(
     ({ schema }) => schema?.version ?? null,
@@ -46,8 +50,8 @@ async function migrationsOf(
 }
 
 /**
- * Says in a preview, in words, what a deployment would do, and which migrations it would run: Pulumi's own list only has
- * resources. Beside everything else; the preview waits for it at its end only.
+ * Prints in a preview what a deployment would do, and which migrations it would run: Pulumi's own list only has
+ * resources. It runs beside everything else; the preview waits for it only at its end.
  */
 export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>, now: Promise<HostBefore>): void {
   if (!pulumi.runtime.isDryRun() || !hasEngine()) return;
@@ -57,7 +61,7 @@ export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>,
     .then(async (serving) => {
       const before = hostStart(settings, await now);
       const held = before.slots;
-      // Only a release that is not there yet runs any.
+      // Only a release that is not in its slot yet runs any.
       const released = releasedSlot(held, { activeSlot, slots: wanted });
       const runs = !skipMigrations && !isSameRelease(wanted[released], held[released]);
       const found = runs ? await migrationsOf(settings, released, serving) : undefined;
@@ -67,12 +71,15 @@ export function sayPlan(settings: Settings, asked: Promise<Serving | undefined>,
       for (const problem of found?.problems ?? []) await pulumi.log.warn(`migrations: ${problem}. ${willStop}.`);
       if (runs) await warnOfMigrations(settings, released, serving, migrations);
     })
-    // What can't be asked is an error of its own.
+    // A failed question is reported elsewhere.
     .catch(() => undefined);
   void warnOfInterruption(settings).catch(() => undefined);
 }
 
-/** There is one router and one database: replacing their containers is what interrupts traffic, and Pulumi's own list doesn't say so. */
+/**
+ * There is one router and one database: replacing their containers interrupts traffic, which Pulumi's own list doesn't
+ * show.
+ */
 async function warnOfInterruption(settings: Settings): Promise<void> {
   const { name, host, listenAddress, ports, tls, database } = settings;
   const [{ routerReplacement, runningConfiguration }, { databaseReplacement }, { routerDigests }, { routerFiles }] =

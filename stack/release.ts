@@ -28,7 +28,7 @@ import { secretOutput } from "./secret-output.ts";
 import { serverSecrets } from "./server-secrets.ts";
 import { staysInPlace } from "./serving.ts";
 
-/** What both slots' releases stand on. */
+/** Parts that both slots' releases need. */
 export interface Ground {
   settings: Settings;
   context: HostContext;
@@ -40,35 +40,38 @@ export interface Ground {
   database: DatabaseUrls;
   serving: Serving | undefined;
   found: Found;
-  /** The schema versions that the releases need by their own files, where no migration is to run; without those that nobody can tell. */
+  /**
+   * The schema versions that the releases need by their own files, where no migration will run. Unknown ones are
+   * missing.
+   */
   neededVersions: Partial<Record<SlotName, number | null>>;
 }
 
-/** What is declared once the deployment is over. */
+/** A declaration for after the deployment. */
 export type Afterwards = (after: pulumi.Resource[]) => void;
 
-/** What a slot's release has made. */
+/** The resources of a slot's release. */
 export interface DeclaredRelease {
-  /** Undefined for one that is removed once the switch is over. */
+  /** Undefined: it is removed after the switch. */
   slot: Slot | undefined;
-  /** The schema version that the release needs; undefined where no migration tells. */
+  /** The schema version that the release needs. Undefined: unknown without a migration. */
   schemaVersion: pulumi.Output<number | null> | undefined;
-  /** What is done with its snapshot when all else is done. */
+  /** Steps for its snapshot after all others. */
   afterwards: Afterwards[];
 }
 
 /**
- * A slot's release: image ─► snapshot (─► rehearsal or verification) ─► migration ─► container ─► gate. It depends on
- * nothing of the other slot's.
+ * Declares a slot's release: image ─► snapshot (─► rehearsal or verification) ─► migration ─► container ─► gate. It
+ * depends on no resource of the other slot.
  */
 export function declareRelease(ground: Ground, slot: SlotName, release: SlotRelease): DeclaredRelease {
   const { settings, context, onHost, networkName, ops, begin, database, found } = ground;
   const { source, deployment } = settings;
-  // Where a container reaches the database.
+  // The network in which a container reaches the database.
   const databaseNetwork = settings.database.network === "" ? undefined : settings.database.network;
   const data = { network: databaseNetwork ?? networkName, release };
   const check = checkDatabase(ground, slot, data);
-  // The rest of what stands in build arguments is known only when the image is built.
+  // Other placeholders in build arguments are known only when the image is built.
   const buildArguments = fillInAll(source.buildArguments, deploymentValues(settings), ["version", "commit", "created"]);
   const image = new ServerImage(
     `${slot}-image`,
@@ -91,7 +94,7 @@ export function declareRelease(ground: Ground, slot: SlotName, release: SlotRele
       { dependsOn: [snapshot, ...(proof === undefined ? [] : [proof])] },
     );
   const schemaVersion = migration?.result.apply(({ expected }) => expected);
-  // What leaves the program is deleted last, and only when all else has gone well.
+  // Resources that leave the program are deleted last, and only after everything else has succeeded.
   if (settings.standby === "removed" && slot !== settings.activeSlot)
     return { slot: undefined, schemaVersion, afterwards };
   const { health_check_retries: retries, health_check_interval, grace_period } = deployment.deployment;
@@ -115,7 +118,7 @@ export function declareRelease(ground: Ground, slot: SlotName, release: SlotRele
       healthPath: source.healthPath,
       expectedMigration: schemaVersion ?? ground.neededVersions[slot] ?? null,
       gate: { retries, intervalSeconds: health_check_interval, graceSeconds: grace_period },
-      // The one that is to serve has another gate before the switch, which starts it.
+      // The slot that is to serve has another gate before the switch, which starts it.
       whenStopped: settings.standby === "stopped" ? "pass" : "start",
       serving: ground.serving?.slot === slot && staysInPlace(settings, ground.serving),
       found: found.down(slot) ?? found.down("database"),
@@ -125,7 +128,7 @@ export function declareRelease(ground: Ground, slot: SlotName, release: SlotRele
   return { slot: declared, schemaVersion, afterwards };
 }
 
-/** An external database is looked at before anything needs it. */
+/** Checks an external database before anything needs it. */
 function checkDatabase(
   { settings, context, begin, database }: Ground,
   slot: SlotName,
@@ -160,7 +163,7 @@ function serverIsTold(
   };
 }
 
-/** Tasks that are tried on the copy of the data; undefined for none. */
+/** Tasks for a rehearsal on the copy of the data. Undefined: none. */
 function rehearsedTasks(
   { settings: { source }, networkName }: Ground,
   slot: SlotName,
@@ -182,7 +185,10 @@ function rehearsedTasks(
   };
 }
 
-/** The snapshot before a release's migrations, its proof, for which they wait, and what waits until the deployment is over. */
+/**
+ * Declares the snapshot before a release's migrations, its proof, for which they wait, and the steps after the
+ * deployment.
+ */
 function declareSnapshot(
   { settings, context, database }: Ground,
   slot: SlotName,

@@ -16,7 +16,7 @@ import type { Settings } from "../config/settings.ts";
 import { SERVER_ENVIRONMENT, type Release, type SlotName, type Task } from "../ops/contract/steps.ts";
 import { secretOutputOf } from "./secret-output.ts";
 
-/** Which release's data a step is about, and where it reaches the database. */
+/** The release whose data a step works with, and the database's network. */
 export interface DataStep {
   network: pulumi.Input<string>;
   release: SlotRelease;
@@ -24,18 +24,21 @@ export interface DataStep {
 
 type Allowed = StackSettings["migrations"]["allow"];
 
-/** A request without any is that of a stack file without any: it is not run again. */
+/**
+ * An empty list is left out: the request is then the same as before the setting existed, and the step does not run
+ * again.
+ */
 const waiversOf = (allow: Allowed): { waivers?: Allowed } => (allow.length === 0 ? {} : { waivers: allow });
 
 /**
- * How long a statement waits for a lock that the live server holds, and how long it runs at most, in ms. Everything that comes after
- * a waiting statement waits behind it, so that the first is how long the live server may be held up.
+ * Limits of a statement in ms: its wait for a lock that the live server holds, and its run time. Every later statement
+ * waits behind a waiting one, so that the first limit is the longest time for which the live server may be blocked.
  */
 const migrationLimits = { lockTimeoutMs: 1_000, statementTimeoutMs: 15 * 60_000 } as const;
 /** A minute of attempts, with a pause of 2 s after each. */
 const lockAttempts = 20;
 
-/** Which migrations a release has. */
+/** The migrations of a release. */
 const migrationsOf = (
   { source }: Settings,
   release: SlotRelease,
@@ -46,7 +49,7 @@ const migrationsOf = (
   ...(source.riverVersion === null ? {} : { riverVersion: source.riverVersion }),
 });
 
-/** The schema brought to what a release needs, from the release's own files. */
+/** The request to migrate the schema to what a release needs, with the release's own files. */
 export function migrateRequest(settings: Settings, { network, release }: DataStep): StepInputs<"migrate"> {
   return {
     network,
@@ -58,7 +61,7 @@ export function migrateRequest(settings: Settings, { network, release }: DataSte
   };
 }
 
-/** A copy of the database before a release's migrations. `ops` expires old ones after a success. */
+/** The request for a snapshot before a release's migrations. `ops` removes old ones after a success. */
 export function snapshotRequest({ deployment }: Settings, { network, release }: DataStep): StepInputs<"snapshot"> {
   const { database } = deployment;
   return {
@@ -72,7 +75,7 @@ export function snapshotRequest({ deployment }: Settings, { network, release }: 
   };
 }
 
-/** By which other steps find a snapshot. */
+/** Identifies a snapshot for other steps. */
 export interface Taken {
   backupLocation: string;
   /** Name of the file. */
@@ -91,7 +94,7 @@ export function takenBy({ deployment }: Settings, { result }: StepComponent<"sna
 
 /** Secrets of a step that restores a snapshot beside the database. */
 export function restoreSecrets(settings: Settings, database: DatabaseUrls): Record<string, pulumi.Input<string>> {
-  // Only where something is encrypted: a step has no secret that it doesn't need.
+  // Only with encryption: a step gets no secret that it doesn't need.
   const encrypted = settings.deployment.database.snapshot_recipients.length > 0;
   const identity = encrypted ? secretOutputOf(settings.snapshotIdentity) : undefined;
   return {
@@ -101,7 +104,7 @@ export function restoreSecrets(settings: Settings, database: DatabaseUrls): Reco
   };
 }
 
-/** Tasks that are tried on the copy of the data, and what their server will be like. */
+/** Tasks for a rehearsal on the copy of the data, and their server's settings. */
 export interface RehearsedTasks {
   list: Task[];
   imageId: pulumi.Input<string>;
@@ -112,7 +115,10 @@ export interface RehearsedTasks {
   secrets: Record<string, pulumi.Output<string>>;
 }
 
-/** Secrets of a rehearsal that runs tasks: their server's environment, which is no part of the request because it has secrets. */
+/**
+ * Secrets of a rehearsal that runs tasks: their server's environment, which contains secrets and is therefore no part
+ * of the request.
+ */
 export function taskSecrets(tasks: RehearsedTasks | undefined): Record<string, pulumi.Input<string>> {
   if (tasks === undefined) return {};
   return {
@@ -121,7 +127,7 @@ export function taskSecrets(tasks: RehearsedTasks | undefined): Record<string, p
   };
 }
 
-/** How a task's container is made. */
+/** The parts of a task's container. */
 function taskParts(
   { source: { container }, database }: Settings,
   { list, imageId: image, networks }: RehearsedTasks,
@@ -137,8 +143,8 @@ function taskParts(
 }
 
 /**
- * The pending migrations, run on a scratch restore of the snapshot, and the release that serves asked whether it still works
- * there: before they touch the data. Proves the snapshot too.
+ * The request to run pending migrations on a scratch restore of the snapshot before they touch the data, and to check
+ * there that the release that serves still works. It proves the snapshot too.
  */
 export function rehearseRequest(
   settings: Settings,
@@ -154,7 +160,7 @@ export function rehearseRequest(
     ...taken,
     ...migrationsOf(settings, release),
     ...migrationLimits,
-    // It knows of no other rule: that the rest is edited is no reason to restore a snapshot once more.
+    // A rehearsal uses no other rule: an edit of the others is no reason to restore a snapshot again.
     ...waiversOf(settings.migrations.allow.filter(({ rule }) => rule === "out-of-order" || rule === "not-read")),
     verify: verify === "required" || verify === "when-possible",
     required: rehearse === "required" || verify === "required",
@@ -173,8 +179,8 @@ export function rehearseRequest(
 }
 
 /**
- * Which slot serves: one atomic write, confirmed through the router; undone when it can't be confirmed, or when the release does not
- * hold up.
+ * The request to switch traffic: one atomic write, confirmed through the router. It is undone when it can't be
+ * confirmed, or when the release fails its trial.
  */
 export function switchRequest(
   settings: Settings,
@@ -197,7 +203,10 @@ export function switchRequest(
   };
 }
 
-/** The slot that does not serve, brought to what it is to be once the deployment is recorded: kept running, or drained and stopped. */
+/**
+ * The request for the slot that does not serve, after the deployment is recorded: keep it running, or drain and stop
+ * it.
+ */
 export function standbyRequest(
   { standby, slots, drainTimeout }: Settings,
   slot: SlotName,

@@ -3,8 +3,8 @@ import { plainRelease } from "../config/release.ts";
 import { slotNames, type SlotName } from "../ops/contract/steps.ts";
 
 /**
- * What the releases' own files tell, where no migration does: the gate then lets no release through whose migrations were not run, and a restore of a
- * schema that one of them can't use is refused as well.
+ * The schema versions from the releases' own files, where no migration runs. The gate then stops a release whose
+ * migrations were not run, and a restore refuses a schema that one of the releases can't use.
  */
 export async function neededVersions({ slots, source }: Settings): Promise<Partial<Record<SlotName, number | null>>> {
   const { neededVersion } = await import("../ops/client/pending-migrations.ts");

@@ -2,7 +2,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { Settings } from "../config/settings.ts";
 import { secretOutput } from "./secret-output.ts";
 
-/** What every server of the deployment is given in secret, by variable, beside its DATABASE_URL. */
+/** Secrets of every server of the deployment, by variable, beside its DATABASE_URL. */
 export function serverSecrets({
   secrets: { jwtSecret, adminApiKey, server },
 }: Pick<Settings, "secrets">): Record<string, pulumi.Output<string>> {

@@ -25,7 +25,7 @@ it.each([
   const start = hostStart(settings, { ...host, had } as never);
   expect(start.gone).toEqual(gone ? ["green"] : []);
   expect(start.slots).toEqual(gone ? { blue: v1, green: v2 } : { blue: v1 });
-  // What has kept all traffic once is gone back to without a trial all the same.
+  // A release that has once kept all traffic needs no trial on a rollback.
   expect(start.served).toEqual(host.served);
 });
 

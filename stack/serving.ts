@@ -10,7 +10,7 @@ import { differences, hadIn, startOf, type Difference, type RealNow, type Wanted
 import type { Before } from "../config/plan.ts";
 import { plainRelease, plainReleases } from "../config/release.ts";
 
-/** Whether the settings leave a slot as it serves now: its release, and the port on which the router finds it. */
+/** Whether the settings leave a slot as it serves now: its release, and its port for the router. */
 export function staysInPlace(
   { slots, source }: Pick<Settings, "slots" | "source">,
   { slot, release, port }: Pick<Serving, "slot" | "release" | "port">,
@@ -21,7 +21,7 @@ export function staysInPlace(
   );
 }
 
-/** A release as an operator can type it again. */
+/** A release in a form that an operator can type again. */
 const named = (release: Release): string => `${release.version} (${typedCommit(release)})`;
 
 /**
@@ -52,8 +52,8 @@ export function refuseChangeInPlace(settings: Settings, serving: Serving | undef
 }
 
 /**
- * Refuses to move traffic to a release from which this host has sent it back, until somebody asks for it again on purpose: a
- * checkout that still names it (in CI the stack file that was put right is gone with the runner) is no such wish.
+ * Refuses to move traffic to a release from which this host has sent it back, until somebody explicitly asks for it
+ * again. A checkout that still names it does not ask for it: in CI the corrected stack file is gone with the runner.
  * @throws {SettingsError} unless `togather:releaseAgain` names it.
  */
 export function refuseSentBack(
@@ -64,7 +64,8 @@ export function refuseSentBack(
   if (wanted === undefined || router?.slot === undefined || router.slot === activeSlot) return;
   const release = plainRelease(wanted);
   const sentBack = sentBackAs(router.sentBack, release);
-  // What has kept all traffic in its slot is gone back to, whatever became of the same release in the other one.
+  // A release that has kept all traffic in its slot may be returned to, whatever happened to the same release in the
+  // other slot.
   const kept = serving?.served?.[activeSlot];
   if (sentBack === undefined || isNamedBy(releaseAgain, release) || (kept !== undefined && isSameCommit(kept, release)))
     return;
@@ -80,13 +81,13 @@ export function refuseSentBack(
 
 type Asked = Pick<Settings, "activeSlot" | "slots" | "standby" | "database">;
 
-/** What the host tells, and what was in the slots before: undefined where what has served says enough. */
+/** The host's state, and the earlier releases of the slots. `had` undefined: `served` is enough. */
 export type HostBefore = HostNow & { had?: RealNow["had"] | undefined };
 
 /**
- * What was in the slots whose container is missing. What has served there may have been taken out since, by a deployment: where that matters,
- * Pulumi's state tells.
- * @param ask the names of the containers that the state knows; undefined where it can't be had.
+ * The earlier releases of slots without a container. A deployment may have removed a container on purpose: where that
+ * matters, Pulumi's state shows it.
+ * @param ask the names of the containers in the state; undefined where it can't be read.
  */
 export async function hadOf(
   { name, slots }: Pick<Settings, "name" | "slots">,
@@ -110,21 +111,21 @@ function compared({ activeSlot, slots, standby, database }: Asked, { router, sta
   return { wanted, real: { router, states, held, had: had ?? hadIn({ served }) } satisfies RealNow };
 }
 
-/** Where the host is not as it is wanted. */
+/** The differences between the host and the settings. */
 export function hostDifferences(settings: Asked, now: HostBefore): Difference[] {
   const { wanted, real } = compared(settings, now);
   return differences(wanted, undefined, real);
 }
 
-/** What a deployment starts from, by what is there. */
+/** The starting point of a deployment, from the host's state. */
 export function hostStart(settings: Asked, now: HostBefore): Before {
   const { wanted, real } = compared(settings, now);
   return startOf(wanted, real, now.served);
 }
 
 /**
- * What takes requests now, as the Docker host tells. Not the stack's own outputs: they are what was true when a run last
- * ended well.
+ * The slot that takes requests now, from the Docker host. Not from the stack's own outputs, which are as old as the
+ * last successful run.
  * @throws {RunError} when the host doesn't answer.
  */
 export async function askServing({

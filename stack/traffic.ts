@@ -9,7 +9,7 @@ import type { Release, SlotName } from "../ops/contract/steps.ts";
 import type { DeclaredRelease, Ground } from "./release.ts";
 import { standbyRequest, switchRequest } from "./requests.ts";
 
-/** The releases that were declared, with all that the switch between them needs. */
+/** The declared releases, with everything that the switch between them needs. */
 export interface Deployed extends Pick<Ground, "settings" | "context" | "begin" | "found" | "networkName" | "ops"> {
   router: Router;
   nginxImage: BundledImage;
@@ -17,13 +17,13 @@ export interface Deployed extends Pick<Ground, "settings" | "context" | "begin" 
   deploymentId: pulumi.Output<string>;
 }
 
-/** The state of router or container for which the switch asks again, though its request has not changed. */
+/** The state of router or container because of which the switch runs again with an unchanged request. */
 const toMove = ({ found, settings }: Pick<Deployed, "found" | "settings">): string | undefined =>
   found.router ?? found.down("router") ?? found.down(settings.activeSlot);
 
 /**
- * The switch to the active slot: flipped for a release, flipped back for a rollback.
- * @throws {pulumi.RunError} when that slot holds no release, which `readSettings` has refused already.
+ * Declares the switch to the active slot: flipped for a release, flipped back for a rollback.
+ * @throws {pulumi.RunError} when that slot has no release, which `readSettings` has already refused.
  */
 export function declareSwitch(deployed: Deployed): { traffic: StepComponent<"switch">; release: Release } {
   const { settings, context, begin, networkName, router, declared, deploymentId } = deployed;
@@ -32,24 +32,27 @@ export function declareSwitch(deployed: Deployed): { traffic: StepComponent<"swi
   if (target?.slot === undefined) throw new pulumi.RunError(`slot ${activeSlot} holds no release`);
   const { slot } = target;
   const release = plainRelease(target.release);
-  // Another gate, which starts a slot that was stopped, before any request reaches it.
+  // Another gate, which starts a stopped slot before any request reaches it.
   const waking = { ...slot.gateStep, request: { ...slot.gateStep.request, whenStopped: "start" as const } };
   const ready = standby === "stopped" ? new StepComponent("gate", "waking", waking, { dependsOn: [slot] }) : slot;
-  // One after the other, and none once another has failed.
+  // One after the other; none runs after a failure.
   const tasks: StepComponent<"task">[] = [];
   for (const task of tasksBefore(source.tasks)) {
     const dependsOn = [ready, router, begin, ...tasks.slice(-1)];
     const request = { deploymentId, slot: activeSlot, release, volume: router.volumeName, task };
     tasks.push(new StepComponent("task", `task-${task.name}`, { context, request }, { dependsOn }));
   }
-  // A switch asks the router, whatever moves: so that what is said to serve is what has answered.
+  // A switch always asks the router: what is reported as serving has answered.
   const request = switchRequest(settings, { network: networkName, router, slot, release });
   const dependsOn = [ready, router, begin, ...tasks];
   const traffic = new StepComponent("switch", "switch", { context, request, found: toMove(deployed) }, { dependsOn });
   return { traffic, release };
 }
 
-/** The record of a switch, and everything that waits for it: the other slot's standby, old images, proofs and copies of snapshots. */
+/**
+ * Declares the record of a switch, and everything that waits for it: the other slot's standby, old images, proofs and
+ * copies of snapshots.
+ */
 export function declareRecord(
   deployed: Deployed,
   { traffic, release }: ReturnType<typeof declareSwitch>,
@@ -67,7 +70,7 @@ export function declareRecord(
   const idle = otherSlot(activeSlot);
   const { containerId } = declared.find((one) => one.name === idle)?.slot ?? {};
   const standby = { context, request: standbyRequest(settings, idle, containerId) };
-  // Where both keep running, a router that was elsewhere is no reason to do anything to them.
+  // Where both keep running, a router that was on the other slot is no reason to change them.
   const asFound = settings.standby === "running" ? standby : { ...standby, found: toMove(deployed) };
   new StepComponent("standby", "standby", asFound, recorded);
   const keep = [...Object.values(slots).map(serverImageTag), ops.tag, nginxImage.tag];

@@ -29,7 +29,7 @@ export function thisMachine(): Machine {
     arch: process.arch,
     isRoot: process.getuid?.() === 0,
     isDebian: looksLikeDebian(),
-    // Where dockerd and chroot are; a root shell without login may lack them.
+    // The directories of dockerd and chroot; a root shell without login may lack them.
     env:
       process.platform === "linux"
         ? { ...process.env, PATH: [process.env.PATH, "/usr/sbin", "/sbin"].join(delimiter) }

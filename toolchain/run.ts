@@ -45,7 +45,7 @@ export function run(command: string, args: readonly string[], options: RunOption
       output.push(`stopped: ${why}`);
       child.kill();
       timers.add(setTimeout(() => child.kill("SIGKILL"), GRACE));
-      // What it has started itself may hold these open for long.
+      // Its child processes may keep these open for long.
       child.stdout.destroy();
       child.stderr.destroy();
     };

@@ -6,7 +6,7 @@ export interface Task {
   work: (report: Report) => Promise<string>;
 }
 
-/** How often a log without a terminal hears that a long step is still at it (ms). */
+/** Interval of messages about a long step in a log without a terminal, in ms. */
 const HEARTBEAT = 30_000;
 
 const seconds = (since: number) => Math.round((Date.now() - since) / 1000);

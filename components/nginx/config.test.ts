@@ -7,7 +7,7 @@ function render(options: Partial<NginxOptions> = {}): string {
   return renderNginxFiles({ slots, tls: false, ...options })["nginx.conf"] ?? "";
 }
 
-/** Directives without comments, one a line, as nginx reads them. */
+/** Directives without comments, one on each line, as nginx reads them. */
 function directives(text: string): string[] {
   return text
     .split("\n")
@@ -187,11 +187,11 @@ describe("renderNginxFiles", () => {
   it("hands control out on the unix socket alone", () => {
     const text = render({ tls: true });
     const publicServer = text.slice(text.indexOf("listen 8080"), text.indexOf("listen 9145"));
-    // What it may do for the public is to turn a signed token into a cookie.
+    // Its only public function is to turn a signed token into a cookie.
     expect(directives(publicServer).filter((line) => line.startsWith("js_content"))).toEqual([
       "js_content router.enterPreview;",
     ]);
-    // Whoever is in the private network may read metrics, and nothing else.
+    // Clients in the private network may read metrics, and nothing else.
     expect(
       directives(text.slice(text.indexOf("listen 9145"), text.indexOf("listen unix:"))).filter((line) =>
         line.startsWith("js_content"),

@@ -18,17 +18,17 @@ export interface TrustedProxies {
 }
 
 export interface NginxOptions {
-  /** Both slots' addresses, IPv4:port, also of a slot that is still empty. */
+  /** Both slots' addresses, IPv4:port, also of an empty slot. */
   slots: Record<SlotName, string>;
   /** Listens on 8443 with tls/certificate.pem and tls/key.pem, besides 8080. */
   tls: boolean;
-  /** Sends plain HTTP to HTTPS at this public port. Default: HTTP is served like HTTPS. */
+  /** Redirects plain HTTP to HTTPS at this public port. Default: HTTP is served like HTTPS. */
   redirectToHttpsPort?: number;
-  /** Requests a second for each client address, and how many may come at once beyond that. Default: no limit. */
+  /** Requests a second for each client address, and a burst beyond that. Default: no limit. */
   rateLimit?: { requestsPerSecond: number; burst: number };
-  /** Seconds that workers replaced by a reload may take to end what they have in flight. Default: 30. */
+  /** Time that workers replaced by a reload have to end their open requests, in seconds. Default: 30. */
   drainSeconds?: number;
-  /** Seconds until a slot that accepts no connection is a 502. Default: 3. */
+  /** Seconds until a slot that accepts no connection causes a 502. Default: 3. */
   connectSeconds?: number;
   /** Seconds of silence of the server until a request is given up (504); a heartbeat keeps streams open. Default: 120. */
   readSeconds?: number;
@@ -37,23 +37,24 @@ export interface NginxOptions {
   /** Largest request body, in MB. Default: 32. */
   maxBodyMegabytes?: number;
   /**
-   * Seconds that an idle connection to a slot is kept. Has to be less than the server keeps it: a request on a connection
-   * that is just being closed is a 502. Default: 4, less than Node's 5 and the 10 of a Go server with a ReadTimeout of that.
+   * Seconds that an idle connection to a slot is kept. It has to be shorter than the server's own limit: a request on a
+   * connection that is just being closed causes a 502. Default: 4, less than Node's 5 and the 10 of a Go server with
+   * such a ReadTimeout.
    */
   idleSeconds?: number;
-  /** The deployment: its preview cookies are its own. Default: none, where there is one deployment only. */
+  /** The deployment's name, which makes its preview cookies distinct. Default: none, for a single deployment. */
   name?: string;
-  /** Paths that the router answers with 404 by itself, with all below them, such as /metrics. Default: none. */
+  /** Paths that the router itself answers with 404, with everything below them, such as /metrics. Default: none. */
   closedPaths?: readonly string[];
   /** Who says who visitors are. Default: nobody, visitors reach the router themselves. */
   proxies?: TrustedProxies;
 }
 
-/** What can be closed: a path of plain characters, without a slash at its end. */
+/** A path that can be closed: plain characters, without a slash at its end. */
 const closedPath = /^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$/;
 
 const directory = import.meta.dirname;
-/** False and undefined leave a section out, a record gives it values of its own. */
+/** False and undefined leave a section out; a record gives it its own values. */
 type Values = Record<string, string | number | boolean | undefined | Record<string, string | number>>;
 
 /** The files of the router's configuration directory, by name. `ops router` adds digest.conf and tls/. */
@@ -77,7 +78,7 @@ export function renderNginxFiles(options: NginxOptions): Record<string, string> 
     blueAddress: checkAddress("blue", slots.blue),
     greenAddress: checkAddress("green", slots.green),
     tls,
-    // nginx reads a cookie by a variable, and its names have no dashes.
+    // nginx reads a cookie through a variable, and variable names have no dashes.
     previewCookie: [
       "togather_preview",
       ...(options.name === undefined ? [] : [options.name.replaceAll(/[^A-Za-z0-9]/g, "_")]),
@@ -163,7 +164,7 @@ function lookUp(values: Values, name: string): Values[string] {
   return values[name];
 }
 
-/** An address, since a host name that does not resolve would keep nginx from starting. */
+/** An address: a host name that does not resolve would keep nginx from starting. */
 function checkAddress(slot: SlotName, address: string): string {
   const [host = "", port = "", ...rest] = address.split(":");
   if (!isIPv4(host) || !/^\d{1,5}$/.test(port) || Number(port) < 1 || Number(port) > 65535 || rest.length > 0) {
@@ -172,7 +173,7 @@ function checkAddress(slot: SlotName, address: string): string {
   return address;
 }
 
-/** A path as a part of a regular expression that nginx reads. */
+/** A path as part of a regular expression for nginx. */
 function checkPath(path: string): string {
   if (!closedPath.test(path)) throw new Error(`closedPaths must be paths such as /metrics; got "${path}"`);
   return path.replaceAll(".", "\\.");

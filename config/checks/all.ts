@@ -7,7 +7,7 @@ import { checkServer } from "./server.ts";
 import { checkSlots } from "./slots.ts";
 import { checkSnapshots } from "./snapshots.ts";
 
-/** Everything that is checked of settings beyond their shape, in the order in which it is told. */
+/** All checks of settings beyond their shape, in the order of their messages. */
 export const checks: readonly Check[] = [
   checkServer,
   checkDatabase,

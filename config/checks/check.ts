@@ -9,36 +9,36 @@ import type { SecretMemory } from "../secrets/secret-memory.ts";
 import type { OwnSecret, ResolvedSecrets } from "../secrets/secrets.ts";
 import type { TlsPair } from "../tls.ts";
 
-/** A stack's settings as they were read, with what they lead to, before anybody knows whether they are right. */
+/** A stack's settings and values derived from them, before they are checked. */
 export interface Given {
   stack: StackSettings;
   rules: EnvironmentRules;
   /** Undefined where deployment.yml can't be read. */
   deployment: DeploymentFile | undefined;
   secrets: ResolvedSecrets;
-  /** The secrets that this deployment's owner chose: of a URL, its password. */
+  /** The secrets that this deployment's owner chose; of a URL, its password. */
   own: readonly OwnSecret[];
-  /** This checkout's memory of secrets. */
+  /** This checkout's record of secrets. */
   memory: SecretMemory;
-  /** The database's URLs that are set. */
+  /** The database URLs that are set. */
   urls: readonly UrlCheck[];
   slots: Partial<Record<SlotName, SlotRelease>>;
   tls: TlsPair | undefined;
-  /** Whether certificate and key could be read; what stopped it is told already. */
+  /** Whether certificate and key could be read; the reading error is reported already. */
   tlsIsRead: boolean;
   secretsFile: string;
   projectDirectory: string;
 }
 
-/** A problem, and what it means: it stops the deployment, is said and no more, or is nothing here. */
+/** A problem with its severity: it stops the deployment, is a warning, or is ignored. */
 export interface Finding extends Problem {
   severity: Severity;
 }
 
-/** Looks at one subject of the settings. Nothing is changed, and nobody is asked. */
+/** Checks one subject of the settings. It changes nothing and asks no other machine. */
 export type Check = (given: Given) => readonly Finding[];
 
-/** Problems that are errors everywhere. */
+/** Problems that are errors in every environment. */
 export const errors = (problems: readonly Problem[]): Finding[] => found("error", problems);
 
 /** Problems of one severity. */

@@ -2,7 +2,7 @@ import type { Problem } from "../problems.ts";
 import type { StackSettings } from "../schema/stack-settings.ts";
 import { errors, found, type Check } from "./check.ts";
 
-/** Settings that make no sense with the kind of database that was chosen. */
+/** Settings that contradict the chosen kind of database. */
 function databaseProblems({ database, databaseUrl, migrationDatabaseUrl, databaseAdminUrl }: StackSettings): Problem[] {
   if (database.mode === "external") {
     if (database.maxConnections === undefined) return [];
@@ -24,7 +24,7 @@ function databaseProblems({ database, databaseUrl, migrationDatabaseUrl, databas
     }));
 }
 
-/** The database's settings, and what can be told of its URLs without connecting. */
+/** The database's settings, and problems of its URLs that show without connecting. */
 export const checkDatabase: Check = ({ stack, rules, urls }) => [
   ...errors(databaseProblems(stack)),
   ...urls.flatMap(({ problems, withoutTls }) => [...errors(problems), ...found(rules.databaseTls, withoutTls)]),

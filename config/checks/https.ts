@@ -2,7 +2,7 @@ import { certificateProblems, describeCertificate, isCertificateOf } from "../ce
 import { tlsNames } from "../tls.ts";
 import { found, type Check, type Finding } from "./check.ts";
 
-/** The certificate, and that the public URL is one of HTTPS where it is served. */
+/** The certificate; and the public URL, which must be HTTPS where HTTPS is served. */
 export const checkHttps: Check = (given) => [...certificateFindings(given), ...publicUrlFindings(given)];
 
 const certificateFindings: Check = ({ stack, rules, tls, tlsIsRead, secretsFile }) => {
@@ -26,7 +26,7 @@ const certificateFindings: Check = ({ stack, rules, tls, tlsIsRead, secretsFile 
       fix,
       severity: severity === "broken" ? "error" : "warn",
     }));
-  // Not refused: another proxy may stand before the router, with a certificate of its own.
+  // Not refused: another proxy with its own certificate may be in front of the router.
   if (!/^https:/i.test(stack.publicUrl) || isCertificateOf(tls.certificate, stack.publicUrl)) return [];
   return found("warn", [
     {

@@ -4,7 +4,7 @@ import { includesAddress } from "../schema/ip-network.ts";
 import { listenAddresses } from "../schema/listen-addresses.ts";
 import { errors, found, type Check } from "./check.ts";
 
-/** Paths that the router closes must not be those that a deployment asks through it. */
+/** Closed paths of the router must not be paths that a deployment requests through it. */
 export const checkClosedPaths: Check = ({ stack: { router, source } }) => {
   const closed = router.closedPaths.find(
     (path) => source.healthPath === path || source.healthPath.startsWith(`${path}/`),

@@ -6,7 +6,7 @@ import { isOwn, type FoundSecret, type OwnSecret } from "../secrets/secrets.ts";
 import { secretKeys, secretRow, type SecretRow } from "../secrets/table.ts";
 import { errors, found, type Check } from "./check.ts";
 
-/** Whether secrets are good enough: what the server refuses everywhere, the rest by the environment's rules. */
+/** The quality of secrets: lengths that the server requires everywhere, the rest by the environment's rules. */
 export const checkSecrets: Check = ({ stack, rules, secrets, own, memory }) => {
   const server = Object.values(secrets.server);
   const rowsThat = (wants: (row: SecretRow) => boolean): (OwnSecret | undefined)[] =>
@@ -30,7 +30,7 @@ export const checkSecrets: Check = ({ stack, rules, secrets, own, memory }) => {
   ];
 };
 
-/** Whatever the environment: the server does not start with them. */
+/** In every environment: the server does not start with them. */
 function tooShort(secrets: readonly (FoundSecret | undefined)[]): Problem[] {
   return secrets.flatMap((secret) => {
     if (secret === undefined || !isOwn(secret) || Buffer.byteLength(secret.value) >= secret.characters) return [];
@@ -40,8 +40,8 @@ function tooShort(secrets: readonly (FoundSecret | undefined)[]): Problem[] {
 }
 
 /**
- * Whether a secret stands where a template has its hint.
- * @param own made at random, as the table of secrets has it.
+ * Placeholders of a template instead of secrets.
+ * @param own random secrets of the table of secrets.
  * @param server the server's own: passwords, but also addresses and URLs.
  */
 function placeholderProblems(own: readonly FoundSecret[], server: readonly FoundSecret[]): Problem[] {
@@ -62,16 +62,16 @@ function untrimmed(secrets: readonly (FoundSecret | undefined)[]): Problem[] {
   });
 }
 
-/** What no header of a request and no line of a password has in it. */
+/** Characters that no request header and no password line contains. */
 const controlCharacter = /\p{Cc}/u;
-/** What is nowhere to be seen, and comes along from a web page or a word processor. */
+/** Invisible characters, often copied from a web page or a word processor. */
 const invisible = /[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]/u;
 const quotes = /^(["'`]).*\1$|^[“‘„].*[”’“]$/su;
 
 const codePoint = (character: string): string =>
   `U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`;
 
-/** Secrets with a character that never gets where it is to go. What stands around them is `untrimmed`'s. */
+/** Secrets with a character that does not reach its destination. Blanks around them are left to `untrimmed`. */
 function unfit(secrets: readonly (FoundSecret | undefined)[], character: RegExp): Problem[] {
   return secrets.flatMap((secret) => {
     const match = secret === undefined ? null : character.exec(secret.value.trim());
@@ -84,7 +84,7 @@ function unfit(secrets: readonly (FoundSecret | undefined)[], character: RegExp)
   });
 }
 
-/** Secrets that were most likely meant without what they hold: quotes around them, or what nobody sees. */
+/** Secrets with characters that were probably not meant: quotes around them, or invisible ones. */
 function odd(secrets: readonly (FoundSecret | undefined)[]): Problem[] {
   return secrets.flatMap((secret): Problem[] => {
     if (secret === undefined) return [];
@@ -103,7 +103,7 @@ function odd(secrets: readonly (FoundSecret | undefined)[]): Problem[] {
   });
 }
 
-/** Secrets that somebody could guess. */
+/** Secrets that could be guessed. */
 function weakSecrets(found: readonly OwnSecret[], memory: SecretMemory): Problem[] {
   return found.flatMap(({ from, value, characters, bits, fix }): Problem[] => {
     if (isPlaceholder(value)) return [];
@@ -117,7 +117,7 @@ function weakSecrets(found: readonly OwnSecret[], memory: SecretMemory): Problem
   });
 }
 
-/** Secrets that are in use elsewhere: in another environment, or under another name in this one. */
+/** Secrets that are used elsewhere: in another environment, or under another name in this one. */
 function reusedSecrets(found: readonly OwnSecret[], memory: SecretMemory, environment: EnvironmentName): Problem[] {
   return found.flatMap(({ from, value, fix }, index): Problem[] => {
     const twin = found.slice(0, index).find((other) => other.value === value);

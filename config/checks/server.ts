@@ -4,7 +4,7 @@ import type { StackSettings } from "../schema/stack-settings.ts";
 import { taskProblems } from "../schema/tasks.ts";
 import { errors, type Check } from "./check.ts";
 
-/** Variables of the server that the deployment sets itself, and that therefore nobody else may. */
+/** Variables of the server that the deployment sets itself: nobody else may set them. */
 export function reservedVariables({
   portVariable,
   unreadSecrets,
@@ -13,7 +13,7 @@ export function reservedVariables({
   return ["DATABASE_URL", "JWT_SECRET", "ADMIN_API_KEY", "SLOT", portVariable].filter((name) => !unread.includes(name));
 }
 
-/** Problems of the server's own variables and secrets, taken together. */
+/** Problems of the server's own variables and secrets together. */
 function serverProblems({ source, secrets }: StackSettings): Problem[] {
   const reserved = reservedVariables(source);
   const set = [

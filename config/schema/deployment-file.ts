@@ -13,8 +13,8 @@ const endpointCheck = z.strictObject({
 });
 
 /**
- * deployment.yml: how deployments behave. Keys and defaults of the reference document (its "deployment.yml" section),
- * plus `logging` and `state`, whose locations the reference names in its text.
+ * deployment.yml: the behaviour of deployments. Keys and defaults of the reference document (its "deployment.yml"
+ * section), plus `logging` and `state`, whose locations the reference names in its text.
  */
 export const deploymentFileSchema = z.strictObject({
   deployment: z
@@ -26,16 +26,19 @@ export const deploymentFileSchema = z.strictObject({
       health_check_retries: z.int().min(1).max(1000).default(30),
       /** Seconds between two attempts. */
       health_check_interval: z.number().min(0.1).max(60).default(2),
-      /** Seconds that a starting server is given before a failed attempt counts. It is polled meanwhile. */
+      /** Time for a starting server before a failed attempt counts, in seconds. It is polled meanwhile. */
       grace_period: z.number().min(0).max(600).default(10),
-      /** Asked through the router after a switch; traffic goes back when they fail. `auto`: by environment. */
+      /** Requested through the router after a switch; traffic goes back when they fail. `auto`: by environment. */
       post_switch_checks: z
         .union([z.literal("auto"), z.array(endpointCheck).max(20)], {
           error: (issue) =>
             `expected auto or a list such as [{ path: /health, status: 200 }], found ${JSON.stringify(issue.input)}`,
         })
         .default("auto"),
-      /** Run where Pulumi runs when a deployment has failed or was sent back: program and arguments, no shell. */
+      /**
+       * Run on the machine that runs Pulumi when a deployment has failed or was sent back: program and arguments, no
+       * shell.
+       */
       failure_command: z
         .array(z.string(), {
           error: (issue) =>
@@ -51,22 +54,25 @@ export const deploymentFileSchema = z.strictObject({
     .prefault({}),
   database: z
     .strictObject({
-      /** How many snapshots stay. */
+      /** Number of snapshots that stay. */
       snapshot_retention: z.int().min(1).max(1000).default(7),
-      /** Keep at least this many verified snapshots, the newest, however old they are. */
+      /** Minimum number of verified snapshots that stay, the newest, whatever their age. */
       snapshot_keep_verified: z.int().min(0).max(1000).default(2),
-      /** How snapshots are written: SQL packed with gzip or zstd, or pg_dump's directory format, by several processes at once. */
+      /**
+       * Format of snapshots: SQL compressed with gzip or zstd, or pg_dump's directory format, by several processes at
+       * once.
+       */
       snapshot_format: z
         .enum(snapshotFormats, {
           error: (issue) => `expected sql.gz, sql.zst or directory, found ${JSON.stringify(issue.input)}`,
         })
         .default("sql.gz"),
-      /** Whom snapshots are encrypted for: public keys of age. None: they are not. */
+      /** Public keys of age that snapshots are encrypted for. Empty: not encrypted. */
       snapshot_recipients: z
         .array(z.string().regex(/^age1[0-9a-z]{58}$/, "expected a public key of age (age1…), which age-keygen prints"))
         .max(20)
         .default([]),
-      /** An S3-compatible storage to which snapshots are copied once a deployment is over. Nothing is removed there. */
+      /** An S3-compatible storage to which snapshots are copied after a deployment. Nothing is removed there. */
       snapshot_copy: z
         .strictObject({
           endpoint: z.url({
@@ -85,8 +91,9 @@ export const deploymentFileSchema = z.strictObject({
         .nullable()
         .default(null),
       /**
-       * Whether a snapshot is proved by a restore into a scratch database: before the migrations, where a server that doesn't
-       * allow it is an error (`required`) or a warning (`when-possible`), or after the deployment. `auto`: by environment.
+       * Whether a snapshot is proved by a restore into a scratch database: before the migrations, where a server that
+       * doesn't allow it is an error (`required`) or a warning (`when-possible`), or after the deployment. `auto`: by
+       * environment.
        */
       snapshot_verify: z
         .enum(["auto", "required", "when-possible", "background", "never"], {
@@ -116,13 +123,13 @@ export const deploymentFileSchema = z.strictObject({
   logging: z
     .strictObject({
       location: absolutePath.default("/var/log/togather/deployments"),
-      /** Keep the logs of this many deployments, the newest. */
+      /** Number of deployments whose logs stay, the newest. */
       retention: z.int().min(1).max(100_000).default(100),
     })
     .prefault({}),
   images: z
     .strictObject({
-      /** Keep the images of this many earlier releases, beside those of both slots. */
+      /** Number of earlier releases whose images stay, beside those of both slots. */
       retention: z.int().min(0).max(1000).default(3),
     })
     .prefault({}),
@@ -133,7 +140,10 @@ export type DeploymentFile = z.infer<typeof deploymentFileSchema>;
 type Tree = Record<string, unknown>;
 const isTree = (value: unknown): value is Tree => typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** `over` laid over `base`, key by key. null takes away what `base` has, so that the default holds; for a whole section it is YAML's empty one. */
+/**
+ * Merges `over` into `base`, key by key. null removes the key from `base`, so that the default applies; for a section,
+ * null is YAML's empty section and changes nothing.
+ */
 function merged(base: unknown, over: unknown, depth = 0): unknown {
   if (over === undefined) return base;
   if (over === null) return depth > 1 ? undefined : base;
@@ -148,9 +158,9 @@ function merged(base: unknown, over: unknown, depth = 0): unknown {
 }
 
 /**
- * Reads deployment.yml and lays a stack's `togather:deployment` over it.
+ * Parses deployment.yml and merges a stack's `togather:deployment` into it.
  * @param text the file's content; undefined when there is no file (all defaults).
- * @param overrides the stack's own values, for what differs between environments.
+ * @param overrides the stack's own values, for differences between environments.
  */
 export function parseDeploymentFile(
   text: string | undefined,

@@ -1,7 +1,7 @@
 import ms, { type StringValue } from "ms";
 import * as z from "zod";
 
-/** A time such as `30s`, `5m` or `1h`, as people write it; at most `longest`. */
+/** A duration such as `30s`, `5m` or `1h`; at most `longest`. */
 export function duration(longest: StringValue) {
   return z.string().refine(
     (text) => {
@@ -16,5 +16,5 @@ export function duration(longest: StringValue) {
   );
 }
 
-/** A checked time in ms. */
+/** A valid duration in ms. */
 export const milliseconds = (text: string): number => ms(text as StringValue);

@@ -1,7 +1,7 @@
 export const environmentNames = ["production", "staging", "development"] as const;
 export type EnvironmentName = (typeof environmentNames)[number];
 
-/** The effect of a broken rule: stop before anything changes, or warn and go on. */
+/** The effect of a broken rule: an error before anything changes, a warning, or none. */
 export type Severity = "error" | "warn" | "off";
 
 /** The rules in which the environments differ. The table in docs/settings.md is tested against this one. */

@@ -2,13 +2,13 @@ import * as z from "zod";
 import type { Rollout } from "../../ops/contract/steps.ts";
 import { duration, milliseconds } from "./duration.ts";
 
-/** Longest that a release may be watched at a time: a deployment holds its lock for as long. */
+/** Longest time for which a release may be watched: the deployment holds its lock all the time. */
 const watched = duration("24h");
 
-/** `togather:rollout`: how traffic moves to a new release. */
+/** `togather:rollout`: the move of traffic to a new release. */
 export const rolloutSchema = z
   .strictObject({
-    /** Percent of the requests, one after the other. None: all at once. */
+    /** Percentages of the requests, one after the other. Empty: all at once. */
     steps: z
       .array(z.number().min(1).max(100))
       .refine((steps) => steps.every((step, i) => i === 0 || step > (steps[i - 1] ?? 0)), {
@@ -16,16 +16,19 @@ export const rolloutSchema = z
           `expected percentages that grow, such as [5, 25, 50, 100], found ${JSON.stringify(issue.input)}`,
       })
       .default([]),
-    /** How long each step is watched. */
+    /** Time for which each step is watched. */
     interval: watched.default("60s"),
-    /** How long the release is watched once it has all traffic. */
+    /** Time for which the release is watched once it has all traffic. */
     bake: watched.default("0s"),
     /** The same client address always gets the same slot. */
     sticky: z.boolean().default(false),
-    /** GET requests of the router's log that the new release and the old one are asked, before any traffic moves. None unless given. */
+    /**
+     * GET requests of the router's log that are repeated to the new and the old release before any traffic moves.
+     * Default: none.
+     */
     replay: z
       .strictObject({
-        /** Paths that only read: `*` is any part of a segment, `**` any rest. */
+        /** Read-only paths: `*` matches any part of a segment, `**` any rest. */
         paths: z
           .array(
             z.string().regex(/^\/[^?#\s]*$/, {
@@ -34,7 +37,7 @@ export const rolloutSchema = z
             }),
           )
           .min(1),
-        /** How many, at most. */
+        /** Maximum number of requests. */
         requests: z.number().int().min(20).max(1_000).default(200),
       })
       .optional(),
@@ -42,7 +45,7 @@ export const rolloutSchema = z
   .prefault({});
 type RolloutSettings = z.infer<typeof rolloutSchema>;
 
-/** As the switch takes it. */
+/** The rollout in the form of the switch's request. */
 export function rolloutOf({ steps, interval, bake, sticky, replay }: RolloutSettings): Rollout {
   return {
     ...{ steps, intervalMs: milliseconds(interval), bakeMs: milliseconds(bake), sticky },
@@ -50,7 +53,7 @@ export function rolloutOf({ steps, interval, bake, sticky, replay }: RolloutSett
   };
 }
 
-/** In words, behind "traffic moves blue to green"; empty for all at once. */
+/** The rollout in words, after "traffic moves blue to green"; empty for all at once. */
 export function rolloutWords({ steps, interval, bake, replay }: RolloutSettings): string {
   const asked = replay === undefined ? "" : `, after up to ${replay.requests} requests of the router's log`;
   const shares = steps.filter((percent) => percent < 100);

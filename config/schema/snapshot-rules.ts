@@ -10,7 +10,7 @@ export interface SnapshotRules {
   servingCheck: Exclude<Database["serving_release_check"], "auto">;
 }
 
-/** As deployment.yml has it, or, where that says `auto`, the environment. */
+/** The values of deployment.yml, or those of the environment where it says `auto`. */
 export function snapshotRules(
   { snapshot_verify: verify, migration_rehearsal: rehearse, serving_release_check: servingCheck }: Database,
   rules: EnvironmentRules,

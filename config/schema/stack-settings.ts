@@ -14,13 +14,13 @@ import { tasksSchema } from "./tasks.ts";
 const variableName = z
   .string()
   .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected the name of an environment variable, such as SERVER_PORT");
-/** So much memory: megabytes or gigabytes, as Docker writes them. */
+/** A memory size: megabytes or gigabytes, in Docker's notation. */
 const memorySize = z.string().regex(/^[1-9]\d{0,5}[mg]$/, "expected a size such as 256m or 1g");
 
 const isWholeSeconds = (text: string): boolean => milliseconds(text) >= 1000 && milliseconds(text) % 1000 === 0;
 const wholeSeconds = "expected whole seconds, one at least";
 
-/** What a server gets in secret beside its DATABASE_URL, unless it is told not to read it. */
+/** Secrets that every server gets beside its DATABASE_URL, unless `source.unreadSecrets` excludes them. */
 export const serverSecretNames = ["JWT_SECRET", "ADMIN_API_KEY"] as const;
 
 /** `https://host` or `http://host:port`, and nothing more; or empty. */
@@ -58,29 +58,35 @@ const secretFields = Object.fromEntries(secretKeys.map((key) => [key, z.string()
 >;
 
 /**
- * The keys of a stack file under `togather:`. Pulumi.yaml declares the same keys with the same defaults for
- * `pulumi config`; docs/documents.test.ts holds the two together.
+ * The keys of a stack file under `togather:`. Pulumi.yaml declares the same keys with the same defaults for `pulumi
+ * config`; docs/documents.test.ts compares the two.
  */
 export const stackSettingsSchema = z.strictObject({
-  /** Which rules apply: see environments.ts. */
+  /** Selects the rules: see environments.ts. */
   environment: z.enum(environmentNames, {
     error: (issue) => `expected production, staging or development, found ${JSON.stringify(issue.input)}`,
   }),
-  /** Prefix of containers, volumes and the network; the environment's name unless two deployments share a host. */
+  /**
+   * Prefix of containers, volumes and the network. Default: the environment's name; two deployments on one host need
+   * different ones.
+   */
   name: z
     .string()
     .regex(/^[a-z][a-z0-9-]{0,30}$/, "expected lower-case letters, digits and dashes, at most 31, a letter first")
     .optional(),
   /** The slot that serves. Flip it to release or to roll back. */
   activeSlot: slotName.default("blue"),
-  /** Which release each slot holds. */
+  /** The release of each slot. */
   slots: z.strictObject({ blue: release.optional(), green: release.optional() }).prefault({}),
   /** Docker host, e.g. ssh://deploy@example.org; the local engine (DOCKER_HOST) when empty. */
   host: z
     .string()
     .regex(/^(|(ssh|tcp|unix):\/\/\S+)$/, "expected ssh://user@host, tcp://host:port or unix:///path")
     .default(""),
-  /** Addresses on which the router (in development the server) listens, with commas between them; the environment's when empty: see environments.ts. */
+  /**
+   * Addresses on which the router (in development the server) listens, separated by commas. Empty: the environment's
+   * default, see environments.ts.
+   */
   listenAddress: z
     .string()
     .refine(
@@ -92,27 +98,27 @@ export const stackSettingsSchema = z.strictObject({
       "0.0.0.0 stands for every IPv4 address and :: for every IPv6 address: leave out the addresses that they cover",
     )
     .default(""),
-  /** By which visitors reach the server, such as https://events.example.org; empty where nothing but its settings tells. */
+  /** The URL that visitors use, such as https://events.example.org. Empty: derived from other settings. */
   publicUrl: z
     .string()
     .refine(isOrigin, "expected a URL without a path, such as https://events.example.org")
     .default(""),
   /** Public ports of the router. */
   ports: z.strictObject({ http: port.default(80), https: port.default(443) }).prefault({}),
-  /** What the router does by itself. */
+  /** The router's own settings. */
   router: z
     .strictObject({
-      /** Paths that are not for the public, with all below them: answered with 404. Not that of the health endpoint. */
+      /** Paths that are not public, with everything below them: answered with 404. Not the health endpoint's path. */
       closedPaths: z
         .array(z.string().regex(/^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$/, "expected a path such as /metrics"))
         .default(["/metrics"]),
       /** Largest body of a request. */
       maxBodySize: memorySize.default("32m"),
-      /** How long a server may be silent before its request is given up with 504. */
+      /** Longest silence of a server before its request is given up with 504. */
       serverTimeout: duration("1h").refine(isWholeSeconds, wholeSeconds).default("120s"),
-      /** How long a client may be silent in the middle of a body before its request is given up. */
+      /** Longest silence of a client in the middle of a body before its request is given up. */
       clientTimeout: duration("1h").refine(isWholeSeconds, wholeSeconds).default("30s"),
-      /** How long nginx's workers that a reload replaces may end what they have in flight. */
+      /** Time that nginx's workers replaced by a reload have to end their open requests. */
       reloadTimeout: duration("1h").refine(isWholeSeconds, wholeSeconds).default("30s"),
       /** Proxies and balancers before the router, by address or network: what they say about visitors is believed, and nobody else. */
       trustedProxies: z
@@ -138,33 +144,33 @@ export const stackSettingsSchema = z.strictObject({
   /** The database that the server uses. */
   database: z
     .strictObject({
-      /** A container of this stack, or one that is there already: DATABASE_URL. */
+      /** A container of this stack, or an external database: DATABASE_URL. */
       mode: z
         .enum(["bundled", "external"], {
           error: (issue) => `expected bundled or external, found ${JSON.stringify(issue.input)}`,
         })
         .default("bundled"),
-      /** Docker network in which an external database is; slots and steps join it. Empty when it is reached without. */
+      /** Docker network of an external database; slots and steps join it. Empty: it is reached without one. */
       network: z
         .string()
         .regex(/^(|[A-Za-z0-9][A-Za-z0-9_.-]*)$/, "expected the name of a Docker network")
         .default(""),
-      /** Extensions that the server needs: made in the bundled database, expected in an external one. */
+      /** Extensions that the server needs: created in the bundled database, required in an external one. */
       extensions: z
         .array(z.string().regex(/^[a-z][a-z0-9_-]*$/, "expected names of extensions such as postgis"))
         .default(["postgis", "vector", "pg_trgm"]),
-      /** max_connections of the bundled database; PostgreSQL's 100 where it is not set. A change makes its container anew. */
+      /** max_connections of the bundled database. Default: PostgreSQL's 100. A change replaces its container. */
       maxConnections: z.int().min(25).max(10_000).optional(),
     })
     .prefault({}),
-  /** Private network, an IPv4 /24; derived from the name when empty. */
+  /** Private network, an IPv4 /24. Empty: derived from the name. */
   subnet: z
     .string()
     .regex(/^(|(\d{1,3}\.){3}0\/24)$/, "expected an IPv4 network such as 10.213.7.0/24")
     .default(""),
-  /** Certificate and key (PEM files on the operator's machine); no HTTPS without it. */
+  /** Certificate and key (PEM files on the operator's machine). Missing: no HTTPS. */
   tls: z.strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) }).optional(),
-  /** Where the server comes from. */
+  /** The server's source. */
   source: z
     .strictObject({
       /** Directory of its git repository, relative to this project. */
@@ -178,17 +184,17 @@ export const stackSettingsSchema = z.strictObject({
       migrations: z.string().default("migrations"),
       /** Port on which the server listens in its container. */
       port: port.default(8080),
-      /** Variable by which the server is told its port. */
+      /** Variable with the server's port. */
       portVariable: variableName.default("PORT"),
-      /** Variable by which the server is told its log level. */
+      /** Variable with the server's log level. */
       logLevelVariable: variableName.default("LOG_LEVEL"),
-      /** Variables of the server beside those that the deployment sets, with placeholders (placeholders.ts). */
+      /** Variables of the server beyond those that the deployment sets, with placeholders (placeholders.ts). */
       environment: z.record(variableName, z.string()).default({}),
       /** Names of the server's own secrets: looked up like the others, in the config under `secrets`. */
       secrets: z.array(variableName).default([]),
-      /** How many characters the server wants of one of these at least. */
+      /** Minimum number of characters that the server requires of some of these. */
       secretLengths: z.record(variableName, z.int().min(1).max(1024)).default({}),
-      /** Secrets of every server that this one doesn't read: it isn't given them, and nobody is asked for them. */
+      /** Secrets of every server that this one doesn't read: it doesn't get them, and nobody has to provide them. */
       unreadSecrets: z
         .array(
           z.enum(serverSecretNames, {
@@ -196,7 +202,7 @@ export const stackSettingsSchema = z.strictObject({
           }),
         )
         .default([]),
-      /** Directory of the Go module in the repository: where development builds. */
+      /** Directory of the Go module in the repository, which development builds. */
       module: z.string().default("server"),
       /** The server's main package in it, for development. */
       package: z.string().min(1).default("."),
@@ -205,16 +211,19 @@ export const stackSettingsSchema = z.strictObject({
       healthPath: z.string().startsWith("/").default("/health"),
       /** River's own tables are migrated too. */
       river: z.boolean().default(true),
-      /** To which version of River's schema; the newest that this project's River has where it is null. */
+      /** The version of River's schema. Null: the newest that this project's River has. */
       riverVersion: z.int().min(1).max(1000).nullable().default(null),
-      /** What its container has to write to, beside the private database: all of it is memory, and gone with the container. */
+      /**
+       * Writable paths of its container, beside the database: all of them are in memory, and are gone with the
+       * container.
+       */
       container: z
         .strictObject({
-          /** Of /dev/shm; Docker's 64 MB where it is not set. A browser wants more. */
+          /** Size of /dev/shm. Default: Docker's 64 MB. A browser needs more. */
           shmSize: memorySize.optional(),
-          /** Of /tmp, and of its home. */
+          /** Size of /tmp, and of its home. */
           tmpSize: memorySize.default("64m"),
-          /** Its user's home, which is made writable; the root file system is not. */
+          /** Its user's home, which becomes writable; the root file system does not. */
           home: z
             .string()
             .regex(
@@ -224,14 +233,17 @@ export const stackSettingsSchema = z.strictObject({
             .optional(),
         })
         .prefault({}),
-      /** Commands that are run with each release, in its image. */
+      /** Commands that run with each release, in its image. */
       tasks: tasksSchema.default([]),
     })
     .prefault({}),
-  /** What the migrations of a release may do. */
+  /** Exceptions for the migrations of a release. */
   migrations: z
     .strictObject({
-      /** Findings of the lint that are let through, each by file and rule: where the server's files are not this operator's to edit. */
+      /**
+       * Findings of the lint that are allowed, each by file and rule: for a server whose files this operator can't
+       * edit.
+       */
       allow: z
         .array(
           z.strictObject({
@@ -251,25 +263,31 @@ export const stackSettingsSchema = z.strictObject({
         .default([]),
     })
     .prefault({}),
-  /** File with secrets, `.env.<environment>` unless set. Relative to this project. */
+  /** File with secrets, relative to this project. Default: `.env.<environment>`. */
   secretsFile: z.string().default(""),
-  /** How traffic moves to a new release: at once, or by and by and watched. */
+  /** The move of traffic to a new release: at once, or in steps that are watched. */
   rollout: rolloutSchema,
-  /** What becomes of the slot that has served, once the other one does. */
+  /** The state of the slot that has served, once the other one does. */
   standby: z
     .enum(standbyModes, {
       error: (issue) => `expected running, stopped or removed, found ${JSON.stringify(issue.input)}`,
     })
     .default("running"),
-  /** How long a slot that is to be stopped is waited for while requests are open on it. */
+  /** Longest wait for open requests before a slot is stopped. */
   drainTimeout: duration("1h").default("60s"),
   /** Values that differ from deployment.yml in this stack. */
   deployment: z.record(z.string(), z.unknown()).prefault({}),
-  /** Leave out snapshot and migrations, e.g. for a hotfix without schema changes. */
+  /** Skip snapshot and migrations, e.g. for a hotfix without schema changes. */
   skipMigrations: z.boolean().default(false),
-  /** Allow a change to the slot that serves, which interrupts traffic, and a deployment beside another that holds the lock. */
+  /**
+   * Allow a change to the slot that serves, which interrupts traffic, and a deployment beside another that holds the
+   * lock.
+   */
   force: z.boolean().default(false),
-  /** Commit (or digest), at least its first seven digits, of a release that this host has sent back and that is to be released again all the same. */
+  /**
+   * Commit (or digest), at least its first seven digits, of a release that this host has sent back and that shall be
+   * released again.
+   */
   releaseAgain: z
     .string()
     .regex(
@@ -277,7 +295,7 @@ export const stackSettingsSchema = z.strictObject({
       "expected the commit of the release, or its first digits from seven up, in quotes",
     )
     .default(""),
-  // What each is for: docs/settings.md.
+  // Their purposes: docs/settings.md.
   ...secretFields,
   /** Values of `source.secrets`. */
   secrets: z.record(variableName, z.string()).prefault({}),

@@ -4,7 +4,7 @@ import { duration, milliseconds } from "./duration.ts";
 import type { Problem } from "../problems.ts";
 
 const taskSchema = z.strictObject({
-  /** By which the log and the phases call it. */
+  /** Its name in the log and the phases. */
   name: z
     .string()
     .regex(/^[a-z][a-z0-9-]{0,39}$/, "expected lower-case letters, digits and dashes, at most 40, a letter first"),
@@ -17,24 +17,30 @@ const taskSchema = z.strictObject({
   when: z.enum(["before-switch", "after-switch"], {
     error: (issue) => `expected before-switch or after-switch, found ${JSON.stringify(issue.input)}`,
   }),
-  /** After which it is stopped, and has failed. */
+  /** Time limit: after it the task is stopped, and has failed. */
   timeout: duration("6h")
     .refine((text) => milliseconds(text) > 0, "expected more than no time")
     .default("5m"),
-  /** It may be run on a copy of the data beforehand, with TOGATHER_REHEARSAL=true: it does nothing outside of the database then. */
+  /**
+   * It may run on a copy of the data beforehand, with TOGATHER_REHEARSAL=true: it must then do nothing outside of the
+   * database.
+   */
   rehearse: z.boolean().default(false),
-  /** After the switch: traffic goes back, or a warning. Before, a failure always stops the release. */
+  /**
+   * The effect of a failure after the switch: traffic goes back, or a warning. Before the switch, a failure always
+   * stops the release.
+   */
   onFailure: z
     .enum(["send-back", "warn"], {
       error: (issue) => `expected send-back or warn, found ${JSON.stringify(issue.input)}`,
     })
     .optional(),
 });
-/** Commands that are run with each release, in this order. */
+/** Commands that run with each release, in this order. */
 export const tasksSchema = z.array(taskSchema);
 type TaskSettings = z.infer<typeof taskSchema>;
 
-/** Problems of the tasks taken together. */
+/** Problems of the tasks together. */
 export function taskProblems(tasks: readonly TaskSettings[]): Problem[] {
   return tasks.flatMap(({ name, when, onFailure }, index): Problem[] => {
     const where = `togather:source.tasks[${index}]`;
@@ -64,18 +70,18 @@ export function taskProblems(tasks: readonly TaskSettings[]): Problem[] {
 
 const plain = ({ name, command, timeout }: TaskSettings): Task => ({ name, command, timeoutMs: milliseconds(timeout) });
 
-/** Those that may be run on a copy of the data, in the order in which they are run for good. */
+/** The tasks that may run on a copy of the data, in the order of their real run. */
 export const tasksToRehearse = (tasks: readonly TaskSettings[]): Task[] =>
   [...tasks]
     .sort((a, b) => Number(a.when === "after-switch") - Number(b.when === "after-switch"))
     .filter(({ rehearse }) => rehearse)
     .map(plain);
 
-/** Those before the switch, as their steps take them. */
+/** The tasks before the switch, in the form of their steps' requests. */
 export const tasksBefore = (tasks: readonly TaskSettings[]): Task[] =>
   tasks.filter(({ when }) => when === "before-switch").map(plain);
 
-/** Those after it, as the switch takes them; undefined where there are none, so that its request stays as it was. */
+/** The tasks after the switch, in the form of its request. Undefined: none, so that the request stays unchanged. */
 export function tasksAfter(tasks: readonly TaskSettings[]): StepRequest<"switch">["tasks"] {
   const after = tasks
     .filter(({ when }) => when === "after-switch")

@@ -10,7 +10,7 @@ import { readSecretsFile } from "./secrets.ts";
 const odd = fc.constantFrom(...Array.from("%@/:?#$'\"\\ \n\r\t=&;ab"), "`", "\\n", "é", "日本", "🔑");
 const value = fc.array(odd, { minLength: 1, maxLength: 12 }).map((parts) => parts.join(""));
 
-/** What a secrets file with these lines holds. */
+/** The content of a secrets file with these lines. */
 function read(lines: readonly string[]): ReturnType<typeof readSecretsFile> {
   const directory = mkdtempSync(join(tmpdir(), "togather-dotenv-"));
   try {
@@ -29,7 +29,7 @@ describe("a secrets file", () => {
         try {
           lines = [dotenvLine("FIRST", first), dotenvLine("SECOND", second)];
         } catch {
-          // Only what dotenv's syntax has no way to say.
+          // Only values that dotenv's syntax can't express.
           expect(`${first}${second}`).toMatch(/['"`]|\\|\r/);
           return;
         }

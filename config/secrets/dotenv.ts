@@ -1,13 +1,13 @@
 import { parse } from "dotenv";
 
 /**
- * A line of a secrets file that gives exactly this value when it is read back. dotenv has no escape for a quote inside of
- * quotes, so each way of quoting is tried.
+ * A line of a secrets file from which dotenv reads exactly this value. dotenv has no escape for a quote inside quotes,
+ * so each kind of quotes is tried.
  * @throws for a value that no line can hold, such as one with all three kinds of quotes.
  */
 export function dotenvLine(name: string, value: string): string {
   const plain = /['"`]/.test(value) ? [] : [value];
-  // Neither the quote itself, nor a backslash before the last one: dotenv would read on into the next lines.
+  // Neither the quote itself, nor a backslash before the last quote: dotenv would read on into the next lines.
   const quotes = ["'", '"', "`"].filter((quote) => !value.includes(quote) && !value.endsWith("\\"));
   const escaped = value.replaceAll("\n", String.raw`\n`).replaceAll("\r", String.raw`\r`);
   const spellings = [...plain, ...quotes.map((quote) => `${quote}${quote === '"' ? escaped : value}${quote}`)];
@@ -19,20 +19,20 @@ export function dotenvLine(name: string, value: string): string {
   return line;
 }
 
-// `NAME: value` is a line to dotenv as `NAME=value` is.
-/** Names of values that go on after a `#` outside of quotes: dotenv takes the rest for a comment, without a word. */
+// For dotenv, `NAME: value` is a line like `NAME=value`.
+/** Names of values that continue after a `#` outside of quotes: dotenv silently takes the rest for a comment. */
 export function cutValues(text: string): string[] {
   const values = parse(text);
   const unquoted = /^[^\S\n]*(?:export[^\S\n]+)?([\w.-]+)(?:[^\S\n]*=[^\S\n]*|:[^\S\n]+)((?!['"`])[^\n#]*[^\s#])#/gm;
-  // A line of a longer value may look like one, too.
+  // A line of a longer value may look the same.
   return [...text.matchAll(unquoted)].flatMap(([, name = "", kept]) => (values[name] === kept ? [name] : []));
 }
 
-/** Names of values whose quote is never closed: dotenv takes the quote as part of the value, without a word. */
+/** Names of values whose quote is never closed: dotenv silently takes the quote as part of the value. */
 export function unclosedValues(text: string): string[] {
   const values = parse(text);
   const quoted = /^[^\S\n]*(?:export[^\S\n]+)?([\w.-]+)(?:[^\S\n]*=[^\S\n]*|:[^\S\n]+)(['"`])/gm;
-  // A value that begins with another quote than its line has it inside of that one: it is meant.
+  // A value that begins with another quote than its line contains that quote: it is meant.
   return [...text.matchAll(quoted)].flatMap(([, name = "", quote = ""]) =>
     values[name]?.startsWith(quote) === true ? [name] : [],
   );

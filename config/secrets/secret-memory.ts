@@ -5,7 +5,7 @@ import * as z from "zod";
 import { environmentNames, type EnvironmentName } from "../schema/environments.ts";
 import { strengthInBits } from "./secret-strength.ts";
 
-/** By fingerprint: where a secret is in use, and how strong it is at least, in bits. */
+/** By fingerprint: the environments that use a secret, and its minimum strength in bits. */
 const seenSchema = z.record(
   z.string(),
   z.strictObject({ environments: z.array(z.enum(environmentNames)), bits: z.number() }),
@@ -16,21 +16,21 @@ const keyFile = "fingerprint.key";
 const seenFile = "seen.json";
 
 /**
- * What this checkout of the project remembers of secrets that it has deployed: fingerprints (HMAC-SHA256 with a random
- * key of its own), never the secrets. It tells a secret that another environment has already, and saves measuring one
- * twice. It knows nothing of other people's machines.
+ * This checkout's record of deployed secrets: fingerprints (HMAC-SHA256 with a random key of its own), never the
+ * secrets. It recognizes a secret that another environment already has, and saves measuring a secret twice. It knows
+ * nothing of other people's machines.
  */
 export class SecretMemory {
   readonly #directory: string;
   #key: Buffer | undefined;
   #seen: Seen | undefined;
 
-  /** @param directory kept out of git; made when there is something to remember. */
+  /** @param directory not in git; created when there is something to record. */
   constructor(directory: string) {
     this.#directory = directory;
   }
 
-  /** The environments in which a secret is in use, as far as is known here. */
+  /** The environments that use a secret, as far as known here. */
   environmentsOf(secret: string): readonly EnvironmentName[] {
     return this.#entry(secret)?.environments ?? [];
   }
@@ -42,7 +42,7 @@ export class SecretMemory {
   }
 
   /**
-   * Remembers that an environment has these secrets.
+   * Records that an environment has these secrets.
    * @throws when it can't be written.
    */
   remember(secrets: readonly string[], environment: EnvironmentName): void {
@@ -71,7 +71,7 @@ export class SecretMemory {
   #existingKey(): Buffer | undefined {
     if (this.#key === undefined) {
       const key = read(join(this.#directory, keyFile));
-      // One that was cut short would make all fingerprints guessable.
+      // A truncated key would make all fingerprints guessable.
       if (key !== undefined && key.length >= 32) this.#key = key;
     }
     return this.#key;
@@ -92,7 +92,7 @@ export class SecretMemory {
       } catch {
         json = {};
       }
-      // Not ours, or damaged: as good as none.
+      // Not ours, or damaged: counts as missing.
       this.#seen = seenSchema.catch({}).parse(json);
     }
     return this.#seen;

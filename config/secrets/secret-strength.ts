@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 
-/** Words that secrets of this system are made of when people think them up: worth next to nothing. */
+/** Words that people use when they invent secrets for this system: worth next to nothing. */
 const ownWords = [
   "togather",
   "production",
@@ -20,20 +20,23 @@ const ownWords = [
   "event",
 ];
 
-/** Values that come from a template and were never replaced. Words that random text may well contain have to stand alone. */
+/** Values from a template that were never replaced. Words that may occur in random text have to stand alone. */
 const placeholder =
   /change[-_ ]?(me|this|it|in)|replace[-_ ]?(me|this|with)|your[-_ ]|placeholder|insert[-_ ]|<[^<>]+>|^\$\{?\w+\}?$|(?<![a-z0-9])(example|sample|dummy|todo|tbd|fixme|x{4,})(?![a-z0-9])/i;
 
-/** Whether a value is what a template has in a secret's place, such as CHANGE_ME. */
+/** Whether a value is a template's placeholder for a secret, such as CHANGE_ME. */
 export function isPlaceholder(value: string): boolean {
   return placeholder.test(value);
 }
 
-/** The same for text that people have written, such as `Events <noreply@example.org>` or a URL: only by how it begins, or as a whole. */
+/**
+ * The same for text that people write, such as `Events <noreply@example.org>` or a URL: only its beginning, or the
+ * whole.
+ */
 const placeholderText =
   /^(please[-_ ])?(change|replace)[-_ ]?(me|this|it|with)|^your[-_]\S*$|^placeholder|^insert[-_ ]|^<[^<>@]+>$|^\$\{?\w+\}?$|^(todo|tbd|fixme)(?![a-z0-9])|^(example|sample|dummy|x{4,})$/i;
 
-/** Whether a value that need not be random is what a template has in its place. */
+/** Whether a value that need not be random is a template's placeholder. */
 export function isPlaceholderText(value: string): boolean {
   return placeholderText.test(value.trim());
 }
@@ -41,7 +44,7 @@ export function isPlaceholderText(value: string): boolean {
 type Zxcvbn = InstanceType<typeof import("@zxcvbn-ts/core").ZxcvbnFactory>;
 let zxcvbn: Zxcvbn | undefined;
 
-/** Loaded at the first use, which is rare (see `SecretMemory`): it takes 0.1 s, and a preview as a whole not much more. */
+/** Loaded at its first use, which is rare (see `SecretMemory`): it takes 0.1 s, and a whole preview not much more. */
 function estimator(): Zxcvbn {
   if (zxcvbn !== undefined) return zxcvbn;
   const require = createRequire(import.meta.url);
@@ -58,8 +61,8 @@ const usuallyEnough = 28;
 const measured = new Map<string, number>();
 
 /**
- * How many guesses a secret takes at least, as a power of two: zxcvbn's estimate, which knows words, sequences, repetitions
- * and keyboards. Of a long one, only as much is looked at as `enough` bits take.
+ * The number of guesses that a secret takes at least, as a power of two: zxcvbn's estimate, which knows words,
+ * sequences, repetitions and keyboards. Of a long secret, only as much is measured as `enough` bits need.
  */
 export function strengthInBits(value: string, enough: number): number {
   let bits = measured.get(value) ?? 0;

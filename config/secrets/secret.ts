@@ -3,8 +3,9 @@ import { inspect } from "node:util";
 const shown = "[secret]";
 
 /**
- * A secret's value. It prints as `[secret]`, wherever it is printed, and is no string, so that it can't be passed where one is
- * expected. Only `reveal` gives it away: in the program that is `stack/secret-output.ts`, which makes a secret output of it.
+ * A secret's value. It is always printed as `[secret]`, and is no string, so that it can't be passed where one is
+ * expected. Only `reveal` returns the value: in the program that is `stack/secret-output.ts`, which makes a secret
+ * output of it.
  */
 export class Secret {
   readonly #value: string;

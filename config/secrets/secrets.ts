@@ -5,34 +5,34 @@ import type { Problem } from "../problems.ts";
 import type { StackSettings } from "../schema/stack-settings.ts";
 import { secretKeys, secretRow, type SecretKey, type Wanted } from "./table.ts";
 
-/** A secret, where it was found, and what to do when it is no good. */
+/** A secret, its source, and the fix for a bad one. */
 export interface FoundSecret {
   name: string;
-  /** As people know the place. */
+  /** The source, in people's words. */
   from: string;
   value: string;
   fix: string;
 }
 
-/** One that this deployment's owner chose, and that has to be good. */
+/** A secret that this deployment's owner chose, and that has to be good. */
 export interface OwnSecret extends FoundSecret {
-  /** The least that it has. */
+  /** Minimum length. */
   characters: number;
   bits: number;
 }
 
-/** Whether it is one of which a length is asked, the deployment's or the server's. */
+/** Whether a length is required of it, by the deployment or the server. */
 export const isOwn = (secret: FoundSecret | OwnSecret): secret is OwnSecret => "characters" in secret;
 
 export interface ResolvedSecrets extends Record<SecretKey, OwnSecret | undefined> {
-  /** The server's own, by variable. Those of which a length is asked have to be as good as ours. */
+  /** The server's own, by variable. Those with a required length have to be as good as ours. */
   server: Record<string, FoundSecret | OwnSecret>;
 }
 
-/** Where secrets may come from, in the order in which they win. */
+/** Sources of secrets; the first that has one wins. */
 export interface SecretSources {
   environment: NodeJS.ProcessEnv;
-  /** Path of the secrets file as the operator knows it, and whether it is there to be read. */
+  /** Path of the secrets file as the operator knows it, and its values where it can be read. */
   file: { path: string; values: Record<string, string> } | undefined;
   /** From `pulumi config set --secret`. */
   config: Pick<StackSettings, SecretKey | "secrets">;
@@ -63,7 +63,7 @@ export function readSecretsFile(path: string, shownAs: string): { file: SecretSo
         ]
       : [];
   const text = readFileSync(path, "utf8");
-  // As PowerShell's > writes them: no name in it would be found.
+  // UTF-16, as PowerShell's > writes it: no name in it would be found.
   if (/^(\uFFFD|.{0,200}\0)/su.test(text)) {
     problems.push({
       where: shownAs,
@@ -98,7 +98,10 @@ export function readSecretsFile(path: string, shownAs: string): { file: SecretSo
   return { file: { path: shownAs, values }, problems };
 }
 
-/** The first place that has a secret. @param config its key in the stack's config and what stands there; none where it can't. */
+/**
+ * The first source that has a secret.
+ * @param config its key in the stack's config, and its value there; undefined where the config can't have it.
+ */
 export function findSecret(
   { environment, file }: Pick<SecretSources, "environment" | "file">,
   name: string,
@@ -119,7 +122,7 @@ const missing = (name: string): string =>
 export interface WantedSecrets extends Wanted {
   /** The server's own secrets, by variable. */
   server: readonly string[];
-  /** How many characters some of them have to have. */
+  /** Minimum number of characters of some of them. */
   lengths: Readonly<Record<string, number>>;
 }
 
@@ -158,7 +161,7 @@ export function resolveSecrets(
     const fix = `pulumi config set --secret --path togather:${key}${characters === undefined ? "" : ` "$(openssl rand -hex ${Math.max(16, Math.ceil(characters / 2))})"`}`;
     if (found === undefined) problems.push({ where: `togather:${key}`, what: missing(name), fix });
     else if (characters === undefined) server[name] = { name, ...found, fix };
-    // Of a long one nobody may guess it either; a short one is what the server takes.
+    // A long secret must not be guessable either; a short one only has to be accepted by the server.
     else server[name] = { name, ...found, fix, characters, bits: characters < 32 ? 0 : 80 };
   }
   return { value: { ...own, server }, problems };

@@ -1,7 +1,7 @@
-/** Of a deployment, what decides which secrets it needs. */
+/** Properties of a deployment that decide which secrets it needs. */
 export interface Wanted {
   database: "bundled" | "external";
-  /** Snapshots are copied into a storage. */
+  /** Snapshots are copied to a storage. */
   snapshotCopy: boolean;
   /** Variables of every server's secrets that this one doesn't read. */
   unread: readonly string[];
@@ -11,17 +11,23 @@ export interface Wanted {
 export interface SecretRow {
   /** Its name in the environment and in the secrets file. */
   variable: string;
-  /** The least that it has: the server's own rules for its two, the reference's advice for the database's. */
+  /** Minimum length: the server's own rules for its two, the reference's advice for the database's. */
   characters: number;
   bits: number;
-  /** How to make one. */
+  /** A command that makes one. */
   example: string;
   needed: (deployment: Wanted) => "required" | "optional" | "unused";
-  /** A line break or blanks around it, which whoever typed them did not mean: never work, may work, or make no difference. */
+  /**
+   * The effect of a line break or blanks around it, which nobody means: it never works, may work, or makes no
+   * difference.
+   */
   untrimmed: "refused" | "warned" | "ignored";
-  /** Of a URL, it is the password that somebody may guess; of what somebody else made, nothing is asked. */
+  /**
+   * The part whose strength counts: the value, or a URL's password. `given`: made by somebody else, so that nothing is
+   * required.
+   */
   strength: "value" | "url-password" | "given";
-  /** It is shorter than the server takes, whatever the environment. */
+  /** The server refuses a shorter one in every environment. */
   serverRefusesShort?: boolean;
 }
 
@@ -36,7 +42,9 @@ const ofExternal =
 const ofCopies = ({ snapshotCopy }: Wanted) => (snapshotCopy ? "required" : "optional");
 const url = { characters: 16, bits: 46, untrimmed: "ignored", strength: "url-password" } as const;
 
-/** The secrets of a deployment by their key in the stack's config. A new one is a row here, and what uses it. */
+/**
+ * The secrets of a deployment by their key in the stack's config. A new secret needs a row here, and code that uses it.
+ */
 export const secretTable = {
   jwtSecret: {
     variable: "JWT_SECRET",
@@ -44,7 +52,7 @@ export const secretTable = {
     bits: 80,
     example: "$(openssl rand -base64 32)",
     needed: read("JWT_SECRET"),
-    // The text of a key file has lines, and ends with one.
+    // The text of a key file has several lines, and ends with a line break.
     untrimmed: "warned",
     strength: "value",
     serverRefusesShort: true,
@@ -118,7 +126,7 @@ export const secretTable = {
 export type SecretKey = keyof typeof secretTable;
 /** Keys whose values Pulumi keeps encrypted. */
 export const secretKeys = Object.keys(secretTable) as SecretKey[];
-/** A secret's row, as any other's. */
+/** A secret's row, with the type of all rows. */
 export const secretRow = (key: SecretKey): SecretRow => secretTable[key];
 
 /** A secret's name in the environment and secrets file, by its key in the stack's config. */
@@ -126,5 +134,5 @@ export const secretNames = Object.fromEntries(secretKeys.map((key) => [key, secr
   readonly [K in SecretKey]: (typeof secretTable)[K]["variable"];
 };
 
-/** The secrets that a deployment with the bundled database needs; anybody may make them up. */
+/** The secrets that a deployment with the bundled database needs; anybody can make them up. */
 export const bundledSecrets = ["jwtSecret", "adminApiKey", "databasePassword"] as const satisfies SecretKey[];
