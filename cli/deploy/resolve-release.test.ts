@@ -70,6 +70,30 @@ describe("the version of a release", () => {
       expect((await resolve(reference)).version).toBe("v1.10.0");
   });
 
+  it("is no tag's where a tag is only where the counting begins", async () => {
+    const first = commit("first");
+    const second = commit("second");
+    git("tag", "v1.4.0");
+    git("tag", "--annotate", "--message", "x", "v1.3.0", first);
+    for (const [reference, version, of] of [
+      ["v1.4.0~1", "v1.3.0", first],
+      ["v1.4.0^", "v1.3.0", first],
+      ["tags/v1.4.0~1", "v1.3.0", first],
+      ["v1.4.0^{}", "v1.4.0", second],
+      ["v1.4.0^0", "v1.4.0", second],
+    ] as const)
+      expect([reference, await resolve(reference)]).toEqual([reference, { version, commit: of }]);
+  });
+
+  it("counts from a version number, not from a tag that moves", async () => {
+    commit("first");
+    git("tag", "v1.4.0");
+    commit("second");
+    git("tag", "--annotate", "--message", "x", "latest");
+    expect((await resolve(undefined)).version).toMatch(/^v1\.4\.0-1-g[0-9a-f]{7}$/);
+    expect((await resolve("latest")).version).toBe("latest");
+  });
+
   it("can't be the name of another commit", async () => {
     const first = commit("first");
     git("tag", "--annotate", "--message", "x", "v0.1.0");

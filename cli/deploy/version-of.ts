@@ -15,19 +15,23 @@ export async function commitOf(git: Git, revision: string): Promise<string | und
 /** The name of a typed tag: `v1.4.0`, `tags/v1.4.0` or `refs/tags/v1.4.0`. Undefined: no such tag. */
 export async function typedTag(git: Git, reference: string): Promise<{ name: string; commit: string } | undefined> {
   const name = reference.replace(/^(refs\/)?tags\//, "");
+  // v1.4.0~1 is no tag, though git finds it below refs/tags: no tag's name has any of these.
+  if (/[~^:?*[\\\s]|@\{|\.\./.test(name)) return undefined;
   const commit = await commitOf(git, `refs/tags/${name}`);
   return commit === undefined ? undefined : { name, commit };
 }
 
 /**
  * The version of a commit: its tag, or its distance from one. Of several tags at the commit, the highest version
- * number: `git describe` may take `latest`.
+ * number: `git describe` may take `latest`, which moves. The same for the distance.
  */
 export async function versionOf(git: Git, commit: string): Promise<string> {
   // The suffix puts v1.4.0-rc.1 below v1.4.0.
   const tags = await git("-c", "versionsort.suffix=-", "tag", "--sort=-version:refname", "--points-at", commit);
   const numbered = tags.ok ? tags.stdout.split("\n").find((name) => /^v?\d+(\.\d+)+/.test(name)) : undefined;
   if (numbered !== undefined) return asVersion(numbered);
+  const distance = await git("describe", "--tags", "--match=v[0-9]*.[0-9]*", "--match=[0-9]*.[0-9]*", commit);
+  if (distance.ok) return asVersion(distance.stdout);
   const described = await git("describe", "--tags", "--always", commit);
   return described.ok ? asVersion(described.stdout) : commit.slice(0, 7);
 }
