@@ -10,7 +10,7 @@ afterAll(() => {
   rmSync(directory, { recursive: true });
 });
 
-/** Prints for half a second into a pipe whose reader takes one line, then writes how it ended into a file. */
+/** Prints for half a second into a pipe whose reader takes one line, then writes its ending to a file. */
 async function ended(setUp: string): Promise<string> {
   const file = join(directory, "ended");
   rmSync(file, { force: true });

@@ -1,7 +1,7 @@
 /**
- * Lets a run go on when its output can't be written: whoever read it has gone (`| head`, a terminal that was closed), or the disk of a file is
- * full. What was to be shown is dropped, and the deployment's log on the host has it. Without this the error ends the process, in the middle
- * of a release.
+ * Lets a run continue when its output can't be written: the reader has gone (`| head`, a closed terminal), or the disk
+ * of a file is full. The output is dropped; the deployment's log on the host has it. Otherwise the error would end the
+ * process in the middle of a release.
  */
 export function outliveReaders(streams: readonly NodeJS.WriteStream[] = [process.stdout, process.stderr]): void {
   const [first, ...others] = streams;

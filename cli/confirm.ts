@@ -3,7 +3,7 @@ import { Failure } from "./failure.ts";
 import type { Output } from "./output.ts";
 
 /**
- * Asks before something that can't be undone by the same command.
+ * Asks before an action that the same command can't undo.
  * @throws {Failure} when the answer is no, or nobody can be asked and `--yes` was not given.
  */
 export async function confirm(question: string, { yes, output }: { yes: boolean; output: Output }): Promise<void> {

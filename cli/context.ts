@@ -8,7 +8,7 @@ import { isDevelopment } from "./development/refuse.ts";
 import { Output } from "./output.ts";
 import { StackFile, type PlainSettings } from "./stack-file.ts";
 
-/** Options of every command. They may stand before its name, too. */
+/** Options of every command. They may also stand before the command's name. */
 export interface CommonOptions {
   stack?: string;
   json?: boolean;
@@ -45,9 +45,9 @@ export interface ReadContext {
 export interface DeployContext extends ReadContext {
   pulumi: PulumiStack;
   before: Before;
-  /** What the Docker host told when the command began; undefined where it did not answer, and in development. */
+  /** The Docker host's state when the command began. Undefined: it did not answer, or in development. */
   looked: HostNow | undefined;
-  /** Whether the backend has the stack; a dry run makes none. */
+  /** Whether the backend has the stack; a dry run creates none. */
   exists: boolean;
 }
 
@@ -58,21 +58,24 @@ export async function readContext(options: CommonOptions): Promise<ReadContext> 
 }
 
 /**
- * What a deployment starts from: what the last one has left, and what serves by the router's own answer, which may be another
- * slot since. A host that can't tell is the run's own error.
- * @throws {UnreachableHost} when nothing comes from it at all: the run would wait for it as long again.
+ * The starting point of a deployment: the result of the last one, and the slot that serves by the router's own answer,
+ * which may have changed since. A host that can't answer is reported by the run itself.
+ * @throws {UnreachableHost} when the host is silent: the run would wait for it as long again.
  */
 export async function beforeNow(pulumi: PulumiStack, settings: PlainSettings): ReturnType<PulumiStack["before"]> {
   const [before, now] = await Promise.all([pulumi.before(), askHost(settings)]);
   return corrected(before, now);
 }
 
-/** What the Docker host tells; undefined where it can't. @throws {UnreachableHost} when nothing comes from it. */
+/**
+ * The Docker host's state. Undefined: it can't be asked.
+ * @throws {UnreachableHost} when the host is silent.
+ */
 async function askHost(settings: PlainSettings): Promise<HostNow | undefined> {
   return isDevelopment(settings) ? undefined : lookAtHost(settings.name, settings.host).catch(unlessUnreachable);
 }
 
-/** What the last deployment has left, with what serves now in its place. */
+/** The result of the last deployment, corrected with the slot that serves now. */
 function corrected<B extends Awaited<ReturnType<PulumiStack["before"]>>>(before: B, now: HostNow | undefined): B {
   if (now?.serving === undefined || before.outputs === undefined) return before;
   const { slot, release } = now.serving;
@@ -80,29 +83,29 @@ function corrected<B extends Awaited<ReturnType<PulumiStack["before"]>>>(before:
 }
 
 /**
- * Reads what the last deployment has left. Makes nothing: see `ready`.
- * @param read what the command has read already.
+ * Reads the result of the last deployment. Creates nothing: see `ready`.
+ * @param read data that the command has already read.
  */
 export async function stackContext(options: DeployOptions, read?: ReadContext): Promise<DeployContext> {
   return contextOf(read ?? (await readContext(options)), () => undefined);
 }
 
-/** The same for a command that is about to deploy: what that takes is loaded meanwhile. */
+/** The same for a command that is about to deploy: modules for that are loaded meanwhile. */
 export async function deployContext(options: DeployOptions, read?: ReadContext): Promise<DeployContext> {
   return contextOf(read ?? (await readContext(options)), preload);
 }
 
-/** Loads what a deployment takes, while others work. */
+/** Loads modules that a deployment needs, while other work is waited for. */
 export function preload(): void {
-  // A failure is told where it is used.
+  // A failure is reported where the module is used.
   loadAutomation().catch(() => undefined);
 }
 
-/** @param meanwhile what this process does while others work. */
+/** @param meanwhile work of this process while others are waited for. */
 async function contextOf(read: ReadContext, meanwhile: () => void): Promise<DeployContext> {
-  // All at once: each takes longer than it works.
+  // All at the same time: each waits longer than it works.
   const host = askHost(read.settings);
-  // Its failure is told below.
+  // Its failure is reported below.
   host.catch(() => undefined);
   const pulumi = await PulumiStack.open(read.file.stack);
   const asked = pulumi.before();
@@ -111,7 +114,10 @@ async function contextOf(read: ReadContext, meanwhile: () => void): Promise<Depl
   return { ...read, pulumi, before: corrected(before, looked), looked, exists: before.outputs !== undefined };
 }
 
-/** Makes the stack before its first deployment, once all that was asked for has turned out to make sense. A preview needs one, too: an empty one. */
+/**
+ * Creates the stack before its first deployment, once all arguments have proved valid. A preview needs one, too: an
+ * empty one.
+ */
 export async function ready(context: DeployContext, options: DeployOptions): Promise<DeployContext> {
   const { exists, file, pulumi, output } = context;
   if (exists) return context;

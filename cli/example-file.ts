@@ -5,16 +5,16 @@ import { shortName } from "./stack-name.ts";
 /** Name of a stack's file in the project. */
 export const stackFileName = (stack: string): string => `Pulumi.${shortName(stack)}.yaml`;
 
-/** Name of the example from which a stack's file can be made; undefined where there is none. */
+/** Name of the example for a stack's file. Undefined: there is none. */
 export function exampleOf(project: string, stack: string): string | undefined {
   const name = `${stackFileName(stack)}.example`;
   return existsSync(join(project, name)) ? name : undefined;
 }
 
 /**
- * Makes the file of a stack that is each machine's own from its example. Git ignores it: Pulumi writes into it how secrets are
- * encrypted, with the passphrase of this clone.
- * @returns what was done, in a sentence; undefined where the file is there, or has no example.
+ * Creates a stack's file from its example where each machine has its own. Git ignores it: Pulumi writes to it how
+ * secrets are encrypted, with the passphrase of this clone.
+ * @returns a sentence about that; undefined where the file exists, or has no example.
  */
 export function makeFromExample(project: string, stack: string): string | undefined {
   const [name, example] = [stackFileName(stack), exampleOf(project, stack)];

@@ -1,8 +1,8 @@
 import { stepEndings } from "../ops/contract/endings.ts";
 
 /**
- * How `togather` ends. The table in docs/cli.md is tested against this one. Scripts rely on the numbers: a number never
- * gets another meaning.
+ * The exit codes of `togather`. The table in docs/cli.md is tested against this one. Scripts rely on the numbers: a
+ * number never changes its meaning.
  */
 export const exitCodes = {
   ok: { code: 0, meaning: "done, or nothing to do" },

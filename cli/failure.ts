@@ -7,7 +7,7 @@ import type { Ending } from "./exit-codes.ts";
 export class Failure extends Error {
   override name = "Failure";
   readonly ending: Ending;
-  /** The command, or the sentence, that leads out of it. */
+  /** The command or the sentence that solves it. */
   readonly fix: string | undefined;
 
   constructor(ending: Ending, message: string, fix?: string) {
@@ -17,7 +17,7 @@ export class Failure extends Error {
   }
 }
 
-/** Anything that was thrown, as a failure. Undefined for what nobody expected: that deserves its stack trace. */
+/** Converts a thrown value to a failure. Undefined: an unexpected error, which deserves its stack trace. */
 export function asFailure(error: unknown): Failure | undefined {
   if (error instanceof Failure) return error;
   if (error instanceof SettingsError) return new Failure("config", error.message);

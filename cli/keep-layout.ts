@@ -1,8 +1,11 @@
-/** A change to a text in the layout that the text has: a library that writes YAML anew would move comments and spaces that nobody has touched. */
+/**
+ * Applies a change to a text and keeps its layout: a library that writes YAML anew would change comments and spaces
+ * elsewhere.
+ */
 
 type Lines = readonly string[];
 
-/** For each line of one text its place in the other; undefined where it has none: a longest common subsequence. */
+/** For each line of one text its line number in the other; undefined: none. By a longest common subsequence. */
 function placesOf(from: Lines, to: Lines): (number | undefined)[] {
   const lengths = Array.from({ length: from.length + 1 }, () => new Array<number>(to.length + 1).fill(0));
   const at = (i: number, j: number): number => lengths[i]?.[j] ?? 0;
@@ -19,7 +22,7 @@ function placesOf(from: Lines, to: Lines): (number | undefined)[] {
 
 const isSame = (a: Lines, b: Lines): boolean => a.length === b.length && a.every((line, i) => line === b[i]);
 
-/** What becomes of some lines: as they were where nothing has changed in them, and changed otherwise. */
+/** Merges some lines: the original where nothing has changed, the new ones otherwise. */
 function merged(as: { original: Lines; before: Lines; after: Lines }): Lines {
   const { original, before, after } = as;
   if (isSame(before, after)) return original;
@@ -28,10 +31,10 @@ function merged(as: { original: Lines; before: Lines; after: Lines }): Lines {
 }
 
 /**
- * @param original as its author has laid it out.
- * @param before the same, as the library writes it.
- * @param after what the library writes with the change.
- * @returns the original with the lines that the change is made of.
+ * @param original in its author's layout.
+ * @param before the same content as the library writes it.
+ * @param after the library's text with the change.
+ * @returns the original with only the changed lines replaced.
  */
 export function keepLayout(original: string, before: string, after: string): string {
   const [o, b, a] = [original.split("\n"), before.split("\n"), after.split("\n")];

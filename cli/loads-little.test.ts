@@ -19,7 +19,7 @@ function packagesOf(module: string): string[] {
   return JSON.parse(told.toString()) as string[];
 }
 
-// Every command waits for what is loaded at its start, whether it is used or not.
+// Every command waits for modules that are loaded at its start, whether it uses them or not.
 it("loads at a command's start no more than most commands use", () => {
   const packages = packagesOf("cli/program.ts");
   expect(packages).toContain("commander");

@@ -6,8 +6,8 @@ import { StackFile } from "./stack-file.ts";
 import { shortName } from "./stack-name.ts";
 
 /**
- * Makes the stack of a file that has none yet, as `togather release` does: without it the first command of a first deployment
- * would end with "no stack named". A name without a file is Pulumi's to refuse.
+ * Creates a stack for a file that has none yet, as `togather release` does: otherwise the first command of a first
+ * deployment would end with "no stack named". A name without a file is left for Pulumi to refuse.
  */
 export async function makeNewStack({ stack, preview }: { stack: string; preview: boolean }): Promise<void> {
   const made = makeFromExample(project, stack);

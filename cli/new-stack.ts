@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { stackFileName } from "./example-file.ts";
 
-/** Pulumi's commands that need a stack, and are the first ones that somebody types for a new one. */
+/** Pulumi's commands that need a stack, and that people type first for a new one. */
 const first = ["up", "update", "preview", "pre", "config"];
 
 /**
- * The stack that a command line of Pulumi's is about, where the command can be the first one for it.
- * @param args as `pulumi` gets them.
+ * The stack of a Pulumi command line, where the command may be the first one for it.
+ * @param args the arguments of `pulumi`.
  * @returns undefined for other commands, and where no stack is named.
  */
 export function firstCommandFor(
@@ -34,7 +34,9 @@ export function firstCommandFor(
   return { stack, preview: command.startsWith("pre") };
 }
 
-/** Whether a stack's file says that it was made before: then nothing is to be made, and nothing is loaded that could. */
+/**
+ * Whether a stack's file shows that the stack was created before: then nothing has to be created or loaded for that.
+ */
 export function wasMade(project: string, stack: string): boolean {
   try {
     const text = readFileSync(join(project, stackFileName(stack)), "utf8");

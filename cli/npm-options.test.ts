@@ -19,7 +19,7 @@ describe("options that npm has taken for itself", () => {
     expect(() => {
       refuseTakenOptions("togather", ["stack"], npm({ npm_config_dry_run: "true" }));
     }).not.toThrow();
-    // As CI machines have it for npm: at worst a question is asked.
+    // Variables for npm on CI machines: at worst a question is asked.
     expect(() => {
       refuseTakenOptions("togather", ["yes", "force"], npm({ npm_config_yes: "true", npm_config_force: "true" }));
     }).not.toThrow();
@@ -54,7 +54,7 @@ describe("options that npm has taken for itself", () => {
     }).not.toThrow();
   });
 
-  // Each option of each command, as npm hands it over: true, a value, or nothing (--no-…).
+  // Each option of each command, in the forms in which npm passes it: true, a value, or empty (--no-…).
   const commands = togather(() => undefined).commands.flatMap((command) =>
     command.commands.length > 0 ? [...command.commands] : [command],
   );

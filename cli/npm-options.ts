@@ -2,18 +2,24 @@ import type { Command } from "commander";
 import { nearest } from "../config/nearest.ts";
 import { Failure } from "./failure.ts";
 
-/** npm's name of an option that it has taken for itself: `--dry-run` arrives as `npm_config_dry_run`, `--no-switch` as an empty `npm_config_switch`. */
+/**
+ * npm's variable for an option that npm has taken itself: `--dry-run` becomes `npm_config_dry_run`, `--no-switch` an
+ * empty `npm_config_switch`.
+ */
 const npmName = (option: string): string => `npm_config_${option.replace(/^no-/, "").replaceAll("-", "_")}`;
 
-/** Options that many machines set for npm itself (CI above all). Without them nothing more is done: a question is asked, or a lock is respected. */
+/**
+ * Options that many machines set for npm itself (CI above all). Their loss is harmless: a question is asked, or a lock
+ * is respected.
+ */
 const harmless = ["yes", "force"];
 
-/** npm's own, each one letter or two from one of ours. */
+/** npm's own options, each one or two letters away from one of ours. */
 const npmOwn = ["call", "scopes", "versions"];
 
 /**
- * What npm has taken that is one of these options, or was meant as one: `npm run NAME COMMAND --stack x` hands none of them on without a `--`
- * before, and what npm doesn't know it takes without a word as well: `--dryrun`, `-sstaging`.
+ * Options that npm has taken and that are, or resemble, one of ours: `npm run NAME COMMAND --stack x` passes none of
+ * them on without a `--` before, and npm silently takes unknown ones as well: `--dryrun`, `-sstaging`.
  */
 function takenByNpm(options: readonly string[], stacks: readonly string[], environment: NodeJS.ProcessEnv): string[] {
   const names = [...new Set(options)].map((option) => option.replace(/^no-/, ""));
@@ -31,12 +37,12 @@ function takenByNpm(options: readonly string[], stacks: readonly string[], envir
 }
 
 /**
- * Refuses to go on without what was meant: a dry run would be a real one, on another stack.
- * @param script of package.json, as npm was told to run it.
- * @param options long names that the command has, without dashes.
+ * Refuses to continue without options that npm has taken: a dry run would be a real one, on another stack.
+ * @param script the script of package.json that npm runs.
+ * @param options long names of the command's options, without dashes.
  * @param stacks names of the stacks that have a file.
- * @param typed what npm has handed over, beside the command's name.
- * @throws {Failure} that names each option and how to write it.
+ * @param typed arguments that npm has passed on, beside the command's name.
+ * @throws {Failure} that names each option and the right spelling.
  */
 export function refuseTakenOptions(
   script: string,
@@ -44,10 +50,10 @@ export function refuseTakenOptions(
   environment: NodeJS.ProcessEnv = process.env,
   { stacks = [], typed = [] }: { stacks?: readonly string[]; typed?: readonly string[] } = {},
 ): void {
-  // Set by `npm run`, and by nobody else.
+  // Only `npm run` sets this.
   if (environment["npm_lifecycle_event"] !== script) return;
   const shown = takenByNpm(options, stacks, environment);
-  // npm's own -s is --silent: of `-s staging` it hands over the name alone.
+  // npm's own -s is --silent: of `-s staging` it passes on only the name.
   const [stack] = environment["npm_config_loglevel"] === "silent" ? typed.filter((one) => stacks.includes(one)) : [];
   if (stack !== undefined) shown.push(`-s ${stack}`);
   if (shown.length === 0) return;

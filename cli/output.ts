@@ -1,17 +1,17 @@
 import { Console } from "node:console";
 import { stripVTControlCharacters, styleText } from "node:util";
 
-/** Where a command says what it does: to people, or, with --json, one JSON document to a machine. */
+/** The output of a command: text for people, or, with --json, one JSON document. */
 export class Output {
   readonly json: boolean;
 
   constructor(json: boolean) {
     this.json = json;
-    // Whatever else prints, the set-up for instance, must not mix with the document.
+    // Other output, the set-up's for instance, must not mix with the document.
     if (json) globalThis.console = new Console(process.stderr, process.stderr);
   }
 
-  /** Where lines for people go. */
+  /** The stream for text. */
   get stream(): NodeJS.WriteStream {
     return this.json ? process.stderr : process.stdout;
   }
@@ -20,18 +20,18 @@ export class Output {
     this.stream.write(`${text}\n`);
   }
 
-  /** Something that needs attention, however the output is read. */
+  /** A warning, in both kinds of output. */
   warn(text: string): void {
     process.stderr.write(`${styleText("yellow", `WARNING: ${text}`, { stream: process.stderr })}\n`);
   }
 
-  /** The command's result: for people as text, for machines as JSON. */
+  /** The command's result: as text for people, as JSON for machines. */
   result(value: unknown, text: () => string): void {
     process.stdout.write(this.json ? `${JSON.stringify(value, null, 2)}\n` : `${text()}\n`);
   }
 }
 
-/** Of several deployments in one command, a machine gets one document: theirs are kept for it. */
+/** Keeps the results of several deployments in one command, so that a machine gets one document. */
 export class Collected extends Output {
   readonly results: unknown[] = [];
   override result(value: unknown, text: () => string): void {
@@ -42,7 +42,7 @@ export class Collected extends Output {
 
 const lengthOf = (text: string): number => stripVTControlCharacters(text).length;
 
-/** A text in lines that are no longer than so many characters, broken between words; a word that is longer has a line of its own. */
+/** Breaks a text into lines of limited length between words; a longer word has its own line. */
 function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(" ")) {
@@ -53,13 +53,13 @@ function wrap(text: string, width: number): string[] {
   return lines;
 }
 
-/** Characters that a last column needs to be read as one. */
+/** Minimum width of a readable last column, in characters. */
 const narrowest = 24;
 
 /**
- * Rows as columns, as wide as they need to be. On a terminal that is too narrow the last column goes on below itself, and where
- * there is no room for it, each row is lines of its own.
- * @param width of the terminal; undefined where the output is none.
+ * Rows as columns, as wide as they need to be. On a narrow terminal the last column wraps within itself; where there is
+ * no room for it, each row is printed on several lines.
+ * @param width of the terminal; undefined: no terminal.
  */
 export function columns(
   rows: readonly (readonly string[])[],
@@ -71,7 +71,7 @@ export function columns(
 
 const terminalWidth = (): number | undefined => (process.stdout.isTTY ? process.stdout.columns : undefined);
 
-/** The same, each row by itself: of several lines where it is too long for one. */
+/** The same, row by row: a long row has several lines. */
 export function rowsAsColumns(
   rows: readonly (readonly string[])[],
   gap = 2,
@@ -99,7 +99,7 @@ export function rowsAsColumns(
   });
 }
 
-/** `3 h`, `12 s`: how long ago. */
+/** Time since then: `3 h`, `12 s`. */
 export function ago(time: string, now = Date.now()): string {
   const s = Math.max(0, Math.round((now - Date.parse(time)) / 1000));
   if (s < 120) return `${s} s`;
@@ -111,10 +111,10 @@ export function ago(time: string, now = Date.now()): string {
 /** `2026-01-28 14:30:22Z` */
 export const at = (time: string): string => `${new Date(time).toISOString().slice(0, 19).replace("T", " ")}Z`;
 
-/** Scripts of package.json whose reader has this program by npm, and may have none on the PATH. */
+/** Scripts of package.json whose user runs this program through npm, and may not have it on the PATH. */
 const npmScripts = ["togather", "start", "pulumi"];
 
-/** How the reader would call this program again. */
+/** The command line with which the reader would call this program again. */
 export function invocation(args: string): string {
   const byNpm = npmScripts.includes(process.env["npm_lifecycle_event"] ?? "");
   return `${byNpm ? "npm run togather --" : "togather"} ${args}`;

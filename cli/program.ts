@@ -24,13 +24,16 @@ import { exitCodes } from "./exit-codes.ts";
 import { longOptions, refuseTakenOptions } from "./npm-options.ts";
 import { stacksWithFile } from "./example-file.ts";
 
-/** The program; tests look at its commands without running them. @param environment in which npm leaves what it has taken. */
+/**
+ * The program; tests inspect its commands without running them.
+ * @param environment has npm's variables for options that it has taken.
+ */
 export function togather(end: (code: number) => void, environment: NodeJS.ProcessEnv = process.env): Command {
   const { version } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as { version: string };
   const program = withCommonOptions(new Command("togather"))
     .description("Deploys a Togather server blue-green, without losing a request or a row.")
     .version(version, "--version", "this program's version")
-    // `--version` of release is another one.
+    // `--version` of release is another option.
     .enablePositionalOptions()
     .showSuggestionAfterError()
     .configureOutput({
@@ -46,7 +49,7 @@ export function togather(end: (code: number) => void, environment: NodeJS.Proces
     )
     .hook("preAction", (_program, command) => {
       const stacks = stacksWithFile(project);
-      // Given by --stack, it is no name that stands alone.
+      // With --stack, no name stands alone.
       const typed = command.optsWithGlobals<CommonOptions>().stack === undefined ? command.args : [];
       refuseTakenOptions("togather", longOptions(command), environment, { stacks, typed });
     })

@@ -9,7 +9,7 @@ import { fail, Problem } from "../toolchain/problem.ts";
 import { pulumi } from "../toolchain/pulumi.ts";
 import { project, pulumiCommand, setUp } from "../toolchain/setup.ts";
 
-/** Options of Pulumi's that change what is done or to which stack, and that `npm run` keeps where no -- stands before them. */
+/** Pulumi's options that change the action or its stack, and that `npm run` keeps where no -- stands before them. */
 const pulumiOptions = [
   "stack",
   "skip-preview",

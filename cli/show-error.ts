@@ -4,11 +4,11 @@ import { createRedactor } from "../ops/contract/redact.ts";
 import { exitCodes, type Ending } from "./exit-codes.ts";
 import { asFailure } from "./failure.ts";
 
-/** Shows what stopped a command; a stack trace only for what nobody expected. */
+/** Shows the error that stopped a command; with a stack trace only where it was unexpected. */
 export function showError(error: unknown, json: boolean): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return exitCodes.ok.code;
-    // Said already, for people.
+    // The text for people is printed already.
     if (json) showDocument("config", error.message.replace(/^error: /, ""), "togather --help");
     return exitCodes.config.code;
   }
@@ -24,7 +24,7 @@ export function showError(error: unknown, json: boolean): number {
   return code;
 }
 
-/** What a machine reads of a command that failed. */
+/** Prints a failed command's JSON document. */
 function showDocument(ending: Ending, message: string, fix: string | undefined): void {
   process.stdout.write(
     `${JSON.stringify({ ok: false, ending, exitCode: exitCodes[ending].code, errors: [message], fix }, null, 2)}\n`,

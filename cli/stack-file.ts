@@ -23,11 +23,11 @@ export interface PlainSettings extends StackSettings, HostDirectories {
   name: string;
   /** Directory on the Docker host that holds the snapshots. */
   backupLocation: string;
-  /** The storage to which they are copied; null where there is none. */
+  /** The storage for copies of snapshots. Null: none. */
   snapshotCopy: DeploymentFile["database"]["snapshot_copy"];
-  /** How many logs of this deployment stay. */
+  /** Number of logs of this deployment that stay. */
   logRetention: number;
-  /** How snapshots are taken, and how many stay. */
+  /** Format, encryption and retention of snapshots. */
   snapshots: {
     retention: number;
     keepVerified: number;
@@ -38,19 +38,19 @@ export interface PlainSettings extends StackSettings, HostDirectories {
   rehearse: SnapshotRules["rehearse"];
 }
 
-/** A text that YAML readers of all kinds take for a text: a commit of digits is none by itself. */
+/** A text that every YAML reader reads as text: a commit of digits alone would be a number. */
 function quoted(text: string): Scalar {
   const scalar = new Scalar(text);
   scalar.type = Scalar.QUOTE_DOUBLE;
   return scalar;
 }
 
-/** As it is usually written: versions such as v1.4.0 need no quotes. */
+/** The usual notation: versions such as v1.4.0 need no quotes. */
 function versionNode(version: string): Scalar {
   return /^v\d[\w.+-]*$/.test(version) ? new Scalar(version) : quoted(version);
 }
 
-/** A value without what Pulumi keeps encrypted in it; undefined when that is all of it. */
+/** A value without its encrypted parts. Undefined: everything is encrypted. */
 function withoutEncrypted(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   if ("secure" in value) return undefined;
@@ -62,12 +62,12 @@ function withoutEncrypted(value: unknown): unknown {
   );
 }
 
-/** Whether Pulumi keeps a part of a value encrypted. */
+/** Whether a part of a value is encrypted by Pulumi. */
 function hasEncrypted(value: unknown): boolean {
   return isMap(value) && (value.has("secure") || value.items.some((item) => hasEncrypted(item.value)));
 }
 
-/** How its editor writes a file: its beginning, the end of a line, and the whole text as it was read, with plain line ends. */
+/** The style of a file: its byte order mark, its line ends, and the whole text as it was read, with plain line ends. */
 interface Style {
   mark: string;
   lineEnd: string;
@@ -76,15 +76,15 @@ interface Style {
 
 const writtenBy = (document: Document): string => document.toString({ lineWidth: 0 });
 
-/** Whether a text is YAML that says what a document says, in the same order. */
+/** Whether a text is YAML with the same content as a document, in the same order. */
 function saysTheSame(text: string, document: Document): boolean {
   const parsed = parseDocument(text);
   return parsed.errors.length === 0 && JSON.stringify(parsed.toJS()) === JSON.stringify(document.toJS());
 }
 
-/** `Pulumi.<stack>.yaml`, edited in place: comments, order and whatever else somebody wrote stay. */
+/** `Pulumi.<stack>.yaml`, edited in place: comments, order and all other content stay. */
 export class StackFile {
-  /** As people know it: relative to the project. */
+  /** The name for people: relative to the project. */
   readonly name: string;
   readonly stack: string;
   readonly #project: string;
@@ -128,16 +128,16 @@ export class StackFile {
     return new StackFile(project, stack, name, document, { ...style, original });
   }
 
-  /** The file as it would be written. */
+  /** The file's new text. */
   get text(): string {
     const { mark, lineEnd, original } = this.#style;
     const written = writtenBy(this.#document);
     const kept = keepLayout(original, writtenBy(parseDocument(original)), written);
-    // Where a change can't be made in the author's layout, the library's own is right all the same.
+    // Where a change can't be made in the author's layout, the library's own layout is used.
     return mark + (saysTheSame(kept, this.#document) ? kept : written).replaceAll("\n", lineEnd);
   }
 
-  /** Whether Pulumi has made a stack for this file somewhere: it notes there how its secrets are encrypted. */
+  /** Whether Pulumi has created a stack for this file: it then notes there how secrets are encrypted. */
   get belongsToAStack(): boolean {
     return ["encryptionsalt", "secretsprovider", "encryptedkey"].some((key) => this.#document.has(key));
   }
@@ -147,7 +147,10 @@ export class StackFile {
     return this.#document.hasIn(["config", `${prefix}${key}`]);
   }
 
-  /** The values under `togather:` as Pulumi hands them to the program: texts, structures as JSON. Encrypted ones are left out. */
+  /**
+   * The values under `togather:` in the form in which Pulumi passes them to the program: texts, structures as JSON.
+   * Encrypted ones are left out.
+   */
   #config(): Record<string, string> {
     const config = this.#document.get("config");
     if (!isMap(config)) return {};
@@ -162,7 +165,7 @@ export class StackFile {
     );
   }
 
-  /** The values in which nothing is encrypted, as Pulumi hands them to the program. */
+  /** The values without encrypted parts, in the form in which Pulumi passes them to the program. */
   get plainConfig(): Record<string, string> {
     return Object.fromEntries(
       Object.entries(this.#config()).filter(
@@ -171,7 +174,9 @@ export class StackFile {
     );
   }
 
-  /** @throws {SettingsError} with all that is wrong with the file itself. Secrets and other files are the program's to check. */
+  /**
+   * @throws {SettingsError} with all problems of the file itself. Secrets and other files are checked by the program.
+   */
   settings(): PlainSettings {
     const config = this.#config();
     const { value, problems } = parseConfig({ config });
@@ -204,14 +209,14 @@ export class StackFile {
   #map(path: string[]): YAMLMap {
     const found = this.#document.getIn(path);
     if (isMap(found)) return found;
-    // `config:` with nothing below it is there, and no map.
+    // An empty `config:` exists, but is no map.
     if (path.length > 1) this.#map(path.slice(0, -1));
     const made = this.#document.createNode({}) as YAMLMap;
     this.#document.setIn(path, made);
     return made;
   }
 
-  /** Puts a release into a slot; undefined empties it. */
+  /** Sets a slot's release; undefined empties it. */
   setSlot(slot: SlotName, release: ReleaseSetting | undefined): void {
     const slots = this.#map(["config", `${prefix}slots`]);
     if (release === undefined) {
@@ -221,7 +226,7 @@ export class StackFile {
     const held = slots.get(slot);
     const entry = isMap(held) ? held : (this.#document.createNode({}) as YAMLMap);
     if (!isMap(held)) {
-      // In the style of its neighbour: on one line, or one line a key.
+      // In the style of the other slot: on one line, or one line for each key.
       const neighbour = slots.items.map(({ value }) => value).find(isMap);
       entry.flow = neighbour?.flow ?? false;
       slots.flow = slots.flow === true && slots.items.length > 0;
@@ -252,13 +257,16 @@ export class StackFile {
     else this.#document.setIn(path, slot);
   }
 
-  /** A value as it stands in the file, by its keys below `togather:`; undefined where there is none. */
+  /** A value of the file, by its keys below `togather:`. Undefined: none. */
   value(key: keyof StackSettings, ...path: string[]): unknown {
     const found: unknown = this.#document.getIn(["config", `${prefix}${key}`, ...path]);
     return isMap(found) || isSeq(found) ? found.toJS(this.#document) : found;
   }
 
-  /** Sets a value, by its keys below `togather:`; undefined takes it out, and what is empty then. Texts are quoted: `30` stays a text. */
+  /**
+   * Sets a value, by its keys below `togather:`; undefined removes it, and parents that are then empty. Texts are
+   * quoted: `30` stays a text.
+   */
   setValue(value: unknown, key: keyof StackSettings, ...path: string[]): void {
     const keys = ["config", `${prefix}${key}`, ...path];
     if (value === undefined) {
@@ -273,12 +281,12 @@ export class StackFile {
     this.#document.setIn(keys, typeof value === "string" ? quoted(value) : this.#document.createNode(value));
   }
 
-  /** For this run only: call it on a file that is saved as a copy. */
+  /** Sets an option for this run only: call it on a file that is saved as a copy. */
   override(key: "force" | "skipMigrations" | "releaseAgain", value: boolean | string): void {
     this.#document.setIn(["config", `${prefix}${key}`], value);
   }
 
-  /** Writes the file as a whole or not at all. */
+  /** Writes the file atomically. */
   save(): void {
     const file = join(this.#project, this.name);
     const partial = `${file}.partial`;
@@ -286,7 +294,7 @@ export class StackFile {
     renameSync(partial, file);
   }
 
-  /** Gives a copy to use for one run of Pulumi, and removes it. */
+  /** Passes a temporary copy to one run of Pulumi, and removes it. */
   async withCopy<T>(use: (file: string) => Promise<T>): Promise<T> {
     const directory = mkdtempSync(join(tmpdir(), "togather-stack-"));
     try {
@@ -298,7 +306,7 @@ export class StackFile {
     }
   }
 
-  /** The same file, to be changed for one run. */
+  /** A copy of the file, to be changed for one run. */
   copy(): StackFile {
     return new StackFile(this.#project, this.stack, this.name, this.#document.clone(), this.#style);
   }

@@ -20,14 +20,14 @@ import { summary, type Checked } from "./start/summary.ts";
 const SECRETS_FILE = ".env.local";
 const tlsDirectory = join(project, ".togather", "tls");
 
-/** Secrets and a certificate of this machine's own. Says what was made. */
+/** Creates this machine's own secrets and certificate. Reports what it created. */
 async function prepareFiles(): Promise<void> {
   const made = ensureSecrets(join(project, SECRETS_FILE));
   if (made.length > 0) console.log(`Made up ${made.join(", ")} in ${SECRETS_FILE}.`);
   if (await ensureCertificate(tlsDirectory)) console.log("Made a self-signed certificate in .togather/tls.");
 }
 
-/** Sets what the stack file doesn't have yet. */
+/** Sets values that the stack file doesn't have yet. */
 async function prepareStackFile(machine: Machine): Promise<void> {
   const stackFile = new LocalStackFile(project);
   const { isNew } = stackFile;
@@ -53,7 +53,7 @@ async function start({ dryRun }: { dryRun: boolean }): Promise<number> {
   await prepareStackFile(machine);
   const source = await findReleaseSource(project);
   if (source.warning) console.log(`Note: ${source.warning}`);
-  // From here on it is what every release is.
+  // From here on it is like every release.
   const options = { stack: STACK, dryRun };
   const context = await ready(await deployContext(options), options);
   const { file, pulumi, before } = context;

@@ -1,11 +1,11 @@
-// `togather`: what an operator types. The program in index.ts does the work; this edits the stack file, runs Pulumi and
-// shows what comes of it.
+// `togather`, the operator's command. The program in index.ts does the work; this edits the stack file, runs Pulumi and
+// shows the result.
 import { outliveReaders } from "./closed-pipe.ts";
 import { togather } from "./program.ts";
 import { showError } from "./show-error.ts";
 
 outliveReaders();
-// What stands behind -- is another command's.
+// Arguments after -- belong to another command.
 const separator = process.argv.indexOf("--");
 const ownArguments = separator === -1 ? process.argv : process.argv.slice(0, separator);
 

@@ -1,4 +1,4 @@
-/** An adoption from its beginning to its end: each step once, and on from where an earlier run has stopped. */
+/** An adoption from beginning to end: each step once, continuing where an earlier run has stopped. */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -28,7 +28,7 @@ import { Adoption, type Takeover } from "./record.ts";
 import { goBack, oldNodeNow, takeOver, type TakeoverJob } from "./takeover.ts";
 
 export interface AdoptOptions {
-  /** All but the takeover. */
+  /** Everything except the takeover. */
   prepare: boolean;
   yes: boolean;
 }
@@ -38,7 +38,7 @@ export interface AdoptJob {
   host: ForeignHost;
   names: NodeNames;
   project: string;
-  /** What the server's Go files name; undefined where they are not there. */
+  /** Variables that the server's Go files name. Undefined: its source is not here. */
   read: ReadonlySet<string> | undefined;
 }
 
@@ -46,7 +46,7 @@ const union = (one: readonly string[] = [], other: readonly string[] = []): stri
   ...new Set([...one, ...other]),
 ];
 
-/** Environment, certificate, ports and release into the stack's own files. */
+/** Writes environment, certificate, ports and release to the stack's own files. */
 function writeSettings({ context, project }: AdoptJob, adoption: Adoption, plan: AdoptionPlan): void {
   const { file, output } = context;
   const settings = file.settings();
@@ -96,7 +96,7 @@ function writeSettings({ context, project }: AdoptJob, adoption: Adoption, plan:
     output.warn(`${kept.join(", ")}: ${file.name} or ${secretsFile} has another value than the old node; it stays.`);
 }
 
-/** Puts a container of the old node back into service where a run that was killed, or a person, has stopped it. */
+/** Starts the old node's database again where a killed run, or a person, has stopped it. */
 async function withDatabase({ host, names, context }: AdoptJob): Promise<Node> {
   const node = await lookAtNode(host, names);
   if (node.database !== undefined) return node;
@@ -115,7 +115,7 @@ async function withDatabase({ host, names, context }: AdoptJob): Promise<Node> {
 const oldPortsOf = ({ slots, names }: Pick<Node, "slots" | "names">): TakeoverJob["oldPorts"] =>
   Object.fromEntries(slotNames.map((slot) => [names.slots[slot], slots[slot]?.port]));
 
-/** What is about to be stopped, as it is now. */
+/** The current state of everything that is about to be stopped. */
 async function beginning(
   { host, names }: AdoptJob,
   node: Node,
@@ -136,7 +136,7 @@ async function beginning(
   };
 }
 
-/** An adoption under way: what is done with it, where it is noted, and to whom its end is told. */
+/** An adoption in progress: its job, its record, and its outputs. */
 interface Underway {
   job: AdoptJob;
   adoption: Adoption;
@@ -184,7 +184,10 @@ export async function adopt(given: AdoptJob, options: AdoptOptions): Promise<num
   return exitCodes.ok.code;
 }
 
-/** Environment, deployment and trial, as far as they are not done. @returns what goes on, or the exit code where it can't. */
+/**
+ * Environment, deployment and trial, as far as they are not done yet.
+ * @returns the job to continue with, or the exit code where it can't continue.
+ */
 async function makeReady({ job, adoption, node, options, outer, output }: Underway): Promise<AdoptJob | number> {
   const { host, project, read } = job;
   const { record } = adoption;
@@ -234,7 +237,10 @@ async function makeReady({ job, adoption, node, options, outer, output }: Underw
   return deployed;
 }
 
-/** The last step: from the question, or from where an earlier run has stopped, to the router's answer. @returns the exit code. */
+/**
+ * The last step: from the question, or from where an earlier run has stopped, to the router's answer.
+ * @returns the exit code.
+ */
 async function takeOverFrom({ job, adoption, node, options, outer, output }: Underway): Promise<number> {
   const { host, names } = job;
   const { record } = adoption;
@@ -278,7 +284,10 @@ async function takeOverFrom({ job, adoption, node, options, outer, output }: Und
   return exitCodes.ok.code;
 }
 
-/** Takes what adopt has written out of the stack's files. @returns what was done, in a sentence. */
+/**
+ * Removes adopt's settings from the stack's files.
+ * @returns a sentence about that.
+ */
 function takeOutSettings(project: string, stack: string, adoption: Adoption): string {
   const { record } = adoption;
   const file = StackFile.open(project, stack);
@@ -298,7 +307,10 @@ function takeOutSettings(project: string, stack: string, adoption: Adoption): st
   return `${file.name} and ${secretsFileOf(settings)} are without what adopt has written.`;
 }
 
-/** Back to the old node alone, as far as this program has changed something. @returns the exit code. */
+/**
+ * Goes back to the old node alone, undoing this program's changes.
+ * @returns the exit code.
+ */
 export async function undo(given: AdoptJob, options: Pick<AdoptOptions, "yes">): Promise<number> {
   const output = new Collected(given.context.output.json);
   const job: AdoptJob = { ...given, context: { ...given.context, output } };

@@ -4,22 +4,22 @@ import { reservedVariables } from "../../config/checks/server.ts";
 import { isPlaceholder } from "../../config/secrets/secret-strength.ts";
 import type { StackSettings } from "../../config/schema/stack-settings.ts";
 
-/** An environment file against its server's template. Names only: no value leaves this. */
+/** Compares an environment file with its server's template. Names only: no value leaves this code. */
 export interface EnvironmentAudit {
   /** In the template, and not in the file. */
   missing: string[];
   /** In the file, and not in the template. */
   extra: string[];
-  /** In the file, and named by no Go file of the server; undefined where its source is not there. */
+  /** In the file, but in no Go file of the server. Undefined: its source is not here. */
   unread: string[] | undefined;
   placeholders: string[];
-  /** Values with a `#` outside of quotes, behind which they end. */
+  /** Values with a `#` outside of quotes, at which they end. */
   cut: string[];
-  /** What becomes of each variable in a stack. */
+  /** The place of each variable in a stack. */
   moves: { secrets: string[]; settings: string[]; deployment: string[]; database: string[] };
 }
 
-/** Whether a variable has to be kept secret: by its name, or since its value is a URL with a password. */
+/** Whether a variable is a secret: by its name, or because its value is a URL with a password. */
 export function isSecret(name: string, value: string): boolean {
   return (
     /(SECRET|PASSWORD|PASSPHRASE|TOKEN|CREDENTIAL|_AUTH$|_DSN$|(^|_)KEY$|_HEADERS$|WEBHOOK)/.test(name) ||
@@ -27,7 +27,10 @@ export function isSecret(name: string, value: string): boolean {
   );
 }
 
-/** Where a variable belongs in a stack; `deployment`: to nobody, since the deployment sets it; `database`: nowhere, it was the old database's. */
+/**
+ * The place of a variable in a stack. `deployment`: the deployment sets it; `database`: it belonged to the old
+ * database, and is dropped.
+ */
 export type Place = "secrets" | "settings" | "deployment" | "database";
 
 export function placeOf(name: string, value: string, source: Pick<StackSettings["source"], "portVariable">): Place {
@@ -42,8 +45,8 @@ export function placeOf(name: string, value: string, source: Pick<StackSettings[
 }
 
 /**
- * @param template undefined where there is none: then nothing is missing or extra.
- * @param read what the server's Go files name; undefined where they are not there.
+ * @param template undefined: there is none, so that nothing is missing or extra.
+ * @param read variables that the server's Go files name; undefined: its source is not here.
  */
 export function auditEnvironment(
   file: string,

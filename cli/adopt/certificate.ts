@@ -1,11 +1,11 @@
-/** Caddy's certificate, so that the router can serve HTTPS with it. */
+/** Copies Caddy's certificate, with which the router can serve HTTPS. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { certificateProblems, describeCertificate } from "../../config/certificate.ts";
 import type { ForeignHost } from "./host.ts";
 import type { Node } from "./look.ts";
 
-/** A certificate that Caddy keeps on the host. */
+/** A certificate of Caddy's on the host. */
 export interface FoundCertificate {
   /** For people. */
   description: string;
@@ -13,7 +13,7 @@ export interface FoundCertificate {
   key: string;
 }
 
-/** The public names of a node: of its environment file, then of Caddy's sites. */
+/** The public names of a node: from its environment file, then from Caddy's sites. */
 export function publicNames(values: Readonly<Record<string, string>>, sites: readonly string[]): string[] {
   const hosts = [values["PUBLIC_URL"], values["SERVER_BASE_URL"]].flatMap((url) =>
     url === undefined || url === "" ? [] : [url.replace(/^https?:\/\//, "").replace(/[:/].*$/, "")],
@@ -21,7 +21,7 @@ export function publicNames(values: Readonly<Record<string, string>>, sites: rea
   return [...new Set([...hosts, ...sites])];
 }
 
-/** The path of the certificate among Caddy's that is for a node's name; the only one there is, where none is. */
+/** The path of Caddy's certificate for a node's name; without a name, the only one. */
 export function choose(paths: readonly string[], names: readonly string[]): string | undefined {
   const of = (path: string): string => path.slice(path.lastIndexOf("/") + 1, -".crt".length);
   for (const name of names) {
@@ -31,7 +31,7 @@ export function choose(paths: readonly string[], names: readonly string[]): stri
   return paths.length === 1 ? paths[0] : undefined;
 }
 
-/** @returns undefined where Caddy has none that can be used. */
+/** @returns undefined where Caddy has no usable one. */
 export async function findCertificate(
   host: ForeignHost,
   node: Node,
@@ -55,7 +55,10 @@ export async function findCertificate(
   return { description: describeCertificate(certificate), certificate, key };
 }
 
-/** Writes it where only the operator may read it. @returns the two files, relative to the project. */
+/**
+ * Writes it so that only the operator can read it.
+ * @returns the two files, relative to the project.
+ */
 export function keepCertificate(
   project: string,
   stack: string,

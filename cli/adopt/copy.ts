@@ -1,4 +1,4 @@
-/** The old node's data: a snapshot of its database, proved, or put in the place of this stack's. */
+/** Copies the old node's data: a snapshot of its database is proved, or replaces this stack's database. */
 import { basename } from "node:path/posix";
 import type { StepResult } from "../../ops/contract/steps.ts";
 import type { DeployContext } from "../context.ts";
@@ -8,11 +8,11 @@ import { withHostLock } from "../snapshots/host-lock.ts";
 export interface OldDatabase {
   /** Secret. */
   url: string;
-  /** The Docker network in which it is. */
+  /** Its Docker network. */
   network: string;
 }
 
-/** Under this name the snapshots of the old node are in the list. */
+/** The release under which the old node's snapshots are listed. */
 const oldRelease = { version: "deploy.sh", commit: "deploy.sh" };
 
 type Lock = Pick<DeployContext, "settings" | "file" | "before" | "output">;
@@ -61,7 +61,7 @@ export async function tryCopy(
   });
 }
 
-/** The same in the place of this stack's database, which is kept under another name. */
+/** The same into this stack's database; the replaced one is kept under another name. */
 export async function copy(
   context: DeployContext,
   old: OldDatabase,

@@ -1,4 +1,4 @@
-/** The old node's environment file into this stack's settings and secrets. */
+/** Converts the old node's environment file to this stack's settings and secrets. */
 import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "dotenv";
@@ -20,29 +20,29 @@ export interface EnvironmentPlan {
   settings: Record<string, string>;
   /** For the secrets file. */
   secrets: Record<string, string>;
-  /** For togather:source.unreadSecrets: those that every stack asks for, and that this server does not read. */
+  /** For togather:source.unreadSecrets: secrets of every stack that this server does not read. */
   unread: (typeof serverSecretNames)[number][];
-  /** For togather:database.maxConnections; undefined where PostgreSQL's own is enough. */
+  /** For togather:database.maxConnections. Undefined: PostgreSQL's default is enough. */
   maxConnections: number | undefined;
-  /** Names that are left out, by why. */
+  /** Names that are left out, by reason. */
   left: Record<
     "set by the deployment" | "of the old database" | "read by nothing" | "empty" | "placeholders",
     string[]
   >;
 }
 
-/** Two slots and a release that is rehearsed, each with a pool of its own, and 20 for everybody else: see docs/settings.md. */
+/** Connections for two slots and a rehearsed release, each with a pool, and 20 for others: see docs/settings.md. */
 function moreConnections(pool: string | undefined): number | undefined {
   const needed = connectionsFor(Number(pool));
   return Number.isSafeInteger(needed) && needed > 100 && needed <= 10_000 ? needed : undefined;
 }
 
-/** Whom the server believes what address a visitor has. The old node's was another one. */
+/** Proxies from which the server accepts a visitor's address. The old node had another one. */
 const trustedProxies = "TRUSTED_PROXY_CIDRS";
 
 /**
- * What becomes of each variable of the old node.
- * @param read what the server's Go files name; undefined where they are not there: then all may be needed.
+ * Plans the place of each variable of the old node.
+ * @param read variables that the server's Go files name; undefined: its source is not here, so that all may be needed.
  */
 export function planEnvironment(
   values: Readonly<Record<string, string>>,
@@ -78,7 +78,7 @@ export function planEnvironment(
   return plan;
 }
 
-/** What was written, so that it can be taken out again. Names only. */
+/** The names that were written, so that they can be removed again. */
 export interface WrittenEnvironment {
   settings: string[];
   /** In togather:source.secrets. */
@@ -89,13 +89,13 @@ export interface WrittenEnvironment {
   maxConnections: boolean;
   /** In the secrets file. */
   secrets: string[];
-  /** Made up, also in the secrets file. */
+  /** Generated secrets, also in the secrets file. */
   made: string[];
 }
 
 const read = (path: string): string => (existsSync(path) ? readFileSync(path, "utf8") : "");
 
-/** Replaces a file that only its owner may read. */
+/** Replaces a file that only its owner can read. */
 function writeSecretly(path: string, text: string): void {
   const partial = `${path}.partial`;
   writeFileSync(partial, text, { mode: 0o600 });
@@ -104,8 +104,8 @@ function writeSecretly(path: string, text: string): void {
 }
 
 /**
- * Writes what a plan says into the stack's file (not saved) and its secrets file. What is there already stays as it is.
- * @returns what was written, and names whose values were there and are other ones.
+ * Writes a plan to the stack's file (not saved) and its secrets file. Existing values stay.
+ * @returns the written names, and names that had another value already.
  */
 export function writeEnvironment(
   project: string,
@@ -167,7 +167,7 @@ export function writeEnvironment(
   return { written, kept };
 }
 
-/** Takes out of both files what `writeEnvironment` has put there. The stack's file is not saved. */
+/** Removes the entries of `writeEnvironment` from both files. The stack's file is not saved. */
 export function removeEnvironment(
   project: string,
   written: WrittenEnvironment,
@@ -183,7 +183,7 @@ export function removeEnvironment(
   const text = read(path);
   const values = parse(text);
   let left = text;
-  // As they were written: what somebody has changed since is theirs.
+  // Only unchanged lines: a value that somebody has changed since is theirs.
   for (const name of [...written.secrets, ...written.made])
     if (values[name] !== undefined) left = left.replace(`${dotenvLine(name, values[name])}\n`, () => "");
   if (left !== text) writeSecretly(path, left);

@@ -6,7 +6,7 @@ import type { EnvironmentAudit } from "./audit.ts";
 import type { Node } from "./look.ts";
 import { holderOf, portsBeside } from "./ports.ts";
 
-/** The versions of the bundled database and the snapshots' pg_dump. */
+/** The version of the bundled database and of the snapshots' pg_dump. */
 const OWN_POSTGRES = 17;
 
 const list = (names: readonly string[]): string => names.join(", ");
@@ -95,7 +95,10 @@ function slotFindings({ names, slots, serving, hasCaddyfile }: Node): Finding[] 
   ];
 }
 
-/** Ports that the stack wants and something else has: others are taken, the router's for as long as the old node serves. */
+/**
+ * Ports that the stack wants and another program has: other ports are taken, the router's only while the old node
+ * serves.
+ */
 function portFindings(node: Node, settings: Pick<PlainSettings, "ports" | "slotPorts" | "databasePort">): Finding[] {
   const beside = portsBeside(settings, node);
   const rows: [key: string, wanted: number, taken: number, until: string][] = [
@@ -114,8 +117,8 @@ function portFindings(node: Node, settings: Pick<PlainSettings, "ports" | "slotP
 }
 
 /**
- * What an audit found, by name and never by value.
- * @param byShell the values are taken from a shell, which ends none at a `#` in a word.
+ * The findings of an audit, by name and never by value.
+ * @param byShell the values were read by a shell, which does not end a value at a `#` inside a word.
  */
 export function auditFindings(
   audit: EnvironmentAudit,
@@ -198,8 +201,8 @@ export function auditFindings(
 }
 
 /**
- * What a look at a node says about taking it over with these settings.
- * @param ports false once the stack has ports of its own there.
+ * The findings about a node that these settings are to take over.
+ * @param ports false once the stack has its own ports there.
  */
 export function nodeFindings(
   node: Node,

@@ -5,13 +5,13 @@ import { oneOffArguments, type OneOff } from "../../ops/host/one-off.ts";
 import { Failure } from "../failure.ts";
 
 const containerSchema = z.object({
-  /** By which people know it. */
+  /** Its name. */
   name: z.string().transform((name) => name.replace(/^\//, "")),
   image: z.string(),
   state: z.string(),
   /** `always`, `unless-stopped`, `no` or `on-failure`. */
   restart: z.string(),
-  /** Port in the container, such as `8080/tcp`, to where the host publishes it. */
+  /** Ports in the container, such as `8080/tcp`, with their published ports on the host. */
   ports: z.record(z.string(), z.array(z.object({ HostPort: z.string() })).nullable()).nullable(),
   /** Its address by network. */
   networks: z.record(z.string(), z.object({ IPAddress: z.string() })),
@@ -26,24 +26,24 @@ export interface Listener {
   program: string;
   /** The systemd unit that started it; undefined where none did. */
   unit: string | undefined;
-  /** Id of the container in which it runs, also of one that has the host's network; undefined where it is in none. */
+  /** Id of its container, also of one with the host's network. Undefined: it is in none. */
   container: string | undefined;
 }
 
-/** Where a variable's value ends in what `env -0` prints. */
+/** The end of each variable in the output of `env -0`. */
 const end = "\0";
 
 /**
- * A host that has none of this project's images yet: looked at with the images that are there. Whatever begins with `look`, or reads, changes
- * nothing; the few that change something say so.
+ * A host that has none of this project's images yet: it is examined with its existing images. Methods that begin with
+ * `look`, or that read, change nothing; the few others say so.
  */
 export class ForeignHost {
   readonly #on: { host: string; env: NodeJS.ProcessEnv };
   readonly #pid: string;
 
   /**
-   * @param host as in `togather:host`; empty for the engine that the Docker client finds by itself.
-   * @param pid the process namespace in which the host's services are: in tests, that of a container in which systemd runs.
+   * @param host as in `togather:host`; empty: the Docker client's own choice.
+   * @param pid the process namespace of the host's services: in tests, that of a container in which systemd runs.
    */
   constructor(host: string, env: NodeJS.ProcessEnv = process.env, pid = "host") {
     this.#on = { host, env };
@@ -60,7 +60,7 @@ export class ForeignHost {
     return stdout;
   }
 
-  /** Undefined where there is no such container. Its environment, which has secrets, is not asked for. */
+  /** Undefined: there is no such container. Its environment, which has secrets, is not read. */
   async container(name: string): Promise<ForeignContainer | undefined> {
     const format =
       '{"name":{{json .Name}},"image":{{json .Image}},"state":{{json .State.Status}},"restart":{{json .HostConfig.RestartPolicy.Name}},"ports":{{json .HostConfig.PortBindings}},"networks":{{json .NetworkSettings.Networks}}}';
@@ -82,13 +82,16 @@ export class ForeignHost {
     return stdout.split("\n").filter((one) => one !== "");
   }
 
-  /** Names of the containers through which a port of the host leads. */
+  /** Names of the containers that publish a port of the host. */
   async publishers(port: number): Promise<string[]> {
     const stdout = await this.#mustDocker("ps", `--filter=publish=${port}/tcp`, "--format={{.Names}}");
     return stdout.split("\n").filter((one) => one !== "");
   }
 
-  /** One statement in the database that the container was made for, as its own superuser by the container's socket. Its only row's only column. */
+  /**
+   * Runs one statement in the container's own database, as its superuser through the container's socket.
+   * @returns the only column of its only row.
+   */
   async query(container: string, sql: string): Promise<string> {
     const script =
       'exec psql --no-psqlrc --no-password --tuples-only --no-align --set=ON_ERROR_STOP=1 --username="${POSTGRES_USER:-postgres}" --dbname="${POSTGRES_DB:-${POSTGRES_USER:-postgres}}" --command="$0"';
@@ -105,7 +108,7 @@ export class ForeignHost {
     return stdout.trim();
   }
 
-  /** A program in a one-off container of an image that the host has, which may read all files and write none. */
+  /** Runs a program in a temporary container of one of the host's images; it can read all files and write none. */
   #read(image: string, program: readonly string[], about: Pick<OneOff, "network" | "mounts">): Promise<DockerAnswer> {
     const args = oneOffArguments({
       ...about,
@@ -117,7 +120,7 @@ export class ForeignHost {
     return this.#docker(...args);
   }
 
-  /** Reads something that is at a path of the host, symbolic links followed. Undefined where it is not there. */
+  /** Reads a path of the host; symbolic links are followed. Undefined: it does not exist. */
   async #readAt(image: string, path: string, target: string, program: readonly string[]): Promise<string | undefined> {
     const { ok, stdout, stderr } = await this.#read(image, program, {
       network: "none",
@@ -128,12 +131,12 @@ export class ForeignHost {
     throw dockerProblem(stderr);
   }
 
-  /** A file of the host. Undefined where it is not there. */
+  /** A file of the host. Undefined: it does not exist. */
   file(image: string, path: string): Promise<string | undefined> {
     return this.#readAt(image, path, "/file", ["cat", "/file"]);
   }
 
-  /** Paths of the files below a directory of the host whose names end so, relative to it. Undefined where it is not there. */
+  /** Paths of the files with an ending below a directory of the host, relative to it. Undefined: it does not exist. */
   async filesBelow(image: string, directory: string, ending: string): Promise<string[] | undefined> {
     const found = await this.#readAt(image, directory, "/directory", [
       "find",
@@ -147,8 +150,9 @@ export class ForeignHost {
   }
 
   /**
-   * The variables that an environment file sets, as the shell that reads it for deploy.sh has them: quoted, expanded, joined.
-   * @throws {Failure} where a shell can't read it. What the shell says is not shown: it quotes the file.
+   * The variables of an environment file as deploy.sh's shell reads them: quotes, expansions and concatenations
+   * resolved.
+   * @throws {Failure} where a shell can't read it. The shell's message is not shown: it quotes the file.
    */
   async variables(image: string, path: string): Promise<Record<string, string>> {
     const script = "set -eua; . /file >&2; exec env -0";
@@ -178,25 +182,25 @@ export class ForeignHost {
     return Object.fromEntries(all.filter(([name]) => !["PATH", "PWD", "OLDPWD", "SHLVL", "_"].includes(name)));
   }
 
-  /** TCP ports on which anything listens, containers' published ones included. */
+  /** TCP ports with a listener, including ports that containers publish. */
   async listening(image: string): Promise<Set<number>> {
     const answers = await Promise.all(
       ["/proc/net/tcp", "/proc/net/tcp6"].map((path) => this.#read(image, ["cat", path], { network: "host" })),
     );
-    // Without IPv6 there is no second one.
+    // Without IPv6 there is no second file.
     const [first] = answers;
     if (first?.ok !== true) throw dockerProblem(first?.stderr ?? "");
     return new Set(answers.flatMap(({ stdout }) => portsIn(stdout)));
   }
 
-  /** Bytes that are free where the engine keeps images, volumes and containers. */
+  /** Free bytes on the disk of the engine's images, volumes and containers. */
   async freeBytes(image: string): Promise<number | undefined> {
     const { ok, stdout } = await this.#read(image, ["df", "-kP", "/"], { network: "none" });
     const free = Number(stdout.trim().split("\n").at(-1)?.trim().split(/\s+/)[3]);
     return ok && Number.isFinite(free) ? free * 1024 : undefined;
   }
 
-  /** The process that listens on a port of the host; undefined where none does, or it is in another process namespace. */
+  /** The process that listens on a port of the host. Undefined: none, or one in another process namespace. */
   async listener(image: string, port: number): Promise<Listener | undefined> {
     const hex = port.toString(16).toUpperCase().padStart(4, "0");
     const script = `cat /proc/net/tcp /proc/net/tcp6 2> /dev/null | while read -r _ local _ state _ _ _ _ _ inode _; do
@@ -227,8 +231,8 @@ export class ForeignHost {
   }
 
   /**
-   * Runs a program of the host itself, as its root. Whoever may use the engine may do that.
-   * @returns whether it succeeded, and what it said.
+   * Runs a program of the host itself, as its root. Everybody who can use the engine can do that.
+   * @returns whether it succeeded, and its output.
    */
   async onHost(image: string, ...program: string[]): Promise<{ ok: boolean; said: string }> {
     const { ok, stdout, stderr } = await this.#docker(
@@ -263,15 +267,15 @@ export class ForeignHost {
   }
 
   /**
-   * Stops a container that may be stopped already. One that starts by itself with the engine is told not to.
-   * @param graceSeconds after which it is killed.
+   * Stops a container, which may be stopped already. If it starts by itself with the engine, that is switched off.
+   * @param graceSeconds time before it is killed.
    */
   async stop(name: string, restart: string, graceSeconds = 40): Promise<void> {
     if (restart === "always") await this.#mustDocker("update", "--restart=no", name);
     await this.#mustDocker("stop", `--time=${graceSeconds}`, name);
   }
 
-  /** Starts a container that may run already, with the restart policy that it had. */
+  /** Starts a container, which may run already, with its former restart policy. */
   async start(name: string, restart: string): Promise<void> {
     if (restart === "always") await this.#mustDocker("update", "--restart=always", name);
     await this.#mustDocker("start", name);
@@ -285,13 +289,14 @@ export function portsIn(table: string): number[] {
   );
 }
 
-/** What the look for a listener has printed. */
+/** Parses the output of the search for a listener. */
 export function listenerIn(printed: string): Listener | undefined {
   const [, pid] = /^pid (\d+)$/m.exec(printed) ?? [];
   if (pid === undefined) return undefined;
-  // Of Docker's containers, the last part is the container's scope or id. With cgroups of version 1, some controllers know nothing of units.
+  // For Docker's containers, the last part is the container's scope or id. With cgroups of version 1, some controllers
+  // have no units.
   const units = [...printed.matchAll(/^cgroup \d+:[^:]*:.*\/([^/\n]+\.service)$/gm)].map(([, unit]) => unit);
-  // The last of a line: an engine may itself run in a container of another one.
+  // The last one of a line: an engine may itself run in a container of another engine.
   const [, container] = /^cgroup .*\/docker[-/]([0-9a-f]{64})(?:\.scope)?(?:\/|$)/m.exec(printed) ?? [];
   return { pid: Number(pid), program: /^program (.*)$/m.exec(printed)?.[1] ?? "", unit: units[0], container };
 }

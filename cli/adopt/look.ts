@@ -19,7 +19,7 @@ const databaseSchema = z.object({
 
 /** The old node's database. */
 export interface NodeDatabase extends z.infer<typeof databaseSchema> {
-  /** Of golang-migrate; undefined where it never ran. */
+  /** golang-migrate's version. Undefined: it never ran. */
   schema: { version: number; dirty: boolean } | undefined;
 }
 
@@ -27,16 +27,16 @@ export interface NodeDatabase extends z.infer<typeof databaseSchema> {
 export interface Node {
   names: NodeNames;
   databaseState: string;
-  /** Undefined while its container doesn't run. */
+  /** Undefined: its container doesn't run. */
   database: NodeDatabase | undefined;
-  /** The image that its container was made from, which the host therefore has. */
+  /** The image of its container, which the host therefore has. */
   databaseImage: string;
   /** Its address, by Docker network. */
   databaseNetworks: Record<string, string>;
   slots: Record<SlotName, { state: string; port: number | undefined; restart: string } | undefined>;
-  /** The slot that Caddy's file names; undefined where it names none, or more than one. */
+  /** The slot in Caddy's file. Undefined: none, or more than one. */
   serving: SlotName | undefined;
-  /** The environment file's text, secrets included; undefined where it is not there. */
+  /** The environment file's text, including secrets. Undefined: it does not exist. */
   environmentFile: string | undefined;
   hasCaddyfile: boolean;
   /** Hosts that Caddy's file names as sites. */
@@ -83,7 +83,7 @@ export function sitesOf(caddyfile: string): string[] {
   let depth = 0;
   for (const line of withoutComments(caddyfile)) {
     const [, addresses = ""] = /^\s*(.*?)\s*\{\s*$/.exec(line) ?? [];
-    // Global options have no address, snippets one in parentheses.
+    // Global options have no address; snippets have one in parentheses.
     if (depth === 0 && addresses !== "" && !addresses.startsWith("("))
       sites.push(
         ...addresses.split(/[\s,]+/).map((address) => address.replace(/^https?:\/\//, "").replace(/:\d+$/, "")),
@@ -94,7 +94,10 @@ export function sitesOf(caddyfile: string): string[] {
   return [...new Set(sites.filter((site) => site !== ""))];
 }
 
-/** @throws {Failure} where the host has no such node. Changes nothing. */
+/**
+ * Examines a node. Changes nothing.
+ * @throws {Failure} where the host has no such node.
+ */
 export async function lookAtNode(host: ForeignHost, names: NodeNames): Promise<Node> {
   const database = await host.container(names.database);
   if (database === undefined) {

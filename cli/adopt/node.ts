@@ -10,7 +10,7 @@ export interface NodeNames {
   /** On the Docker host. */
   environmentFile: string;
   caddyfile: string;
-  /** Where Caddy keeps its certificates. */
+  /** Caddy's directory with its certificates. */
   caddyData: string;
 }
 

@@ -1,26 +1,27 @@
-/** Ports for this stack while the old node serves on those that it is to have. */
+/** Ports for this stack while the old node uses its final ones. */
 import { slotNames } from "../../ops/contract/steps.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import type { Node } from "./look.ts";
 
 type WantedPorts = Pick<PlainSettings, "ports" | "slotPorts" | "databasePort">;
 
-/** The other owner of a port, in words; undefined when the port is free. */
+/** The other owner of a port, in words. Undefined: the port is free. */
 export function holderOf(
   port: number,
   { listening, slots, names }: Pick<Node, "listening" | "slots" | "names">,
 ): string | undefined {
-  // A slot that is stopped may be started again.
+  // A stopped slot may be started again.
   const slot = slotNames.find((one) => slots[one]?.port === port);
   if (slot !== undefined) return `${names.slots[slot]} has it`;
   return listening.has(port) ? "something listens on it" : undefined;
 }
 
-/** The same ports where they are free, and others where they are not: each the first free one from these up. */
+/** Ports to use instead of taken ones: the first free one from these up. */
 const instead = { http: 8880, https: 8843, blue: 18_080, green: 18_081, database: 15_433 };
 
 /**
- * Ports on which this stack can run beside the old node. Those of the router are for as long as that serves; the others stay.
+ * Ports on which this stack can run beside the old node. Those of the router are used only while the old node serves;
+ * the others stay.
  */
 export function portsBeside(settings: WantedPorts, node: Pick<Node, "listening" | "slots" | "names">): WantedPorts {
   const used = new Set<number>();

@@ -1,4 +1,4 @@
-/** Before anything changes: what an adoption would do, and why it can't be done. */
+/** Before anything changes: the plan of an adoption, and reasons that prevent it. */
 import { containerName } from "../../ops/contract/names.ts";
 import { join, resolve } from "node:path";
 import { environmentRules } from "../../config/schema/environments.ts";
@@ -22,25 +22,25 @@ import { describeProxy, findProxy } from "./proxy.ts";
 import type { OldDatabase } from "./copy.ts";
 import type { AdoptionRecord, Proxy } from "./record.ts";
 
-/** What is to be done, with what was found for it. Holds secrets. */
+/** The plan, with the data found for it. Contains secrets. */
 export interface AdoptionPlan {
   node: Node;
   environment: EnvironmentPlan;
-  /** Caddy's; undefined where the stack has one of its own, or there is none to be had. */
+  /** Caddy's certificate. Undefined: the stack has its own, or there is none. */
   certificate: FoundCertificate | undefined;
-  /** What the stack's active slot holds, or is to hold. */
+  /** The release of the stack's active slot, present or planned. */
   release: { slot: SlotName; setting: ReleaseSetting };
-  /** The router's ports in the end. */
+  /** The router's final ports. */
   final: PlainSettings["ports"];
   beside: Pick<PlainSettings, "ports" | "slotPorts" | "databasePort">;
   old: OldDatabase;
   proxy: Proxy;
 }
 
-/** Data twice (a scratch database, then the live one) with what their indexes and WAL take, and two dumps. */
+/** Room for the data twice (a scratch database, then the live one) with indexes and WAL, and for two dumps. */
 const roomFor = (bytes: number): number => 3 * bytes + 512 * 1024 * 1024;
 
-/** How the old database is reached from a container, with the role that it was made with. */
+/** The old database's connection from a container, with its original role. */
 export function oldDatabase(node: Node, values: Readonly<Record<string, string>>): OldDatabase {
   const { names, database, databaseNetworks } = node;
   const [network, address] = Object.entries(databaseNetworks)[0] ?? [];
@@ -72,7 +72,10 @@ export function oldDatabase(node: Node, values: Readonly<Record<string, string>>
   };
 }
 
-/** Refuses a stack that this is not for. @throws {Failure} */
+/**
+ * Refuses a stack that can't adopt a node.
+ * @throws {Failure}
+ */
 export function refuseStack(
   settings: Pick<PlainSettings, "environment" | "database">,
   file: Pick<StackFile, "name" | "stack">,
@@ -98,7 +101,7 @@ async function releaseOf(settings: PlainSettings, project: string): Promise<Adop
   return { slot, setting };
 }
 
-/** The release's migrations would run on the old data only with the next one: they must have run there already. */
+/** The release's migrations must have run on the old data already: they would run only with the next release. */
 async function schemaFindings(
   { setting }: AdoptionPlan["release"],
   node: Node,
@@ -152,7 +155,7 @@ async function riverFindings(
 
 type Environment = ReturnType<typeof planEnvironment>;
 
-/** The secret that signs the old node's tokens: without it everybody is logged out. */
+/** The secret that signs the old node's tokens: without it all users are logged out. */
 function secretFindings({ secrets, unread }: Environment, file: string): Finding[] {
   if (secrets["JWT_SECRET"] !== undefined || unread.includes("JWT_SECRET")) return [];
   return [
@@ -165,7 +168,7 @@ function secretFindings({ secrets, unread }: Environment, file: string): Finding
   ];
 }
 
-/** Containers in the way: the old node's, where they have the names of this stack's, and this stack's own. */
+/** Conflicting containers: the old node's, where they have the names of this stack's, and this stack's own. */
 async function nameFindings(
   host: ForeignHost,
   node: Node,
@@ -197,7 +200,7 @@ async function nameFindings(
   return findings;
 }
 
-/** The certificate that Caddy has for the old node, where this stack has none of its own. */
+/** Caddy's certificate for the old node, where this stack has none of its own. */
 async function certificateOf(
   host: ForeignHost,
   node: Node,
@@ -212,7 +215,7 @@ async function certificateOf(
   const certificate = await findCertificate(host, node, values);
   if (certificate !== undefined)
     return { certificate, findings: [ok("certificate", `Caddy's for ${certificate.description}`)] };
-  // Visitors who came by HTTPS would find nothing there any more.
+  // Visitors who came by HTTPS would no longer find it.
   const needed = environmentRules[settings.environment].https === "error" || node.listening.has(httpsPort);
   const missing = fail(
     "certificate",
@@ -223,7 +226,7 @@ async function certificateOf(
   return { certificate, findings: needed ? [missing] : [] };
 }
 
-/** Room for a second and a third copy of the database; nothing where nobody can tell. */
+/** Room for a second and a third copy of the database. No finding where the free space is unknown. */
 async function diskFindings(host: ForeignHost, image: string, databaseBytes: number): Promise<Finding[]> {
   const free = await host.freeBytes(image);
   if (free === undefined) return [];
@@ -241,8 +244,8 @@ async function diskFindings(host: ForeignHost, image: string, databaseBytes: num
 }
 
 /**
- * Looks at all that an adoption needs. Changes nothing.
- * @returns what stands in the way as findings that failed; the plan is undefined where there can't be one.
+ * Checks everything that an adoption needs. Changes nothing.
+ * @returns obstacles as failed findings; the plan is undefined where there can't be one.
  */
 export async function prepare(about: {
   host: ForeignHost;
@@ -290,7 +293,7 @@ export async function prepare(about: {
 
 const shown = (names: readonly string[]): string => names.join(", ") || "nothing";
 
-/** The steps, each with how it is undone, for people. */
+/** The steps as text, each with the way to undo it. */
 export function planText(
   { node, environment, certificate, release, final, beside, proxy }: AdoptionPlan,
   file: Pick<StackFile, "name">,

@@ -1,17 +1,18 @@
-/** The owner of the public ports on the old node: found, stopped, started again. */
+/** The owner of the public ports on the old node: finds it, stops it, starts it again. */
 import { Failure } from "../failure.ts";
 import type { ForeignHost } from "./host.ts";
 import type { Proxy } from "./record.ts";
 
-/** In words. */
+/** The proxy in words. */
 export function describeProxy(proxy: Proxy): string {
   if (proxy.kind === "none") return "nothing, they are free";
   return proxy.kind === "unit" ? `${proxy.unit} of systemd` : `the container ${proxy.container}`;
 }
 
 /**
- * What has these ports of the host.
- * @throws {Failure} for what could not be started again by this program: a process of nobody's, or several owners.
+ * The owner of these ports of the host.
+ * @throws {Failure} for one that this program could not start again: a process without a unit or container, or several
+ * owners.
  */
 export async function findProxy(host: ForeignHost, image: string, ports: readonly number[]): Promise<Proxy> {
   const found = new Map<string, Proxy>();
@@ -27,7 +28,7 @@ export async function findProxy(host: ForeignHost, image: string, ports: readonl
     const listener = await host.listener(image, port);
     if (listener === undefined) continue;
     const { unit, pid, program } = listener;
-    // One with the host's network publishes nothing.
+    // A container with the host's network publishes nothing.
     const container =
       unit === undefined && listener.container !== undefined ? await host.container(listener.container) : undefined;
     if (container !== undefined) {
@@ -65,15 +66,15 @@ async function systemctl(host: ForeignHost, image: string, unit: string, ...args
     );
 }
 
-/** Stops it, and keeps it from starting with the host. One that is stopped already stays so. */
+/** Stops it, and keeps it from starting with the host. A stopped one stays stopped. */
 export async function stopProxy(host: ForeignHost, image: string, proxy: Proxy): Promise<void> {
-  // Nothing is behind it any more: who is still connected waits for nothing. As long as Caddy's own unit gives it.
+  // No slot is behind it any more: its open connections wait for nothing. The same time as in Caddy's own unit.
   if (proxy.kind === "container") await host.stop(proxy.container, proxy.restart, 5);
   else if (proxy.kind === "unit")
     await systemctl(host, image, proxy.unit, ...(proxy.enabled ? ["disable", "--now"] : ["stop"]));
 }
 
-/** As it was before. */
+/** Restores its former state. */
 export async function startProxy(host: ForeignHost, image: string, proxy: Proxy): Promise<void> {
   if (proxy.kind === "container") await host.start(proxy.container, proxy.restart);
   else if (proxy.kind === "unit")

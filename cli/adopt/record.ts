@@ -1,4 +1,4 @@
-/** How far an adoption is, in a file of this project: what has to be known to go on, and to go back. */
+/** The progress of an adoption, in a file of this project: the data needed to continue, and to go back. */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import * as z from "zod";
@@ -19,9 +19,9 @@ const recordSchema = z.object({
   slot: slotNameSchema.optional(),
   ports: z
     .object({
-      /** As the stack's file had them; null where it had none. */
+      /** The values in the stack's file before; null: none. */
       before: z.object({ ports: z.unknown(), slotPorts: z.unknown(), databasePort: z.unknown() }),
-      /** The router's in the end, and beside the old node. */
+      /** The router's final ports, and those beside the old node. */
       final: portsSchema,
       beside: portsSchema,
     })
@@ -42,7 +42,7 @@ const recordSchema = z.object({
         z.object({ kind: z.literal("none") }),
       ]),
       copied: z.object({ snapshot: z.string(), rows: z.number(), replaced: z.string().nullable() }).optional(),
-      /** Since when the router may have been reached by the public. */
+      /** The time from which the public may have reached the router. */
       public: z.string().optional(),
     })
     .optional(),
@@ -53,12 +53,12 @@ export type Takeover = NonNullable<AdoptionRecord["takeover"]>;
 /** The former owner of the public ports. */
 export type Proxy = Takeover["proxy"];
 
-/** The record of a stack's adoption; every change of it is on disk at once. */
+/** The record of a stack's adoption; each change of it is on disk at once. */
 export class Adoption {
   readonly #path: string;
   readonly record: AdoptionRecord;
 
-  /** @throws {Failure} where the file is there and can't be read. */
+  /** @throws {Failure} where the file exists and can't be read. */
   constructor(project: string, stack: string) {
     this.#path = join(project, ".togather", "adopt", `${shortName(stack)}.json`);
     this.record = {};

@@ -3,10 +3,13 @@ import type { PlainSettings } from "../stack-file.ts";
 import { gitEnvironment, neutralGit } from "../../ops/client/git.ts";
 import { run } from "../../toolchain/run.ts";
 
-/** Where the server's repository has the template of its environment file. */
+/** The path of the environment file's template in the server's repository. */
 export const templatePath = (environment: string): string => `deploy/config/environments/.env.${environment}.example`;
 
-/** What the checked-out commit of the server's repository says about its environment; undefined for what it hasn't. */
+/**
+ * The environment's template and variables in the checked-out commit of the server's repository. Undefined: it has
+ * none.
+ */
 export async function serverEnvironment(
   { source, environment }: Pick<PlainSettings, "source" | "environment">,
   project: string,

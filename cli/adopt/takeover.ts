@@ -1,4 +1,4 @@
-/** The last step: from the old node to this stack, and back when something fails. */
+/** The last step: moves from the old node to this stack, and back when something fails. */
 import { containerName, type Part } from "../../ops/contract/names.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inUrl, listenAddresses } from "../../config/schema/listen-addresses.ts";
@@ -22,25 +22,31 @@ export interface TakeoverJob {
   context: DeployContext;
   adoption: Adoption;
   host: ForeignHost;
-  /** An image that the host has. */
+  /** An image on the host. */
   image: string;
   /** Ports of the old slots by container. */
   oldPorts: Readonly<Record<string, number | undefined>>;
 }
 
-/** Who else works with the old database, as `name at address`. */
+/** SQL for other clients of the old database, as `name at address`. */
 const othersSql = `SELECT string_agg(DISTINCT coalesce(nullif(application_name, ''), usename::text) || coalesce(' at ' || host(client_addr), ''), ', ')
   FROM pg_catalog.pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`;
 
 const answerMs = 30_000;
 const pauseMs = 300;
 
-/** @throws {Failure} after a signal: what is being done is ended first, and the old node serves again before this process ends. */
+/**
+ * @throws {Failure} after a signal: the current action is completed first, and the old node serves again before this
+ * process ends.
+ */
 function unlessInterrupted({ signal }: Interrupts): void {
   if (signal.aborted) throw new Failure("interrupted", "interrupted");
 }
 
-/** Asks until an answer will do. @returns what was answered last where none did. */
+/**
+ * Asks until an answer is good.
+ * @returns the last answer where none was.
+ */
 async function until(ask: () => Promise<string | undefined>): Promise<string | undefined> {
   const deadline = Date.now() + answerMs;
   for (;;) {
@@ -50,7 +56,7 @@ async function until(ask: () => Promise<string | undefined>): Promise<string | u
   }
 }
 
-/** What is wrong with what the public gets, asked on the Docker host's own public ports; undefined when it is well. */
+/** The problem of a request to the Docker host's own public ports. Undefined: none. */
 async function publicProblem({ settings }: DeployContext): Promise<string | undefined> {
   const { ports, listenAddress, activeSlot, source } = settings;
   const [first = ""] = listenAddresses(listenAddress);
@@ -76,7 +82,7 @@ async function publicProblem({ settings }: DeployContext): Promise<string | unde
   return undefined;
 }
 
-/** What is wrong with an old slot that was started again; undefined when it answers. */
+/** The problem of an old slot that was started again. Undefined: it answers. */
 async function oldProblem({ settings }: DeployContext, port: number): Promise<string | undefined> {
   const { servers } = await new DockerHost(settings.host).probe(
     { servers: { old: new URL(settings.source.healthPath, `http://127.0.0.1:${port}`).href } },
@@ -88,7 +94,10 @@ async function oldProblem({ settings }: DeployContext, port: number): Promise<st
   return answer.status < 500 ? undefined : `HTTP ${answer.status}`;
 }
 
-/** What of a node that nothing was done to answers now, in a sentence. @param oldPorts by the name of a slot's container, for those that run. */
+/**
+ * Which slots of an untouched node answer now, as a sentence.
+ * @param oldPorts ports of the running slots, by container name.
+ */
 export async function oldNodeNow(context: DeployContext, oldPorts: TakeoverJob["oldPorts"]): Promise<string> {
   const asked = await Promise.all(
     Object.entries(oldPorts).flatMap(([name, port]) =>
@@ -118,13 +127,16 @@ async function deployOn(job: TakeoverJob, ports: { http: number; https: number }
 
 const container = ({ context }: TakeoverJob, part: Part): string => containerName(context.settings.name, part);
 
-/** Starts all of the old node that this has stopped. @returns how it answers. */
+/**
+ * Starts all parts of the old node that this program has stopped.
+ * @returns a sentence about its answers.
+ */
 export async function goBack(job: TakeoverJob, takeover: Takeover): Promise<string> {
   const { adoption, host, image, context, oldPorts } = job;
   const { output, settings } = context;
   output.say("Going back to the old node.");
   if (takeover.public !== undefined) await host.stop(container(job, "router"), "no").catch(() => undefined);
-  // Two servers that work on the same jobs, each in its own copy, would do all of them twice.
+  // Two servers that run the same jobs, each on its own copy, would run each job twice.
   await host.stop(container(job, settings.activeSlot), "no").catch(() => undefined);
   await host.start(takeover.database.container, takeover.database.restart);
   for (const slot of takeover.slots) await host.start(slot.container, slot.restart);

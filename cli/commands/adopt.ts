@@ -20,7 +20,10 @@ interface AdoptCommandOptions extends CommonOptions {
   yes?: boolean;
 }
 
-/** Looks, and says what would be done. @returns the exit code. */
+/**
+ * Looks, and reports the plan.
+ * @returns the exit code.
+ */
 async function lookOnly(options: CommonOptions): Promise<number> {
   const { file, settings, output } = await readContext(options);
   refuseStack(settings, file);

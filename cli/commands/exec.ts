@@ -11,14 +11,17 @@ interface ExecOptions extends CommonOptions {
   slot?: SlotName;
 }
 
-/** What a shell makes of a program that a signal has ended. */
+/** A shell's exit code of a program that a signal has ended, without the signal's number. */
 const signalled = 128;
 
-/** Runs the Docker client on this process's own streams. @returns the exit code of what it ran. */
+/**
+ * Runs the Docker client on this process's own streams.
+ * @returns the exit code of the command in the container.
+ */
 function passThrough(args: readonly string[], host: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = passToDocker(args, { host });
-    // Ctrl-C is the command's: it ends, and its exit code is passed on.
+    // Ctrl-C is for the command: it ends, and its exit code is passed on.
     const ignore = (): void => undefined;
     process.on("SIGINT", ignore);
     const hand = (signal: NodeJS.Signals): void => {
@@ -48,7 +51,7 @@ export function execCommand(program: Command, end: (code: number) => void): void
       "the command and its arguments, after --; no shell of its own: sh -c '…' where the image has one",
     )
     .addOption(new Option("--slot <slot>", "slot (default: the one that serves)").choices(slotNames))
-    // Whatever follows the command's name is the command's own.
+    // Arguments after the command's name belong to the command.
     .passThroughOptions()
     .action(async (words: string[], _options, command: Command) => {
       const options = command.optsWithGlobals<ExecOptions>();

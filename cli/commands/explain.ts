@@ -6,7 +6,7 @@ import type { Setting } from "../reference/settings-reference.ts";
 
 const files = { stack: "Pulumi.<stack>.yaml", deployment: "deployment.yml" } as const;
 
-/** The key as it stands in its file. */
+/** The key as it is written in its file. */
 const written = ({ key, file }: Setting): string => (file === "stack" ? `togather:${key}` : key);
 
 function oneText(setting: Setting, expected: string): string {
@@ -37,7 +37,7 @@ export function explainCommand(program: Command): void {
     .argument("[key]", "setting, or the environment variable of a secret")
     .action(async (key: string | undefined, _options, command: Command) => {
       const output = new Output(command.optsWithGlobals<CommonOptions>().json === true);
-      // Loaded here: the schemas are nothing that every command should wait for.
+      // Loaded here: most commands don't need the schemas.
       const { expectedText, findSetting, settingsReference } = await import("../reference/settings-reference.ts");
       if (key === undefined) {
         const all = (["stack", "deployment"] as const).flatMap((file) => settingsReference(file, project));

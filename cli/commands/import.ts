@@ -20,7 +20,7 @@ interface ImportOptions extends CommonOptions {
   dryRun?: boolean;
 }
 
-/** The stack of the context, made anew where its backend has lost it. */
+/** The stack of the context; created again where its backend has lost it. */
 async function found(context: DeployContext): Promise<DeployContext> {
   if (context.exists) return context;
   await context.pulumi.createEmpty();
@@ -29,7 +29,7 @@ async function found(context: DeployContext): Promise<DeployContext> {
   return { ...context, exists: true, file, settings: file.settings() };
 }
 
-/** What serves and what the slots hold: a lost state says neither. */
+/** The slot that serves and the releases in the slots, from the host: a lost state has neither. */
 async function beforeByHost({ settings, before }: DeployContext): Promise<Before> {
   if (isDevelopment(settings)) return before;
   const now = await servingSlot(settings.name, settings.host);
@@ -39,8 +39,8 @@ async function beforeByHost({ settings, before }: DeployContext): Promise<Before
 }
 
 /**
- * Refuses where a slot's container is there for which the stack file has no release: no deployment could begin.
- * @param state as it is going to be.
+ * Refuses a host with a slot's container for which the stack file has no release: no deployment could begin.
+ * @param state the future state.
  */
 async function refuseUnwanted({ file, settings }: DeployContext, state: InterruptedState): Promise<void> {
   const { name, host } = settings;

@@ -22,7 +22,7 @@ interface LintCommandOptions extends CommonOptions {
   since?: string;
 }
 
-/** The directory of migrations of a release that somebody names; of the files on disk when nobody does. */
+/** The migrations of a release; without a reference, those of the files on disk. */
 async function textsOf(source: PlainSettings["source"], reference: string | undefined): Promise<Map<string, string>> {
   const from = { migrations: source.migrations, repository: resolve(project, source.repository) };
   const found = reference === undefined ? undefined : (await resolveRelease(source, project, reference, "any")).release;
@@ -37,7 +37,7 @@ async function textsOf(source: PlainSettings["source"], reference: string | unde
   return textsIn(await migrationFiles(where, new AbortController().signal), where);
 }
 
-/** Of the files of a release, those to look at. `harmless`: nothing is there yet that they could harm. */
+/** The files of a release to check. `harmless`: there is no data yet that they could harm. */
 async function choose(
   names: readonly string[],
   { settings, options, stack }: { settings: PlainSettings; options: LintCommandOptions; stack: string },
@@ -98,7 +98,7 @@ export function lintCommand(program: Command, end: (code: number) => void): void
       const { file, settings, output } = await readContext(options);
       const texts = await textsOf(settings.source, reference);
       const { only, harmless } = await choose([...texts.keys()], { settings, options, stack: file.stack });
-      // All of them: what the stack file allows in a file that is applied already is of use still.
+      // All files: the stack file's exceptions for an applied file are still of use.
       const all = await lintMigrations(texts);
       const { left, waived, unused } = withoutWaived(
         all.findings,
@@ -112,7 +112,7 @@ export function lintCommand(program: Command, end: (code: number) => void): void
       };
       const severity = environmentRules[settings.environment].migrationLint;
       const errors = severity === "error" && !harmless ? result.findings.filter(({ level }) => level === "error") : [];
-      // The rehearsal decides about those that are about locks alone.
+      // The rehearsal decides about findings that are only about locks.
       const stops = errors.some(({ lock }) => settings.rehearse === "never" || lock !== true);
       const ending = stops ? exitCodes.migration : exitCodes.ok;
       const toldOf = `A release to ${file.stack}`;

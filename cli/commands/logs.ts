@@ -22,7 +22,7 @@ function checkedCount(text: string): number {
   return Number(text);
 }
 
-/** Aborted by Ctrl-C and its like: what is followed has no other end. */
+/** Aborted by Ctrl-C and the like: followed output has no other end. */
 function untilStopped(): AbortSignal {
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
@@ -32,14 +32,14 @@ function untilStopped(): AbortSignal {
   return stop.signal;
 }
 
-/** What a container says itself. Its lines go where it wrote them, to stdout or stderr. */
+/** Shows a container's own output. Its lines keep their stream, stdout or stderr. */
 async function showPart(
   context: ReadContext,
   part: SlotName | "router",
   { follow = false, tail }: LogsOptions,
 ): Promise<void> {
   const { name } = await containerOf(context, part);
-  // A server may say anything; what its log shows is sent to colleagues.
+  // A server may print anything, and people send its log to colleagues.
   const redactor = createRedactor({});
   const { host } = context.settings;
   await showContainerLog(

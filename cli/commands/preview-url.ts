@@ -26,7 +26,10 @@ function checkedTime(text: string): string {
   return text;
 }
 
-/** Has the router sign a token: its key never leaves it. @throws {Failure} when it doesn't. */
+/**
+ * Lets the router sign a token: its key never leaves it.
+ * @throws {Failure} when it doesn't.
+ */
 async function askRouter(
   { name, host }: { name: string; host: string },
   wanted: { slot: SlotName; seconds: number; version: string | undefined },

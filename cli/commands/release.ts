@@ -51,7 +51,7 @@ async function refuseSentBack(
 ): Promise<void> {
   const { router } = looked ?? (await lookAtHost(name, host));
   const sentBack = router?.slot === undefined ? undefined : sentBackAs(router.sentBack, release);
-  // The program's own refusal, before the stack file says otherwise.
+  // The program's own refusal, before the stack file changes.
   if (sentBack === undefined) return;
   throw new Failure(
     "config",
@@ -80,7 +80,7 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
       const options = command.optsWithGlobals<ReleaseOptions>();
       const read = await readContext(options);
       refuseWithoutSlots("release", read.file, read.settings);
-      // Git, the host and Pulumi at once; what the latter two say comes first where more than one fails.
+      // Git, the host and Pulumi at the same time; where several fail, the errors of the latter two come first.
       const resolving = resolveRelease(read.settings.source, project, reference, options.version);
       resolving.catch(() => undefined);
       const found = await deployContext(options, read);
@@ -88,7 +88,8 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
       if (warning !== undefined) found.output.warn(warning);
       const context = await ready(found, options);
       const { file, settings, before } = context;
-      // Idle is what does not serve, whatever the file says: a release that failed has flipped it already.
+      // The idle slot is the one that does not serve, whatever the file says: a failed release has flipped the file
+      // already.
       const slot = before.serving === undefined ? settings.activeSlot : otherSlot(before.serving.slot);
       if (!options.switch) refuseNoSwitch(context);
       const plain = plainSetting(release);

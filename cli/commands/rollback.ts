@@ -17,7 +17,7 @@ interface RollbackOptions extends DeployOptions {
   holdJobs?: boolean;
 }
 
-/** A deployment of the history, by its id or the beginning of it. */
+/** A deployment of the history, by its id or the beginning of its id. */
 function find(history: readonly Entry[], id: string, stack: string): Entry {
   const found = history.filter((entry) => entry.id.startsWith(id));
   const [entry] = found;
@@ -48,7 +48,7 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
       const options = command.optsWithGlobals<RollbackOptions>();
       const read = await readContext(options);
       refuseWithoutSlots("rollback", read.file, read.settings);
-      // The host and Pulumi at once; Pulumi's answer comes first where both fail.
+      // The host and Pulumi at the same time; Pulumi's error comes first where both fail.
       const looking = look(read.settings, preload);
       looking.catch(() => undefined);
       const context = await stackContext(options, read);
@@ -62,7 +62,7 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
         served: report.router.persisted?.served,
       });
       const { done } = rollback;
-      // With its database a rollback ends with the emptied slot.
+      // A rollback with its database ends with the emptied slot.
       const over = done !== undefined && settings.slots[otherSlot(rollback.activeSlot)] === undefined;
       output.say(
         done === undefined

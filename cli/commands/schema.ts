@@ -6,7 +6,9 @@ import { withCommonOptions, type CommonOptions } from "../context.ts";
 import { Output } from "../output.ts";
 import type { SettingsFile } from "../reference/settings-reference.ts";
 
-/** Where --write puts them, from the project's directory. Not in Git: they are made from the program's own. */
+/**
+ * The directory for --write, relative to the project. Not in Git: the files are generated from the program's schemas.
+ */
 const directory = ".togather/schema";
 const names: Record<SettingsFile, string> = { stack: "stack.json", deployment: "deployment.json" };
 
@@ -19,12 +21,12 @@ export function schemaCommand(program: Command): void {
     .addArgument(new Argument("[file]", "which one to print").choices(["stack", "deployment"]))
     .option("--write", "write both files, and say how an editor finds them")
     .action(async (file: SettingsFile | undefined, _options, command: Command) => {
-      // Loaded here: the schemas are nothing that every command should wait for.
+      // Loaded here: most commands don't need the schemas.
       const { editorSchema } = await import("../reference/editor-schema.ts");
       const { json, write } = command.optsWithGlobals<CommonOptions & { write?: boolean }>();
       const output = new Output(json === true);
       if (write !== true) {
-        // One JSON document either way.
+        // One JSON document in either case.
         process.stdout.write(`${JSON.stringify(editorSchema(file ?? "stack", project), null, 2)}\n`);
         return;
       }

@@ -27,14 +27,14 @@ function containerText({ container }: SlotReport): string {
   if (container === undefined) return "none";
   const { state, since, exitCode, restarts } = container;
   const again = restarts > 0 ? `, restarted ${restarts} times` : "";
-  // In order: that is what a standby looks like.
+  // No problem: a stopped standby looks like this.
   if (state === "exited" && exitCode === 0) return `stopped ${ago(since)} ago`;
   return state === "running"
     ? `running for ${ago(since)}${again}`
     : `${state}${state === "exited" ? ` with code ${exitCode}` : ""}${again}`;
 }
 
-/** Since when the slot that serves has the traffic. */
+/** The time from which the slot that serves has had the traffic. */
 function since({ router, state }: HostReport): string | undefined {
   if (router.persisted !== undefined && router.persisted.slot === router.slot) return router.persisted.changedAt;
   return state !== undefined && state.active_slot === router.slot ? state.finished_at : undefined;
@@ -42,7 +42,7 @@ function since({ router, state }: HostReport): string | undefined {
 
 const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** @param problem what keeps requests from the slot that is to serve, in a sentence. */
+/** @param problem what keeps requests from the slot that is to serve, as a sentence. */
 function servingLine(report: HostReport, problem: string | undefined): string {
   const { router, slots, state, states } = report;
   if (router.state === undefined && Object.keys(states).length === 0)

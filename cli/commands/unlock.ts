@@ -20,16 +20,16 @@ interface UnlockOptions extends CommonOptions {
   force?: boolean;
 }
 
-/** What `unlock` found and did, for a machine. */
+/** The result of `unlock` as JSON. */
 interface UnlockResult {
-  /** Nothing that was found keeps a deployment from beginning. */
+  /** No lock or other obstacle was found: a deployment can begin. */
   ok: boolean;
   exitCode: number;
   hostLock: (LockHolder & { removed: boolean }) | null;
-  /** Null where the backend can't be asked. */
+  /** Null: the backend can't be asked. */
   backendLocks: (BackendLock & { holder: HolderState; removed: boolean })[] | null;
   pendingOperations: (PendingOperation & { cleared: boolean })[];
-  /** What the next `up` removes and makes again. */
+  /** Objects that the next `up` removes and creates again. */
   halfMade: HalfMade[];
 }
 
@@ -101,12 +101,12 @@ export function unlockCommand(program: Command, end: (code: number) => void): vo
         output.warn(
           `--force: Pulumi's lock is taken from ${locks.map((lock) => `${describeLock(lock)}, ${holderWords[holderOf(lock)]}`).join("; ")}. If it still runs, both write the same state.`,
         );
-      // A backend that can't be asked is told all the same.
+      // With --force, a backend that can't be asked is unlocked all the same.
       if (removed || (force && found === undefined)) await pulumi.unlock(locks);
 
       const free = (holder === undefined || hostRemoved) && (removed || locks.length === 0);
       const halfMade = free && state !== undefined ? await findHalfMade({ name, host, serving: undefined }, state) : [];
-      // What is half-made is known by its pending operation: the next deployment needs that.
+      // The pending operation identifies half-made objects: the next deployment needs it.
       const clear = free && state !== undefined && state.pending.length > 0 && halfMade.length === 0;
       if (clear) await pulumi.clearPending();
 

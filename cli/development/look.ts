@@ -7,15 +7,15 @@ import { healthOf, type Health } from "../host/look.ts";
 import { ago, at, invocation } from "../output.ts";
 import type { PlainSettings } from "../stack-file.ts";
 
-/** The one server of a development stack, as it is. */
+/** The state of the one server of a development stack. */
 export interface DevelopmentReport {
   url: string;
   containerName: string;
-  /** Undefined when there is none. */
+  /** Undefined: there is none. */
   container: { state: string; since: string; exitCode: number } | undefined;
-  /** How the server in it answers; undefined where no container runs. */
+  /** The answer of its server. Undefined: no container runs. */
   health: Health | undefined;
-  /** Who runs `up` at this moment. */
+  /** The current holder of the lock: somebody runs `up`. */
   lock: LockHolder | undefined;
 }
 
@@ -52,7 +52,7 @@ export async function lookAtDevelopment(
   };
 }
 
-/** The same for people. */
+/** The report as text. */
 export function developmentText(
   stack: string,
   { url, containerName, container, health, lock }: DevelopmentReport,

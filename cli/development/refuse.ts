@@ -27,8 +27,8 @@ const refusals = {
 } as const;
 
 /**
- * Stops a command that moves traffic between slots.
- * @throws {Failure} in an environment that has none.
+ * Refuses a command that moves traffic between slots.
+ * @throws {Failure} in an environment without slots.
  */
 export function refuseWithoutSlots(
   command: keyof typeof refusals,

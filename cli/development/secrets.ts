@@ -6,9 +6,10 @@ import { ensureSecrets } from "../start/local-secrets.ts";
 import type { PlainSettings, StackFile } from "../stack-file.ts";
 
 /**
- * Makes up what secrets a development stack lacks, in its secrets file: the data and the server are this machine's own.
- * What the environment or the stack's config has, or the server doesn't read, is left alone, and so are other environments' secrets.
- * @returns what was made, and where, as people know it; undefined when nothing was missing.
+ * Generates the missing secrets of a development stack in its secrets file: the data and the server belong to this
+ * machine alone. Secrets of the environment or the stack's config, secrets that the server doesn't read, and secrets of
+ * other environments are left alone.
+ * @returns the generated names and their place, for people; undefined when nothing was missing.
  */
 export function ensureDevelopmentSecrets(
   project: string,

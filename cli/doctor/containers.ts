@@ -8,7 +8,7 @@ import type { PulumiStack } from "../deploy/pulumi-stack.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { ok, warn, type Finding } from "./finding.ts";
 
-/** What the next `up` will mend, beside what it is to release. */
+/** Differences that the next `up` will mend, beside its release. */
 export function differenceFindings(
   wanted: WantedNow,
   real: RealNow,
@@ -39,7 +39,7 @@ export async function containerFindings(
   if (isDevelopment(settings)) return [];
   const [{ router, states, held, served }, left] = await Promise.all([
     lookAtHost(name, host),
-    // What is wrong with Pulumi is a finding of its own.
+    // Problems of Pulumi are findings of another check.
     known ??
       pulumi.outputs().then(
         (outputs) => outputs?.slots,

@@ -7,12 +7,12 @@ import { askDatabase, NoDatabase, type DatabaseQuestion, type DatabaseReport } f
 import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 
-/** The oldest that its own developers still mend. */
+/** The oldest major version that the PostgreSQL project still supports. */
 const oldestPostgres = 14;
 
 /**
- * How to ask a deployment's database.
- * @param decrypted all settings with their secrets; an external database can't be asked without.
+ * The question for a deployment's database.
+ * @param decrypted all settings with their secrets; an external database can't be asked without them.
  */
 export function databaseQuestion(
   { name, host, database }: Pick<PlainSettings, "name" | "host" | "database">,
@@ -25,7 +25,10 @@ export function databaseQuestion(
   return { name, host, extensions, external: { url: decrypted.database.migrationUrl.reveal(), network, app } };
 }
 
-/** Whether there is room for the connections of a release. The roles of the bundled database have no limits of their own. */
+/**
+ * Whether there is room for the connections of a release. The roles of the bundled database have no limits of their
+ * own.
+ */
 export function roomFindings(
   { room, asked, app, database }: Pick<DatabaseReport, "room" | "asked" | "app" | "database">,
   { source, database: { mode } }: Pick<PlainSettings, "source" | "database">,
@@ -46,7 +49,9 @@ export function roomFindings(
   );
 }
 
-/** The database: reachable, new enough, with the extensions, its schema not left in the middle of a migration. */
+/**
+ * Checks the database: reachable, new enough, with the extensions, its schema not left in the middle of a migration.
+ */
 export async function databaseFindings(
   settings: Pick<PlainSettings, "name" | "host" | "database" | "source">,
   decrypted: Settings | undefined,

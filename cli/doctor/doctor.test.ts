@@ -105,7 +105,7 @@ describe("the doctor", () => {
     expect(await check({})).toEqual(["tls: ok"]);
     expect(await check({ until: 5 })).toEqual(["tls: warn"]);
     expect(await check({ from: -5, until: -1 })).toEqual(["tls: fail"]);
-    // As a CI machine has it, which has no files: what the deployment takes is what is looked at.
+    // As on a CI machine without files: the check uses the same source as the deployment.
     const { certificate, key } = await certificatePair({ until: 5 });
     const elsewhere = { ...stack, tls: { certificateFile: "none.pem", keyFile: "none.pem" } };
     expect(statuses(tlsFindings(elsewhere, directory, { TLS_CERTIFICATE: certificate, TLS_KEY: key }))).toEqual([

@@ -12,7 +12,7 @@ import { pulumiFindings } from "./pulumi.ts";
 import { examineSettings, tlsFindings } from "./settings.ts";
 import { sourceFindings } from "./source.ts";
 
-/** A check that itself goes wrong is a finding too: the others are worth having. */
+/** A check that itself fails becomes a finding: the others are still of use. */
 async function guarded(check: string, find: () => Promise<Finding[]>): Promise<Finding[]> {
   try {
     return await find();
@@ -29,8 +29,9 @@ async function guarded(check: string, find: () => Promise<Finding[]>): Promise<F
 }
 
 /**
- * Runs every check there is, all at once; none of them changes anything on the host. In the order in which people mend things.
- * @param left what the last deployment has left in the slots; left out, Pulumi is asked.
+ * Runs all checks at the same time; none of them changes anything on the host. The findings are in the order in which
+ * people mend them.
+ * @param left the releases that the last deployment has left in the slots; missing: Pulumi is asked.
  */
 export async function examine(
   { file, settings, pulumi }: Pick<DeployContext, "file" | "settings" | "pulumi">,
@@ -54,7 +55,7 @@ export async function examine(
 
 const marks = { ok: ["green", "ok"], warn: ["yellow", "WARN"], fail: ["red", "FAIL"] } as const;
 
-/** A line for each finding; below it, for what is not well, what was expected and what to do. */
+/** A line for each finding; below a bad one, the expected state and the fix. */
 export function findingsText(findings: readonly Finding[]): string {
   const cells = findings.map(({ status, check, found }) => [
     styleText(marks[status][0], marks[status][1]),
@@ -71,7 +72,10 @@ export function findingsText(findings: readonly Finding[]): string {
     .join("\n");
 }
 
-/** Shows what a command that only looks has found. @returns its exit code: a warning is no failure. */
+/**
+ * Shows the findings of a command that only looks.
+ * @returns its exit code: a warning is no failure.
+ */
 export function showFindings(
   output: Output,
   findings: readonly Finding[],

@@ -2,11 +2,11 @@
 export interface Finding {
   /** The subject: `docker`, `port 8080`, `commit of green`. */
   check: string;
-  /** `warn` keeps nothing from working now; `fail` stops a deployment, or will. */
+  /** `warn`: everything works now; `fail`: it stops a deployment, or will. */
   status: "ok" | "warn" | "fail";
   found: string;
   expected?: string;
-  /** The command, or the sentence, that mends it. */
+  /** The command or the sentence that mends it. */
   fix?: string;
 }
 
@@ -26,7 +26,7 @@ export const fail = (check: string, found: string, expected: string, fix: string
   fix,
 });
 
-/** How many there are of each kind: `12 ok, 1 warning, 0 failed`. */
+/** The number of findings of each kind: `12 ok, 1 warning, 0 failed`. */
 export function countFindings(findings: readonly Finding[]): string {
   const count = (status: Finding["status"]): number => findings.filter((finding) => finding.status === status).length;
   return `${count("ok")} ok, ${count("warn")} ${count("warn") === 1 ? "warning" : "warnings"}, ${count("fail")} failed`;

@@ -10,16 +10,16 @@ import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 
 const oldestEngine = "20.10.0";
-/** What every Dockerfile of this project starts from; the lock needs it too. */
+/** The base image of all Dockerfiles of this project; the lock needs it too. */
 const baseImage = "debian:trixie-slim";
 const GiB = 1024 ** 3;
-/** Images of two releases and what builds them; a snapshot beside the last ones. */
+/** Space for images of two releases and their builds, and for a snapshot beside the last ones. */
 const space = {
   data: { fail: 1 * GiB, warn: 5 * GiB },
   backups: { fail: 0.25 * GiB, warn: 2 * GiB },
   logs: { fail: 0.05 * GiB, warn: 0.5 * GiB },
 } as const;
-/** Of the clocks, in seconds: ids, logs and tokens carry the time. */
+/** Differences of clocks, in seconds: ids, logs and tokens contain the time. */
 const clock = { warn: 2, fail: 60 } as const;
 
 const infoSchema = z.looseObject({
@@ -45,7 +45,7 @@ type Where = Pick<
   | "logLocation"
 >;
 
-/** What the engine is asked to find out on its host, in one container: space below each directory, and which ports somebody listens on. */
+/** The script with which one container examines its host: space below each directory, and ports with a listener. */
 const script = `
 ports=$1
 shift
@@ -63,7 +63,7 @@ exit 0
 
 const gib = (bytes: number): string => `${(bytes / GiB).toFixed(1)} GiB free`;
 
-/** How far the host's clock is from this machine's, by its answer between two looks at ours. */
+/** Compares the host's clock with this machine's, read before and after the host's answer. */
 export function clockFinding(hostTime: number, before: number, after: number): Finding {
   const uncertain = (after - before) / 2000;
   const difference = (hostTime - (before + after) / 2) / 1000;
@@ -89,7 +89,7 @@ function spaceFinding(check: string, location: string, bytes: number, limits: { 
   );
 }
 
-/** Whose a port is, by the containers that publish it. */
+/** The owner of each port, judged by the containers that publish it. */
 async function portFindings(
   { name, environment, ports, slotPorts, databasePort, database, tls }: Where,
   listening: ReadonlySet<number>,

@@ -11,7 +11,7 @@ import { invocation } from "../output.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 
-/** The oldest CLI with what is called here (`refresh --clear-pending-creates`, structured config). */
+/** The oldest CLI with all features that are used here (`refresh --clear-pending-creates`, structured config). */
 const oldestCli = "3.100.0";
 
 /** The CLI and its plugins. */
@@ -56,7 +56,7 @@ async function hostLockFinding({ name, host }: Pick<PlainSettings, "name" | "hos
       );
 }
 
-/** The locks of the backend; none where nobody can be asked without taking one. */
+/** The locks of the backend. No findings where it can't be asked without taking one. */
 function backendLockFindings(locks: readonly BackendLock[] | undefined, stack: string): Finding[] {
   const unlock = invocation(`unlock --stack ${stack}`);
   if (locks?.length === 0) return [ok("lock of the backend", "free")];
@@ -72,7 +72,7 @@ function backendLockFindings(locks: readonly BackendLock[] | undefined, stack: s
   });
 }
 
-/** What in the state keeps a deployment from beginning, or is left of a killed one. */
+/** Obstacles in the state for a deployment, and remains of a killed one. */
 async function stateFindings(
   exported: string | undefined,
   stack: string,
@@ -105,7 +105,7 @@ async function stateFindings(
   return findings;
 }
 
-/** The CLI, its plugins, the backend, and whatever keeps a deployment from beginning. */
+/** The CLI, its plugins, the backend, and everything that keeps a deployment from beginning. */
 export async function pulumiFindings(
   pulumi: PulumiStack,
   settings: Pick<PlainSettings, "name" | "host">,

@@ -8,7 +8,7 @@ import { readTls, tlsNames } from "../../config/tls.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 
-/** The stack's config as Pulumi decrypts it; undefined where it can't. */
+/** The stack's config as Pulumi decrypts it. Undefined: it can't. */
 export interface DecryptedConfig {
   values: Record<string, string>;
   encrypted: ReadonlySet<string>;
@@ -17,11 +17,11 @@ export interface DecryptedConfig {
 const isAboutSecret = ({ where }: Problem): boolean =>
   Object.entries(secretNames).some(([key, name]) => where.includes(key) || where.includes(name)) ||
   /^\.env|^togather:secrets/.test(where);
-/** The certificate has a check of its own. */
+/** The certificate has its own check. */
 const isAboutTls = ({ where }: Problem): boolean =>
   where.startsWith("togather:tls.") || Object.values(tlsNames).some((name) => where.endsWith(name));
 
-/** All settings as a deployment reads them: the stack file, deployment.yml and the secrets; and what is wrong with them. */
+/** All settings as a deployment reads them: the stack file, deployment.yml and the secrets; with their problems. */
 export function examineSettings(
   config: DecryptedConfig | string,
   project: string,

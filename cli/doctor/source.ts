@@ -7,7 +7,7 @@ import { describeRelease } from "../../ops/contract/release.ts";
 import type { PlainSettings } from "../stack-file.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 
-/** Checks of the slots' sources: the commits exist, and nothing waits to be committed. */
+/** Checks of the slots' sources: the commits exist, and no change is uncommitted. */
 export async function sourceFindings(
   { slots, source }: Pick<PlainSettings, "slots" | "source">,
   project: string,

@@ -1,4 +1,4 @@
-/** What a container has printed, shown line by line. */
+/** Shows a container's output line by line. */
 import { endOf } from "../../ops/contract/programs.ts";
 import { dockerProblem, startDocker } from "../../ops/host/docker.ts";
 import { onLines } from "../../ops/host/lines.ts";
@@ -7,13 +7,16 @@ export interface ContainerLog {
   /** Docker host; the local engine when empty. */
   host: string;
   container: string;
-  /** How many of its last lines; all unless given. */
+  /** Number of last lines. Undefined: all. */
   tail: number | undefined;
-  /** Goes on with what is added, until `signal` is aborted or the container ends. */
+  /** Continues with new lines, until `signal` is aborted or the container ends. */
   follow: boolean;
 }
 
-/** Shows the lines of both streams, each on its own. @throws {StepError} when Docker has none to show. */
+/**
+ * Shows the lines of both streams, each on its own stream.
+ * @throws {StepError} when Docker has none to show.
+ */
 export async function showContainerLog(
   { host, container, tail, follow }: ContainerLog,
   show: (line: string, stream: "stdout" | "stderr") => void,

@@ -1,4 +1,4 @@
-/** A container of a stack on its Docker host, for the commands that reach into one. */
+/** A container of a stack on its Docker host, for commands that use one directly. */
 import { containerName } from "../../ops/contract/names.ts";
 import { lookAtHost } from "../../ops/host/serving-slot.ts";
 import type { SlotName } from "../../ops/contract/steps.ts";
@@ -10,14 +10,14 @@ import { invocation } from "../output.ts";
 export interface ContainerOnHost {
   name: string;
   part: SlotName | "router";
-  /** In Docker's words. */
+  /** State in Docker's words. */
   state: string;
 }
 
 /**
  * The container of a slot or of the router.
- * @param wanted the slot that serves, by the router's own answer, where it is left out.
- * @throws {Failure} where there is no such container, and nothing that says which one is meant.
+ * @param wanted default: the slot that serves, by the router's own answer.
+ * @throws {Failure} where there is no such container, or where it can't be known which one is meant.
  */
 export async function containerOf(
   { file, settings }: Pick<ReadContext, "file" | "settings">,

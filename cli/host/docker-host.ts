@@ -25,14 +25,14 @@ const inspectedSchema = z.array(
     NetworkSettings: z.looseObject({ Networks: z.record(z.string(), z.looseObject({ IPAddress: z.string() })) }),
   }),
 );
-/** A container, as the engine describes it. */
+/** A container in the engine's description. */
 export type Container = z.infer<typeof inspectedSchema>[number];
 
 const answerSchema = z.union([
   z.object({ error: z.string() }),
   z.object({ status: z.number(), slot: z.string().nullable(), body: z.string(), ms: z.number() }),
 ]);
-/** One answer over HTTP, or why there was none. */
+/** One answer over HTTP, or the reason why there was none. */
 export type Answer = z.infer<typeof answerSchema>;
 
 const probeSchema = z.object({
@@ -43,18 +43,18 @@ const probeSchema = z.object({
 });
 export type ProbeAnswer = z.infer<typeof probeSchema>;
 
-/** What `probe.mjs` is asked. */
+/** The input of `probe.mjs`. */
 export interface ProbeQuestion {
   /** URL by name. */
   servers?: Record<string, string>;
   router?: { http: string; https: string; internal?: string };
-  /** Path in the container by name. */
+  /** Paths in the container, by name. */
   files?: Record<string, string>;
   /** The router's control socket. */
   control?: string;
 }
 
-/** Directories and volumes of the host by where the container sees them; read-only. */
+/** Directories and volumes of the host by their path in the container; read-only. */
 export interface Mounts {
   directories?: Record<string, string>;
   volumes?: Record<string, string>;
@@ -63,12 +63,12 @@ export interface Mounts {
 /** A name or file that the host doesn't have. */
 export class NotOnHost extends Error {}
 
-/** The engine that a deployment runs on, on this machine or another one: files are read in containers, never from here. */
+/** The engine of a deployment, on this machine or another one: files are read in containers, never from here. */
 export class DockerHost {
   readonly #on: { host: string; env: NodeJS.ProcessEnv };
   #image: Promise<string> | undefined;
 
-  /** @param host as in `togather:host`; empty for the engine that the Docker client finds by itself. */
+  /** @param host as in `togather:host`; empty: the Docker client's own choice. */
   constructor(host: string, env: NodeJS.ProcessEnv = process.env) {
     this.#on = { host, env };
   }
@@ -77,22 +77,24 @@ export class DockerHost {
     return tryDocker(args, { ...this.#on, input, give });
   }
 
-  /** Asks for the image that `probe` needs, so that it is known by then. */
+  /** Looks for the image that `probe` needs in advance. */
   findImage(): void {
-    // A failure is told where it is used.
+    // A failure is reported where the image is used.
     this.#opsImage().catch(() => undefined);
   }
 
   /** The containers that exist, by name. */
   async containers(names: readonly string[]): Promise<Map<string, Container>> {
     const { ok, stdout, stderr } = await this.#try(["container", "inspect", ...names]);
-    // Those that exist are listed even when others don't.
+    // Existing containers are listed even when others are missing.
     if (!ok && !/no such container/i.test(stderr)) throw dockerProblem(stderr);
     const found = inspectedSchema.parse(JSON.parse(stdout === "" ? "[]" : stdout));
     return new Map(found.map((container) => [container.Name.replace(/^\//, ""), container]));
   }
 
-  /** The ops image: of this version of the project, or the newest one that the host has. Reading needs no particular one. */
+  /**
+   * The ops image: of this version of the project, or the newest one on the host. Reading needs no particular version.
+   */
   #opsImage(): Promise<string> {
     this.#image ??= (async () => {
       const current = bundledImageTag("ops");
@@ -111,7 +113,7 @@ export class DockerHost {
     return this.#image;
   }
 
-  /** `docker run` of the ops image with another program than its own, allowed to read and write files and no more. */
+  /** `docker run` of the ops image with another program, which may only read and write files. */
   async #arguments(
     program: readonly string[],
     mounts: Mounts,
@@ -133,7 +135,10 @@ export class DockerHost {
     });
   }
 
-  /** Runs a program in a one-off container. @throws {NotOnHost} when a directory or the image isn't there. */
+  /**
+   * Runs a program in a temporary container.
+   * @throws {NotOnHost} when a directory or the image does not exist.
+   */
   async run(
     program: readonly string[],
     mounts: Mounts,
@@ -148,7 +153,7 @@ export class DockerHost {
     throw dockerProblem(stderr);
   }
 
-  /** Asks and reads all at once, in one container in the deployment's network. */
+  /** Asks servers and reads files in one container in the deployment's network. */
   async probe(question: ProbeQuestion, mounts: Mounts, network?: string): Promise<ProbeAnswer> {
     const program = readFileSync(join(import.meta.dirname, "probe.mjs"), "utf8");
     const answer = await this.run(["node", "--input-type=module", "-"], mounts, {
@@ -159,7 +164,10 @@ export class DockerHost {
     return probeSchema.parse(JSON.parse(answer));
   }
 
-  /** Follows a file's lines, the last `tail` of those that are there, or all, until `onLine` has seen enough, or `signal` is aborted. The container ends with this process, `kill -9` included. */
+  /**
+   * Follows a file's lines, beginning with the last `tail` ones or all, until `onLine` returns true or `signal` is
+   * aborted. The container ends with this process, even after `kill -9`.
+   */
   async follow(
     path: string,
     mounts: Mounts,

@@ -11,7 +11,7 @@ const bySlot = <T>(read: (slot: SlotName) => T | undefined): Partial<Record<Slot
     slotNames.flatMap((slot) => [read(slot)].flatMap((value) => (value === undefined ? [] : [[slot, value]]))),
   );
 
-/** What the stack file wants of the host. */
+/** The state that the stack file wants on the host. */
 export const wantedOf = ({ activeSlot, slots, standby = "running", database }: Settings): WantedNow => ({
   activeSlot,
   slots: plainSettings(slots),
@@ -19,7 +19,7 @@ export const wantedOf = ({ activeSlot, slots, standby = "running", database }: S
   bundledDatabase: database?.mode !== "external",
 });
 
-/** Where what the stack file wants, what is recorded, and what is there differ. */
+/** Differences between the stack file, the record, and the host. */
 export function differencesOf(settings: Settings, { slots, router, states, state }: HostReport): Difference[] {
   return differences(
     wantedOf(settings),
@@ -39,7 +39,7 @@ export function differencesOf(settings: Settings, { slots, router, states, state
   );
 }
 
-/** Why a request through the router came to nothing; null where one was answered, also by a server that calls itself unhealthy. */
+/** The reason why a request through the router failed. Null: it was answered, even by an unhealthy server. */
 function silenceOf({ slot, health }: HostReport["router"]): string | null {
   const answered =
     slot !== undefined &&
@@ -49,7 +49,7 @@ function silenceOf({ slot, health }: HostReport["router"]): string | null {
   return answered ? null : (health?.detail ?? "no answer");
 }
 
-/** Differences in sentences. Empty when all agree. */
+/** Differences as sentences. Empty: none. */
 export const driftOf = (
   file: Pick<StackFile, "name">,
   { name }: Pick<PlainSettings, "name">,

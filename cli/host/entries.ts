@@ -2,10 +2,12 @@ import type { SlotName } from "../../ops/contract/steps.ts";
 import type { HistoryEvent } from "../../ops/contract/deployment-state.ts";
 import type { HostReport } from "./look.ts";
 
-/** One deployment, from all that the history has about it. */
+/** One deployment, collected from the history. */
 export interface Entry {
   id: string;
-  /** "rolled back": it failed after traffic had moved. "interrupted": it was begun and has not ended, and nobody is at it. */
+  /**
+   * "rolled back": it failed after traffic had moved. "interrupted": it began and has not ended, and nobody runs it.
+   */
   status: "succeeded" | "failed" | "rolled back" | "in progress" | "interrupted";
   slot: SlotName | undefined;
   version: string | undefined;
@@ -14,10 +16,10 @@ export interface Entry {
   endedAt: string | undefined;
   durationMs: number | undefined;
   deployedBy: string | undefined;
-  /** Of a deployment that failed. */
+  /** Phase of a failed deployment. */
   failedPhase: string | undefined;
   error: string | undefined;
-  /** How often it was run: a failed one may be run again, under its own id. */
+  /** Number of runs: a failed deployment may be run again, under its own id. */
   runs: number;
 }
 
@@ -55,7 +57,7 @@ function entryOf(id: string, events: readonly HistoryEvent[], running: boolean):
   };
 }
 
-/** The deployments of a history, the newest first. One is in progress as long as somebody holds the lock. */
+/** The deployments of a history, the newest first. One is in progress while somebody holds the lock. */
 export function entriesOf({ history, current, lock }: Pick<HostReport, "history" | "current" | "lock">): Entry[] {
   const byId = new Map<string, HistoryEvent[]>();
   for (const event of history) {

@@ -178,7 +178,7 @@ describe("the history", () => {
       slot: "green",
     });
     expect(entries[3]).toMatchObject({ durationMs: 39_500, deployedBy: "ann" });
-    // Nobody holds the lock: then nobody is at it.
+    // Nobody holds the lock: then nobody deploys.
     expect(entriesOf({ history, current, lock: undefined })[0]).toMatchObject({
       id: "d",
       status: "interrupted",

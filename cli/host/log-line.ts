@@ -18,7 +18,7 @@ function parse(line: string): LogLine | undefined {
   }
 }
 
-/** A line of a deployment's log for people; whatever is none of ours as it stands. */
+/** A line of a deployment's log as text for people; other lines are unchanged. */
 export function prettyLine(line: string): string {
   const entry = parse(line);
   if (entry?.message === undefined) return line;
@@ -32,5 +32,5 @@ export function prettyLine(line: string): string {
   return typeof hint === "string" ? `${first}\n${" ".repeat(26)}→ ${hint}` : first;
 }
 
-/** The line with which a deployment ends. */
+/** Whether a line is the one with which a successful deployment ends. */
 export const isSuccess = (line: string): boolean => parse(line)?.level === "SUCCESS";

@@ -15,44 +15,47 @@ import { slotNames, slotNameSchema, type Release, type SlotName } from "../../op
 import type { PlainSettings } from "../stack-file.ts";
 import { DockerHost, NotOnHost, type Answer, type Container, type ProbeAnswer } from "./docker-host.ts";
 
-/** How a server answers at this moment. */
+/** A server's current answer. */
 export interface Health {
   status: "healthy" | "degraded" | "unhealthy" | "no answer";
-  /** As it calls itself. */
+  /** The version that the server reports. */
   version?: string;
-  /** What is wrong, or why there is no answer. */
+  /** The problem, or the reason why there is no answer. */
   detail?: string;
 }
 
-/** A slot as it is, not as it should be. */
+/** The real state of a slot. */
 export interface SlotReport {
   slot: SlotName;
-  /** What its container was made from. */
+  /** The release of its container. */
   release: Release | undefined;
   container: { state: string; since: string; exitCode: number; restarts: number } | undefined;
-  /** Undefined where no container runs. */
+  /** Undefined: no container runs. */
   health: Health | undefined;
 }
 
-/** A deployment as its host has it. */
+/** The state of a deployment on its host. */
 export interface HostReport {
   slots: Record<SlotName, SlotReport>;
-  /** How each container is, in Docker's words; without those that are not there. */
+  /** State of each existing container, in Docker's words. */
   states: Partial<Record<Part, string>>;
   router: {
-    /** State of its container; undefined when there is none. */
+    /** State of its container. Undefined: there is none. */
     state: string | undefined;
-    /** The slot that it sent this question to, by its own answer. */
+    /** The slot that it sent this request to, by its own answer. */
     slot: SlotName | undefined;
-    /** The slot that it comes up with when it is restarted, when it was set, and which release of each slot has had all traffic and kept it. */
+    /**
+     * The slot that it starts with, the time at which that was set, and the releases that have had all traffic and kept
+     * it.
+     */
     persisted: { slot: SlotName; changedAt: string; served: Partial<Record<SlotName, Release>> } | undefined;
     health: Health | undefined;
   };
-  /** Who deploys at this moment. */
+  /** The current holder of the lock: somebody deploys. */
   lock: LockHolder | undefined;
   /** deployment-state.json. */
   state: DeploymentState | undefined;
-  /** The deployment that is in progress, or was last. */
+  /** The current or last deployment. */
   current: Current | undefined;
   history: HistoryEvent[];
 }
@@ -63,7 +66,7 @@ const errors: Readonly<Record<string, string>> = {
   ENOENT: "its control socket is not there",
 };
 
-/** What an answer of a health endpoint means. */
+/** Judges the answer of a health endpoint. */
 export function healthOf(answer: Answer): Health {
   if ("error" in answer) return { status: "no answer", detail: errors[answer.error] ?? answer.error };
   const health = parseHealth(answer.body);
@@ -80,7 +83,10 @@ export function healthOf(answer: Answer): Health {
   return { status, version, ...(detail === "" ? {} : { detail }) };
 }
 
-/** Whether a server can take all requests with the database as it is: a degraded one, too, which passed its gate so, unless it is the schema that it misses. */
+/**
+ * Whether a server can take all requests with the database's current schema: a degraded one, too, since its gate
+ * accepted that, unless the schema is what is missing.
+ */
 export function canServe(health: Health | undefined): boolean {
   if (health?.status !== "degraded") return health?.status === "healthy";
   return health.version !== undefined && !/(^|; )(database|migrations): /.test(health.detail ?? "");
@@ -104,7 +110,7 @@ function releaseOf(container: Container): Release | undefined {
   const { [labels.version]: labelledVersion, [labels.commit]: labelledCommit } = has;
   if (labelledVersion !== undefined && labelledCommit !== undefined)
     return { version: labelledVersion, commit: labelledCommit };
-  // Images that are pulled have labels of their own making, or none.
+  // Pulled images have their own labels, or none.
   if (has[labels.source] === undefined) return undefined;
   const version = has["org.opencontainers.image.version"];
   const commit = has["org.opencontainers.image.revision"];
@@ -113,7 +119,7 @@ function releaseOf(container: Container): Release | undefined {
 
 const isRunning = (container: Container | undefined): container is Container => container?.State.Status === "running";
 
-/** Where a container is reached from the deployment's private network: a slot may be in its database's as well. */
+/** A container's address in the deployment's private network: a slot may also be in the database's network. */
 export function addressOf(
   { NetworkSettings }: Pick<Container, "NetworkSettings">,
   network: string,
@@ -130,7 +136,7 @@ const routerPorts = { http: 8080, https: 8443, internal: 9080 };
 type Containers = Awaited<ReturnType<DockerHost["containers"]>>;
 type Names = Record<Part, string>;
 
-/** The questions of one look: the servers and the router by their addresses, and the files that are kept. */
+/** The questions of one look: the servers and the router by their addresses, and the stored files. */
 function questionsTo(
   { source, name }: Pick<PlainSettings, "name" | "source">,
   containers: Containers,
@@ -166,7 +172,7 @@ function questionsTo(
   };
 }
 
-/** Asks by a container on the host. Nothing may be kept there; the servers may be there all the same. */
+/** Asks through a container on the host. The host may have no stored files; the servers may exist all the same. */
 async function probeHost(
   host: DockerHost,
   question: Parameters<DockerHost["probe"]>[0],
@@ -181,12 +187,12 @@ async function probeHost(
     return await host.probe(question, { volumes }, network);
   } catch (error) {
     if (!(error instanceof NotOnHost)) throw error;
-    // Without an ops image there is no deployment at all.
+    // Without an ops image there is no deployment.
     return { servers: {}, router: null, files: {}, control: null };
   }
 }
 
-/** The router's file: the slot that it comes up with, and the releases that have had all traffic. */
+/** The router's file: the slot that it starts with, and the releases that have had all traffic. */
 const persistedSlotSchema = {
   safeParse(value: unknown) {
     const {
@@ -202,8 +208,8 @@ const persistedSlotSchema = {
 };
 
 /**
- * Looks at a deployment's containers, asks its servers and its router, and reads what is kept about it. Changes nothing.
- * @param meanwhile what this process does once nothing is left but to wait for the host.
+ * Examines a deployment's containers, asks its servers and its router, and reads its stored files. Changes nothing.
+ * @param meanwhile called when this process only has to wait for the host.
  */
 export async function look(
   settings: Pick<PlainSettings, "name" | "host" | "source" | "stateLocation">,

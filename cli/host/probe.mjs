@@ -1,5 +1,6 @@
-// Runs in a one-off container on the Docker host (Node 20, no packages, read from stdin): looks at what a deployment has
-// left there, and asks its servers how they are. Its question is JSON in TOGATHER_QUESTION; its answer is JSON on stdout.
+// Runs in a temporary container on the Docker host (Node 20, no packages, read from stdin): reads a deployment's files
+// there, and asks its servers for their health. Its question is JSON in TOGATHER_QUESTION; its answer is JSON on
+// stdout.
 import { Buffer } from "node:buffer";
 import { readFile } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
@@ -47,12 +48,16 @@ function ask(address, options = {}) {
   });
 }
 
-/** Through the router, over HTTPS where it sends plain HTTP there. The certificate is for the public name: here the address counts. */
+/**
+ * Asks through the router, over HTTPS where it redirects plain HTTP. The certificate is for the public name: here the
+ * address is enough.
+ */
 async function askRouter({ http, https, internal }) {
   const first = await ask(http);
   const answer = first.status === 308 && https ? await ask(https) : first;
   if (!("error" in answer) || !internal) return answer;
-  // One that wants to hear of a proxy first, or of HTTPS that a balancer ends, has a port for this. One that is down has none either.
+  // A router behind a proxy, or one that leaves HTTPS to a load balancer, has an internal port for this. A stopped
+  // router does not answer there either.
   const other = await ask(internal);
   return "error" in other ? answer : other;
 }

@@ -26,8 +26,8 @@ const encrypted: JsonSchema = {
 };
 
 /**
- * JSON Schema (draft 7) of `Pulumi.<stack>.yaml`, for editors. A stack file may have config of other namespaces beside ours, and
- * what Pulumi itself keeps there.
+ * JSON Schema (draft 7) of `Pulumi.<stack>.yaml`, for editors. A stack file may also have config of other namespaces,
+ * and Pulumi's own entries.
  */
 function stackFileSchema(project: string): JsonSchema {
   const { properties = {} } = schemaOf("stack");
@@ -46,7 +46,7 @@ function stackFileSchema(project: string): JsonSchema {
         type: "object",
         properties: Object.fromEntries(config),
         required: ["togather:environment"],
-        // A key of ours that is misspelled is an error; those of other programs are theirs.
+        // A misspelled key of ours is an error; keys of other programs are theirs.
         patternProperties: { "^(?!togather:)": {} },
         additionalProperties: false,
       },
@@ -73,6 +73,6 @@ function deploymentSchema(project: string): JsonSchema {
   return { ...schema, title: "deployment.yml of Togather", properties: Object.fromEntries(sections) };
 }
 
-/** The JSON Schema of one of the two files, with the words of docs/settings.md. */
+/** The JSON Schema of one of the two files, with descriptions from docs/settings.md. */
 export const editorSchema = (file: SettingsFile, project: string): JsonSchema =>
   file === "stack" ? stackFileSchema(project) : deploymentSchema(project);

@@ -27,7 +27,7 @@ describe("the words about settings", () => {
     const { properties } = schemaOf("stack").properties?.["source"] ?? {};
     const ofSource = stack.filter((key) => /^source\.[^.]+$/.test(key)).map((key) => key.slice("source.".length));
     expect(ofSource.sort()).toEqual(Object.keys(properties ?? {}).sort());
-    // None has lost its schema on the way.
+    // Every setting still has its schema.
     for (const { key, schema } of [...settingsReference("stack", project), ...settingsReference("deployment", project)])
       expect(Object.keys(schema), key).not.toEqual([]);
   });

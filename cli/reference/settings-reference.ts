@@ -8,7 +8,7 @@ import { secretTable } from "../../config/secrets/table.ts";
 import { Failure } from "../failure.ts";
 import { invocation } from "../output.ts";
 
-/** A node of a JSON Schema (draft 7), as far as it is read here. */
+/** A node of a JSON Schema (draft 7), with the fields that are read here. */
 export interface JsonSchema {
   type?: string;
   description?: string;
@@ -29,20 +29,20 @@ export interface JsonSchema {
 /** The two files that have settings. */
 export type SettingsFile = "stack" | "deployment";
 
-/** One setting, in the words of docs/settings.md. */
+/** One setting, described in the words of docs/settings.md. */
 export interface Setting {
-  /** As the documents call it: `router.maxBodySize`, `deployment.grace_period`. */
+  /** The key as in the documents: `router.maxBodySize`, `deployment.grace_period`. */
   key: string;
   file: SettingsFile;
   /** In words, or as YAML. */
   default: string;
   meaning: string;
-  /** Pages with more, from the project's directory. */
+  /** Further pages, relative to the project's directory. */
   more: string[];
   schema: JsonSchema;
 }
 
-/** The tables of docs/settings.md: the header of its first column, and what its keys are part of. */
+/** The tables of docs/settings.md: the header of the first column, and the section of its keys. */
 const tables: readonly { file: SettingsFile; heading: string; column: string; within: string }[] = [
   { file: "stack", heading: "A stack's own: `Pulumi.<stack>.yaml`", column: "key", within: "" },
   { file: "stack", heading: "Another server", column: "key of `source`", within: "source." },
@@ -50,13 +50,13 @@ const tables: readonly { file: SettingsFile; heading: string; column: string; wi
   { file: "deployment", heading: "How deployments behave: `deployment.yml`", column: "key", within: "" },
 ];
 
-/** What a person may write into each of the files. Descriptions are not part of it: see `settingsReference`. */
+/** The JSON Schema of each file. It has no descriptions: see `settingsReference`. */
 export function schemaOf(file: SettingsFile): JsonSchema {
   const schema = file === "stack" ? stackSettingsSchema : deploymentFileSchema;
   return z.toJSONSchema(schema, { io: "input", unrepresentable: "any", target: "draft-7" }) as JsonSchema;
 }
 
-/** A path of keys in a schema; undefined where it has no such key. */
+/** The schema's node at a path of keys. Undefined: no such key. */
 function nodeAt(schema: JsonSchema, path: readonly string[]): JsonSchema | undefined {
   const [key, ...rest] = path;
   if (key === undefined) return schema;
@@ -65,7 +65,7 @@ function nodeAt(schema: JsonSchema, path: readonly string[]): JsonSchema | undef
   return next === undefined ? undefined : nodeAt(next, rest);
 }
 
-/** A cell of a table of docs/settings.md as plain text, and the pages that it links to. */
+/** A cell of a table of docs/settings.md as plain text, with the pages that it links to. */
 function plain(cell: string): { text: string; more: string[] } {
   const more = [...cell.matchAll(/\]\(([^)]+)\)/g)].map(([, target = ""]) =>
     target.startsWith("#") ? `docs/settings.md${target}` : `docs/${target}`,
@@ -88,8 +88,8 @@ function rowsOf(page: string, heading: string, column: string): string[][] {
 }
 
 /**
- * The settings of a file, as docs/settings.md has them: the words are there and nowhere else. A test compares its keys and
- * defaults with the schemas.
+ * The settings of a file, read from docs/settings.md, the only place with their descriptions. A test compares its keys
+ * and defaults with the schemas.
  */
 export function settingsReference(file: SettingsFile, project: string): Setting[] {
   const page = readFileSync(join(project, "docs/settings.md"), "utf8");
@@ -98,7 +98,7 @@ export function settingsReference(file: SettingsFile, project: string): Setting[
   return own.flatMap(({ heading, column, within }) =>
     rowsOf(page, heading, column).flatMap(([keys = "", byDefault = "", meaning = ""]) => {
       const [defaultText, words] = [plain(byDefault), plain(meaning)];
-      // One row may be of two keys.
+      // One row may be about two keys.
       return plain(keys)
         .text.split(", ")
         .map((name) => ({
@@ -113,7 +113,7 @@ export function settingsReference(file: SettingsFile, project: string): Setting[
   );
 }
 
-/** A value as YAML on one line, as the documents write it. */
+/** A value as YAML on one line, as in the documents. */
 export const yamlText = (value: unknown): string =>
   Array.isArray(value)
     ? `[${value.map(yamlText).join(", ")}]`
@@ -125,7 +125,7 @@ export const yamlText = (value: unknown): string =>
         ? "empty"
         : String(value);
 
-/** The key of a setting that a person has named: with its namespace, or by the variable of a secret. */
+/** The key of a setting that a person has named: without its namespace, or from the variable of a secret. */
 function keyOf(named: string): string {
   const bare = named.replace(/^togather:/, "").replace(/^deployment\.yml:\s*/, "");
   const secret = Object.entries(secretTable).find(([, { variable }]) => variable === bare);
@@ -133,8 +133,9 @@ function keyOf(named: string): string {
 }
 
 /**
- * The setting of a name, one inside of another one too: `router.maxBodySize` has the words of `router`, and a schema of its own.
- * @throws {Failure} for a name that neither file knows, with the one that was probably meant.
+ * The setting of a name; also of one inside another: `router.maxBodySize` has the description of `router`, and its own
+ * schema.
+ * @throws {Failure} for a name that neither file has, with the name that was probably meant.
  */
 export function findSetting(named: string, project: string): Setting {
   const all = (["deployment", "stack"] as const).flatMap((file) => settingsReference(file, project));
@@ -158,7 +159,10 @@ export function findSetting(named: string, project: string): Setting {
   );
 }
 
-/** What a setting's words say of one key inside of it: from its name to that of the next one; all of them where they don't name it so. */
+/**
+ * The part of a setting's description about one key inside of it: from its name to the name of the next one; the whole
+ * description where it doesn't name the key.
+ */
 function clauseOf({ key, meaning, schema }: Setting, inner: string): string {
   const others = innerKeys(schema, "").map((path) => `${path.split(".").at(-1)}: `);
   const from = meaning.indexOf(`${inner}: `);
@@ -176,7 +180,7 @@ function innerKeys(schema: JsonSchema, prefix: string): string[] {
   return nodes.flatMap(([key, inner]) => [`${prefix}.${key}`, ...innerKeys(inner, `${prefix}.${key}`)]);
 }
 
-/** The values that a schema takes, in words. */
+/** The values that a schema allows, in words. */
 export function expectedText(schema: JsonSchema): string {
   const { type, anyOf, items, properties, additionalProperties } = schema;
   if (anyOf !== undefined) return anyOf.map(expectedText).join(", or ");

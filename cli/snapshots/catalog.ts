@@ -1,4 +1,4 @@
-/** The snapshots that a Docker host keeps. */
+/** The snapshots on a Docker host. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
@@ -15,18 +15,18 @@ import type { PlainSettings } from "../stack-file.ts";
 const listedSchema = z.array(z.object({ file: z.string(), bytes: z.number(), manifest: z.unknown() }));
 
 export interface ListedSnapshot {
-  /** Its id in commands: `YYYYMMDD_HHMMSS`; another deployment's goes by its file's name. */
+  /** Its id in commands: `YYYYMMDD_HHMMSS`; another deployment's has its file's name. */
   id: string;
   file: string;
   bytes: number;
-  /** Undefined when there is none that can be read. */
+  /** Undefined: missing or unreadable. */
   manifest: Manifest | undefined;
 }
 
 const stampInName = new RegExp(`^(?:.*_)?(\\d{4})(\\d\\d)(\\d\\d)_(\\d\\d)(\\d\\d)(\\d\\d)(?:${extensionPattern})?$`);
 const stampEnding = new RegExp(`^(\\d{8}_\\d{6})${extensionPattern}$`);
 
-/** A deployment's snapshots, the newest first by their manifests; or those of all deployments in the directory. */
+/** A deployment's snapshots, or those of all deployments in the directory, the newest first by their manifests. */
 export async function listSnapshots(
   settings: Pick<PlainSettings, "name" | "host" | "backupLocation">,
   all = false,
@@ -65,7 +65,10 @@ export function withIds(
     .sort((a, b) => time(b) - time(a));
 }
 
-/** The snapshot that somebody means: an id, the beginning of one, a file's name, or `latest`. @param listing the command that lists them. */
+/**
+ * The snapshot that a person names: an id, the beginning of one, a file's name, or `latest`.
+ * @param listing the command that lists them.
+ */
 export function findSnapshot(snapshots: readonly ListedSnapshot[], id: string, listing: string): ListedSnapshot {
   const exact = snapshots.filter((snapshot) => snapshot.id === id || snapshot.file === id);
   const found =
@@ -87,17 +90,18 @@ export function findSnapshot(snapshots: readonly ListedSnapshot[], id: string, l
 export interface WayBack {
   target: Release;
   givenUp: Release;
-  /** The schema version that the target's own migrations end with; null without any, undefined where that is not known. */
+  /** The last schema version of the target's own migrations. Null: it has none; undefined: unknown. */
   needs: number | null | undefined;
   /** The host's deployments, in any order. */
   history: readonly Pick<Entry, "status" | "version" | "commit" | "startedAt" | "endedAt">[];
 }
 
 /**
- * The snapshot with the database as the target had it: the newest one with its schema, whichever release it was taken before (a
- * first attempt at one may have run the migrations already), from after the target's first success and from before its successor's.
- * The schema is that of the first deployment's snapshot since the target took over, which may be ahead of its own migrations after
- * a rollback; where that deployment took none, it is what the target needs.
+ * The snapshot with the database as the target had it. It is the newest one with the target's schema, taken after the
+ * target's first success and before its successor's, whichever release it was taken before: a first attempt may have
+ * run the migrations already. The schema is that of the first deployment's snapshot since the target took over, which
+ * may be ahead of its own migrations after a rollback. Where that deployment took none, it is the version that the
+ * target needs.
  */
 export function snapshotBefore(
   snapshots: readonly ListedSnapshot[],
@@ -114,7 +118,7 @@ export function snapshotBefore(
   const from = served[0] ?? "";
   const last = served.at(-1) ?? "";
   const until = tookOver(givenUp).find((time) => time >= last) ?? "~";
-  // The newest first. A schema that a failed file has left dirty is nothing that a release had.
+  // The newest first. No release ever used a schema that a failed file has left dirty.
   const possible = snapshots.flatMap((snapshot) =>
     snapshot.manifest === undefined || snapshot.manifest.migration_dirty
       ? []

@@ -1,4 +1,4 @@
-/** The copies of snapshots in a storage, and the way back from there to the Docker host. */
+/** The copies of snapshots in a storage, and their return to the Docker host. */
 import { manifestSchema } from "../../ops/contract/manifest.ts";
 import type { StepResult } from "../../ops/contract/steps.ts";
 import type { DeployContext } from "../context.ts";
@@ -9,13 +9,13 @@ import { runHostStep } from "./host-step.ts";
 
 /** A deployment's copies of snapshots. */
 export interface Copies {
-  /** The newest first; or those of all deployments in the same place. */
+  /** The newest first; with `all`, those of all deployments in the same place. */
   list: (all: boolean) => Promise<ListedSnapshot[]>;
-  /** Brings one back to where snapshots are. */
+  /** Brings one back to the directory of snapshots. */
   fetch: (copy: ListedSnapshot) => Promise<StepResult<"fetch">>;
 }
 
-/** @throws {Failure} where no storage is set, or the stack does not know its credentials yet. */
+/** @throws {Failure} where no storage is configured, or the stack does not have its credentials yet. */
 export async function openCopies({ file: { stack }, settings, pulumi, output }: DeployContext): Promise<Copies> {
   if (settings.snapshotCopy === null)
     throw new Failure(

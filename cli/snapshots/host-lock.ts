@@ -1,4 +1,7 @@
-/** The lock of a deployment, held by a command for as long as it works on the database, and for the deployments that it runs meanwhile. */
+/**
+ * The lock of a deployment, held by a command while it works on the database, and for the deployments that it runs
+ * meanwhile.
+ */
 import { randomBytes } from "node:crypto";
 import { lockFile, takeHostLock, thisHolder } from "../../ops/host/host-lock.ts";
 import type { Before } from "../../config/plan.ts";
@@ -8,15 +11,16 @@ import type { PlainSettings } from "../stack-file.ts";
 
 /** A lock that is held. */
 export interface HeldLock {
-  /** What a deployment is told, so that it takes none of its own. */
+  /** The id for deployments that the command runs, so that they take no lock of their own. */
   id: string;
-  /** Holds it for as long as a process lives, should this one be killed. */
+  /** Holds it while a process lives, even if this one is killed. */
   keepFor: (pid: number) => void;
 }
 
 /**
  * Runs while no deployment can.
- * @param use is given a signal that is aborted by Ctrl-C, and when the lock is lost, with the reason as text; and the lock, where it was not passed by force.
+ * @param use gets a signal, which is aborted by Ctrl-C and when the lock is lost, with the reason as text; and the
+ * lock, unless it was bypassed by force.
  * @throws {Failure} at once when somebody else holds it, unless forced.
  */
 export async function withHostLock<T>(

@@ -1,4 +1,4 @@
-/** A step of `ops`, run as Pulumi runs it, but by a command. */
+/** Runs a step of `ops` from a command, in the same way as Pulumi does. */
 import { networkName } from "../../ops/contract/names.ts";
 import { onLines } from "../../ops/host/lines.ts";
 import { CONTRACT_VERSION, type OwnRequest, type StepName, type StepResult } from "../../ops/contract/steps.ts";
@@ -15,7 +15,10 @@ type Own<S extends StepName> = Omit<OwnRequest<S>, "network">;
 export type DatabaseSecrets = Record<"DATABASE_URL", string> &
   Partial<Record<"DATABASE_ADMIN_URL" | "SNAPSHOT_IDENTITY", string>>;
 
-/** How a stack's database is reached, from its own outputs. @throws {Failure} before its first deployment. */
+/**
+ * A stack's database connection, from its own outputs.
+ * @throws {Failure} before its first deployment.
+ */
 export async function databaseSecrets(
   pulumi: PulumiStack,
 ): Promise<{ secrets: DatabaseSecrets; schemaVersions: Partial<Record<"blue" | "green", number | null>> }> {
@@ -36,7 +39,10 @@ export async function databaseSecrets(
   };
 }
 
-/** Runs a step to its end and shows its progress. @throws {Failure} with what the step said. */
+/**
+ * Runs a step to its end and shows its progress.
+ * @throws {Failure} with the step's error message.
+ */
 export async function runHostStep<S extends StepName>(
   step: S,
   own: Own<S>,
@@ -50,7 +56,7 @@ export async function runHostStep<S extends StepName>(
 ): Promise<StepResult<S>> {
   const { settings, secrets, output, signal } = about;
   const { name, environment, stateLocation, logLocation, host, database } = settings;
-  // An external database may be in a network of its own.
+  // An external database may have another network.
   const network = about.network ?? (database.network === "" ? networkName(name) : database.network);
   const request = { contract: CONTRACT_VERSION, name, environment, stateLocation, logLocation, network, ...own };
   const { args, options } = stepCommand(step, request, host, secrets);
@@ -59,7 +65,7 @@ export async function runHostStep<S extends StepName>(
   const child = execa(process.execPath, args, {
     ...options,
     buffer: { stderr: false },
-    // Ctrl-C reaches this process alone, which passes it on once.
+    // Ctrl-C reaches only this process, which passes it on once.
     detached: true,
   });
   const interrupt = (): void => {

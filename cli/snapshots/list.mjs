@@ -1,7 +1,7 @@
 // Runs in the ops image: prints the snapshots in /backups, each with its manifest, as one line of JSON.
 import { readdirSync, readFileSync, statSync } from "node:fs";
 
-/** Of a file, or of all files in a directory. */
+/** Bytes of a file, or of all files in a directory. */
 function bytesOf(path) {
   const found = statSync(path);
   return found.isDirectory()
@@ -16,7 +16,7 @@ const snapshots = readdirSync("/backups").flatMap((file) => {
   try {
     manifest = JSON.parse(readFileSync(`/backups/${stem}.json`, "utf8"));
   } catch {
-    // None, or none that can be read: the snapshot is shown all the same.
+    // Missing or unreadable: the snapshot is listed all the same.
   }
   return [{ file, bytes: bytesOf(`/backups/${file}`), manifest }];
 });

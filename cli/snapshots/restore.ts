@@ -1,4 +1,4 @@
-/** A snapshot in the place of the live database: looked at, asked about, done, and the servers asked how they are. */
+/** Replaces the live database by a snapshot: examines it, asks, restores it, and checks the servers. */
 import { containerName } from "../../ops/contract/names.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
@@ -22,20 +22,20 @@ import { withHostLock } from "./host-lock.ts";
 
 export interface RestoreOptions {
   yes: boolean;
-  /** Also of another deployment or environment. */
+  /** Accept a snapshot of another deployment or environment. */
   foreign: boolean;
-  /** In spite of a lock, and of a schema that is too old for what serves. */
+  /** Ignore a lock, and a schema that is too old for the release that serves. */
   force: boolean;
-  /** River's jobs that were queued then are put on hold. */
+  /** Put River's jobs that were queued in the snapshot on hold. */
   holdJobs: boolean;
 }
 
 type Restored = StepResult<"restore">;
 
-/** How long servers have to find their database again, in ms. */
+/** Time for servers to reconnect to their database, in ms. */
 const reconnectMs = 30_000;
 
-/** What is lost too, and in no number. */
+/** Losses that no count includes. */
 const limitsOf: Record<Restored["counted"], readonly string[]> = {
   exact: [],
   "without-open": [
@@ -44,7 +44,7 @@ const limitsOf: Record<Restored["counted"], readonly string[]> = {
   "rows-only": ["It is of another database, or older than can be told: changed rows are lost too and not counted."],
 };
 
-/** What a restore takes away, table by table. */
+/** The losses of a restore, table by table. */
 export function lossText({ lost, counted, jobs, schema, time, beforeVersion, rows }: Restored): string {
   const lines = [
     `The snapshot of ${at(time)}, before ${beforeVersion}, has ${rows} rows, schema version ${schema.snapshot ?? "none"}. The database now has schema version ${schema.now ?? "none"}.`,
@@ -63,7 +63,7 @@ export function lossText({ lost, counted, jobs, schema, time, beforeVersion, row
   return [...lines, ...limitsOf[counted], ...jobsText(jobs)].join("\n");
 }
 
-/** What servers would do once more. */
+/** Jobs that servers would run again. */
 function jobsText(jobs: Restored["jobs"]): string[] {
   if (jobs === null || (jobs.queued === 0 && jobs.doneSince === 0)) return [];
   const queued = jobs.queued === null ? "Jobs that were queued then" : `${jobs.queued} jobs were queued then; those`;
@@ -72,7 +72,7 @@ function jobsText(jobs: Restored["jobs"]): string[] {
   ];
 }
 
-/** What holds the jobs that were put on hold, and what ends that; undefined where there is none. */
+/** How to release jobs that were put on hold. Undefined: there are none. */
 export function heldText({ jobs, database }: Restored, name: string): string | undefined {
   if (jobs === null || jobs.held === 0) return undefined;
   const where =
@@ -95,13 +95,16 @@ function lossTable(lost: Restored["lost"], now: string): string {
   ]);
 }
 
-/** What a restore has taken away, where that is more than what was said before: servers go on writing while it loads. Undefined where it is not. */
+/**
+ * The final losses, where they exceed the confirmed ones: servers go on writing while the snapshot is loaded.
+ * Undefined: they don't.
+ */
 export function lostMeanwhile(before: Restored, { lost, replaced }: Restored): string | undefined {
   if (replaced === null || isDeepStrictEqual(before.lost, lost)) return undefined;
   return `Servers went on writing while the snapshot was loaded. What is lost to them in the end (it is in ${replaced}):\n${lossTable(lost, "AT THE SWAP")}`;
 }
 
-/** Waits until what serves is healthy again. */
+/** Waits until the slot that serves is healthy again. */
 async function healthAfter({
   settings,
 }: DeployContext): Promise<{ slot: SlotName | undefined; health: Health | undefined }> {
@@ -114,7 +117,7 @@ async function healthAfter({
   }
 }
 
-/** Refuses a schema that what serves can't work with. */
+/** Refuses a schema that the release that serves can't use. */
 async function refuseOldSchema(
   context: DeployContext,
   snapshot: number | null,
@@ -148,8 +151,9 @@ function choiceOf({ context, snapshot, options }: RestoreJob): {
 }
 
 /**
- * Proves the file and counts what a restore would lose, under the lock of the caller.
- * @param keep the snapshot is about to be restored: no deployment until then, whose own snapshot is one more, makes it expire.
+ * Proves the file and counts the losses of a restore, under the caller's lock.
+ * @param keep the snapshot is about to be restored: it must not expire before that, even if a deployment takes another
+ * one.
  */
 export async function assess(
   job: RestoreJob,
@@ -165,7 +169,10 @@ export async function assess(
   );
 }
 
-/** Restores what was assessed, under the lock of the caller, and waits until what serves has found its database again. */
+/**
+ * Restores the assessed snapshot, under the caller's lock, and waits until the servers have reconnected to their
+ * database.
+ */
 export async function swapIn(
   job: RestoreJob,
   found: Restored,
@@ -190,7 +197,10 @@ export async function swapIn(
   return { ...restored, health };
 }
 
-/** The slot whose release would be taken for migrated, although a snapshot has undone its migrations: idle, and in need of a newer schema. */
+/**
+ * The idle slot whose release needs a newer schema than the snapshot's: it would count as migrated, although the
+ * snapshot has undone its migrations.
+ */
 async function slotUndone(
   { settings }: DeployContext,
   snapshot: number | null,
@@ -202,7 +212,10 @@ async function slotUndone(
   );
 }
 
-/** Takes a release out of its slot, so that releasing it again runs its migrations again. @returns the exit code. */
+/**
+ * Removes a release from its slot, so that releasing it again runs its migrations again.
+ * @returns the exit code.
+ */
 async function empty(context: DeployContext, slot: SlotName, within: Deployment["within"]): Promise<number> {
   const { file, pulumi, settings, output } = context;
   const fresh = StackFile.open(project, file.stack);
@@ -222,7 +235,10 @@ async function empty(context: DeployContext, slot: SlotName, within: Deployment[
   });
 }
 
-/** The whole of it: looked at, asked about and done under one lock. `code` is that of the deployment that empties a slot, where one does. */
+/**
+ * A whole restore under one lock: examines, asks, restores. `code` is that of the deployment that empties a slot, where
+ * there is one.
+ */
 export async function restore(
   job: RestoreJob,
 ): Promise<Restored & { health: Health | undefined; emptied: SlotName | null; code: number }> {
@@ -236,7 +252,7 @@ export async function restore(
       if (!options.force) await refuseOldSchema(context, found.schema.snapshot, schemaVersions, snapshot.id);
       output.say(lossText(found));
       const undone = await slotUndone(context, found.schema.snapshot, schemaVersions);
-      // Where the file wants something else by now, that is not put into effect here.
+      // A restore must not deploy other pending changes of the file.
       const isSettled = (slot: SlotName): boolean => {
         const wanted = settings.slots[slot];
         return (

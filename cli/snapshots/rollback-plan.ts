@@ -1,4 +1,4 @@
-/** What a rollback with its database gives up, what it goes back to, and by which snapshot. */
+/** The plan of a rollback with its database: the release that is given up, the one that returns, and the snapshot. */
 import { plainSetting } from "../../config/release.ts";
 import { describeRelease, otherSlot } from "../../ops/contract/release.ts";
 import type { Release, SlotName } from "../../ops/contract/steps.ts";
@@ -12,19 +12,19 @@ import { databaseSecrets, type DatabaseSecrets } from "./host-step.ts";
 
 /** The two releases. */
 interface Releases {
-  /** Goes on, or comes back. */
+  /** The release that goes on serving, or returns. */
   target: Release;
   givenUp: Release;
   givenUpSlot: SlotName;
-  /** Traffic is where it is to be. */
+  /** Traffic is already in the right slot. */
   goesOn: boolean;
-  /** The slot of what is given up is emptied. Where a release failed, its slot holds again what it held before. */
+  /** The slot of the given-up release is emptied. After a failed release, its slot gets its former release instead. */
   empties: boolean;
 }
 
 export interface RollbackPlan extends Releases {
   snapshot: ListedSnapshot;
-  /** The schema version that the target needs; undefined or null where nobody knows. */
+  /** The schema version that the target needs. Undefined or null: unknown. */
   needs: number | null | undefined;
   secrets: DatabaseSecrets;
 }
@@ -36,7 +36,7 @@ function releasesOf({ file, settings, before }: DeployContext, rollback: Rollbac
   const givenUpSlot = otherSlot(rollback.activeSlot);
   const pending = settings.slots[givenUpSlot];
   const givenUp = rollback.done ?? (goesOn ? pending && plainSetting(pending) : before.serving?.release);
-  // The release that serves goes on, and nothing is put right in the other slot.
+  // The release that serves goes on, and the other slot needs no correction.
   if (goesOn && rollback.done === undefined && rollback.restore === undefined)
     throw new Failure(
       "config",
@@ -56,7 +56,7 @@ function releasesOf({ file, settings, before }: DeployContext, rollback: Rollbac
 }
 
 /**
- * @param chosen a snapshot of the operator's choice, instead of the one from before the release's migrations.
+ * @param chosen a snapshot chosen by the operator, instead of the one from before the release's migrations.
  * @param history earlier deployments, the newest first.
  * @throws {Failure} where there is nothing to give up, nothing to go back to, or no such snapshot.
  */

@@ -1,4 +1,4 @@
-/** Back to the release before, and to the database before its successor's migrations. */
+/** Goes back to the previous release, and to the database from before its successor's migrations. */
 import { describeRelease } from "../../ops/contract/release.ts";
 import type { StepResult } from "../../ops/contract/steps.ts";
 import { project } from "../../toolchain/setup.ts";
@@ -19,20 +19,21 @@ import { planRollback, type RollbackPlan } from "./rollback-plan.ts";
 export interface DatabaseRollback {
   context: DeployContext;
   rollback: Rollback;
-  /** A snapshot of the operator's choice, instead of the one from before the release's migrations. */
+  /** A snapshot chosen by the operator, instead of the one from before the release's migrations. */
   chosen: string | undefined;
-  /** Earlier deployments, as the command has found them. */
+  /** Earlier deployments that the command has found. */
   history: readonly Entry[];
   dryRun: boolean;
   yes: boolean;
-  /** River's jobs that were queued then are put on hold. */
+  /** Put River's jobs that were queued in the snapshot on hold. */
   holdJobs: boolean;
   force: boolean;
 }
 
 /**
- * Traffic first where the older release works with the schema as it is, so that it is back at once; the database first where it
- * does not. Then the slot of the release that is given up is emptied: its migrations are undone, and it would be taken for migrated.
+ * Traffic moves first where the older release works with the current schema, and is then back at once; otherwise the
+ * database comes first. Then the slot of the given-up release is emptied: its migrations are undone, but it would count
+ * as migrated.
  */
 export async function rollBackWithDatabase(asked: DatabaseRollback): Promise<number> {
   const output = new Collected(asked.context.output.json);
@@ -40,16 +41,16 @@ export async function rollBackWithDatabase(asked: DatabaseRollback): Promise<num
   const { file, settings, before } = context;
   const plan = await planRollback(context, asked.rollback, asked);
   const why = `rollback with ${plan.snapshot.id}`;
-  // One lock from the first look to the end: what was assessed and confirmed is what is replaced.
+  // One lock from the first look to the end: the assessed and confirmed data are the ones that are replaced.
   return withHostLock({ settings, stack: file.stack, before, output, force: asked.force, why }, (signal, lock) =>
     new Run({ ...asked, context }, plan, { output, outer: asked.context.output, signal, lock }).all(),
   );
 }
 
 interface Around {
-  /** Collects what its deployments say to a machine. */
+  /** Collects the results of its deployments for a machine. */
   output: Collected;
-  /** The command's own. */
+  /** The command's own output. */
   outer: DeployContext["output"];
   signal: AbortSignal;
   lock: HeldLock | undefined;
@@ -60,7 +61,7 @@ class Run {
   private readonly asked: DatabaseRollback;
   private readonly plan: RollbackPlan;
   private readonly around: Around;
-  /** As the last deployment has left it. */
+  /** The context after the last deployment. */
   private context: DeployContext;
   private readonly on: string;
 
@@ -78,7 +79,8 @@ class Run {
     const { target, givenUp, givenUpSlot, empties, snapshot } = this.plan;
     const { output, outer } = this.around;
     const found = await this.assess();
-    // Cut short between traffic and the database, it goes on with the database; after its end there is nothing that a second one undoes.
+    // A run that was cut short between traffic and the database continues with the database. After a complete one,
+    // nothing is left to undo.
     if (rollback.done !== undefined && found.schema.now === found.schema.snapshot) {
       outer.result(
         { ok: true, dryRun, snapshot: snapshot.id, restored: null },
@@ -107,7 +109,10 @@ class Run {
     return this.carryOut(found, trafficFirst);
   }
 
-  /** What would be lost. @throws {Failure} where the snapshot is older than the release that comes back can do with. */
+  /**
+   * Counts the losses.
+   * @throws {Failure} where the snapshot is too old for the release that returns.
+   */
   private async assess(): Promise<StepResult<"restore">> {
     const { secrets, needs, snapshot } = this.plan;
     const found = await assess(this.restoreJob(), secrets, this.around.signal, { keep: !this.asked.dryRun });
@@ -154,7 +159,10 @@ class Run {
     return code;
   }
 
-  /** @throws {Failure} where somebody has stopped it meanwhile. @param what how things are, in a sentence. */
+  /**
+   * @throws {Failure} where somebody has stopped it meanwhile.
+   * @param what the current state, as a sentence.
+   */
   private unlessStopped(what: string): void {
     const { signal } = this.around;
     if (signal.aborted)

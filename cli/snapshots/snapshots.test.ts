@@ -37,7 +37,7 @@ describe("the snapshot of the database as a release had it", () => {
         history: [deployed("03", v2), deployed("02", v1)],
       }),
     ).toBe("03");
-    // Where the history is lost, too.
+    // Also where the history is lost.
     expect(id([listed("20260103_000000", "v2", 4), listed("20260102_000000", "v1", 3)], {})).toBe("03");
   });
   it("is that of an attempt that failed, where the one that succeeded found its migrations applied", () => {
@@ -50,7 +50,7 @@ describe("the snapshot of the database as a release had it", () => {
     const history = [deployed("04", fixed), deployed("03", v2, "failed"), deployed("02", v1)];
     expect(id(snapshots, { givenUp: fixed, history })).toBe("03");
     expect(id(snapshots, { givenUp: fixed })).toBe("03");
-    // Expired, or left dirty by a migration that failed: none is better than a wrong one.
+    // Expired, or left dirty by a failed migration: no snapshot is better than a wrong one.
     expect(
       id(
         snapshots.filter(({ id }) => id !== "20260103_000000"),

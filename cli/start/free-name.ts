@@ -2,8 +2,8 @@ import { labels } from "../../ops/contract/names.ts";
 import { tryDocker } from "../../ops/host/docker.ts";
 
 /**
- * A name under which the engine has no deployment yet: what another clone made, or left behind with a password
- * that only it knew, must not be mistaken for this one's.
+ * A name for which the engine has no deployment yet: a deployment of another clone, or one left behind with a password
+ * that only it knew, must not be mistaken for this one.
  */
 export async function freeName(wish: string, env: NodeJS.ProcessEnv): Promise<string> {
   const isFree = async (name: string) => {

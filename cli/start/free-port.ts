@@ -15,8 +15,8 @@ function isFree(port: number): Promise<boolean> {
 }
 
 /**
- * The wished ports where they are free, else the next ones that are; no port twice.
- * @param room is left out above each wish.
+ * The wanted ports where they are free, otherwise the next free ones; no port twice.
+ * @param room number of ports that are left out above each wanted one.
  */
 export async function freePorts<Name extends string>(
   wished: Record<Name, number>,

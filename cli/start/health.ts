@@ -10,7 +10,7 @@ export interface Health {
   version?: string;
 }
 
-/** GET URL/health. A certificate of our own making is trusted by itself, so that it's still checked. */
+/** GET URL/health. Only our own self-signed certificate is trusted, so that it's still checked. */
 async function askOnce(url: string, certificateFile: string): Promise<Health> {
   const address = new URL("/health", url);
   const response = await new Promise<import("node:http").IncomingMessage>((resolve, reject) => {

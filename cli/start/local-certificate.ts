@@ -6,7 +6,7 @@ import { expiryWarningDays } from "../../config/certificate.ts";
 
 const DAY = 24 * 60 * 60 * 1000;
 const LIFETIME = 365 * DAY;
-/** It is renewed when less is left: before anybody is warned of its end. */
+/** It is renewed when less than this is left: before any warning of its expiry. */
 const MARGIN = (expiryWarningDays + 1) * DAY;
 
 function isValid(certificateFile: string, keyFile: string, now: number): boolean {
@@ -15,7 +15,7 @@ function isValid(certificateFile: string, keyFile: string, now: number): boolean
   return Date.parse(validTo) - now > MARGIN;
 }
 
-/** A self-signed certificate for this machine in `certificate.pem` and `key.pem`; true when it had to be made. */
+/** A self-signed certificate for this machine in `certificate.pem` and `key.pem`; true when it was created. */
 export async function ensureCertificate(directory: string, now = Date.now()): Promise<boolean> {
   const certificateFile = join(directory, "certificate.pem");
   const keyFile = join(directory, "key.pem");

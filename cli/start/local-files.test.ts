@@ -166,7 +166,7 @@ describe("the local stack file", () => {
     const project = temporaryDirectory();
     await start(project, source(first), undefined);
     await start(project, source(second), "blue");
-    // The gate of green failed: blue serves on, although the file says green.
+    // The gate of green failed: blue goes on serving, although the file says green.
     const { slot, config } = await start(project, source(third), "blue");
     expect(slot).toBe("green");
     expect(config).toMatchObject({ "togather:slots": { blue: { commit: first }, green: { commit: third } } });

@@ -5,15 +5,15 @@ import { dotenvLine } from "../../config/secrets/dotenv.ts";
 import { bundledSecrets, secretNames } from "../../config/secrets/table.ts";
 
 export interface EnsureSecretsOptions {
-  /** Whether a secret comes from elsewhere, so that the file need not have it. Default: none does. */
+  /** Whether a secret comes from another source, so that the file need not have it. Default: none does. */
   isGiven?: (key: (typeof bundledSecrets)[number]) => boolean;
   /** The first line of a new file. */
   comment?: string;
 }
 
 /**
- * Makes up the secrets that the file doesn't have yet, and says which. Those that it has stay as they are; a file that
- * lacks nothing is not made.
+ * Generates the secrets that the file doesn't have yet, and returns their names. Existing ones stay; no file is created
+ * when none is missing.
  */
 export function ensureSecrets(
   file: string,

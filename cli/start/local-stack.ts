@@ -13,14 +13,14 @@ export const STACK = "local";
 const INTRODUCTION = ` The deployment that npm start makes on this machine. Git ignores this file, and npm start keeps what you change:
  it fills in what is missing, and puts a new commit into the idle slot. Keys: see config/schema/stack-settings.ts.`;
 
-/** Directories of the deployment, below the project: kept out of git, and owned by who runs npm start. */
+/** Directories of the deployment, below the project: ignored by git, and owned by the user who runs npm start. */
 const directories = (project: string) => ({
   backups: join(project, ".togather", "backups"),
   logs: join(project, ".togather", "log", "deployments"),
   state: join(project, ".togather", "deployment"),
 });
 
-/** The settings of the stack of `npm start`. Comments and what the user set stay as they are. */
+/** The settings of the stack of `npm start`. Comments and the user's own settings stay. */
 export class LocalStackFile {
   readonly #file: string;
   readonly #document: Document;
@@ -47,7 +47,7 @@ export class LocalStackFile {
     return this.#get("environment") === undefined;
   }
 
-  /** Sets what is missing: names, free ports, places. */
+  /** Sets missing values: names, free ports, directories. */
   async fillIn(project: string, name: string): Promise<void> {
     if (this.isNew && !this.#document.commentBefore) this.#document.commentBefore = INTRODUCTION;
     this.#setUnlessPresent("environment", "staging");
@@ -56,7 +56,8 @@ export class LocalStackFile {
     this.#setUnlessPresent("slots", {});
     this.#setUnlessPresent("listenAddress", "127.0.0.1");
     if (["ports", "slotPorts", "databasePort"].some((key) => this.#get(key) === undefined)) {
-      // The second deployment on an engine leaves room for the first one's ports, some of which may rest just now.
+      // A second deployment on an engine leaves room for the first one's ports, some of which may be unused at the
+      // moment.
       const room = 10 * (Number(/-(\d+)$/.exec(String(this.#get("name")))?.[1] ?? 1) - 1);
       const wished = { http: 8000, https: 8443, blue: 8080, green: 8081, database: 15432 };
       const { http, https, blue, green, database } = await freePorts(wished, room);
@@ -75,7 +76,7 @@ export class LocalStackFile {
       logging: { location: logs },
       state: { location: state },
     });
-    // Docker would make them too, but as root.
+    // Docker would create them too, but as root.
     for (const directory of Object.values(directories(project))) mkdirSync(directory, { recursive: true });
   }
 
@@ -85,10 +86,10 @@ export class LocalStackFile {
 }
 
 /**
- * Puts a release into the idle slot and makes that slot the active one, unless a slot holds the same sources already.
+ * Puts a release into the idle slot and makes that slot the active one, unless a slot has the same sources already.
  * @param file it is changed, and not saved.
  * @param serving the slot that takes requests now, whatever the file says: a failed release may have flipped it.
- * @returns the slot that the release went into; undefined when there was nothing to release.
+ * @returns the slot of the release; undefined when there was nothing to release.
  */
 export async function putIntoIdleSlot(
   file: StackFile,

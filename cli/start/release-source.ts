@@ -12,12 +12,12 @@ import { versionOf } from "../deploy/version-of.ts";
 /** The sources of a release of the bundled server, relative to the project. */
 const SOURCES = ["server", "migrations"];
 
-/** What could be deployed from here now. */
+/** The release that can be deployed from here now. */
 export interface ReleaseSource {
   release: Release;
-  /** What the user should know about it. */
+  /** A warning about it for the user. */
   warning?: string;
-  /** Whether a release that was deployed before has the same sources. */
+  /** Whether an earlier release has the same sources. */
   sameAs: (other: Release) => Promise<boolean>;
 }
 
@@ -38,7 +38,7 @@ async function fromGit(project: string): Promise<ReleaseSource> {
       uncommitted === ""
         ? undefined
         : `There are changes in ${SOURCES.join("/ or ")}/ that are not committed: the commit is deployed, without them.`,
-    // A commit that git no longer knows counts as another one.
+    // A commit that git no longer has counts as different.
     sameAs: async (other) => (await git("diff", "--quiet", other.commit, "HEAD", "--", ...SOURCES)).ok,
   };
 }
@@ -54,7 +54,7 @@ async function hashTree(project: string): Promise<string> {
       return;
     }
     const content = status.isSymbolicLink() ? await readlink(file) : await readFile(file);
-    // The length keeps a path and a content from being read as another path and content.
+    // The length separates path and content unambiguously.
     hash.update(`${path}\0${content.length}\0`).update(content);
   };
   for (const path of SOURCES) await add(path);

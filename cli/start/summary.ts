@@ -8,12 +8,12 @@ import { STACK } from "./local-stack.ts";
 /** An address that was asked after the deployment. */
 export interface Checked {
   url: string;
-  /** How it answered. */
+  /** Its answer. */
   answer: string;
   healthy: boolean;
 }
 
-/** What a new user wants to know after `npm start`. */
+/** The summary for a new user after `npm start`. */
 export function summary(outputs: StackOutputs, checked: readonly Checked[], project: string): string {
   const rows = (pairs: readonly (readonly [string, string])[]) =>
     pairs.map(([label, value]) => `  ${label.padEnd(12)}${value}`).join("\n");
