@@ -18,7 +18,13 @@ export interface RouterConfiguration {
   /** Proxies before the router; undefined where visitors reach it themselves. */
   proxies: (Omit<TrustedProxies, "publicHttpsPort"> & { publicHttpsPort: number | undefined }) | undefined;
   /** What it lets through: the largest body in MB, and silence of server and client in seconds; how long a reload lets old workers be. */
-  limits: { maxBodyMegabytes: number; readSeconds: number; bodySeconds: number; drainSeconds: number };
+  limits: {
+    maxBodyMegabytes: number;
+    readSeconds: number;
+    bodySeconds: number;
+    idleSeconds: number;
+    drainSeconds: number;
+  };
 }
 
 export interface RouterArgs extends RouterConfiguration {

@@ -168,6 +168,7 @@ describe("bad settings", () => {
       /togather:router\.serverTimeout: expected a time such as 30s, 5m or 1h, at most 1h/,
     ],
     [{ router: { clientTimeout: "1500ms" } }, /togather:router\.clientTimeout: expected whole seconds, one at least/],
+    [{ router: { idleTimeout: "500ms" } }, /togather:router\.idleTimeout: expected /],
     [{ router: { reloadTimeout: "0s" } }, /togather:router\.reloadTimeout: expected whole seconds, one at least/],
     [{ listenAddress: "0.0.0.0, example.org" }, /togather:listenAddress: expected an address, or several with commas/],
     [{ listenAddress: "0.0.0.0, 127.0.0.1" }, /togather:listenAddress: 0\.0\.0\.0 stands for every IPv4 address/],

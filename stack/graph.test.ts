@@ -84,6 +84,12 @@ describe("a changed database password", () => {
   });
 });
 
+it("keeps idle connections to slots for as long as the settings say", async () => {
+  const graph = await runProgram({ ...firstDeployment, router: { idleTimeout: "1s" } });
+  const { "nginx.conf": text = "" } = graph.request("router-configuration")["files"] as Record<string, string>;
+  expect(text.match(/^ +keepalive_timeout 1s;$/gm)).toHaveLength(2);
+});
+
 describe("proxies before the router", () => {
   const proxies = { trustedProxies: ["192.0.2.10"] };
   const asked = async (config: Record<string, unknown>): Promise<Record<string, unknown>> => {

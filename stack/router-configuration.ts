@@ -28,6 +28,7 @@ export function routerConfiguration({
       readSeconds: milliseconds(router.serverTimeout) / 1000,
       drainSeconds: milliseconds(router.reloadTimeout) / 1000,
       bodySeconds: milliseconds(router.clientTimeout) / 1000,
+      idleSeconds: milliseconds(router.idleTimeout) / 1000,
     },
   };
 }
