@@ -9,7 +9,7 @@ const text = readFileSync(join(project, "CONTRIBUTING.md"), "utf8");
 
 interface Change {
   file: string;
-  /** Lines that are there already, as far as they are told. */
+  /** Existing lines, as far as the example shows them. */
   before: string;
   after: string;
 }

@@ -22,7 +22,7 @@ function anchors(markdown: string): string[] {
   });
 }
 
-/** What a document's links lead to nowhere: files that aren't there, headings that no document has. */
+/** Broken links of a document: missing files, and headings that no document has. */
 function broken(file: string, markdown: string): string[] {
   const targets = [...withoutCode(markdown).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = ""]) => target);
   return targets

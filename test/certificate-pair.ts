@@ -5,7 +5,7 @@ export interface Pair {
   key: string;
 }
 
-/** A certificate with its key, PEM texts: of its own, unless an issuer is named. Days are from now. */
+/** A certificate with its key, PEM texts: self-signed, unless an issuer is named. Days are from now. */
 export async function certificatePair({
   from = -1,
   until = 90,

@@ -16,7 +16,7 @@ describe(".github/dependabot.yml", () => {
   ])("watches for %s wherever a %s is, and nowhere else", (ecosystem, file) => {
     const there = globSync(`**/${file}`, {
       cwd: project,
-      // What tests read is as old as it has to be.
+      // Data for tests may have to be old.
       exclude: (path) => /(^|\/)(node_modules|\.togather|samples|bench-results)(\/|$)/.test(path),
     }).map((path) => join("/", dirname(path)));
     const watched = updates

@@ -1,7 +1,9 @@
-/** A picture of what the program has registered, as Mermaid: components and what they wait for, folded to what a person can read. */
+/**
+ * Draws the program's registered resources as Mermaid: components and their dependencies, folded to a readable size.
+ */
 import type { Graph, Registered } from "./graph.ts";
 
-/** Listed by name in a box where there are no more than these; counted otherwise. */
+/** Up to this number, resources are listed by name in a box; otherwise counted. */
 const listed = 3;
 
 /** The component at the top that a resource belongs to, or the resource itself. */
@@ -10,7 +12,7 @@ function top(graph: Graph, name: string): string {
   return parent === "" ? name : top(graph, parent);
 }
 
-/** What each component waits for, without what follows from the rest. */
+/** Direct dependencies of each component, without those that follow from others. */
 function waitsFor(graph: Graph, components: readonly string[]): Map<string, string[]> {
   const direct = new Map(components.map((name) => [name, new Set<string>()]));
   for (const { name, options } of graph.resources)
@@ -30,7 +32,7 @@ function waitsFor(graph: Graph, components: readonly string[]): Map<string, stri
   );
 }
 
-/** A component's name, and what is in it. */
+/** A component's name, and its contents. */
 function label(graph: Graph, { name }: Registered): string {
   const parts = graph.resources.filter((one) => one.parent === name && !one.type.startsWith("pulumi:providers:"));
   if (parts.length <= 1) return name;
@@ -38,7 +40,7 @@ function label(graph: Graph, { name }: Registered): string {
   return `${name}<br/>${names.length > listed ? `${names.length} resources` : names.join(", ")}`;
 }
 
-/** Components as a Mermaid flowchart, those of a slot in a box of their own. An arrow leads to what waits. */
+/** Components as a Mermaid flowchart, with a box for each slot. An arrow leads to the component that waits. */
 export function drawGraph(graph: Graph): string {
   const components = graph.resources
     .filter(({ parent, type }) => parent === "" && type.startsWith("togather:"))

@@ -5,7 +5,7 @@ import { onTestFinished } from "vitest";
 import type { Machine } from "../toolchain/machine.ts";
 import type { Report } from "../toolchain/step.ts";
 
-/** A directory that goes when the test has ended. Its path has a space and a percent sign. */
+/** A directory that is removed at the end of the test. Its path has a space and a percent sign. */
 export function temporaryDirectory(): string {
   const parent = mkdtempSync(join(tmpdir(), "togather-setup-test-"));
   onTestFinished(() => {
@@ -34,7 +34,7 @@ export function fakeMachine(programs: Record<string, string>, machine: Partial<M
   };
 }
 
-/** Remembers what a step said. */
+/** Records the output of a step. */
 export function recorder(): { report: Report; lines: string[] } {
   const lines: string[] = [];
   const report: Report = Object.assign((line: string) => void lines.push(line), { detail: () => undefined });

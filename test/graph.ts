@@ -20,11 +20,14 @@ export interface Registered {
   };
 }
 
-/** What one run of the program registered. */
+/** The resources of one run of the program. */
 export interface Graph {
   resources: Registered[];
   outputs: Record<string, unknown>;
-  /** The one resource with this name. @throws when there is none. */
+  /**
+   * The only resource with this name.
+   * @throws when there is none.
+   */
   get: (name: string) => Registered;
   /** The request that a step's command carries. */
   request: (name: string) => Record<string, unknown>;
@@ -37,7 +40,7 @@ const releases = {
 };
 export { releases };
 
-/** Secret values that must show up nowhere in plain text. */
+/** Secret values that must not appear anywhere in plain text. */
 export const canaries = {
   jwtSecret: "canary-jwt-Xq4vT9mZk2RbW7nLd5HsJc8Y",
   adminApiKey: "canary-admin-f3K8wPz6QyVt1NgBh7UeMx2D",
@@ -135,7 +138,7 @@ export async function runProgram(
   }));
   vi.doMock(import("../config/secrets/secret-memory.ts"), async (original) => {
     const { SecretMemory } = await original();
-    // One that forgets, since the canaries are in use in all environments, and that measures nothing.
+    // A memory that records nothing, since the canaries are used in all environments, and that measures nothing.
     return {
       SecretMemory: class extends SecretMemory {
         override remember = (): void => undefined;
@@ -216,7 +219,7 @@ export async function runProgram(
       ),
     ),
   );
-  // What outputs alone don't wait for, such as the outputs of components.
+  // Waits for work that no output waits for, such as the outputs of components.
   await pulumi.runtime.disconnect();
   const get = (name: string): Registered => {
     const found = resources.find((resource) => resource.name === name);

@@ -1,4 +1,4 @@
-// `npm run test:one -- FILE [-t NAME]`: integration tests of one file, with what they need of this machine.
+// `npm run test:one -- FILE [-t NAME]`: integration tests of one file, with their tools.
 import { foreground } from "../toolchain/foreground.mjs";
 import { thisMachine } from "../toolchain/machine.ts";
 import { fail } from "../toolchain/problem.ts";

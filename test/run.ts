@@ -1,4 +1,5 @@
-// `npm test [-- [--changed[=COMMIT]] [STAGE...]]`: all checks and tests, the named stages of them, or what a change can have broken.
+// `npm test [-- [--changed[=COMMIT]] [STAGE...]]`: all checks and tests, the named stages, or those that a change may
+// affect.
 import { parseArgs } from "node:util";
 import { thisMachine } from "../toolchain/machine.ts";
 import { fail, Problem } from "../toolchain/problem.ts";
@@ -37,7 +38,7 @@ function choose(stages: readonly Stage[], names: readonly string[]): readonly St
   return names.length === 0 ? stages : stages.filter(({ name }) => names.includes(name));
 }
 
-/** The stages that a change can have broken. Says which those are, and why. */
+/** The stages that a change may affect. Prints them, with reasons. */
 async function chooseChanged(names: readonly string[], commit: string | undefined): Promise<readonly Stage[]> {
   const { since, files } = await changedFiles(commit);
   const { without, tests } = await planFor(files);
@@ -57,7 +58,7 @@ async function chooseChanged(names: readonly string[], commit: string | undefine
   return stages.filter(({ name }) => !without.has(name));
 }
 
-/** A stage that ran nothing has proved nothing. */
+/** A stage that ran nothing proves nothing. */
 function orNothingRan(counts: Outcome): Outcome {
   return counts.passed + counts.failed === 0 ? { ...counts, failed: 1 } : counts;
 }

@@ -1,4 +1,4 @@
-/** For integration tests: a network, a PostgreSQL and a state directory of one's own, and steps run as Pulumi runs them. */
+/** For integration tests: a separate network, PostgreSQL and state directory, and steps that run as in Pulumi. */
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -11,7 +11,7 @@ import { bundledImageDigest, bundledImageTag, projectDirectory, type BundledImag
 import { freeSubnet } from "./integration/addresses.ts";
 import { Children } from "./integration/children.ts";
 
-/** How a step's client ended. */
+/** The end of a step's client. */
 export interface Outcome<S extends StepName = StepName> {
   exitCode: number | undefined;
   stdout: string;

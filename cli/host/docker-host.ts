@@ -165,8 +165,8 @@ export class DockerHost {
   }
 
   /**
-   * Follows a file's lines, beginning with the last `tail` ones or all, until `onLine` returns true or `signal` is
-   * aborted. The container ends with this process, even after `kill -9`.
+   * Follows a file's lines, beginning with the last `tail` ones or all, until `onLine` returns "enough" or `signal`
+   * is aborted. The container ends with this process, even after `kill -9`.
    */
   async follow(
     path: string,

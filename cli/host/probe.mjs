@@ -56,8 +56,8 @@ async function askRouter({ http, https, internal }) {
   const first = await ask(http);
   const answer = first.status === 308 && https ? await ask(https) : first;
   if (!("error" in answer) || !internal) return answer;
-  // A router behind a proxy, or one that leaves HTTPS to a load balancer, has an internal port for this. A stopped
-  // router does not answer there either.
+  // A router that needs a PROXY protocol header first, or that leaves HTTPS to a load balancer, has an internal port for
+  // this. A stopped router does not answer there either.
   const other = await ask(internal);
   return "error" in other ? answer : other;
 }

@@ -5,7 +5,10 @@ import { median, type Comparison } from "./report.ts";
 /** Counted rounds, after one that warms up. */
 const rounds = 5;
 
-/** Between two questions, in ms. Each takes from the processors that the deployment needs; a hundredth of what is measured is near enough. */
+/**
+ * Pause between two questions, in ms. Each uses processor time that the deployment needs; a hundredth of the measured
+ * time is exact enough.
+ */
 const askMs = 50;
 
 /** Asks until a slot answers. @throws the signal's reason. */
@@ -18,13 +21,13 @@ async function untilServes(url: string, slot: string, signal: AbortSignal): Prom
   }
 }
 
-/** What a command takes as it is typed, from outside, and when the slot that it moves traffic to answered for the first time; in ms. */
+/** Duration of a typed command from outside, and the time until the target slot's first answer; in ms. */
 async function typed(stack: TestStack, command: string, to: string): Promise<{ whole: number; moved: number }> {
   const watched = new AbortController();
   const started = performance.now();
   const took = (): number => performance.now() - started;
   const moving = untilServes(stack.url("/healthz"), to, watched.signal).then(took);
-  // A command that fails says so itself.
+  // A failing command reports itself.
   moving.catch(() => undefined);
   await stack.npmRun(`togather -- ${command} --stack ${stack.name}`).finally(() => {
     // A moment more, for the last question to be answered.
@@ -37,8 +40,8 @@ async function typed(stack: TestStack, command: string, to: string): Promise<{ w
 }
 
 /**
- * A release of an empty commit and the rollback from it, each as it is typed, in turn in one run, against a no-op up: as it is typed,
- * which previews first, and without npm and preview. Targets: 4 times and 1.5 times.
+ * A release of an empty commit and its rollback, as typed commands, in turn in one run, against two kinds of a no-op
+ * up: as typed (which previews first), and without npm and preview. Targets: 4 times and 1.5 times.
  */
 export async function benchDeployments(progress: (line: string) => void): Promise<Comparison[]> {
   progress("deploying a stack");

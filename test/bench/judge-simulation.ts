@@ -1,21 +1,24 @@
-/** Releases of known quality, judged by ops/container/traffic/judge.ts as `ops switch` does: how often the rule is wrong. The same figures at each run. */
+/**
+ * Simulates releases of known quality, judged by ops/container/traffic/judge.ts as in `ops switch`: how often the rule
+ * is wrong. The figures are the same at each run.
+ */
 import { judge } from "../../ops/container/traffic/judge.ts";
 import { between, routerBounds as bounds, type SlotCounters } from "../../ops/container/traffic/sample.ts";
 
 /** Seconds that a release is watched with half of the requests. */
 export const watched = 300;
-/** Seconds until the router counts a request without an answer as hanging, and until its client gives it up. */
+/** Seconds until the router counts an unanswered request as hanging, and until its client gives up. */
 const [hangsAfter, givenUpAfter] = [5, 30];
 
-/** How the answers of a release are. */
+/** The quality of a release's answers. */
 interface Quality {
   /** Shares of the requests, from 0 to 1. */
   errors?: number;
   refused?: number;
   hang?: number;
-  /** Seconds that half of the answers take at most; log-normal, with a deviation of 0.8: 95 % take less than 3.7 times that. */
+  /** Median of the answer times in seconds; log-normal, with a deviation of 0.8: 95 % take less than 3.7 times that. */
   median?: number;
-  /** Seconds more for a share of the requests. */
+  /** Additional seconds for a share of the requests. */
   late?: { share: number; seconds: number };
 }
 
@@ -23,10 +26,10 @@ export interface Row {
   /** For people. */
   before: string;
   now: string;
-  /** Sent back is what is right. */
+  /** The right decision is to send it back. */
   worse: boolean;
   qualities: { before: Quality; now: Quality };
-  /** The release before had its requests before, none at the same time. */
+  /** The previous release had its requests earlier, none at the same time. */
   later?: true;
 }
 
@@ -46,7 +49,7 @@ const latency = (before: string, now: string, worse: boolean, of: { before?: Qua
   qualities: { before: { ...usual, ...of.before }, now: { ...usual, ...of.now } },
 });
 
-/** The tables of docs/benchmarks.md, by what the releases differ in. */
+/** The tables of docs/benchmarks.md, by the difference between the releases. */
 export const tables: Readonly<Record<string, readonly Row[]>> = {
   errors: shares("errors", [
     [0, 0, false],
@@ -91,7 +94,7 @@ export const tables: Readonly<Record<string, readonly Row[]>> = {
     latency("400 ms", "2 s", true, { before: { median: 0.4 }, now: { median: 2 } }),
   ],
 };
-/** Requests a minute, of both slots together: the columns. */
+/** The columns: requests a minute, of both slots together. */
 export const perMinute = [1, 10, 100, 1_000] as const;
 
 /** Numbers from 0 to 1, the same at each run (mulberry32). */
@@ -105,7 +108,7 @@ function randomNumbers(seed: number): () => number {
   };
 }
 
-/** A slot, and what the router counts of it. */
+/** A slot with the router's counters. */
 class Slot {
   private readonly quality: Quality;
   private readonly random: () => number;
@@ -113,7 +116,7 @@ class Slot {
     ...{ requests: { "2xx": 0, "4xx": 0, "5xx": 0 }, buckets: [...bounds, Infinity].map(() => 0), seconds: 0 },
     ...{ abandoned: 0, refused: 0, hanging: 0 },
   };
-  /** When each that has no answer came, the oldest first. */
+  /** Start times of unanswered requests, the oldest first. */
   private open: number[] = [];
 
   constructor(quality: Quality, random: () => number) {
@@ -168,8 +171,8 @@ function sentBackAfter(random: () => number, rate: number, { qualities, later }:
 export const runs = 200;
 
 /**
- * How often a release is sent back within the time, and in brackets the median of the seconds until then.
- * @param column of `perMinute`, from 0.
+ * The share of runs in which a release is sent back in time, and in brackets the median of the seconds until then.
+ * @param column index in `perMinute`.
  */
 export function cell(row: Row, column: number): string {
   const index = Object.values(tables).flat().indexOf(row);

@@ -1,4 +1,4 @@
-/** How often the rule of ops/container/traffic/judge.ts is wrong, by simulation. */
+/** Error rates of the rule in ops/container/traffic/judge.ts, by simulation. */
 import { cell, headOf, perMinute, runs, tables, watched } from "./judge-simulation.ts";
 import type { Comparison } from "./report.ts";
 

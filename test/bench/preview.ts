@@ -8,7 +8,7 @@ import { median, type Comparison } from "./report.ts";
 /** Counted runs of each program, after one that warms up. */
 const runs = 7;
 
-/** An empty TypeScript program with the same SDK, run the same way: what no stack can be faster than. */
+/** The baseline: an empty TypeScript program with the same SDK, run in the same way. No stack can be faster. */
 async function emptyProgram(): Promise<{ preview: () => Promise<number>; remove: () => void }> {
   const directory = mkdtempSync(join(tmpdir(), "togather-bench-empty-"));
   writeFileSync(join(directory, "package.json"), '{ "name": "empty", "type": "module", "main": "index.ts" }\n');
@@ -22,7 +22,7 @@ async function emptyProgram(): Promise<{ preview: () => Promise<number>; remove:
   );
   symlinkSync(join(import.meta.dirname, "../../node_modules"), join(directory, "node_modules"));
   mkdirSync(join(directory, "state"));
-  // What this project's environment adds so that its own program starts faster is no part of the baseline.
+  // The baseline runs without this project's settings for a faster start.
   const env = {
     PULUMI_BACKEND_URL: `file://${join(directory, "state")}`,
     PULUMI_CONFIG_PASSPHRASE: "bench",
@@ -44,7 +44,10 @@ async function emptyProgram(): Promise<{ preview: () => Promise<number>; remove:
   };
 }
 
-/** A no-op `npm run pulumi -- preview` of a deployed stack, from outside, against a bare one of an empty program, in turn in one run. Target: at most 1.3 times. */
+/**
+ * A no-op `npm run pulumi -- preview` of a deployed stack, from outside, against one of an empty program, in turn in
+ * one run. Target: at most 1.3 times.
+ */
 export async function benchPreview(progress: (line: string) => void): Promise<Comparison[]> {
   progress("deploying a stack to preview");
   const stack = await TestStack.create();

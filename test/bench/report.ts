@@ -1,4 +1,4 @@
-/** One figure of ours against a baseline that was measured in the same run. */
+/** One of our figures with a baseline from the same run. */
 export interface Comparison {
   name: string;
   unit: string;
@@ -9,7 +9,10 @@ export interface Comparison {
   met: boolean;
 }
 
-/** The middle value. @throws on an empty list: a figure that nobody measured is no figure. */
+/**
+ * The median.
+ * @throws on an empty list: nothing was measured.
+ */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted[Math.floor(sorted.length / 2)];

@@ -22,7 +22,7 @@ const benches: Partial<Record<string, (progress: (line: string) => void) => Prom
 async function main(names: readonly string[]): Promise<void> {
   const machine = thisMachine();
   await setUp(localSteps(machine), { quiet: true });
-  // What the benches start finds the same tools as `npm start`.
+  // The programs of the benches find the same tools as `npm start`.
   Object.assign(process.env, (await pulumiCommand(machine)).env);
   const comparisons: Comparison[] = [];
   for (const name of names.length === 0 ? Object.keys(benches) : names) {

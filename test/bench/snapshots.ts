@@ -19,8 +19,8 @@ const slowestProof = 1.1;
 const release = { version: "v1.0.0", commit: "1".repeat(40) };
 
 /**
- * Tables as an event server has them: texts of ordinary words, points and polygons, embeddings, many small rows. No index on the
- * embeddings: it takes minutes to build, with whatever program.
+ * Tables like an event server's: texts of ordinary words, points and polygons, embeddings, many small rows. No index on
+ * the embeddings: it takes minutes to build with any program.
  */
 const tables = [
   `CREATE TABLE words AS SELECT n, (ARRAY['concert','garden','evening','children','library','street','market','reading','open','film','dance','history','walk','river','school','music','night','summer','food','art'])[1 + n % 20] || substr(md5(n::text), 1, n % 4) AS word FROM generate_series(0, 4000) n`,
@@ -37,7 +37,7 @@ const tables = [
   `DROP TABLE words, texts, bases`,
 ];
 
-/** How long some work takes, in ms. */
+/** Duration of some work, in ms. */
 async function timed<T>(work: () => Promise<T>): Promise<{ ms: number; value: T }> {
   const started = performance.now();
   const value = await work();
@@ -53,7 +53,7 @@ class Database {
     const { harness } = this;
     await harness.setUp();
     await mkdir(harness.backups);
-    // The harness keeps its data in memory; these are to come from a disk.
+    // The harness keeps its data in memory; this benchmark needs a disk.
     await docker("rm", "--force", "--volumes", harness.postgres);
     await docker(
       "run",
@@ -88,7 +88,7 @@ class Database {
     await docker("volume", "rm", "--force", this.volume).catch(() => undefined);
   }
 
-  /** A shell command in the ops image, as a person would type it on a machine with PostgreSQL's clients. */
+  /** A shell command in the ops image, as on a machine with PostgreSQL's clients. */
   async shell(command: string): Promise<void> {
     const { harness } = this;
     await docker(
@@ -132,8 +132,8 @@ class Database {
 }
 
 /**
- * Our snapshots, with all that they do (counting every row, checksum, disk), against `pg_dump | gzip`; and their proof (checksum, restore, every row
- * counted again) against `gunzip | psql`.
+ * Our snapshots, with all their work (counting every row, checksum, disk), against `pg_dump | gzip`; and their proof
+ * (checksum, restore, counting every row again) against `gunzip | psql`.
  */
 export async function benchSnapshots(progress: (line: string) => void): Promise<Comparison[]> {
   const database = new Database();

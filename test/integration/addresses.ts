@@ -1,4 +1,4 @@
-/** Ports and subnets for tests that run beside each other: each worker of a run has a share of its own. */
+/** Ports and subnets for tests that run beside each other: each worker of a run has its own share. */
 import { randomInt } from "node:crypto";
 import { execa } from "execa";
 import { freePorts } from "../../cli/start/free-port.ts";
@@ -14,8 +14,8 @@ const draw = (from: number, to: number): number => {
 };
 
 /**
- * A port that is free on the loopback, and stays so: one that the kernel hands out would be another connection's before
- * a container listens there. So it is below the ephemeral range (Linux: 32768 and up).
+ * A free port on the loopback that stays free: a port from the kernel could be another connection's before a container
+ * listens there. So it is below the ephemeral range (Linux: 32768 and up).
  */
 export async function freePort(): Promise<number> {
   const { port } = await freePorts({ port: draw(20_000, 30_000) });
@@ -25,7 +25,7 @@ export async function freePort(): Promise<number> {
 /** The first three numbers of a subnet (/24) that no network of the Docker engine has. */
 export async function freeSubnet(): Promise<string> {
   const { stdout: ids } = await execa("docker", ["network", "ls", "--quiet"]);
-  // One that goes meanwhile is no failure.
+  // A network that is removed meanwhile is no failure.
   const { stdout: networks } = await execa(
     "docker",
     ["network", "inspect", "--format={{range .IPAM.Config}}{{.Subnet}} {{end}}", ...ids.split("\n")],

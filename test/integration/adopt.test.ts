@@ -68,7 +68,7 @@ beforeAll(async () => {
   );
   await docker("create", `--name=${names.slots.blue}`, `--publish=127.0.0.1:${bluePort}:8080`, image);
   await docker("create", `--name=${names.slots.green}`, `--publish=127.0.0.1:${greenPort}:8080`, image);
-  // As deploy.sh's own: what it reads is a link to the file.
+  // As for deploy.sh: its environment file is a link.
   writeFileSync(join(directory, "real"), `JWT_SECRET=${canary}\nRATE_LIMIT_PUBLIC=60\n`, { mode: 0o600 });
   symlinkSync(join(directory, "real"), names.environmentFile);
   writeFileSync(
@@ -189,7 +189,7 @@ describe("adopting a node", () => {
       "CREATE INDEX CONCURRENTLY events_embedding_idx ON events (embedding);\n",
     );
     const { commit } = await stack.commitTagged("v1.0.0");
-    // Its parts have names of their own here, and systemd is in a container.
+    // Its parts have other names here, and systemd runs in a container.
     const { database, slots, environmentFile, caddyfile, caddyData } = node.names;
     stack.edit("cli/adopt/node.ts", '"togather-db"', JSON.stringify(database));
     stack.edit("cli/adopt/node.ts", '"togather-server-blue"', JSON.stringify(slots.blue));
@@ -239,7 +239,7 @@ describe("adopting a node", () => {
 
   it("is given up before anything was deployed: the settings are taken out again", async () => {
     const clean = stackFile();
-    // With which there is no deployment.
+    // A setting with which no deployment is possible.
     stack.set({ jwtSecret: "in plain text" });
     const before = stackFile();
     const refused = await togather("adopt", "--yes");
@@ -264,7 +264,7 @@ describe("adopting a node", () => {
     expect(await node.get(stack.ports.https)).toMatchObject({ status: 200 });
     expect(await node.caddy()).toBe("active enabled");
     expect(await node.states()).toBe("running:unless-stopped running:always");
-    // What serves in the end has the old secrets; its database is still its own.
+    // The stack that serves in the end has the old secrets; its database is still its own.
     expect(parse(readFileSync(join(stack.directory, ".env.test"), "utf8"))).toMatchObject(node.secrets);
     expect(statSync(join(stack.directory, ".env.test")).mode & 0o777).toBe(0o600);
     expect(stackFile()).toContain('SHUTDOWN_TIMEOUT: "25"');
@@ -293,7 +293,7 @@ describe("adopting a node", () => {
     await eventually("a stopped slot", async () => (await node.states()).endsWith("exited:no"));
     process.kill(-(run.pid ?? 0), "SIGKILL");
     await run;
-    // Caddy has nobody behind it.
+    // Caddy has no server behind it.
     expect((await node.get(stack.ports.https)).status).toBeGreaterThanOrEqual(502);
     const undone = await togather("adopt", "--undo", "--yes");
     expect(undone.code, undone.said).toBe(0);

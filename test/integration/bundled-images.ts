@@ -1,10 +1,13 @@
-/** This project's own images, built before the first test: files that run side by side would each build what is not there yet. */
+/**
+ * Builds this project's own images before the first test: test files that run side by side would each build missing
+ * ones.
+ */
 import { build } from "../../ops/client/build.ts";
 import { createLog } from "../../ops/contract/log.ts";
 import { createRedactor } from "../../ops/contract/redact.ts";
 import { bundledImageDigest, bundledImageTag, type BundledImage } from "../../ops/image.ts";
 
-/** Builds those that the engine doesn't have as they are now. */
+/** Builds those that the engine doesn't have in their current version. */
 export async function buildImages(...images: readonly BundledImage[]): Promise<void> {
   const log = createLog({ redactor: createRedactor({}), show: () => undefined, verbose: false });
   const context = {
@@ -28,5 +31,5 @@ export async function buildImages(...images: readonly BundledImage[]): Promise<v
     );
 }
 
-/** What vitest calls once for each run. */
+/** Called by vitest once for each run. */
 export default (): Promise<void> => buildImages("postgres", "nginx", "ops");

@@ -1,18 +1,21 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ResultPromise } from "execa";
 
-/** How long a program may take to stop by itself (ms). */
+/** Time that a program has to stop by itself, in ms. */
 const patience = 45_000;
 
 /**
- * Programs that a test has started. An interrupt leaves a test where it is, and the clean-up begins: what its programs
- * would make after that would stay.
+ * Programs that a test has started. An interrupt stops the test, and the clean-up begins: objects that its programs
+ * create after that would stay.
  */
 export class Children {
   readonly #running = new Set<ResultPromise>();
   #over = false;
 
-  /** Returns the program. @throws after `end`: what still runs of a test must not start anything. */
+  /**
+   * Returns the program.
+   * @throws after `end`: the rest of a test must not start anything.
+   */
   start<Child extends ResultPromise>(start: () => Child): Child {
     if (this.#over) throw new Error("the test is over");
     const child = start();

@@ -33,14 +33,17 @@ describe("togather", () => {
     await stack.remove();
   });
 
-  /** What the operator's failure command was told since it was asked last. */
+  /** New input of the operator's failure command. */
   function told(): string[] {
     const path = join(stack.directory, ".togather/told.txt");
     const lines = existsSync(path) ? readFileSync(path, "utf8").trim().split("\n") : [];
     rmSync(path, { force: true });
     return lines;
   }
-  /** Puts a `pulumi` first on PATH that writes down how it is called. @returns what it was called with until now; then it is gone again. */
+  /**
+   * Puts a `pulumi` first on PATH that records its arguments.
+   * @returns a function that returns the recorded calls and removes it.
+   */
   async function countPulumi(): Promise<() => string[]> {
     const directory = join(stack.directory, ".togather/counted");
     const log = join(directory, "calls");
@@ -49,7 +52,7 @@ describe("togather", () => {
     const script = `#!/bin/sh\necho "$1 $2" >> '${log}'\nexec '${real}' "$@"\n`;
     writeFileSync(join(directory, "pulumi"), script, { mode: 0o755 });
     stack.variables = { PATH: `${directory}:${process.env["PATH"] ?? ""}` };
-    // The first command looks at what it has found.
+    // The first command checks its findings.
     expect((await stack.togather("rollback", "--dry-run")).code).toBe(0);
     rmSync(log);
     return () => {
@@ -295,7 +298,7 @@ describe("togather", () => {
     const back = await stack.togather("rollback", "--to", String(older[2]?.id));
     expect(back.code, `${back.stdout}\n${back.stderr}`).toBe(0);
     expect(back.stdout).toMatch(/traffic moves green to blue/);
-    // What the last deployment has left, the run, and what its program asks for. Nothing of what the run has said itself.
+    // Reading the last deployment's result, the run, and its program's question. Not the run's own results.
     expect(calls().sort()).toEqual(["stack export", "stack output", "up --yes"]);
     expect(await json("status")).toMatchObject({
       serving: { slot: "blue", release: v1 },
@@ -373,7 +376,7 @@ describe("togather", () => {
       /v4\.0\.0 \(\w{7}\) was released on this host before, and all traffic was sent back from it at .*\/api\/v1\/places answers 404.*\n.*release HEAD --version v4\.0\.0 --again --stack/,
     );
     expect(file()).toBe(before);
-    // The checkout of a runner that never saw the file that was put right.
+    // A checkout on a runner that never saw the corrected file.
     const serving = ((await json("status"))["serving"] as { slot: string }).slot;
     stack.set({ activeSlot: serving === "blue" ? "green" : "blue" });
     const plain = await stack.run("up");

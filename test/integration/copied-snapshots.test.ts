@@ -163,7 +163,7 @@ describe("snapshots that are encrypted and copied", () => {
     const before = readFileSync(join(backups(), copy.file));
     for (const name of readdirSync(backups())) rmSync(join(backups(), name), { recursive: true });
 
-    // What has been spoiled there is no snapshot here.
+    // A damaged copy counts as no snapshot here.
     const object = `/data/backups/production/${copy.file}`;
     await started().inside("cp", object, "/tmp/whole");
     await started().inside("truncate", "--size=-10", object);

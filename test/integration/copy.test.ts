@@ -32,7 +32,7 @@ async function snapshot(format: (typeof snapshotFormats)[number]): Promise<{ fil
   expect(exitCode, stderr).toBe(0);
   return { file: basename(result.file), sha256: result.sha256 };
 }
-/** Where snapshots and their copies are. */
+/** The places of snapshots and their copies. */
 const place = (): Pick<StepRequest<"fetch">, "backupLocation" | "endpoint" | "region" | "bucket" | "prefix"> => ({
   backupLocation: harness.backups,
   endpoint: storage.endpoint,

@@ -19,7 +19,7 @@ describe("a deployment of production", () => {
 
   beforeAll(async () => {
     stack = await TestStack.create("production");
-    // As servers do for images of PostGIS without its rows: into a table that is the extension's.
+    // Like servers that add rows to PostGIS's table, which belongs to the extension.
     stack.addMigration("000005_spatial_reference", addReference(4326), "SELECT 1;");
     cpSync(join(import.meta.dirname, "../samples/traits/traits.go"), join(stack.directory, "server/traits.go"));
     stack.edit("server/main.go", "config.Load(os.Getenv)", "config.Load(environment)");

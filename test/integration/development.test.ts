@@ -42,7 +42,7 @@ describe("the development environment", () => {
 
   beforeAll(async () => {
     stack = await TestStack.create();
-    // What hot reload has to show for a change.
+    // A visible change for hot reload.
     stack.edit("server/main.go", 'version = "dev"', 'version = "first"');
     stack.set({ environment: "development" });
   });

@@ -20,11 +20,11 @@ async function ensureSsh(): Promise<void> {
   });
 }
 
-/** Another machine with an engine of its own: a container in which dockerd and sshd run. */
+/** Another machine with its own engine: a container in which dockerd and sshd run. */
 export class DockerHost {
-  /** As `togather:host` has it. */
+  /** The address for `togather:host`. */
   readonly address = "ssh://root@events.test";
-  /** What finds that machine: an `ssh` that has its address and key, first on PATH. */
+  /** Environment in which that machine is found: an `ssh` with its address and key, first on PATH. */
   readonly environment: NodeJS.ProcessEnv;
   /** The port of this machine's loopback that leads to `publicPort` of the other. */
   readonly forwardedPort: number;
@@ -68,7 +68,7 @@ export class DockerHost {
           `--publish=127.0.0.1:${sshPort}:22`,
           `--publish=127.0.0.1:${forwardedPort}:${publicPort}`,
         ],
-        // What --privileged would give, without the one capability that an engine in a virtual machine may lack itself.
+        // The rights of --privileged, without the one capability that an engine in a virtual machine may lack itself.
         ...[
           "--cap-add=ALL",
           "--cap-drop=SYS_RESOURCE",

@@ -7,8 +7,8 @@ import { eventually } from "../step-harness.ts";
 import { startLoad } from "./load.ts";
 import { TestStack } from "./stack.ts";
 
-// One deployment whose parts are made to disagree: each test starts from what the one before left. What served goes on serving,
-// one `up` makes all agree again, and what is said is what the router answers.
+// One deployment whose parts are made to disagree: each test starts where the previous one ended. The slot that served
+// goes on serving, one `up` makes all agree again, and messages say what the router answers.
 describe("a host that is not what Pulumi's state says", () => {
   let stack: TestStack;
   let v1: { version: string; commit: string };
@@ -40,7 +40,7 @@ describe("a host that is not what Pulumi's state says", () => {
     return (await stack.secureGet("/health")).slot ?? null;
   }
 
-  /** Moves the router behind everybody's back, as a step that was killed leaves it. */
+  /** Moves the router without a record, as a killed step leaves it. */
   async function move(to: string, where: { memory?: boolean; file?: boolean }): Promise<void> {
     const commands = [
       ...(where.memory === true
@@ -62,7 +62,10 @@ describe("a host that is not what Pulumi's state says", () => {
   const recorded = (): unknown =>
     (JSON.parse(readFileSync(stateFile(), "utf8")) as { active_slot: unknown }).active_slot;
 
-  /** What each sentence about who serves says, where it is not what the router answers; `wanted` is what a plan may call the slot that is to serve. */
+  /**
+   * Sentences about the serving slot that contradict the router's answer. `wanted` is the slot that a plan may name as
+   * the one that is to serve.
+   */
   function untrue(said: string, serves: string | null): string[] {
     const sentences = [
       /(?<!says that )\b(blue|green)(?: v\d\S*(?: \(\w+\))?)? serves\b/g,
@@ -76,7 +79,7 @@ describe("a host that is not what Pulumi's state says", () => {
     return (
       sentences
         .flatMap((sentence) => [...text.matchAll(sentence)])
-        // The router may well send requests to what does not answer.
+        // The router may send requests to a stopped slot.
         .filter(([sentence, slot]) => slot !== serves && !(serves === null && sentence.startsWith("the router sends")))
         .map(([sentence]) => `"${sentence}", while ${serves ?? "nothing"} answers`)
     );
@@ -104,17 +107,17 @@ describe("a host that is not what Pulumi's state says", () => {
     expect(Object.keys(again.changes), again.output).toEqual(["unchanged"]);
   });
 
-  /** A way in which what is wanted, recorded and real can differ, brought about by hand. */
+  /** A difference between wanted, recorded and real state, made by hand. */
   interface Difference {
     what: string;
     make: () => Promise<unknown>;
-    /** Which slot answers then; null where none can. */
+    /** The slot that answers then; null: none can. */
     serves?: "blue" | "green" | null;
-    /** What one `up` is to make of it: green serves, unless the stack file says otherwise. */
+    /** The slot that serves after one `up`. Default: green, unless the stack file says otherwise. */
     wants?: "blue" | "green";
-    /** Each is said by the status and by the preview. */
+    /** Messages of both the status and the preview. */
     said?: RegExp[];
-    /** What the preview and the command say beforehand. */
+    /** The plan of the preview and the command. */
     plan?: string;
     undo?: () => Promise<unknown>;
   }

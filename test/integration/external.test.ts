@@ -48,7 +48,7 @@ class SampleRepository {
   }
 }
 
-// A database that somebody else runs, and a server that somebody else wrote. Each test starts from what the one before left.
+// An external database, and an external server. Each test starts where the previous one ended.
 describe("an external database and another server", () => {
   const somebody = new Harness();
   const secret = (): string => randomBytes(24).toString("base64url");

@@ -7,9 +7,12 @@ import type { DockerHost } from "./docker-host.ts";
 
 const digest = (content: Buffer): string => `sha256:${createHash("sha256").update(content).digest("hex")}`;
 
-/** An image registry that another machine reaches on its own loopback, which engines trust without TLS: the part of the protocol that a pull by digest needs. */
+/**
+ * An image registry that another machine reaches on its own loopback, which engines trust without TLS: the part of the
+ * protocol that a pull by digest needs.
+ */
 export class ImageRegistry {
-  /** As the other machine's engine knows it. */
+  /** The address for the other machine's engine. */
   readonly address: string;
   readonly #server: Server;
   readonly #contents: Map<string, { type: string; content: Buffer }>;

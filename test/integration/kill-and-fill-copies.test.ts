@@ -207,7 +207,7 @@ describe("a rehearsal", () => {
             knownQuestionSchema.safeParse(question).success ? { files: null } : serving.answer(question),
         },
       );
-      // As the client does, unless it is killed as well.
+      // Like the client, unless it is killed as well.
       if (fault === undefined || fault.kind === "full") await serving.remove();
       return ended;
     };
@@ -299,7 +299,7 @@ describe("the gate", () => {
     const { problems, runs, writes } = await cutShort(bench, (fault) => ask(well, fault), {
       reset: () => books.bringBack("blue is open"),
       choose: ({ what, where }) => !where.startsWith("/logs") || what === "open",
-      // What it writes down is no reason to refuse.
+      // A failure to write records must not refuse a server.
       cut: ({ exitCode }, { kind }) =>
         Promise.resolve(kind === "full" && exitCode !== 0 ? ["it refuses a server that is well"] : []),
       check: async ({ result }) => [
@@ -351,7 +351,7 @@ describe("a replaced database", () => {
         choose: ofEachKind(),
         cut: async ({ exitCode }, { kind }) => {
           const now = await databases();
-          // It could not note the name, and has dropped the database all the same: nobody has a reason to run it again.
+          // It could not record the name, but has dropped the database: nobody has a reason to run it again.
           if (kind === "full" && exitCode === 0 && !now.includes(one)) await harness.sql(`CREATE DATABASE ${one}`);
           return [
             ...(exitCode === 0 && now.includes(one) ? ["it succeeded, and the database is there"] : []),

@@ -317,7 +317,7 @@ describe("data", () => {
               await rm(join(bench.directory("backups"), file), { recursive: true });
         },
         choose: ({ where }) => where.startsWith("/backups") || where === "pg_dump" || where === "result",
-        // What is left of a killed one is no snapshot.
+        // Remains of a killed step are no snapshot.
         cut: async ({ exitCode }, { kind }) =>
           exitCode === 0 && kind === "full"
             ? ["it succeeded without room"]

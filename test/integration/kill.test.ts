@@ -110,7 +110,7 @@ describe("a deployment that is killed", () => {
     expect(lost).toEqual([]);
     expect(acknowledged.length).toBeGreaterThan(20);
     expect(slots).toEqual([serving, idle]);
-    // What served was never touched.
+    // The serving container was never touched.
     expect(await containers(`^/togather-${stack.name}-${serving}$`)).toBe(live);
     if (sign === isMade) expect(stderr).toMatch(new RegExp(`Removed the container togather-${stack.name}-${idle}`));
     expect((await stack.secureGet("/health")).body).toMatchObject({ status: "healthy", version: `v${releases % 3}` });

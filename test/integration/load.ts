@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 
-/** What a client saw while it ran. */
+/** A client's results. */
 export interface LoadReport {
   acknowledged: string[];
   /** One line for each request that was not acknowledged. */

@@ -44,7 +44,7 @@ async function onHost(command: string): Promise<string> {
 const isFree = async (name: string): Promise<boolean> => (await hostLockHolder(name, "")) === undefined;
 
 describe("the lock on the Docker host", () => {
-  /** What the keeper sees of Pulumi: an HTTP/2 server that lives as long as a deployment. */
+  /** The part of Pulumi that the keeper sees: an HTTP/2 server that lives as long as a deployment. */
   let engine: { address: string; end: () => void };
   let name: string;
   const programs: (() => void)[] = [];
@@ -159,7 +159,7 @@ describe("the lock on the Docker host", () => {
     const first = await deploy({ silenceSeconds: 2 });
     await sleep(4000);
     expect((await deploy()).result).toMatchObject({ held: false, holder: { pid: first.pid } });
-    // What the container sees of a machine without power: a client that says nothing more.
+    // For the container, a machine without power is a client that sends nothing more.
     const { stdout: client } = await execa("pgrep", ["-P", String(first.pid), "-x", "docker"]);
     process.kill(Number(client), "SIGSTOP");
     await until("the lock is free", () => isFree(name), 20);
@@ -227,7 +227,8 @@ describe("the lock on the Docker host", () => {
   });
 });
 
-// Two operators with a backend each, and one deployment of one name: it is stopped at its gate and killed there.
+// Two operators, each with a backend, and two deployments of the same name: the first is stopped at its gate and killed
+// there.
 describe("two deployments", () => {
   let first: TestStack;
   let second: TestStack;

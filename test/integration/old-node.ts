@@ -1,4 +1,7 @@
-/** A node as deploy.sh makes them: PostgreSQL 16 whose role is a superuser, a slot, and Caddy as a service of systemd. */
+/**
+ * A node in the form that deploy.sh makes: PostgreSQL 16 whose role is a superuser, a slot, and Caddy as a service of
+ * systemd.
+ */
 import { randomBytes } from "node:crypto";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -118,7 +121,10 @@ export class OldNode {
     await tool("river-migrate");
   }
 
-  /** As somebody wrote it for a shell. @param password of the database. */
+  /**
+   * Writes the environment file in shell syntax.
+   * @param password of the database.
+   */
   writeEnvironment(password: string): void {
     const { JWT_SECRET, ADMIN_API_KEY } = this.secrets;
     const quoted = password.replaceAll("'", String.raw`'\''`);
@@ -137,7 +143,7 @@ export class OldNode {
     ];
     writeFileSync(join(this.directory, "real-env"), `${lines.join("\n")}\n`, { mode: 0o600 });
     rmSync(this.names.environmentFile, { force: true });
-    // What deploy.sh reads is a link to the file.
+    // As for deploy.sh: its environment file is a link.
     symlinkSync(join(this.directory, "real-env"), this.names.environmentFile);
   }
 
@@ -189,7 +195,7 @@ export class OldNode {
     );
   }
 
-  /** What the public gets. */
+  /** The public's answer. */
   async get(port: number): Promise<{ status: number; slot: string; certificate: string }> {
     const { stdout } = await execa(
       "curl",

@@ -174,7 +174,7 @@ describe("begin and record", () => {
     await run("begin", { activeSlot: "green", slots, failureCommand: ["sh", "-c", script, "told", told] });
     await run("fail", failure);
     expect(await readFile(told, "utf8")).toBe(line + line);
-    // One that can't be run is said, and changes nothing.
+    // A command that can't be run is reported, and changes nothing.
     await run("begin", { activeSlot: "green", slots, failureCommand: ["/no/such/program"] });
     const missing = await run("fail", failure);
     expect(missing.stderr).toMatch(/WARN: failure command: \/no\/such\/program: .*ENOENT/);
@@ -202,7 +202,7 @@ describe("begin and record", () => {
   });
 });
 
-// On an engine of its own: it removes images that are nobody's, and other tests' are on this one.
+// On a separate engine: it removes images without owners, and this one has those of other tests.
 describe("prune", () => {
   let host: DockerHost;
   beforeAll(async () => {
@@ -218,7 +218,7 @@ describe("prune", () => {
         input: Buffer.alloc(1024),
         env,
       });
-      // What a slot held before; a tag makes an image count as new.
+      // An earlier image of a slot; a tag makes an image count as new.
       if (part === "old") await host.docker("tag", tag(part), `togather-kept:${harness.name}-9999`);
     }
     await host.docker("create", "--name=uses", tag("used"), "nothing");
@@ -249,7 +249,7 @@ describe("prune", () => {
       const prune = async (pulled: string[], retention = 0): Promise<string[]> => {
         const { result, exitCode, stderr } = await run("prune", { keep: [], pulled, retention }, env);
         expect(exitCode, stderr).toBe(0);
-        // Those of the test before are another one's business.
+        // Images of the previous test belong to another registry.
         return result.removed.filter((name) => name.startsWith(registry.address)).sort();
       };
       const images: Record<string, string> = {};
@@ -267,7 +267,7 @@ describe("prune", () => {
       // A tag makes an image count as new, whoever gives it: the newest is the one that another deployment has.
       expect(await prune([now], 1)).toEqual([old, older].sort());
       for (const kept of [tagged, used, others, now, foreign]) await host.docker("image", "inspect", kept);
-      // What a container held goes once it does no more.
+      // An image goes once no container uses it.
       await host.docker("rm", "uses-pulled");
       expect(await prune([now], 0)).toEqual([used]);
       for (const kept of [tagged, others, now, foreign]) await host.docker("image", "inspect", kept);
@@ -295,7 +295,7 @@ describe("snapshot", () => {
     await mkdir(backupLocation);
     const other = await harness.database("moved");
     const first = await run("snapshot", { ...request(), backupLocation }, { DATABASE_URL: url });
-    // As Pulumi's command provider tells a step what it printed before.
+    // Pulumi's command provider gives a step its earlier output.
     const again = (over: Partial<ReturnType<typeof request>>, environment: Record<string, string> = {}) =>
       run(
         "snapshot",
@@ -672,7 +672,7 @@ describe("migrate", () => {
       'as a superuser of the database maps: GRANT SELECT, INSERT, UPDATE, DELETE ON public.spatial_ref_sys TO "mapper"; then run the same command again',
     );
     expect(refused.stderr).not.toContain("correct the file");
-    // What has migrated without goes on.
+    // A database that has migrated without the right goes on.
     const warned = await database(["postgis"]);
     expect([warned.exitCode, warned.stderr]).toEqual([
       0,
@@ -984,7 +984,7 @@ describe("migrate", () => {
     expect(await version("noted")).toBe("3|f");
     await backup;
 
-    // What a file leaves of its session is golang-migrate's as well.
+    // golang-migrate's session keeps the changes that a file leaves.
     for (const [number, rest] of [
       [4, "SET default_transaction_read_only = on;"],
       [5, "GRANT ALL ON SCHEMA public TO pg_monitor; SET ROLE pg_monitor;"],
@@ -1586,10 +1586,10 @@ describe("build", () => {
     const taggedAt = (): Promise<string> => docker("image", "inspect", "--format", "{{.Metadata.LastTagTime}}", tag);
     const before = await taggedAt();
     expect((await run("build", request)).result).toMatchObject({ built: false, imageId: first.result.imageId });
-    // As new again for whoever prunes.
+    // It counts as new again for a prune.
     expect(await taggedAt()).not.toBe(before);
     expect((await run("build", { ...request, release: { version: "v1.0.1", commit } })).result.built).toBe(true);
-    // What is told otherwise is another image of the same commit.
+    // Another build argument makes another image of the same commit.
     const told = { ...request, arguments: { TOLD: "{version}:\\{version}:{created}:events.example.org" } };
     expect((await run("build", told)).result).toMatchObject({ tag, built: true });
     expect(await docker("image", "inspect", "--format", "{{.Config.Labels.told}}", tag)).toBe(

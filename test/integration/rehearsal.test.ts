@@ -127,7 +127,7 @@ describe("rehearse", () => {
     await untouched();
   });
 
-  /** What the migration makes of it, after the rehearsal; nothing is applied. */
+  /** The result of the migration after the rehearsal; nothing is applied. */
   async function migrate(
     files: Record<string, string>,
     over: Partial<StepRequest<"migrate">> = {},
@@ -177,7 +177,7 @@ describe("rehearse", () => {
     expect(after.stderr).toMatch(
       /has found 3 errors; none of them was applied:\n {2}3_long\.up\.sql:1: lock-table: .*\(for 1\.\d s on a copy of the data\).*\n {2}4_unique\.up\.sql:1: drop-index-blocking: .*events_once was unique.*\n {2}9_stop/,
     );
-    // Another text under the same name was measured by nobody.
+    // Another text under the same name was not measured.
     expect((await migrate({ ...files, "2_index.up.sql": "CREATE INDEX ON events (id);" })).stderr).toContain(
       "has found 4 errors",
     );

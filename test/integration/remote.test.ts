@@ -14,7 +14,7 @@ describe("a Docker host that is reached by ssh", () => {
   let other: Server;
   let connectionsToOther = 0;
 
-  /** What the other machine's router answers, and who answered. */
+  /** The answer of the other machine's router, with the slot that answered. */
   async function health(): Promise<{ slot: string | null; version: string }> {
     const response = await fetch(`http://127.0.0.1:${host.forwardedPort}/health`, { headers: { connection: "close" } });
     return {

@@ -129,7 +129,7 @@ describe("verify", () => {
         own,
       );
       expect(taken.stderr).toMatch(/WARN .*the subscription feed \(logical replication\) is in no snapshot/);
-      // As a run of an older version has left one.
+      // As a run of an older version may leave one.
       const left = `togather_scratch_${harness.name}_0123abcd`;
       await harness.sql(`CREATE DATABASE "${left}"`);
       await harness.sql(
@@ -198,7 +198,7 @@ describe("verify", () => {
       eventually("a scratch database", async () =>
         (await databases()).some((name) => name.startsWith(`togather_scratch_${harness.name}_`)),
       );
-    // As another host does it, which has a deployment of the same name, and the same database server.
+    // As on another host, with a deployment of the same name on the same database server.
     const elsewhere = harness.start("verify", { ...choice(big), sha256: null, required: true }, live);
     await scratch();
     const apart = { stateLocation: join(harness.directory, "another-host") };
@@ -367,7 +367,7 @@ describe("restore", () => {
       await change(savepoint, 26);
       await change(late, 27);
       expect((await lost()).lost).toEqual([{ table: "public.events", snapshot: 3037, now: 3037, written: 4 }]);
-      // What an older version has written down is less, and is told as that.
+      // The manifest of an older version has less, and the result says so.
       const { visibility, ...older } = await manifestOf(taken);
       expect(visibility).toBeDefined();
       await writeFile(join(harness.backups, taken.replace(/\.sql\.gz$/, ".json")), JSON.stringify(older));
@@ -609,7 +609,7 @@ describe("restore", () => {
        INSERT INTO river_job (state, created_at, finalized_at) VALUES ${["available", "scheduled", "retryable", "running"].map((state) => job(state)).join(", ")}, ${job("completed", "now() - interval '30 minutes'")}`,
       "queued",
     );
-    // As people write it: another role, the same database.
+    // The usual setting: another role, the same database.
     const own = { DATABASE_URL: owner("queued"), DATABASE_ADMIN_URL: harness.url("queued") };
     const taken = await harness.run(
       "snapshot",

@@ -54,7 +54,7 @@ describe("a release by and by", () => {
     expect(stdout + stderr).toMatch(
       /blue \(v3\.0\.0\) got up to 50 % of the requests for [\d.]+ s, and all traffic goes to green again/,
     );
-    // What failed, the release failed that was tried out.
+    // Only the release on trial failed requests.
     expect(report.lost.length).toBeGreaterThan(0);
     expect(report.lost.filter((line) => !line.endsWith(" blue 500"))).toEqual([]);
     expect(await serving()).toEqual({ slot: "green", version: "v2.0.0" });

@@ -36,7 +36,7 @@ const releases = {
 let port = 0;
 let tlsPort = 0;
 
-/** An upstream: says who it is, remembers the ids that were posted to it, streams, and takes WebSockets. */
+/** An upstream: names itself, records posted ids, streams, and accepts WebSockets. */
 const upstreamProgram = `
   const { createServer } = require("node:http");
   const seen = [];
@@ -264,7 +264,7 @@ function startPosting(clients: number): () => Promise<{ sent: string[]; lost: st
       try {
         const answer = await ask("/", { agent, method: "POST", body: id });
         if (answer.status !== 201) lost.push(`${answer.status} ${answer.body}`);
-        // What the router says is what answered.
+        // The router's header must name the slot that answered.
         else if (answer.headers["x-togather-slot"] !== answer.body)
           lost.push(`${answer.body} answered as ${String(answer.headers["x-togather-slot"])}`);
         else slots.add(answer.body);
@@ -307,7 +307,7 @@ async function startSlot(slot: SlotName, answer: string): Promise<void> {
   );
 }
 
-/** Tells a slot's server, not through the router, how to misbehave. */
+/** Tells a slot's server directly how to misbehave. */
 async function trouble(slot: SlotName, what: string): Promise<void> {
   await docker("exec", `${prefix}-${slot}`, "node", "-e", `fetch("http://127.0.0.1:8080/trouble?${what}")`);
 }
@@ -803,7 +803,7 @@ describe("router", () => {
     expect(
       await inRouter("curl", "--silent", "--unix-socket", "/router/run/control.sock", "http://router/counters"),
     ).toBe(counted);
-    // What production does by default: the health endpoint is asked once more, after the switch, by HTTPS.
+    // Production's default: the health endpoint is requested again after the switch, by HTTPS.
     const checks = [{ path: "/health", status: 200 }];
     expect(
       await switchTo("blue", {
@@ -885,7 +885,7 @@ describe("router", () => {
       "key values mismatch",
     );
     expect(await served()).toBe("second");
-    // What else changes takes a reload, and what was put beside an older configuration does not come back with it.
+    // Any other change needs a reload, and a certificate added to an older configuration does not return with it.
     expect(await configure({ tls: true, readSeconds: 50 }, second)).toMatchObject({ reloaded: true });
     expect([await served(), await configure({ tls: true }, first)]).toEqual([
       "second",
@@ -1369,7 +1369,7 @@ describe("a new release on trial", () => {
     );
     await expectGreen();
     await trouble("blue", "failing=0");
-    // One that is as good goes on; nothing of the visitors has come with its requests.
+    // An equally good release goes on; its repeated requests contain nothing of the visitors.
     await trial({ replay });
     expect(await slotNow()).toBe("blue");
     await switchTo("green");
@@ -1493,7 +1493,7 @@ describe("a preview of the slot that does not serve", () => {
       expect([other.status, JSON.parse(other.body)]).toMatchObject([200, { slot: "green", cookie: "a=1" }]);
       expect((await ask("/cached")).headers["cache-control"]).toBe("public, max-age=60");
       expect((await ask("/cached", { headers: { cookie } })).headers["cache-control"]).toBe("private, no-store");
-      // One that leads nowhere any more is taken away.
+      // A cookie that leads nowhere any more is removed.
       const stale = await ask("/page", { headers: { cookie: "togather_preview_staging_2=v1.blue.1.x" } });
       expect([stale.status, stale.headers["set-cookie"]]).toEqual([
         403,
@@ -1589,7 +1589,7 @@ describe("a preview of the slot that does not serve", () => {
 });
 
 describe("behind proxies", () => {
-  /** As which the router sees these tests: Docker's gateway. */
+  /** The router sees these tests as Docker's gateway. */
   const peer = `${subnet}.1`;
   const visitors = { trusted: [peer, "198.51.100.0/24", "2001:db8:ffff::/48"], proxyProtocol: false };
   const balancer = { trusted: [peer], proxyProtocol: true, publicHttpsPort: 443 };
@@ -1613,7 +1613,7 @@ describe("behind proxies", () => {
   const forwarded = async (chain: string): Promise<string | undefined> =>
     (await told({ "x-forwarded-for": chain }))["x-forwarded-for"];
 
-  /** What comes back for bytes that are sent as they are; "" for a connection that is closed without a word. */
+  /** The answer to raw bytes; "" for a connection that is closed without one. */
   function send(...bytes: (string | Buffer)[]): Promise<string> {
     return new Promise((resolve, reject) => {
       let got = "";
@@ -1674,7 +1674,7 @@ describe("behind proxies", () => {
       "203.0.113.7, 2001:db8:ffff::5": "203.0.113.7",
       "2001:db8:1::7, 2001:db8:ffff::5, 198.51.100.2": "2001:db8:1::7",
       "nonsense, 203.0.113.7": "203.0.113.7",
-      // Who is nobody says nothing about those before.
+      // An invalid address says nothing about those before it.
       "203.0.113.7, nonsense, 198.51.100.2": "198.51.100.2",
     };
     const found: Record<string, string | undefined> = {};
@@ -1683,7 +1683,7 @@ describe("behind proxies", () => {
     // In two headers, as a proxy may add its own.
     const twice = ["X-Forwarded-For", "1.2.3.4, 203.0.113.7", "x-forwarded-for", "198.51.100.2", "Host", "a.example"];
     expect(await told(twice)).toMatchObject({ "x-forwarded-for": "203.0.113.7", "x-real-ip": "203.0.113.7" });
-    // What else a visitor says passes neither router nor proxy.
+    // Other headers of a visitor pass neither router nor proxy.
     expect(
       await told({ "x-forwarded-for": "203.0.113.7", forwarded: "for=1.2.3.4", "true-client-ip": "1.2.3.4" }),
     ).not.toMatchObject({ forwarded: expect.anything() as unknown });
@@ -1791,7 +1791,7 @@ describe("behind proxies", () => {
       ["unknown", peer, true, "http", false],
       ["v2, the balancer's own", peer, true, "http", false],
     ]);
-    // Who comes without one is let in nowhere.
+    // A client without the header gets no access.
     expect(await send(plain)).toBe("");
     // By HTTPS that the router ends itself.
     await configure({ tls: true, redirectToHttpsPort: 443, proxies: balancer }, env);

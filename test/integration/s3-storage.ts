@@ -7,7 +7,7 @@ import { docker } from "../step-harness.ts";
 
 const image = "togather-test-s3-server";
 
-/** What the server is started with, under the names that a deployment has for it. */
+/** The server's credentials, under the names of a deployment's variables. */
 export interface StorageCredentials {
   SNAPSHOT_COPY_KEY_ID: string;
   SNAPSHOT_COPY_SECRET: string;
@@ -51,7 +51,7 @@ export class S3Storage {
     return storage;
   }
 
-  /** What a command in its container prints. */
+  /** The output of a command in its container. */
   async inside(...command: string[]): Promise<string> {
     return docker("exec", this.container, ...command);
   }

@@ -105,7 +105,7 @@ class Server {
   }
 }
 
-/** How a database's owner and its administrator stand to each other. */
+/** Relations between a database's owner and its administrator. */
 const kinds = ["a superuser", "an administrator as managed servers have it", "one role for all"] as const;
 
 describe.each([
@@ -219,7 +219,7 @@ describe.each([
       expect(await picture()).toBe(after);
 
       if (kind !== kinds[0]) return;
-      // A database that is gone tells nobody any more what it was like.
+      // Nobody knows the attributes of a database that is gone.
       await server.sql(`DROP DATABASE ${prefix} WITH (FORCE)`);
       await server.sql(`DROP DATABASE ${prefix}_copy WITH (FORCE)`);
       const remade = await harness.run("restore", { ...choice, mode: "restore" }, environment);
@@ -230,7 +230,7 @@ describe.each([
   );
 });
 
-/** What `owner` owns and what the server's role may do there, in the database that a foreign one was put into. */
+/** The owner's objects and the server role's rights on them, in the database that received another server's data. */
 const rightsOf = `SELECT string_agg(format('%s:%s:%s', c.relname, pg_get_userbyid(c.relowner), has_table_privilege('foreign_app', c.oid, 'INSERT')), ' ' ORDER BY c.relname)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind IN ('r', 'v', 'm')
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`;
@@ -250,7 +250,7 @@ describe("another server's database", () => {
   beforeAll(async () => {
     server = new Server(16, 1);
     await server.start("16.14.0-beta.17");
-    // As components/database.ts declares it.
+    // The same as in components/database.ts.
     await harness.sql("CREATE ROLE foreign_owner LOGIN PASSWORD 'secret'");
     await harness.sql("CREATE ROLE foreign_app LOGIN PASSWORD 'secret'");
     await harness.sql("CREATE DATABASE taken_over OWNER foreign_owner");
@@ -294,7 +294,7 @@ describe("another server's database", () => {
       expect(found).toBe(
         "counts:foreign_owner:t events:foreign_owner:t others:foreign_owner:t schema_migrations:foreign_owner:t",
       );
-      // As the server's role, which has no more than its rights.
+      // As the server's role, which has only its own rights.
       const app = (sql: string): Promise<string> =>
         docker(
           "exec",
@@ -310,7 +310,7 @@ describe("another server's database", () => {
       expect(await app("INSERT INTO events (name) VALUES ('one more') RETURNING id")).toContain("3001");
       await expect(app("CREATE TABLE mine (id int)")).rejects.toThrow(/permission denied for schema public/);
       expect(await harness.sql("SELECT string_agg(rolname, ' ') FROM pg_roles WHERE rolname LIKE 'node_%'")).toBe("");
-      // What the database had before is still there: it did not come from the old server.
+      // The database's own extensions are still there: they did not come from the old server.
       expect(
         await harness.sql("SELECT string_agg(extname, ' ' ORDER BY extname) FROM pg_extension", "taken_over"),
       ).toBe("plpgsql postgis vector");

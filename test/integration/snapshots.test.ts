@@ -114,7 +114,7 @@ describe("the recovery story", () => {
     void running.finally(() => {
       over = true;
     });
-    // Who holds the lock of the deployment, from the first look until the end of all parts.
+    // The holder of the deployment's lock, from the first look until the end of all parts.
     const holders: (string | undefined)[] = [];
     while (!over) {
       holders.push((await hostLockHolder(stack.name, ""))?.lock_id);

@@ -15,14 +15,14 @@ import { Children } from "./children.ts";
 
 const project = join(import.meta.dirname, "../..");
 
-/** Secret values of a test's stack, searched for wherever they must not be. */
+/** Secret values of a test's stack, searched for in all places where they must not be. */
 export interface Canaries {
   JWT_SECRET: string;
   ADMIN_API_KEY: string;
   DATABASE_PASSWORD: string;
 }
 
-/** What one run of Pulumi printed, and what it did to how many resources. */
+/** The output of one run of Pulumi, and its resource counts. */
 export interface Run {
   ok: boolean;
   output: string;
@@ -35,7 +35,7 @@ export interface Run {
 export type Listed = ListedSnapshot & { manifest: Manifest };
 
 /**
- * A deployment of its own for a test: a copy of this project with its own git history, stack, backend, ports, subnet,
+ * A separate deployment for a test: a copy of this project with its own git history, stack, backend, ports, subnet,
  * directories and names, so that it can run beside any other deployment. Needs `pulumi` on PATH (test/run.ts).
  */
 export class TestStack {
@@ -43,9 +43,9 @@ export class TestStack {
   readonly directory: string;
   readonly canaries: Canaries;
   readonly ports: { http: number; https: number; blue: number; green: number; database: number };
-  /** What a test's secrets file has beside them. */
+  /** Further lines of a test's secrets file. */
   moreSecrets: Record<string, string> = {};
-  /** Variables beside this process's own with which Pulumi and togather run. */
+  /** Variables for Pulumi and togather beside this process's own. */
   variables: NodeJS.ProcessEnv = {};
   private readonly commits: string[] = [];
   private readonly children = new Children();
@@ -230,7 +230,7 @@ export class TestStack {
     );
   }
 
-  /** What `togather snapshots list` tells. */
+  /** The list of `togather snapshots list`. */
   async snapshots(): Promise<Listed[]> {
     return JSON.parse((await this.togather("snapshots", "list", "--json")).stdout) as Listed[];
   }
@@ -302,7 +302,7 @@ export class TestStack {
     return `http://127.0.0.1:${this.ports.http}${path}`;
   }
 
-  /** What the public gets over HTTPS. The certificate is the test's own: nobody has to know it. */
+  /** The public's answer over HTTPS. The certificate is the test's own and is not verified. */
   async secureGet(
     path: string,
     headers: Record<string, string> = {},
@@ -344,7 +344,7 @@ export class TestStack {
     await execa("docker", ["image", "rm", "--force", ...this.commits.map((commit) => `togather-server:${commit}`)], {
       reject: false,
     });
-    // Those that lost their tag to another image of the same commit.
+    // Images that lost their tag to another image of the same commit.
     for (const commit of this.commits)
       await execa(
         "docker",

@@ -1,4 +1,4 @@
-/** Commands that the documents tell, for tests that run them. */
+/** Commands in the documents, for tests that run them. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -13,7 +13,10 @@ export function toldCommands(heading: string): string[] {
   return commands;
 }
 
-/** What follows the program's name on a command line, without the stack: a test has one of its own. @param names a test's own for those of the document. */
+/**
+ * The arguments of a command line, without the stack: a test has its own.
+ * @param names a test's names for those in the document.
+ */
 export function argumentsOf(command: string, names: Record<string, string> = {}): string[] {
   const words = command
     .split(" ")

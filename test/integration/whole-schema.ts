@@ -1,4 +1,6 @@
-/** A database that has what PostgreSQL can have, and a picture of one that none of this project's code takes part in. */
+/**
+ * A database with every kind of PostgreSQL object, and a comparison text for it that uses none of this project's code.
+ */
 import { bundledImageTag } from "../../ops/image.ts";
 import { docker } from "../step-harness.ts";
 
@@ -29,7 +31,7 @@ export const rolesOf = (prefix: string, owner = `${prefix}_owner`): Roles => ({
 const publicSchema = (reader: string): string =>
   `COMMENT ON SCHEMA public IS 'it''s the main one'; REVOKE USAGE ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO ${reader} WITH GRANT OPTION;`;
 
-/** What the owner makes: each kind of object that a role without further rights can have. */
+/** The owner's objects: each kind that a role without further rights can create. */
 export function ownersSchema({ app, reader }: Roles, major: number): string {
   return `
     CREATE EXTENSION pg_trgm; CREATE EXTENSION hstore SCHEMA public; CREATE EXTENSION btree_gist; CREATE SCHEMA kit; CREATE EXTENSION settings_kit;
@@ -90,7 +92,7 @@ export function ownersSchema({ app, reader }: Roles, major: number): string {
     ALTER TABLE app.secret ALTER COLUMN what SET DEFAULT 'x';`;
 }
 
-/** What a superuser adds: objects that nobody else may make, and owners other than the database's. */
+/** A superuser's objects: kinds that nobody else may create, and owners other than the database's. */
 export function superusersSchema({ reader }: Roles, major: number): string {
   return `
     ${major < 15 ? publicSchema(reader) : ""}
@@ -112,13 +114,13 @@ export function ownersSettings({ prefix, app, reader, owner }: Roles): string {
     REVOKE ALL ON DATABASE ${prefix} FROM PUBLIC; GRANT CONNECT ON DATABASE ${prefix} TO ${app}; GRANT TEMPORARY ON DATABASE ${prefix} TO ${reader} WITH GRANT OPTION;`;
 }
 
-/** What takes an administrator of roles. */
+/** Settings that need an administrator of roles. */
 export function othersSettings({ prefix, app, reader }: Roles): string {
   return `
     ALTER ROLE ${app} IN DATABASE ${prefix} SET search_path TO "$user", app; ALTER ROLE ${app} IN DATABASE ${prefix} SET statement_timeout TO '30s'; ALTER ROLE ${reader} SET work_mem TO '5MB';`;
 }
 
-/** What takes a superuser. */
+/** Settings that need a superuser. */
 export const superusersSettings = ({ prefix }: Roles): string => `ALTER DATABASE ${prefix} SET "app.flag" TO 'it''s'`;
 
 /** Each row of each table, sequences, large objects, and what pg_dump's text does not tell of objects. */
@@ -158,7 +160,8 @@ SQL`;
     const text = await docker(
       ...["exec", `--env=URL=${url}`, `--env=ROLES=${roles.prefix}|${roles.owner}`, this.container, "sh", "-c", script],
     );
-    // What is another word each time, what a database's owner is not shown, and what servers number by themselves (a client that is older tells).
+    // Removes words that differ each time, options that a database's owner is not shown, and numbers that servers
+    // assign (an older client prints them).
     return text
       .replace(/^(CREATE USER MAPPING .*) OPTIONS \(\n.*\n\);$/gm, "$1;")
       .replace(/^ALTER .* SET \(pg_attver=\d+\);\n/gm, "");

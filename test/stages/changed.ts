@@ -1,6 +1,6 @@
 /**
- * `npm test -- --changed`: what a change can have broken. Imports say only part of it, since tests also start programs,
- * build images and read files; where it can't be decided, a test runs.
+ * `npm test -- --changed`: selects the tests that a change may affect. Imports show only some of them, since tests also
+ * start programs, build images and read files. In doubt, a test runs.
  */
 import { existsSync, globSync } from "node:fs";
 import { extname, join } from "node:path";
@@ -9,16 +9,16 @@ import { Problem } from "../../toolchain/problem.ts";
 import { run } from "../../toolchain/run.ts";
 import { project } from "../../toolchain/setup.ts";
 
-/** All that is deployed, and what deploys it: a test's stack is a copy of it. A name with a slash is a folder. */
+/** Everything that is deployed, and that deploys: a test's stack is a copy of it. A name with a slash is a folder. */
 const product = [
   ...["cli/", "components/", "config/", "images/", "migrations/", "ops/", "server/", "stack/", "toolchain/"],
   ...["index.ts", "Pulumi.yaml", "Pulumi.development.yaml.example", "Pulumi.staging.yaml", "Pulumi.production.yaml"],
   "deployment.yml",
 ];
-/** What steps are made of, and the containers that they run in. */
+/** Sources of the steps, and of their containers. */
 const steps = ["ops/", "images/"];
 
-/** What the tests that import a file reach through it beside imports. */
+/** Files that tests use through an imported file, beyond its imports. */
 const reached: Readonly<Record<string, readonly string[]>> = {
   "test/integration/stack.ts": product,
   "test/step-harness.ts": steps,
@@ -33,7 +33,7 @@ const reached: Readonly<Record<string, readonly string[]>> = {
   "test/integration/told-commands.ts": ["docs/snapshots.md"],
 };
 
-/** By which everything runs: how tests are run, and with what. */
+/** Settings and tools of all tests. */
 const foundations = [
   ...[
     ".npmrc",
@@ -44,7 +44,7 @@ const foundations = [
     "test/run.ts",
     "test/stages/",
   ],
-  // What starts `npm test` itself.
+  // Files that start `npm test` itself.
   ...["toolchain/bootstrap.mjs", ".ci/"],
   // Before all of them.
   "test/integration/bundled-images.ts",
@@ -56,7 +56,7 @@ const besideTests = [
   // For unit tests.
   ...["test/drawn-graph.ts", "test/fake-machine.ts", "test/graph.ts"],
 ];
-/** Where the Go stage's modules are, and what they read. */
+/** Folders of the Go stage's modules, and of files that they read. */
 const goPaths = ["server/", "toolchain/", "migrations/", "images/", "test/workflows/", ".github/"];
 
 const isBelow = (file: string, paths: readonly string[]): boolean =>
@@ -107,9 +107,9 @@ export function chooseTests(changed: readonly string[], imports: Imports): Choic
   return { files };
 }
 
-/** What of `npm test` to run, with reasons. */
+/** The parts of `npm test` to run, with reasons. */
 export interface Plan {
-  /** Names of stages that are left out, and why. */
+  /** Names of stages that are left out, with reasons. */
   without: ReadonlyMap<string, string>;
   tests: Choice;
 }
@@ -137,7 +137,7 @@ async function git(...args: string[]): Promise<string | undefined> {
   return ok ? stdout.trim() : undefined;
 }
 
-/** The commit that changes are counted from: what is named, or where this branch left the main one. */
+/** The commit to compare with: the named one, or the point where this branch left the main one. */
 async function baseOf(reference: string | undefined): Promise<string> {
   if (reference !== undefined) {
     const commit = await git("rev-parse", "--verify", "--quiet", `${reference}^{commit}`);
@@ -152,7 +152,10 @@ async function baseOf(reference: string | undefined): Promise<string> {
   return "HEAD";
 }
 
-/** Files that differ from a commit, committed or not. @param reference none means where this branch left the main one. */
+/**
+ * Files that differ from a commit, committed or not.
+ * @param reference default: the point where this branch left the main one.
+ */
 export async function changedFiles(reference?: string): Promise<{ since: string; files: string[] }> {
   const base = await baseOf(reference);
   const [differ, untracked] = [
@@ -165,7 +168,7 @@ export async function changedFiles(reference?: string): Promise<{ since: string;
   return { since: (await git("log", "-1", "--format=%h %s", base)) ?? base, files: files.sort() };
 }
 
-/** Paths that the rules name and that are not there: rules that no longer hold. */
+/** Paths in the rules that do not exist: outdated rules. */
 export function deadRules(): string[] {
   const paths = [...product, ...foundations, ...besideTests, ...goPaths, ...Object.keys(reached)];
   return [...paths, ...Object.values(reached).flat()].filter((path) => !existsSync(join(project, path)));

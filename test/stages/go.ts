@@ -70,7 +70,7 @@ export class GoTests {
   }
 }
 
-/** How `go` is called for a module. */
+/** The command line of `go` for a module. */
 type Go = (
   module: Module,
   args: readonly string[],

@@ -1,13 +1,13 @@
 import type { Step } from "../../toolchain/step.ts";
 
-/** How many checks came out how. */
+/** Numbers of checks by result. */
 export interface Counts {
   passed: number;
   failed: number;
   skipped: number;
 }
 
-/** How long a test took. */
+/** The duration of a test. */
 export interface TimedTest {
   /** From the project's directory; a Go test's package. */
   file: string;
@@ -15,18 +15,18 @@ export interface TimedTest {
   seconds: number;
 }
 
-/** How a stage came out. */
+/** The result of a stage. */
 export interface Outcome extends Counts {
-  /** Where a stage's checks are tests: what each took. */
+  /** Durations of the tests, where a stage's checks are tests. */
   tests?: readonly TimedTest[];
-  /** What a stage that runs beside others has to say. */
+  /** Output of a stage that runs beside others. */
   output?: string;
 }
 
 /** One part of `npm test`. */
 export interface Stage {
   name: string;
-  /** What it needs on this machine. */
+  /** Tools that it needs on this machine. */
   needs: readonly Step[];
   /** Needs no engine: may run beside those that do, one such stage after the other. Always, or only beside the integration tests, which wait for much. */
   beside?: "always" | "integration";

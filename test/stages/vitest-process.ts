@@ -1,17 +1,17 @@
 /**
- * Vitest in a process of its own, in which an interrupt leaves the tests where they are, and their hooks clean up: by
- * itself it would exit at once, and leave their containers behind. Is told by its parent, and has its signals to itself: those
- * of a terminal would reach the workers too.
+ * Runs vitest in a separate process, in which an interrupt stops the tests and their hooks clean up: vitest itself
+ * would exit at once, and leave their containers behind. It gets its parent's messages, and its own signals: those of a
+ * terminal would reach the workers too.
  */
 import { createVitest } from "vitest/node";
 
-/** What it is started with, as JSON. */
+/** Its input as JSON. */
 export interface VitestRequest {
   /** Of vitest.config.ts. */
   project: string;
   /** Parts of the names of files to run; none means all. */
   files: readonly string[];
-  /** Where its report goes (JSON). */
+  /** Path of its report (JSON). */
   report: string;
 }
 

@@ -6,7 +6,7 @@ import { project } from "../../toolchain/setup.ts";
 import type { Counts, Stage, TimedTest } from "./stage.ts";
 import type { VitestRequest } from "./vitest-process.ts";
 
-/** What vitest's JSON reporter writes, as far as it is counted. */
+/** The fields of vitest's JSON report that are counted. */
 interface VitestReport {
   numPassedTests: number;
   numFailedTests: number;
@@ -31,7 +31,7 @@ export function countVitest(report: VitestReport): Counts {
   };
 }
 
-/** How long each test took that ran; hooks not counted. */
+/** Durations of the tests that ran, without hooks. */
 export function timeVitest(report: VitestReport): TimedTest[] {
   return report.testResults.flatMap(({ name = "", assertionResults }) =>
     assertionResults.flatMap(({ fullName = "", duration }) =>
@@ -79,7 +79,7 @@ function runVitest(
 /** A project of vitest.config.ts, as a stage. */
 export interface VitestStage extends Pick<Stage, "name" | "needs" | "beside"> {
   environment: () => Promise<NodeJS.ProcessEnv>;
-  /** Those to run; none means all. */
+  /** Files to run. Default: all. */
   files?: readonly string[];
 }
 

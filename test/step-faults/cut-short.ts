@@ -1,4 +1,4 @@
-/** What has to hold of a step that is cut short: each write in turn, each kind of fault, and the same step again. */
+/** Checks a step that is cut short: at each write in turn, with each kind of fault, and the same step again. */
 import { cp, mkdtemp, readdir, readFile, rm, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import {
 import type { StepName } from "../../ops/contract/steps.ts";
 import type { Ended, Fault, Workbench, Write } from "./workbench.ts";
 
-/** What a deployment has written down, in the directories of a workbench. */
+/** A deployment's records, in the directories of a workbench. */
 export class Books {
   private readonly bench: Workbench;
   private kept = "";
@@ -77,7 +77,7 @@ async function age(bench: Workbench): Promise<void> {
   }
 }
 
-/** Runs a step once for each of its writes and each kind of fault, and again; returns what was not as it has to be. */
+/** Runs a step once for each of its writes and each kind of fault, and again; returns the problems. */
 export async function cutShort<S extends StepName>(
   bench: Workbench,
   run: (fault?: Fault) => Promise<Ended<S>>,
@@ -90,9 +90,9 @@ export async function cutShort<S extends StepName>(
   }: {
     /** Brings everything back to what it was before the first run. */
     reset: () => Promise<void>;
-    /** What is wrong once it has run again. */
+    /** Problems after it has run again. */
     check: (again: Ended<S>) => Promise<string[]>;
-    /** What is wrong, or was said wrongly, right after the fault. */
+    /** Problems, or wrong messages, right after the fault. */
     cut?: (first: Ended<S>, fault: Fault, write: Write) => Promise<string[]>;
     kinds?: Fault["kind"][];
     choose?: (write: Write, all: readonly Write[]) => boolean;

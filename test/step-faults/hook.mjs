@@ -20,7 +20,7 @@ import net from "node:net";
 const [, kind = "count", nth = "0", chosen] = /^(\w+):(\d+):(.*)$/s.exec(process.env["STEP_FAULT"] ?? "") ?? [];
 const writeSync = fs.writeSync.bind(fs);
 const disks = ["/state", "/logs", "/backups", "/router", "/tmp"];
-/** How often each has been done. @type {Map<string, number>} */
+/** Counts by kind. @type {Map<string, number>} */
 const counts = new Map();
 /** @type {string | undefined} */
 let fullDisk;
@@ -126,7 +126,7 @@ fs.fsyncSync = (descriptor) => {
   fsyncSync(descriptor);
 };
 
-// What streams use.
+// Streams use this one.
 const openStream = fs.open.bind(fs);
 fs.open = (path, flags, mode, done) => {
   if (!writes(flags)) return openStream(path, flags, mode, done);
@@ -165,7 +165,7 @@ childProcess.spawn = (program, ...rest) => {
 
 const changes =
   /^\s*(CREATE|ALTER|DROP|INSERT|UPDATE|DELETE|TRUNCATE|GRANT|REVOKE|COMMIT|ANALYZE|COMMENT|SELECT pg_terminate)/i;
-/** What a message to PostgreSQL, to the router's control socket or to the client changes; undefined for one that changes nothing. */
+/** The change that a message to PostgreSQL, to the router's control socket or to the client makes. Undefined: none. */
 function changeIn(socket, data) {
   if (typeof data === "string") {
     if (socket === process.stdout) return data.startsWith('{"question"') ? undefined : "result";

@@ -1,4 +1,4 @@
-/** Steps in a container that stays, with the options that `ops` has in production, and what cuts them short at a chosen write. */
+/** Runs steps in a permanent container, with production's options for `ops`, and cuts them short at a chosen write. */
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
@@ -7,7 +7,7 @@ import type { StepName, StepRequest, StepResult } from "../../ops/contract/steps
 import { bundledImageTag } from "../../ops/image.ts";
 import { docker, eventually, type Environment, type Harness } from "../step-harness.ts";
 
-/** What is to happen to a step, and at which of its writes; see hook.mjs. */
+/** A fault of a step, and the write at which it comes; see hook.mjs. */
 export interface Fault {
   kind: "kill" | "tear" | "full" | "stop";
   at: Write;
@@ -15,7 +15,7 @@ export interface Fault {
 
 /** A write of a step. */
 export interface Write {
-  /** The how-manieth of its kind, from 1. */
+  /** Its number among writes of this kind, from 1. */
   nth: number;
   /** `open`, `write`, `sync`, `rename`, `rm`, `spawn`, `send` and so on. */
   what: string;
@@ -25,7 +25,7 @@ export interface Write {
 
 export interface Ended<S extends StepName> {
   exitCode: number | undefined;
-  /** What it said, without the hook's own lines. */
+  /** Its output, without the hook's own lines. */
   said: string;
   writes: Write[];
   /** Undefined where it has none. */
@@ -50,7 +50,7 @@ export class Workbench {
     this.disks = disks;
   }
 
-  /** Where a disk of the container is on this machine. */
+  /** The path of a container's disk on this machine. */
   directory(disk: "state" | "logs" | "backups"): string {
     return join(this.harness.directory, disk);
   }
@@ -157,7 +157,7 @@ export class Workbench {
     const { exitCode, stdout, stderr } = await child;
     clearInterval(alive);
     await continuing;
-    // What it has started ends with its container where it has one of its own.
+    // A step with its own container would end there with all its processes.
     if (exitCode === 137) await this.inside("kill -9 -1");
     const lines = stderr.split("\n");
     const writes = lines.flatMap((line) => {

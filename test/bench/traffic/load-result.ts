@@ -1,4 +1,4 @@
-/** What the clients of a run found, and figures from it. */
+/** The results of a run's clients, and figures from them. */
 
 /** 100 ms of a run, by the end of the requests. */
 export interface Moment {

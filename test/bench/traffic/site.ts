@@ -1,4 +1,7 @@
-/** What all ways share: a private network, two slots with the benchmark's server, an nginx in front, clients on its loopback. */
+/**
+ * Parts that all ways share: a private network, two slots with the benchmark's server, an nginx in front, clients on
+ * its loopback.
+ */
 import { randomBytes, randomInt } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,14 +23,14 @@ export async function docker(...args: string[]): Promise<string> {
 }
 
 export interface LoadOptions {
-  /** Clients of each method that never think, and their pause in ms. */
+  /** Clients of each method without think time, and their pause in ms. */
   busy: number;
   pauseMs: number;
-  /** Clients of each method that think, 20 ms on average. */
+  /** Clients of each method with think time, 20 ms on average. */
   thinking: number;
 }
 
-/** Clients at work; `stop` returns what became of their requests. */
+/** Running clients; `stop` returns their results. */
 export interface Load {
   stop: () => Promise<LoadResult>;
 }
@@ -96,7 +99,7 @@ export class Site {
     );
   }
 
-  /** SIGTERM, which drains, then gone. */
+  /** Stops it with SIGTERM, which drains it. */
   async stopSlot(slot: SlotName): Promise<void> {
     await docker("stop", "--time", "30", `${this.prefix}-${slot}`);
     await docker("rm", `${this.prefix}-${slot}`);
@@ -148,7 +151,7 @@ export class Site {
     };
   }
 
-  /** The ledger against what clients were told: acknowledged writes that are missing, and writes that are there twice. */
+  /** Compares the ledger with the clients' acknowledged writes: missing ones, and duplicates. */
   ledger(): { acknowledged: number; missing: number; twice: number } {
     const lines = (file: string): string[] => {
       try {

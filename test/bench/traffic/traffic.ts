@@ -8,7 +8,7 @@ import { plot, type Plotted } from "./plot.ts";
 import { Site } from "./site.ts";
 import { Ours, Recreate, Reload, Rollout, Static, type Way } from "./ways.ts";
 
-/** How much is measured. */
+/** The extent of the measurements. */
 export interface Extent {
   /** Releases of ours, and of each other way. */
   releases: number;
@@ -121,7 +121,10 @@ export function waysTable(results: readonly WayResult[]): string {
   ].join("\n");
 }
 
-/** Runs it all. @returns what has a target. */
+/**
+ * Runs all of it.
+ * @returns the figures that have a target.
+ */
 export async function benchTraffic(progress: (line: string) => void, extent = full): Promise<Comparison[]> {
   const results: WayResult[] = [];
   const kinds = [Ours, Reload, Recreate, Rollout] as const;

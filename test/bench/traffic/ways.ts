@@ -11,10 +11,13 @@ import { docker, type Site } from "./site.ts";
 
 export interface Way {
   name: string;
-  /** What it is, for the table. */
+  /** Description for the table. */
   what: string;
   start(): Promise<void>;
-  /** Puts a release in the place of the one that serves. @returns when traffic moved, in ms since 1970. */
+  /**
+   * Replaces the release that serves.
+   * @returns the time at which traffic moved, in ms since 1970.
+   */
   release(): Promise<number>;
 }
 
@@ -153,7 +156,7 @@ export class Ours implements Way {
   }
 }
 
-/** What the old script meant to do: rewrite the upstream, `nginx -s reload`. Both slots run. */
+/** The old script's intention: rewrite the upstream, `nginx -s reload`. Both slots run. */
 export class Reload implements Way {
   readonly name = "reload";
   readonly what = "the upstream rewritten, `nginx -s reload`; both slots run";
@@ -202,8 +205,9 @@ export class Recreate implements Way {
 }
 
 /**
- * What docker-rollout does with a proxy that watches containers: the new one starts and is added, the old one stops and is
- * taken out. The proxy here is nginx reloaded at both events, as nginx-proxy does it; Traefik is out of this machine's reach.
+ * docker-rollout with a proxy that watches containers: the new one starts and is added, the old one stops and is
+ * removed. The proxy here is nginx reloaded at both events, like nginx-proxy; Traefik can't be downloaded on this
+ * machine.
  */
 export class Rollout implements Way {
   readonly name = "start, then stop";
@@ -233,7 +237,7 @@ export class Rollout implements Way {
   }
 }
 
-/** No release at all: plain nginx with one static upstream, what the router's throughput is held against. */
+/** No release: plain nginx with one static upstream, the baseline for the router's throughput. */
 export class Static implements Way {
   readonly name = "static";
   readonly what = "plain nginx with one static upstream";
