@@ -299,6 +299,16 @@ describe("rehearse", () => {
       /the constraint events_name_check of public\.events: function label/,
     ],
     [
+      "a domain",
+      `${inPlpgsql} CREATE DOMAIN loud AS text CHECK (shout(VALUE) <> 'x'); CREATE TABLE fresh (name loud); INSERT INTO fresh VALUES ('a');`,
+      /the domain public\.loud of the column name of public\.fresh: function label\(text\) does not exist/,
+    ],
+    [
+      "a partition",
+      `${inPlpgsql} CREATE TABLE parts (name text) PARTITION BY LIST (shout(name)); CREATE TABLE part_a PARTITION OF parts FOR VALUES IN ('A'); INSERT INTO parts VALUES ('a');`,
+      /the partition bound of public\.part_a: function label\(text\) does not exist/,
+    ],
+    [
       "a domain of an empty table",
       `${inSql} CREATE TABLE fresh (id int, loud text GENERATED ALWAYS AS (shout('a')) STORED);`,
       /loading failed .*function label\(.*\) does not exist|the generated column loud of public\.fresh/s,

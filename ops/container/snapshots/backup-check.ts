@@ -51,7 +51,15 @@ const expressions = `
   UNION ALL
   SELECT 'the index ' || indexrelid::regclass, indrelid, pg_get_expr(indpred, indrelid) FROM pg_index WHERE indpred IS NOT NULL
   UNION ALL
-  SELECT 'the constraint ' || conname, conrelid, pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0`;
+  SELECT 'the constraint ' || conname, conrelid, pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0
+  UNION ALL
+  SELECT 'the partition bound', oid, pg_get_partition_constraintdef(oid) FROM pg_class WHERE relispartition
+  UNION ALL
+  SELECT format('the domain %s of the column %s', d.oid::regtype, attname), attrelid, format('%I::text::%s', attname, d.oid::regtype)
+    FROM pg_attribute JOIN pg_type d ON d.oid = atttypid WHERE d.typtype = 'd' AND attnum > 0 AND NOT attisdropped`;
+
+/** Materialized views, which a load fills by their queries. */
+const views = `SELECT c.oid::regclass::text AS name, rtrim(pg_get_viewdef(c.oid), ';') AS query FROM pg_class c WHERE c.relkind = 'm' AND c.relispopulated AND c.relnamespace IN ${ownSchemas}`;
 
 /** An object that does not load. */
 interface Lost {
@@ -64,16 +72,25 @@ async function lostExpression(client: pg.Client): Promise<Lost | undefined> {
   const { rows } = await client.query<{ what: string; name: string; expression: string }>(
     `SELECT what, c.oid::regclass::text AS name, expression FROM (${expressions}) e JOIN pg_class c USING (oid) WHERE c.relkind = 'r' AND c.relnamespace IN ${ownSchemas}`,
   );
-  for (const { what, name, expression } of rows) {
+  const { rows: filled } = await client.query<{ name: string; query: string }>(views);
+  const tries = [
+    ...rows.map(({ what, name, expression }) => ({
+      what: `${what} of ${name}`,
+      query: `SELECT (${expression}) AS tried FROM ONLY ${name}`,
+    })),
+    ...filled.map(({ name, query }) => ({
+      what: `the materialized view ${name}`,
+      query: `SELECT tried FROM (${query}) tried`,
+    })),
+  ];
+  for (const { what, query } of tries) {
     try {
-      await client.query(
-        `SELECT count(tried) FROM (SELECT (${expression}) AS tried FROM ONLY ${name} LIMIT ${sampleRows}) sample`,
-      );
+      await client.query(`SELECT count(tried) FROM (${query} LIMIT ${sampleRows}) sample`);
     } catch (error) {
       const state = error instanceof pg.DatabaseError ? (error.code ?? "") : "";
       // Other errors of current rows have nothing to do with backups.
       if (/^(42883|42P01|42704|3F000)$/.test(state))
-        return { kind: "expression", said: `${what} of ${name}: ${messageOf(error)}` };
+        return { kind: "expression", said: `${what}: ${messageOf(error)}` };
     }
   }
   return undefined;
