@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import { get } from "node:https";
 import { tmpdir } from "node:os";
@@ -35,6 +35,22 @@ export interface Run {
 export type Listed = ListedSnapshot & { manifest: Manifest };
 
 /**
+ * Makes a new directory, under a name that is used again once it is removed: Node finds compiled code by the file's path, so
+ * every copy of this project at the same path can use what was compiled for the one before.
+ */
+function ownDirectory(): string {
+  for (let number = 1; ; number++) {
+    const directory = join(tmpdir(), `togather-test-${number}`);
+    try {
+      mkdirSync(directory, { mode: 0o700 });
+      return directory;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+  }
+}
+
+/**
  * A separate deployment for a test: a copy of this project with its own git history, stack, backend, ports, subnet,
  * directories and names, so that it can run beside any other deployment. Needs `pulumi` on PATH (test/run.ts).
  */
@@ -65,7 +81,7 @@ export class TestStack {
   static async create(environment: "production" | "staging" = "staging"): Promise<TestStack> {
     const name = `test-${randomBytes(4).toString("hex")}`;
     // A path with a space, as on many people's machines.
-    const directory = join(mkdtempSync(join(tmpdir(), "togather-test-")), "a project");
+    const directory = join(ownDirectory(), "a project");
     const ports = {
       http: await freePort(),
       https: await freePort(),
