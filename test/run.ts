@@ -20,8 +20,8 @@ const allStages = (tests: readonly string[] = []): readonly Stage[] => [
   check("lint", "eslint", "."),
   check("format", "prettier", "--check", "--log-level", "warn", "."),
   check("types", "tsc", "--noEmit"),
-  goStage(machine, engine),
   vitestProject({ name: "unit", beside: "integration", needs: [], environment: () => Promise.resolve(machine.env) }),
+  goStage(machine, engine),
   vitestProject({
     name: "integration",
     needs: localSteps(machine),

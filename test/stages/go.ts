@@ -85,16 +85,19 @@ const goHere =
     env: { ...machine.env, [databaseVariable]: postgres.url(database) },
   });
 
+/** Takes text that is to be read. */
+type Show = (text: string) => unknown;
+
 /** Go from the build stages of our own images, which have compiled nearly everything that the tests need. */
-async function goInContainer(machine: Machine, postgres: ScratchPostgres): Promise<Go> {
-  console.log("There is no Go that is new enough: testing in containers ...");
+async function goInContainer(machine: Machine, postgres: ScratchPostgres, show: Show): Promise<Go> {
+  show("There is no Go that is new enough: testing in containers ...\n");
   const serverImage = "togather-test-go-server";
   const toolchainImage = "togather-test-go-toolchain";
   const script =
     'set -o pipefail; tar -c server migrations | docker build --target build --tag "$0" -f server/Dockerfile -';
   const built = await run("bash", ["-c", script, serverImage], { cwd: project, env: machine.env });
   if (!built.ok) throw new Problem(`The image with Go could not be built:\n${tail(built.output)}`);
-  const report: Report = Object.assign(console.log, { detail: () => undefined });
+  const report: Report = Object.assign((line: string) => show(`${line}\n`), { detail: () => undefined });
   await buildToolchainImage(toolchainImage, "build", machine, installedVersions(project), report);
   return ({ directory, databaseVariable, database }, args) => ({
     command: "docker",
@@ -115,8 +118,7 @@ async function goInContainer(machine: Machine, postgres: ScratchPostgres): Promi
   });
 }
 
-async function testModule(go: Go, module: Module): Promise<Outcome[]> {
-  const show = (text: string) => process.stdout.write(text);
+async function testModule(go: Go, module: Module, show: Show): Promise<Outcome[]> {
   const vet = go(module, ["vet", "./..."]);
   const vetted = await run(vet.command, vet.args, { ...vet, onLine: (line) => show(`${line}\n`) });
   show(`${vetted.ok ? "ok  " : "FAIL"}\tgo vet ${module.directory}\n`);
@@ -132,17 +134,24 @@ export function goStage(machine: Machine, needs: readonly Step[]): Stage {
   return {
     name: "go",
     needs,
-    run: () =>
-      withScratchPostgres(
+    // After what builds images for the integration tests, and with the layers that it leaves.
+    beside: "integration",
+    run: (quiet) => {
+      const shown: string[] = [];
+      const show: Show = quiet ? (text) => shown.push(text) : (text) => process.stdout.write(text);
+      return withScratchPostgres(
         MODULES.map(({ database }) => database),
+        show,
         async (postgres) => {
           const go = (await hasGo(machine, join(project, "server")))
             ? goHere(machine, postgres)
-            : await goInContainer(machine, postgres);
+            : await goInContainer(machine, postgres, show);
           const outcomes: Outcome[] = [];
-          for (const module of MODULES) outcomes.push(...(await testModule(go, module)));
-          return { ...sum(outcomes), tests: outcomes.flatMap(({ tests = [] }) => tests) };
+          for (const module of MODULES) outcomes.push(...(await testModule(go, module, show)));
+          const tests = outcomes.flatMap(({ tests = [] }) => tests);
+          return { ...sum(outcomes), tests, output: shown.join("") };
         },
-      ),
+      );
+    },
   };
 }

@@ -23,12 +23,13 @@ async function docker(...args: string[]): Promise<string> {
   return stdout;
 }
 
-/** Does `work` with a PostgreSQL that has these databases, empty; removes it afterwards, whatever happens. */
+/** Does `work` with a PostgreSQL that has these databases, empty; removes it afterwards, whatever happens. @param show takes what is to be read. */
 export async function withScratchPostgres<T>(
   databases: readonly string[],
+  show: (text: string) => unknown,
   work: (postgres: ScratchPostgres) => Promise<T>,
 ): Promise<T> {
-  console.log("Building the PostgreSQL image and starting a scratch database ...");
+  show("Building the PostgreSQL image and starting a scratch database ...\n");
   const image = await docker("build", "--quiet", join(project, "images", "postgres"));
   const container = `togather-test-go-${randomBytes(4).toString("hex")}`;
   const password = randomBytes(16).toString("hex");

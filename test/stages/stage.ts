@@ -28,7 +28,7 @@ export interface Stage {
   name: string;
   /** Tools that it needs on this machine. */
   needs: readonly Step[];
-  /** Needs no engine: may run beside those that do, one such stage after the other. Always, or only beside the integration tests, which wait for much. */
+  /** May run beside others, one such stage after the other. Always, or only beside the integration tests, which wait for a third of their time. */
   beside?: "always" | "integration";
   /** Counts. @param quiet whether it runs beside others: then its output is returned, and else shown as it comes. */
   run(quiet: boolean): Promise<Outcome>;
