@@ -36,6 +36,8 @@ export interface PlainSettings extends StackSettings, HostDirectories {
   };
   /** Whether migrations are tried on a copy of the data first. */
   rehearse: SnapshotRules["rehearse"];
+  /** Whether snapshots are proved. */
+  verify: SnapshotRules["verify"];
 }
 
 /** A text that every YAML reader reads as text: a commit of digits alone would be a number. */
@@ -203,6 +205,7 @@ export class StackFile {
       logRetention: logging.retention,
       snapshots,
       rehearse: snapshotRules(database, environmentRules[value.environment]).rehearse,
+      verify: snapshotRules(database, environmentRules[value.environment]).verify,
     };
   }
 

@@ -1,12 +1,16 @@
+import { basename } from "node:path/posix";
 import { styleText } from "node:util";
 import type { Command } from "commander";
 import { formatBytes, seconds } from "../../ops/contract/units.ts";
 import { confirm } from "../confirm.ts";
 import { stackContext, readContext, withCommonOptions, type CommonOptions } from "../context.ts";
+import { refuseWithoutSlots } from "../development/refuse.ts";
+import { Failure } from "../failure.ts";
 import { at, columns, invocation } from "../output.ts";
 import { findSnapshot, listSnapshots, type ListedSnapshot } from "../snapshots/catalog.ts";
 import { openCopies } from "../snapshots/copies.ts";
 import { withHostLock } from "../snapshots/host-lock.ts";
+import { byHand, createSnapshot } from "../snapshots/create.ts";
 import { databaseSecrets, runHostStep } from "../snapshots/host-step.ts";
 import { restore } from "../snapshots/restore.ts";
 
@@ -17,25 +21,27 @@ interface SnapshotOptions extends CommonOptions {
   force?: boolean;
   yes?: boolean;
   holdJobs?: boolean;
+  reason?: string;
 }
 
 function row({ id, bytes, manifest }: ListedSnapshot): string[] {
   if (manifest === undefined)
     return [id, "", "", "", formatBytes(bytes), "", styleText("yellow", "no manifest: only to be restored by hand")];
-  const { time, before_version: version, migration_version: schema, rows, verified_at: verified } = manifest;
+  const { time, before_version: version, migration_version: schema, rows, verified_at: verified, reason } = manifest;
   const broken = bytes === manifest.bytes ? undefined : `${bytes} bytes, expected ${manifest.bytes}`;
   return [
     id,
     at(time),
-    version,
+    reason === undefined ? version : "",
     schema === null ? "none" : String(schema),
     formatBytes(bytes),
     String(rows),
-    broken !== undefined
+    (broken !== undefined
       ? styleText("red", broken)
       : verified === undefined
         ? styleText("yellow", "not verified")
-        : styleText("green", `verified ${at(verified)}`),
+        : styleText("green", `verified ${at(verified)}`)) +
+      (reason === undefined ? "" : `; while ${version} served: ${reason}`),
   ];
 }
 
@@ -60,6 +66,48 @@ function listCommand(group: Command): void {
           ? `There is no snapshot of ${settings.name} in ${settings.backupLocation}.`
           : `There is no copy of a snapshot of ${settings.name} in its storage.`;
       output.result(snapshots, () => (snapshots.length === 0 ? none : table(snapshots)));
+    });
+}
+
+function createCommand(group: Command): void {
+  withCommonOptions(group.command("create"))
+    .summary("take a snapshot now, between releases")
+    .description(
+      "Takes a snapshot of the database under the lock, as a release does before its migrations: proved where database.snapshot_verify says so, copied where database.snapshot_copy is set. Retention counts it like any other.",
+    )
+    .option("--reason <text>", "why, for the list of snapshots (200 characters at most)", byHand)
+    .action(async (_options, command: Command) => {
+      const options = command.optsWithGlobals<SnapshotOptions>();
+      const reason = (options.reason ?? byHand).replace(/\s+/g, " ").trim();
+      if (reason === "" || reason.length > 200)
+        throw new Failure(
+          "config",
+          `--reason has ${reason.length} characters, expected 1 to 200`,
+          invocation("snapshots create --help"),
+        );
+      const context = await stackContext(options);
+      const { file, settings, output } = context;
+      refuseWithoutSlots("snapshots create", file, settings);
+      const created = await createSnapshot(context, reason);
+      const { proof, copy, bytes, migrationVersion, durationMs } = created;
+      const { id } = findSnapshot(
+        await listSnapshots(settings),
+        basename(created.file),
+        `snapshots list --stack ${file.stack}`,
+      );
+      output.result({ id, reason, ...created }, () =>
+        [
+          `${id} is in ${settings.backupLocation}: ${formatBytes(bytes)}, schema version ${migrationVersion ?? "none"} (${seconds(durationMs)})`,
+          proof === undefined
+            ? `Not proved, as database.snapshot_verify says. The proof:\n  → ${invocation(`snapshots verify ${id} --stack ${file.stack}`)}`
+            : proof.verified
+              ? `It restores: ${proof.rows} rows in ${proof.tables} tables (${seconds(proof.durationMs)}).`
+              : `NOT PROVED: ${proof.reason ?? ""}`,
+          ...(copy === undefined
+            ? []
+            : [copy.copied === null ? `NOT COPIED: ${copy.reason ?? ""}` : `It is copied to ${copy.copied}.`]),
+        ].join("\n"),
+      );
     });
 }
 
@@ -189,9 +237,10 @@ function discardCommand(group: Command): void {
 
 export function snapshotsCommand(program: Command, end: (code: number) => void): void {
   const group = withCommonOptions(program.command("snapshots"))
-    .summary("list, verify and restore snapshots of the database")
-    .description("Lists, proves and restores snapshots of the database.");
+    .summary("list, take, verify and restore snapshots of the database")
+    .description("Lists, takes, proves and restores snapshots of the database.");
   listCommand(group);
+  createCommand(group);
   fetchCommand(group);
   verifyCommand(group);
   restoreCommand(group, end);

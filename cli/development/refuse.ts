@@ -19,6 +19,11 @@ const refusals = {
     why: "there is no other release to go back to; what the working tree holds is what runs",
     instead: "git restore or git switch changes what runs",
   },
+  "snapshots create": {
+    cant: "take a snapshot",
+    why: "its database is the working tree's, and has none",
+    instead: "a stack of the environment staging or production has snapshots",
+  },
   "preview-url": {
     cant: "show an idle slot",
     why: "its one server runs the working tree",

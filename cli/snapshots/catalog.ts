@@ -96,38 +96,62 @@ export interface WayBack {
   history: readonly Pick<Entry, "status" | "version" | "commit" | "startedAt" | "endedAt">[];
 }
 
+type History = WayBack["history"];
+
+/** When a release's deployments have succeeded, the first one first. */
+const tookOver = (release: Release, history: History): string[] =>
+  history
+    .flatMap(({ status, version = "", commit = "", endedAt }) =>
+      status === "succeeded" && endedAt !== undefined && isSameRelease({ version, commit }, release) ? [endedAt] : [],
+    )
+    .sort();
+
+/** Those whose schema a release had, the newest first: one that a failed file has left dirty is nothing that a release had. */
+const possibleOf = (
+  snapshots: readonly ListedSnapshot[],
+): { snapshot: ListedSnapshot; time: string; schema: number | null; byHand: boolean }[] =>
+  snapshots.flatMap((snapshot) => {
+    if (snapshot.manifest === undefined || snapshot.manifest.migration_dirty) return [];
+    const { time, migration_version: schema, reason } = snapshot.manifest;
+    return [{ snapshot, time, schema, byHand: reason !== undefined }];
+  });
+
+/**
+ * The schema version with which a release was seen to serve last, by the snapshot of the first deployment after it took over: it may be ahead of its
+ * own migrations, after a rollback. Undefined where that deployment took none.
+ */
+export function schemaServed(
+  snapshots: readonly ListedSnapshot[],
+  release: Release,
+  history: History,
+): number | null | undefined {
+  const last = tookOver(release, history).at(-1);
+  if (last === undefined) return undefined;
+  const [first, second = "~"] = history
+    .map(({ startedAt }) => startedAt)
+    .filter((time) => time > last)
+    .sort();
+  if (first === undefined) return undefined;
+  return possibleOf(snapshots).findLast(({ time, byHand }) => !byHand && time >= first && time < second)?.schema;
+}
+
 /**
  * The snapshot with the database as the target had it. It is the newest one with the target's schema, taken after the
  * target's first success and before its successor's, whichever release it was taken before: a first attempt may have
- * run the migrations already. The schema is that of the first deployment's snapshot since the target took over, which
- * may be ahead of its own migrations after a rollback. Where that deployment took none, it is the version that the
- * target needs.
+ * run the migrations already. The schema is the one that the target was last seen to serve with; where that is
+ * unknown, it is the version that the target needs.
  */
 export function snapshotBefore(
   snapshots: readonly ListedSnapshot[],
   { target, givenUp, needs, history }: WayBack,
 ): ListedSnapshot | undefined {
-  const began = history.map(({ startedAt }) => startedAt).sort();
-  const tookOver = (release: Release): string[] =>
-    history
-      .flatMap(({ status, version = "", commit = "", endedAt }) =>
-        status === "succeeded" && endedAt !== undefined && isSameRelease({ version, commit }, release) ? [endedAt] : [],
-      )
-      .sort();
-  const served = tookOver(target);
+  const served = tookOver(target, history);
   const from = served[0] ?? "";
   const last = served.at(-1) ?? "";
-  const until = tookOver(givenUp).find((time) => time >= last) ?? "~";
-  // The newest first. No release ever used a schema that a failed file has left dirty.
-  const possible = snapshots.flatMap((snapshot) =>
-    snapshot.manifest === undefined || snapshot.manifest.migration_dirty
-      ? []
-      : [{ snapshot, time: snapshot.manifest.time, schema: snapshot.manifest.migration_version }],
-  );
-  const [first, second = "~"] = last === "" ? [] : began.filter((time) => time > last);
-  const seen = first === undefined ? undefined : possible.findLast(({ time }) => time >= first && time < second);
-  const schema = seen === undefined ? needs : seen.schema;
+  const until = tookOver(givenUp, history).find((time) => time >= last) ?? "~";
+  const seen = schemaServed(snapshots, target, history);
+  const schema = seen === undefined ? needs : seen;
   return schema === undefined
     ? undefined
-    : possible.find((one) => one.schema === schema && one.time > from && one.time < until)?.snapshot;
+    : possibleOf(snapshots).find((one) => one.schema === schema && one.time > from && one.time < until)?.snapshot;
 }

@@ -15,8 +15,14 @@ export interface Copies {
   fetch: (copy: ListedSnapshot) => Promise<StepResult<"fetch">>;
 }
 
+type Storage = NonNullable<DeployContext["settings"]["snapshotCopy"]>;
+
 /** @throws {Failure} where no storage is configured, or the stack does not have its credentials yet. */
-export async function openCopies({ file: { stack }, settings, pulumi, output }: DeployContext): Promise<Copies> {
+async function storageOf({
+  file: { stack },
+  settings,
+  pulumi,
+}: DeployContext): Promise<{ storage: Storage; secrets: Record<string, string> }> {
   if (settings.snapshotCopy === null)
     throw new Failure(
       "config",
@@ -30,12 +36,35 @@ export async function openCopies({ file: { stack }, settings, pulumi, output }: 
       `the stack ${stack} was not deployed with database.snapshot_copy yet, so that it has no credentials of the storage`,
       invocation(`up --stack ${stack}`),
     );
-  const { endpoint, region, bucket, prefix } = settings.snapshotCopy;
+  return { storage: settings.snapshotCopy, secrets: { SNAPSHOT_COPY_KEY_ID: keyId, SNAPSHOT_COPY_SECRET: secret } };
+}
+
+/** Copies a snapshot to the storage. @throws {Failure} as `openCopies`, and where it can't be copied, unless that is to be a warning. */
+export async function copySnapshot(
+  context: DeployContext,
+  snapshot: { file: string; sha256: string },
+  signal: AbortSignal,
+): Promise<StepResult<"copy">> {
+  const { settings, output } = context;
+  const { storage, secrets } = await storageOf(context);
+  const { endpoint, region, bucket, prefix, failure } = storage;
+  return runHostStep(
+    "copy",
+    { backupLocation: settings.backupLocation, ...snapshot, endpoint, region, bucket, prefix, failure },
+    { settings, secrets, output, signal },
+  );
+}
+
+/** @throws {Failure} where no storage is set, or the stack does not know its credentials yet. */
+export async function openCopies(context: DeployContext): Promise<Copies> {
+  const { settings, output } = context;
+  const { storage, secrets } = await storageOf(context);
+  const { endpoint, region, bucket, prefix } = storage;
   const step = (file: string | null): Promise<StepResult<"fetch">> =>
     runHostStep(
       "fetch",
       { backupLocation: settings.backupLocation, endpoint, region, bucket, prefix, file },
-      { settings, secrets: { SNAPSHOT_COPY_KEY_ID: keyId, SNAPSHOT_COPY_SECRET: secret }, output },
+      { settings, secrets, output },
     );
   return {
     async list(all) {

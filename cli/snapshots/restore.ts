@@ -45,9 +45,10 @@ const limitsOf: Record<Restored["counted"], readonly string[]> = {
 };
 
 /** The losses of a restore, table by table. */
-export function lossText({ lost, counted, jobs, schema, time, beforeVersion, rows }: Restored): string {
+export function lossText({ lost, counted, jobs, schema, time, beforeVersion, reason, rows }: Restored): string {
+  const taken = reason === undefined ? `before ${beforeVersion}` : `while ${beforeVersion} served (${reason})`;
   const lines = [
-    `The snapshot of ${at(time)}, before ${beforeVersion}, has ${rows} rows, schema version ${schema.snapshot ?? "none"}. The database now has schema version ${schema.now ?? "none"}.`,
+    `The snapshot of ${at(time)}, ${taken}, has ${rows} rows, schema version ${schema.snapshot ?? "none"}. The database now has schema version ${schema.now ?? "none"}.`,
   ];
   if (lost.length === 0)
     lines.push(

@@ -72,6 +72,18 @@ describe("the snapshot of the database as a release had it", () => {
       }),
     ).toBe("05");
   });
+  it("may be one that a person took, which tells nothing of the schema that the older release had", () => {
+    const byHand = (of: ListedSnapshot): ListedSnapshot => ({
+      ...of,
+      manifest: { ...of.manifest, reason: "an import" } as Manifest,
+    });
+    const history = [deployed("04", v2), deployed("02", v1)];
+    const own = listed("20260104_000000", "v2", 4);
+    const [while1, while2] = [listed("20260103_000000", "v1", 4), listed("20260105_000000", "v2", 5)].map(byHand);
+    if (while1 === undefined || while2 === undefined) throw new Error("none");
+    expect(id([while2, own, while1], { history })).toBe("04");
+    expect(id([while2, while1], { history })).toBe("03");
+  });
   it("is none from before the target served, and none that its successor has written into", () => {
     const history = [deployed("03", v2), deployed("02", v1)];
     expect(id([listed("20260101_000000", "v0", 4)], { history })).toBeUndefined();
@@ -138,6 +150,11 @@ describe("what a restore loses", () => {
       "public.a  7                9    3",
       "public.b  no table         1    can't be told",
     ]);
+  });
+  it("is told of one that a person took", () => {
+    expect(lossText({ ...result, lost: [], reason: "before the import" })).toMatch(
+      /^The snapshot of 2026-01-01 00:00:00Z, while v2 served \(before the import\), has 7 rows/,
+    );
   });
   it("is told again where servers went on writing while it was loaded", () => {
     const lost = [{ table: "public.a", snapshot: 7, now: 9, written: 3 }];

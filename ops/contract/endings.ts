@@ -4,7 +4,7 @@
  */
 export const stepEndings = {
   build: { code: 4, meaning: "an image could not be built or pulled" },
-  snapshot: { code: 5, meaning: "the snapshot before the migrations failed" },
+  snapshot: { code: 5, meaning: "a snapshot, before the migrations or of `snapshots create`, failed" },
   migration: {
     code: 6,
     meaning: "a migration failed, or would (in its rehearsal), is not safe (lint), or breaks the release that serves",

@@ -38,6 +38,8 @@ export const manifestSchema = z.looseObject({
   /** The release before whose migrations it was taken. */
   before_version: z.string(),
   before_commit: z.string(),
+  /** A person has taken it, for this, while the release of `before_version` served. */
+  reason: z.string().optional(),
   database: z.string(),
   /** A later restore recognizes by it that this still is the database that the snapshot was taken of. */
   database_oid: z.number(),

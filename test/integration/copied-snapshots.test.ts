@@ -185,6 +185,29 @@ describe("snapshots that are encrypted and copied", () => {
     ]);
   });
 
+  it("are taken between releases as well", async () => {
+    const encrypted = { snapshot_format: "sql.zst", snapshot_recipients: [identity.recipient] };
+    configure({ ...encrypted, snapshot_copy: copyTo() });
+    const created = await togather("snapshots", "create", "--reason", "by  the\ntest", "--json");
+    expect(created.code, `${created.stdout}\n${created.stderr}`).toBe(0);
+    const snapshot = await newest();
+    expect(JSON.parse(created.stdout)).toMatchObject({
+      id: snapshot.id,
+      reason: "by the test",
+      proof: { verified: true },
+      copy: { copied: expect.stringContaining(snapshot.file) as unknown },
+    });
+    expect(snapshot.file).toMatch(/\.sql\.zst\.age$/);
+    expect(sha256(await started().read(`production/${snapshot.file}`))).toBe(
+      sha256(readFileSync(join(backups(), snapshot.file))),
+    );
+    configure({ ...encrypted, snapshot_copy: copyTo({ bucket: "nowhere" }) });
+    const alone = await togather("snapshots", "create");
+    expect(alone.code).toBe(exitCodes.snapshot.code);
+    expect(alone.stderr).toMatch(/NoSuchBucket[\s\S]*is taken, and in .*snapshots list .*, but is not copied/);
+    expect((await newest()).manifest.verified_at).toEqual(expect.any(String));
+  });
+
   it("tell no secret", async () => {
     const everything = [
       printed,

@@ -12,6 +12,7 @@ import { argumentsOf, toldCommands } from "./told-commands.ts";
 /** The commands of the story that have not been run yet, in order. */
 const commands = [
   "List and prove",
+  "Take one now",
   "Undo a release with its database",
   "Put a snapshot in the place of the database",
   "The replaced database",
@@ -160,6 +161,38 @@ describe("the recovery story", () => {
   });
 
   it("leaves Pulumi nothing to do", () => expectNothingToDo(stack));
+
+  it("takes one between releases, proved, with its reason in the list", async () => {
+    const before = await stack.snapshots();
+    const other = spawn("flock", [lockFile(stack.name), "sh", "-c", "echo held; cat"], {
+      stdio: ["pipe", "pipe", "ignore"],
+    });
+    await once(other.stdout, "data");
+    const locked = await stack.togather("snapshots", "create");
+    other.stdin.end();
+    await once(other, "close");
+    expect(locked.code, locked.stderr).toBe(exitCodes.lock.code);
+    expect((await stack.togather("snapshots", "create", "--reason", " ")).code).toBe(exitCodes.config.code);
+    expect(await stack.snapshots()).toHaveLength(before.length);
+
+    const created = await told("snapshots create");
+    expect(created.code, `${created.stdout}\n${created.stderr}`).toBe(0);
+    expect(created.stdout).toMatch(/^\d{8}_\d{6} is in .*schema version 4 .*\nIt restores: \d+ rows in \d+ tables/m);
+    const [newest, ...older] = await stack.snapshots();
+    expect(older).toHaveLength(before.length);
+    expect(newest?.manifest).toMatchObject({
+      before_version: "v1.0.0",
+      migration_version: 4,
+      verified_at: expect.any(String) as unknown,
+    });
+    expect((await stack.togather("snapshots", "list")).stdout).toMatch(
+      /verified .*; while v1\.0\.0 served: before the import$/m,
+    );
+    expect(await health()).toMatchObject({ status: 200, slot: "blue" });
+    // Of the database as it is, so that a restore says what was written since then.
+    const asked = await stack.togather("snapshots", "restore", "latest");
+    expect(asked.stdout).toMatch(/while v1\.0\.0 served \(before the import\), has .*\n/);
+  });
 
   it("restores a snapshot under what serves, and drops what it replaced", async () => {
     await addPlaces(3);

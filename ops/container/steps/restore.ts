@@ -173,6 +173,7 @@ export async function run(request: Request, context: StepContext): Promise<Resul
           file,
           time: manifest.time,
           beforeVersion: manifest.before_version,
+          ...(manifest.reason === undefined ? {} : { reason: manifest.reason }),
           database: live,
           rows,
           lost: [],

@@ -319,7 +319,7 @@ function manifestOf(
   request: Request,
   { file, time, taken, facts, database, attributes, toolVersion, durationMs }: Written,
 ): Manifest {
-  const { name, environment, release, format, recipients } = request;
+  const { name, environment, release, reason, format, recipients } = request;
   const withoutOwners = request.withoutOwners === true;
   const { contents, visibility, queuedJobs, dump: made } = taken;
   return {
@@ -331,6 +331,7 @@ function manifestOf(
     environment,
     before_version: release.version,
     before_commit: release.commit,
+    ...(reason === undefined ? {} : { reason }),
     database,
     // The oid means nothing on another server.
     database_oid: withoutOwners ? 0 : facts.databaseOid,
@@ -379,8 +380,10 @@ async function takeNew(
   await checkFreeSpace(directory, backupLocation, facts);
   const { file, time } = await freeName(directory, request, signal);
   const partial = join(directory, `${file}.partial`);
+  const when =
+    request.reason === undefined ? `before ${release.version}` : `while ${release.version} serves: ${request.reason}`;
   log.info(
-    `snapshot: ${formatBytes(facts.databaseBytes)} database, ${request.withoutOwners === true ? `of PostgreSQL ${facts.databaseVersion}, without owners and rights` : `before ${release.version}`}`,
+    `snapshot: ${formatBytes(facts.databaseBytes)} database, ${request.withoutOwners === true ? `of PostgreSQL ${facts.databaseVersion}, without owners and rights` : when}`,
   );
   warnOfMissing(facts, connection.user, context);
   try {

@@ -35,8 +35,10 @@ export const snapshotSteps = {
       format: z.enum(snapshotFormats),
       /** age's public keys: the owner of any of the secret keys can read it. Empty: not encrypted. */
       recipients: z.array(z.string()),
-      /** The release before whose migrations it is taken. */
+      /** The release before whose migrations it is taken; with `reason`, the one that serves. */
       release: releaseSchema,
+      /** Why a person takes it between releases; absent for a release's own. */
+      reason: z.string().min(1).max(200).optional(),
       /** The database belongs to a server whose roles do not exist here: owners, rights and roles are left out. */
       withoutOwners: z.literal(true).optional(),
       /**
@@ -154,6 +156,8 @@ export const snapshotSteps = {
       time: z.string(),
       /** The release before whose migrations it was taken. */
       beforeVersion: z.string(),
+      /** Why a person took it; `beforeVersion` served then. */
+      reason: z.string().optional(),
       database: z.string(),
       rows: z.number(),
       /**
