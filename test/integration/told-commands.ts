@@ -18,8 +18,8 @@ export function toldCommands(heading: string): string[] {
  * @param names a test's names for those in the document.
  */
 export function argumentsOf(command: string, names: Record<string, string> = {}): string[] {
-  const words = command
-    .split(" ")
+  const words = [...command.matchAll(/"([^"]*)"|\S+/g)]
+    .map(([word, quoted]) => quoted ?? word)
     .slice(1)
     .filter((word, at, all) => word !== "--stack" && all[at - 1] !== "--stack");
   return words.map((word) => names[word] ?? word);
