@@ -92,12 +92,12 @@ interface Monitor {
 }
 
 /**
- * Runs the program with Pulumi's mocks and returns what it registered.
+ * Runs the program with Pulumi's mocks and returns its resources.
  * @param config the stack's config under `togather:`.
- * @param last what the Docker host says serves.
- * @param router what it says of the router; in agreement with `last` unless given.
- * @param states how its containers are; all of them run, where something serves, unless given.
- * @param databaseUrls what the slots' servers were given.
+ * @param last the slot that serves, by the Docker host's answer.
+ * @param router the router's state; default: it agrees with `last`.
+ * @param states the containers' states; default: all run, where something serves.
+ * @param databaseUrls DATABASE_URL of each slot's server.
  */
 export async function runProgram(
   config: Record<string, unknown>,
