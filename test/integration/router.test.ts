@@ -1791,8 +1791,10 @@ describe("behind proxies", () => {
       ["unknown", peer, true, "http", false],
       ["v2, the balancer's own", peer, true, "http", false],
     ]);
-    // A client without the header gets no access.
-    expect(await send(plain)).toBe("");
+    // A client without the header gets no access, and no log has its request.
+    expect(await send(plain.replace("/headers", "/headers?access_token=not-for-logs"))).toBe("");
+    const { stdout, stderr } = await execa("docker", ["logs", `${prefix}-router`], { maxBuffer: 1e9 });
+    expect(`${stdout}${stderr}`).not.toContain("not-for-logs");
     // By HTTPS that the router ends itself.
     await configure({ tls: true, redirectToHttpsPort: 443, proxies: balancer }, env);
     expect(await send(v1, plain)).toMatch(/^HTTP\/1\.1 308 /);
