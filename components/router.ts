@@ -15,9 +15,12 @@ export interface RouterConfiguration {
   redirectToHttps: boolean;
   /** Paths that the router itself answers with 404, with everything below them. */
   closedPaths: readonly string[];
-  /** Proxies before the router; undefined where visitors reach it themselves. */
+  /** Proxies before the router. Undefined: visitors reach it directly. */
   proxies: (Omit<TrustedProxies, "publicHttpsPort"> & { publicHttpsPort: number | undefined }) | undefined;
-  /** What it lets through: the largest body in MB, and silence of server and client in seconds; how long a reload lets old workers be. */
+  /**
+   * Limits: the largest body in MB; silence of server and client, and idle connections, in seconds; time of old workers
+   * after a reload in seconds.
+   */
   limits: {
     maxBodyMegabytes: number;
     readSeconds: number;
@@ -122,7 +125,7 @@ export class Router extends pulumi.ComponentResource {
     );
     this.containerId = container.id;
     this.volumeName = volume.name;
-    // Where the public one wants to hear of a proxy first, or of HTTPS that it does not serve itself.
+    // The internal port, where the public one needs a proxy's header, or HTTPS that the router does not serve itself.
     const { proxies } = args;
     const isInternal = proxies !== undefined && (proxies.proxyProtocol || args.tls === undefined);
     this.url = `http://${args.address}:${isInternal ? internalPort : httpPort}`;

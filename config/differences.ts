@@ -84,7 +84,7 @@ export type Difference =
   | {
       kind: "recorded";
       recorded: SlotName | undefined;
-      /** Where the slot is right: the recorded release, which differs from the slot's. */
+      /** The recorded release, where the slot is right and its release differs. */
       release?: Release | undefined;
       serves: SlotName;
       repair: "record";

@@ -3,7 +3,7 @@ import { milliseconds } from "../config/schema/duration.ts";
 import type { Settings } from "../config/settings.ts";
 import type { RouterConfiguration } from "../components/router.ts";
 
-/** What the settings want of the router's configuration. */
+/** The router's configuration from the settings. */
 export function routerConfiguration({
   addresses,
   source,

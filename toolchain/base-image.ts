@@ -34,7 +34,7 @@ async function pull(machine: Machine, report: Report): Promise<boolean> {
   return ok;
 }
 
-/** Where builds go through a proxy with a certificate of its own, it has to be trusted inside of the images too. */
+/** Makes a proxy's own certificate trusted inside the images, for builds that go through it. */
 async function trustHooks(): Promise<string[]> {
   const names = await readdir(EXTRA_CERTIFICATES).catch(() => []);
   const files = names.filter((name) => name.endsWith(".crt")).map((name) => join(EXTRA_CERTIFICATES, name));

@@ -10,7 +10,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { foreground } from "./foreground.mjs";
 import { isAtLeast } from "./is-at-least.mjs";
 
-/** What npm and this file need. */
+/** The oldest Node for npm and this file. */
 const OLDEST_NODE = "20.0.0";
 /** The first Node that runs TypeScript without a flag. */
 const TYPESCRIPT_NODE = "22.18.0";

@@ -49,7 +49,7 @@ async function buildHere(directory: string, machine: Machine, versions: Versions
   if (!ok) throw new Problem(`Pulumi could not be built from the Go module proxy:\n${tail(output)}`);
 }
 
-/** Where downloads are out of reach: built from the Go module proxy, once for all clones of this user. */
+/** Builds Pulumi from the Go module proxy where downloads are out of reach, once for all clones of this user. */
 export async function buildPulumi(machine: Machine, versions: Versions, report: Report): Promise<Installation> {
   const key = await buildKey(machine, versions);
   const builds = join(machine.cacheDirectory, "pulumi");

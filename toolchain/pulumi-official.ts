@@ -11,11 +11,11 @@ import type { Versions } from "./versions.ts";
 
 /** The oldest CLI that the SDK in package.json works with. */
 const OLDEST_CLI = "3.200.0";
-/** For what should start at once, where a firewall may swallow everything (ms). */
+/** Time limit for work that should be quick, or start at once, in ms: a firewall may drop everything. */
 const PATIENCE = 20_000;
 const DOWNLOAD_LIMIT = 300_000;
 
-/** Where an official Pulumi keeps plugins, credentials and workspaces. */
+/** Directory of plugins, credentials and workspaces of an official Pulumi. */
 export function userPulumiHome(env: NodeJS.ProcessEnv): string {
   return env.PULUMI_HOME ?? join(env.HOME ?? homedir(), ".pulumi");
 }

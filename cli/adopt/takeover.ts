@@ -95,7 +95,7 @@ async function oldProblem({ settings }: DeployContext, port: number): Promise<st
 }
 
 /**
- * Which slots of an untouched node answer now, as a sentence.
+ * The slots of an untouched node that answer now, as a sentence.
  * @param oldPorts ports of the running slots, by container name.
  */
 export async function oldNodeNow(context: DeployContext, oldPorts: TakeoverJob["oldPorts"]): Promise<string> {

@@ -14,7 +14,7 @@ export interface BackendLock {
   user: string;
   host: string;
   pid: number;
-  /** As Pulumi writes it, RFC 3339. */
+  /** Start time in Pulumi's notation, RFC 3339. */
   since: string;
 }
 

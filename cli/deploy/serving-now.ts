@@ -6,7 +6,7 @@ import type { PlainSettings } from "../stack-file.ts";
 import type { DeploymentResult } from "./deployment.ts";
 
 /**
- * What serves now: by the router's own answer, or, where it can't be asked, by the last success.
+ * The slot that serves now: by the router's own answer, or, where it can't be asked, by the last success.
  * @param meanwhile asks what serves where the router has no slot.
  */
 export async function servingNow(

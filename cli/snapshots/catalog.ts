@@ -106,7 +106,10 @@ const tookOver = (release: Release, history: History): string[] =>
     )
     .sort();
 
-/** Those whose schema a release had, the newest first: one that a failed file has left dirty is nothing that a release had. */
+/**
+ * Snapshots with a schema that a release had, the newest first. No release ever used a schema that a failed file has
+ * left dirty.
+ */
 const possibleOf = (
   snapshots: readonly ListedSnapshot[],
 ): { snapshot: ListedSnapshot; time: string; schema: number | null; byHand: boolean }[] =>

@@ -1,4 +1,4 @@
-/** A snapshot that a person takes between releases: taken, proved and copied as a release's own. */
+/** A snapshot that a person takes between releases: taken, proved and copied like a release's own. */
 import { basename } from "node:path/posix";
 import type { StepResult } from "../../ops/contract/steps.ts";
 import type { DeployContext } from "../context.ts";
@@ -9,16 +9,19 @@ import { withHostLock } from "./host-lock.ts";
 import { databaseSecrets, runHostStep } from "./host-step.ts";
 
 export interface Created extends StepResult<"snapshot"> {
-  /** Undefined where `database.snapshot_verify` is `never`. */
+  /** Undefined: `database.snapshot_verify` is `never`. */
   proof: StepResult<"verify"> | undefined;
-  /** Undefined where `database.snapshot_copy` is not set. */
+  /** Undefined: `database.snapshot_copy` is not set. */
   copy: StepResult<"copy"> | undefined;
 }
 
-/** What a snapshot is told to be for, where nobody says. */
+/** Default reason of such a snapshot. */
 export const byHand = "by hand";
 
-/** @throws {Failure} with what has failed; what was taken until then stays. */
+/**
+ * Takes, proves and copies it.
+ * @throws {Failure} with the failed part; completed parts stay.
+ */
 export async function createSnapshot(context: DeployContext, reason: string): Promise<Created> {
   const { file, settings, before, output, pulumi } = context;
   const { backupLocation, snapshots, verify, snapshotCopy } = settings;
@@ -67,7 +70,10 @@ export async function createSnapshot(context: DeployContext, reason: string): Pr
   );
 }
 
-/** A step that fails here ends as a release's snapshot that fails. @param what how things are then, in a sentence. */
+/**
+ * A failed step here has the same exit code as a release's failed snapshot.
+ * @param what the state at that point, as a sentence.
+ */
 async function ofSnapshot<T>(what: string, step: () => Promise<T>): Promise<T> {
   try {
     return await step();

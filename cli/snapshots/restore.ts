@@ -73,7 +73,7 @@ function jobsText(jobs: Restored["jobs"]): string[] {
   ];
 }
 
-/** How to release jobs that were put on hold. Undefined: there are none. */
+/** Instructions to release jobs that were put on hold. Undefined: there are none. */
 export function heldText({ jobs, database }: Restored, name: string): string | undefined {
   if (jobs === null || jobs.held === 0) return undefined;
   const where =

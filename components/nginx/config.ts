@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { ipNetwork } from "../../config/schema/ip-network.ts";
 import type { SlotName } from "../../ops/contract/steps.ts";
 
-/** Port for this deployment's own questions, in the private network only, where proxies are trusted: nobody stands before it. */
+/** Port for this deployment's own requests behind proxies, in the private network only: it needs no proxy's header. */
 export const internalPort = 9080;
 
 /** Proxies before the router. */
@@ -13,7 +13,7 @@ export interface TrustedProxies {
   trusted: readonly string[];
   /** Connections begin with a PROXY protocol header, in place of X-Forwarded-For. */
   proxyProtocol: boolean;
-  /** By which visitors reach the first proxy. */
+  /** HTTPS port of the first proxy, for visitors. */
   publicHttpsPort: number;
 }
 
@@ -46,7 +46,7 @@ export interface NginxOptions {
   name?: string;
   /** Paths that the router itself answers with 404, with everything below them, such as /metrics. Default: none. */
   closedPaths?: readonly string[];
-  /** Who says who visitors are. Default: nobody, visitors reach the router themselves. */
+  /** Trusted proxies. Default: none, visitors reach the router directly. */
   proxies?: TrustedProxies;
 }
 
@@ -83,7 +83,7 @@ export function renderNginxFiles(options: NginxOptions): Record<string, string> 
       "togather_preview",
       ...(options.name === undefined ? [] : [options.name.replaceAll(/[^A-Za-z0-9]/g, "_")]),
     ].join("_"),
-    // Where it is redirected, a server of its own answers it, unless it depends on the request.
+    // A server block of its own redirects, unless the redirect depends on the request.
     redirect: proxies === undefined && toHttps,
     redirectBehindProxies: proxies !== undefined && toHttps,
     plainHttp: proxies !== undefined || redirectToHttpsPort === undefined,
@@ -110,7 +110,10 @@ export function renderNginxFiles(options: NginxOptions): Record<string, string> 
   };
 }
 
-/** How nginx knows proxies, and what it takes from them. @param secure HTTPS is what the public is served. */
+/**
+ * nginx's settings for trusted proxies.
+ * @param secure the public is served by HTTPS.
+ */
 function proxyValues(
   { trusted, proxyProtocol, publicHttpsPort }: TrustedProxies,
   secure: boolean,
@@ -124,7 +127,8 @@ function proxyValues(
     realIpFrom: lines((network) => `  set_real_ip_from ${network};`),
     trustedNetworks: lines((network) => `    ${network} 1;`),
     realIpHeader: proxyProtocol ? "proxy_protocol" : "X-Forwarded-For",
-    // A balancer that speaks the PROXY protocol passes on what visitors send: their headers are no proxy's.
+    // A load balancer with PROXY protocol passes on visitors' requests unchanged: forwarding headers in them are the
+    // visitors', not a proxy's.
     schemeFrom: proxyProtocol
       ? "$proxy_protocol_tlv_ssl_version:$proxy_protocol_server_port"
       : "$http_x_forwarded_proto",
@@ -136,7 +140,10 @@ function proxyValues(
   };
 }
 
-/** Fills in `{{name}}`, and keeps or leaves out the lines between `{{#name}}` and `{{/name}}`. The first line is about the template itself. */
+/**
+ * Fills in `{{name}}`, and keeps or removes the lines between `{{#name}}` and `{{/name}}`. The first line is about the
+ * template itself.
+ */
 function renderTemplate(template: string, values: Values): string {
   const body = template.slice(template.indexOf("\n") + 1);
   const withSections = body.replaceAll(

@@ -21,7 +21,7 @@ export const checkClosedPaths: Check = ({ stack: { router, source } }) => {
 
 const isLoopback = (address: string): boolean => address === "::1" || address.startsWith("127.");
 
-/** Only what comes from a proxy may pass for it. */
+/** Trusted proxies: no visitor may be able to pass for one. */
 export const checkTrustedProxies: Check = ({ stack, rules }) => {
   const { trustedProxies, proxyProtocol } = stack.router;
   const where = "togather:router.trustedProxies";
@@ -60,7 +60,7 @@ export const checkTrustedProxies: Check = ({ stack, rules }) => {
   ]);
 };
 
-/** No port of the Docker host twice. */
+/** No port of the Docker host may be used twice. */
 export const checkPorts: Check = ({ stack: { ports, slotPorts, database, databasePort }, rules }) => {
   const used: [string, number][] = [
     ["ports.http", ports.http],

@@ -2,16 +2,19 @@ import { BlockList, isIP } from "node:net";
 
 interface IpNetwork {
   address: string;
-  /** Bits that all its addresses share; all of them for a single address. */
+  /** Number of leading bits that all its addresses share; all bits for a single address. */
   prefix: number;
   family: "ipv4" | "ipv6";
 }
 
-/** An address, or a network in CIDR notation such as 192.0.2.0/24 or 2001:db8::/32; undefined for other text, and for what stands for everybody. */
+/**
+ * Parses an address, or a network in CIDR notation such as 192.0.2.0/24 or 2001:db8::/32. Undefined: other text, or a
+ * network of all addresses.
+ */
 export function ipNetwork(text: string): IpNetwork | undefined {
   const [, address = "", bits] = /^([0-9A-Fa-f.:]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
   const version = isIP(address);
-  // IPv4 in IPv6's clothes is one address in two spellings: only one of them would be known.
+  // An IPv4-mapped IPv6 address has two spellings: only one of them would match.
   if (version === 0 || /^::ffff:/i.test(address)) return undefined;
   const most = version === 4 ? 32 : 128;
   const prefix = bits === undefined ? most : Number(bits);

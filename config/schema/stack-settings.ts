@@ -120,9 +120,9 @@ export const stackSettingsSchema = z.strictObject({
       clientTimeout: duration("1h").refine(isWholeSeconds, wholeSeconds).default("30s"),
       /** Time that nginx's workers replaced by a reload have to end their open requests. */
       reloadTimeout: duration("1h").refine(isWholeSeconds, wholeSeconds).default("30s"),
-      /** How long an idle connection to a slot is kept: less than its server does, since a request that meets the end of one is a 502. */
+      /** Time for which an idle connection to a slot is kept: less than its server's, since a request on a closing one causes a 502. */
       idleTimeout: duration("1h").refine(isWholeSeconds, wholeSeconds).default("4s"),
-      /** Proxies and balancers before the router, by address or network: what they say about visitors is believed, and nobody else. */
+      /** Addresses or networks of proxies before the router: only their headers about visitors are believed. */
       trustedProxies: z
         .array(
           z

@@ -50,7 +50,7 @@ export function lastLines(text: string, count: number): string {
 }
 
 export interface DockerOptions {
-  /** As in `togather:host`. Empty or missing: the client's own choice. */
+  /** Docker host, as in `togather:host`. Empty or missing: the client's own choice. */
   host?: string | undefined;
   /** The environment for the client, without secrets. Default: this process's. */
   env?: NodeJS.ProcessEnv | undefined;

@@ -133,7 +133,10 @@ export function inResult(files: readonly RehearsedFile[]): RehearsedFile[] {
   return files.map((file) => ({ ...file, locks: file.locks.slice(0, each), rewritten: file.rewritten.slice(0, each) }));
 }
 
-/** Tables whose rows are another server's, by their names without schema: a copy of the database has them as well, and reaches the same rows. */
+/**
+ * Names (without schema) of foreign tables: their rows are on another server, and a copy of the database reaches the
+ * same rows.
+ */
 async function foreignTables(client: pg.Client): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(
     "SELECT DISTINCT relname AS name FROM pg_class WHERE relkind = 'f' ORDER BY 1",
@@ -141,7 +144,10 @@ async function foreignTables(client: pg.Client): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
-/** Where a file names one of these. What only reads it counts too, and so does another table of that name: it is merely not rehearsed. */
+/**
+ * The lines of a file that name one of these tables. A statement that only reads, or another table of the same name,
+ * matches too: the file is then not rehearsed.
+ */
 async function naming(tables: readonly string[], path: string): Promise<{ line: number; what: string }[]> {
   if (tables.length === 0) return [];
   const lines = (await readFile(path, "utf8")).split("\n");
