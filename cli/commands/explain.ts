@@ -30,7 +30,7 @@ const listText = (settings: readonly Setting[]): string =>
 
 export function explainCommand(program: Command): void {
   withCommonOptions(program.command("explain"))
-    .summary("say what a setting means, its default, and what it takes")
+    .summary("show a setting's meaning, default and allowed values")
     .description(
       "Says what a setting of Pulumi.<stack>.yaml or deployment.yml means, in the words of docs/settings.md: router.maxBodySize, deployment.grace_period, JWT_SECRET. Lists all of them without a key.",
     )

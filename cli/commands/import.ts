@@ -60,9 +60,9 @@ async function refuseUnwanted({ file, settings }: DeployContext, state: Interrup
 
 export function importCommand(program: Command, end: (code: number) => void): void {
   withCommonOptions(program.command("import"))
-    .summary("take what runs into Pulumi's state, after that was lost")
+    .summary("import running containers into Pulumi's state, after it was lost")
     .description(
-      "After Pulumi's state was lost, or put back from an older copy: takes the containers, the network, the database and its roles that run on the Docker host into the state, and deploys what the stack file says. Nothing that runs is made anew or stopped for it; what is not as the file says is changed as any `up` changes it.",
+      "After Pulumi's state was lost, or put back from an older copy: takes the containers, the network, the database and its roles that run on the Docker host into the state, and deploys what the stack file says. No running container is replaced or stopped for it; differences from the file are changed as in any `up`.",
     )
     .option("--dry-run", "say what would be taken into the state, and change nothing")
     .action(async (_options, command: Command) => {

@@ -210,7 +210,7 @@ function restoreCommand(group: Command, end: (code: number) => void): void {
 function discardCommand(group: Command): void {
   withCommonOptions(group.command("discard"))
     .summary("drop a database that a restore has replaced; without a name, list them")
-    .argument("[database]", "as restore has named it")
+    .argument("[database]", "name of the replaced database, as restore has shown it")
     .option("-y, --yes", "don't ask")
     .action(async (database: string | undefined, _options, command: Command) => {
       const options = command.optsWithGlobals<SnapshotOptions>();

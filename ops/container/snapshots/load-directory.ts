@@ -14,7 +14,7 @@ import type { Manifest } from "../../contract/manifest.ts";
 import { seconds } from "../../contract/units.ts";
 
 const progressMs = 2_000;
-/** A compressed table file that is shorter than this may have no rows, in bytes. */
+/** A larger compressed table file has rows, in bytes; a smaller one is examined. */
 const noRowsBytes = 64;
 
 /**

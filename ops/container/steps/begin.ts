@@ -10,8 +10,8 @@ import { StateStore } from "../history/state-store.ts";
 import { type Current, type HistoryEvent } from "../../contract/deployment-state.ts";
 
 /**
- * Opens a deployment. An open one for the same release goes on under its own id. An open one for another release is
- * recorded as interrupted.
+ * Opens a deployment. An open one with the same slots goes on under its own id. One with other slots that is still in
+ * progress is recorded as interrupted.
  */
 export async function run(request: StepRequest<"begin">, context: CommandContext): Promise<StepResult<"begin">> {
   const store = new StateStore(context.paths.state);
