@@ -19,6 +19,7 @@ export interface DeployOptions extends CommonOptions {
   dryRun?: boolean;
   skipMigrations?: boolean;
   force?: boolean;
+  wait?: boolean;
 }
 
 export function withCommonOptions(command: Command): Command {
@@ -31,6 +32,7 @@ export function withDeployOptions(command: Command): Command {
   return withCommonOptions(command)
     .option("--dry-run", "show what would be done; change nothing")
     .option("--skip-migrations", "this once, no snapshot and no migrations: for a hotfix without schema changes")
+    .option("--wait", "wait while another deployment holds the lock, instead of being refused")
     .option("--force", "this once, ignore a lock and allow a change to the slot that serves, which interrupts traffic");
 }
 

@@ -11,6 +11,7 @@ import { historyCommand } from "./commands/history.ts";
 import { importCommand } from "./commands/import.ts";
 import { lintCommand } from "./commands/lint.ts";
 import { logsCommand } from "./commands/logs.ts";
+import { maintenanceCommand } from "./commands/maintenance.ts";
 import { previewUrlCommand } from "./commands/preview-url.ts";
 import { releaseCommand } from "./commands/release.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
@@ -58,6 +59,7 @@ export function togather(end: (code: number) => void, environment: NodeJS.Proces
   releaseCommand(program, end);
   rollbackCommand(program, end);
   previewUrlCommand(program);
+  maintenanceCommand(program);
   snapshotsCommand(program, end);
   statusCommand(program);
   historyCommand(program);

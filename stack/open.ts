@@ -23,6 +23,7 @@ import {
 } from "./interrupted.ts";
 import { askServing, hadOf, hostDifferences, refuseChangeInPlace, refuseSentBack, type HostBefore } from "./serving.ts";
 import { differenceText, type Difference } from "../config/differences.ts";
+import { maintenanceText } from "../config/maintenance.ts";
 import { containerName } from "../ops/contract/names.ts";
 
 /** An opened deployment: all questions are under way. */
@@ -139,6 +140,11 @@ function sayRepair(found: Difference, name: string): void {
 
 /** The differences on a host that a run has to mend. In a preview it reports them. */
 export function whatWasFound(settings: Settings, host: HostBefore): Found {
+  const maintenance = host.router?.maintenance;
+  if (maintenance !== undefined)
+    void log.warn(
+      `${maintenanceText(maintenance)} A deployment changes nothing about that: togather maintenance off ends it.`,
+    );
   const [found, at] = [hostDifferences(settings, host), new Date().toISOString()];
   if (isDryRun()) {
     for (const one of found) sayRepair(one, settings.name);

@@ -8,6 +8,8 @@ import {
   type DeployContext,
   type DeployOptions,
 } from "../context.ts";
+import { awaitingLock } from "../deploy/await-lock.ts";
+import type { Deployment } from "../deploy/deployment.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { Failure } from "../failure.ts";
 import { at, invocation } from "../output.ts";
@@ -78,47 +80,57 @@ export function releaseCommand(program: Command, end: (code: number) => void): v
     .option("--again", "release again what this host has sent traffic back from")
     .action(async (reference: string | undefined, _options, command: Command) => {
       const options = command.optsWithGlobals<ReleaseOptions>();
-      const read = await readContext(options);
-      refuseWithoutSlots("release", read.file, read.settings);
-      // Git, the host and Pulumi at the same time; where several fail, the errors of the latter two come first.
-      const resolving = resolveRelease(read.settings.source, project, reference, options.version);
-      resolving.catch(() => undefined);
-      const found = await deployContext(options, read);
-      const { release, warning } = await resolving;
-      if (warning !== undefined) found.output.warn(warning);
-      const context = await ready(found, options);
-      const { file, settings, before } = context;
-      // The idle slot is the one that does not serve, whatever the file says: a failed release has flipped the file
-      // already.
-      const slot = before.serving === undefined ? settings.activeSlot : otherSlot(before.serving.slot);
-      if (!options.switch) refuseNoSwitch(context);
-      const plain = plainSetting(release);
-      if (options.switch && options.again !== true && !isNamedBy(settings.releaseAgain, plain))
-        await refuseSentBack(
-          context,
-          plain,
-          [
-            reference ?? typedCommit(plain),
-            ...(options.version === undefined ? [] : [`--version ${options.version}`]),
-          ].join(" "),
-        );
-      file.setSlot(slot, release);
-      if (options.switch) file.setActiveSlot(slot);
-      else if (before.serving !== undefined) file.setActiveSlot(before.serving.slot);
-      if (options.dryRun !== true) file.save();
-      const code = await deploy({
-        ...context,
-        now: context.looked,
-        dryRun: options.dryRun === true,
-        skipMigrations: options.skipMigrations === true,
-        force: options.force === true,
-        again: options.again === true ? plain.commit : undefined,
-      });
-      if (code === 0 && !options.switch && options.dryRun !== true) {
-        context.output.say(
-          `${slot} holds ${release.version}, idle.\n  → to look at it: ${invocation(`preview-url --stack ${file.stack}`)}\n  → to move traffic there: ${invocation(`release ${reference ?? ("commit" in release ? release.commit : release.image)} --version ${release.version} --stack ${file.stack}`)}`,
-        );
-      }
-      end(code);
+      end(await awaitingLock(options, "release", (within) => releaseTo(reference, options, within)));
     });
+}
+
+/** @returns the exit code. */
+async function releaseTo(
+  reference: string | undefined,
+  options: ReleaseOptions,
+  within: Deployment["within"],
+): Promise<number> {
+  const read = await readContext(options);
+  refuseWithoutSlots("release", read.file, read.settings);
+  // Git, the host and Pulumi at the same time; where several fail, the errors of the latter two come first.
+  const resolving = resolveRelease(read.settings.source, project, reference, options.version);
+  resolving.catch(() => undefined);
+  const found = await deployContext(options, read);
+  const { release, warning } = await resolving;
+  if (warning !== undefined) found.output.warn(warning);
+  const context = await ready(found, options);
+  const { file, settings, before } = context;
+  // The idle slot is the one that does not serve, whatever the file says: a failed release has flipped the file
+  // already.
+  const slot = before.serving === undefined ? settings.activeSlot : otherSlot(before.serving.slot);
+  if (!options.switch) refuseNoSwitch(context);
+  const plain = plainSetting(release);
+  if (options.switch && options.again !== true && !isNamedBy(settings.releaseAgain, plain))
+    await refuseSentBack(
+      context,
+      plain,
+      [
+        reference ?? typedCommit(plain),
+        ...(options.version === undefined ? [] : [`--version ${options.version}`]),
+      ].join(" "),
+    );
+  file.setSlot(slot, release);
+  if (options.switch) file.setActiveSlot(slot);
+  else if (before.serving !== undefined) file.setActiveSlot(before.serving.slot);
+  if (options.dryRun !== true) file.save();
+  const code = await deploy({
+    ...context,
+    now: context.looked,
+    within,
+    dryRun: options.dryRun === true,
+    skipMigrations: options.skipMigrations === true,
+    force: options.force === true,
+    again: options.again === true ? plain.commit : undefined,
+  });
+  if (code === 0 && !options.switch && options.dryRun !== true) {
+    context.output.say(
+      `${slot} holds ${release.version}, idle.\n  → to look at it: ${invocation(`preview-url --stack ${file.stack}`)}\n  → to move traffic there: ${invocation(`release ${reference ?? ("commit" in release ? release.commit : release.image)} --version ${release.version} --stack ${file.stack}`)}`,
+    );
+  }
+  return code;
 }

@@ -1,5 +1,7 @@
 import type { Command } from "commander";
 import { preload, readContext, stackContext, withDeployOptions, type DeployOptions } from "../context.ts";
+import { awaitingLock } from "../deploy/await-lock.ts";
+import type { Deployment } from "../deploy/deployment.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { rollbackTarget } from "../deploy/rollback-target.ts";
 import { refuseWithoutSlots } from "../development/refuse.ts";
@@ -46,56 +48,58 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
     .option("--hold-jobs", "with --restore-database: hold restored jobs until you release them")
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<RollbackOptions>();
-      const read = await readContext(options);
-      refuseWithoutSlots("rollback", read.file, read.settings);
-      // The host and Pulumi at the same time; Pulumi's error comes first where both fail.
-      const looking = look(read.settings, preload);
-      looking.catch(() => undefined);
-      const context = await stackContext(options, read);
-      const { file, settings, before, output } = context;
-      const report = await looking;
-      const history = entriesOf(report);
-      const target = options.to === undefined ? undefined : find(history, options.to, file.stack);
-      const rollback = rollbackTarget(settings, before, file.stack, {
-        target,
-        history,
-        served: report.router.persisted?.served,
-      });
-      const { done } = rollback;
-      // A rollback with its database ends with the emptied slot.
-      const over = done !== undefined && settings.slots[otherSlot(rollback.activeSlot)] === undefined;
-      output.say(
-        done === undefined
-          ? `Rolling back: ${rollback.sentence}.`
-          : `No release to roll back: ${rollback.sentence}.${over ? "" : `\n  → to go forward to it again: ${invocation(`rollback --to ${done.id} --stack ${file.stack}`)}`}`,
-      );
-      if (options.restoreDatabase !== undefined && !over) {
-        const chosen = options.restoreDatabase === true ? undefined : options.restoreDatabase;
-        end(
-          await rollBackWithDatabase({
-            context,
-            rollback,
-            chosen,
-            history,
-            dryRun: options.dryRun === true,
-            yes: options.yes === true,
-            force: options.force === true,
-            holdJobs: options.holdJobs === true,
-          }),
-        );
-        return;
-      }
-      if (rollback.restore) file.setSlot(rollback.restore.slot, rollback.restore.release);
-      file.setActiveSlot(rollback.activeSlot);
-      if (options.dryRun !== true) file.save();
-      end(
-        await deploy({
-          ...context,
-          now: context.looked,
-          dryRun: options.dryRun === true,
-          skipMigrations: options.skipMigrations === true,
-          force: options.force === true,
-        }),
-      );
+      const takes = options.restoreDatabase !== undefined;
+      end(await awaitingLock(options, "rollback", (within) => rollBack(options, within), { takes }));
     });
+}
+
+/** @returns the exit code. */
+async function rollBack(options: RollbackOptions, within: Deployment["within"]): Promise<number> {
+  const read = await readContext(options);
+  refuseWithoutSlots("rollback", read.file, read.settings);
+  // The host and Pulumi at the same time; Pulumi's error comes first where both fail.
+  const looking = look(read.settings, preload);
+  looking.catch(() => undefined);
+  const context = await stackContext(options, read);
+  const { file, settings, before, output } = context;
+  const report = await looking;
+  const history = entriesOf(report);
+  const target = options.to === undefined ? undefined : find(history, options.to, file.stack);
+  const rollback = rollbackTarget(settings, before, file.stack, {
+    target,
+    history,
+    served: report.router.persisted?.served,
+  });
+  const { done } = rollback;
+  // A rollback with its database ends with the emptied slot.
+  const over = done !== undefined && settings.slots[otherSlot(rollback.activeSlot)] === undefined;
+  output.say(
+    done === undefined
+      ? `Rolling back: ${rollback.sentence}.`
+      : `No release to roll back: ${rollback.sentence}.${over ? "" : `\n  → to go forward to it again: ${invocation(`rollback --to ${done.id} --stack ${file.stack}`)}`}`,
+  );
+  if (options.restoreDatabase !== undefined && !over) {
+    const chosen = options.restoreDatabase === true ? undefined : options.restoreDatabase;
+    return rollBackWithDatabase({
+      context,
+      rollback,
+      chosen,
+      history,
+      dryRun: options.dryRun === true,
+      yes: options.yes === true,
+      force: options.force === true,
+      holdJobs: options.holdJobs === true,
+    });
+  }
+  if (rollback.restore) file.setSlot(rollback.restore.slot, rollback.restore.release);
+  file.setActiveSlot(rollback.activeSlot);
+  if (options.dryRun !== true) file.save();
+  return deploy({
+    ...context,
+    now: context.looked,
+    within,
+    dryRun: options.dryRun === true,
+    skipMigrations: options.skipMigrations === true,
+    force: options.force === true,
+  });
 }

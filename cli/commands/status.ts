@@ -1,6 +1,7 @@
 import { styleText } from "node:util";
 import { trafficProblem } from "../../config/differences.ts";
 import type { Command } from "commander";
+import { maintenanceText } from "../../config/maintenance.ts";
 import { primaryUrl } from "../../config/public-url.ts";
 import { slotNames, type SlotName } from "../../ops/contract/steps.ts";
 import { readContext, withCommonOptions, type CommonOptions, type ReadContext } from "../context.ts";
@@ -81,6 +82,12 @@ function text(
   return [
     `${file.stack}: ${primaryUrl(settings)}${settings.host === "" ? "" : ` on ${settings.host}`}`,
     servingLine(report, problem),
+    ...(report.router.maintenance === undefined
+      ? []
+      : [
+          styleText("yellow", maintenanceText(report.router.maintenance)),
+          `  → ${invocation(`maintenance off --stack ${file.stack}`)}`,
+        ]),
     "",
     columns([["SLOT", "", "RELEASE", "CONTAINER", "HEALTH"], ...rows]),
     "",
@@ -140,6 +147,7 @@ export function statusCommand(program: Command): void {
       const document = {
         stack: context.file.stack,
         serving,
+        maintenance: router.maintenance ?? null,
         slots,
         router,
         recorded: state ?? null,

@@ -1,6 +1,8 @@
 import type { Command } from "commander";
 import { project } from "../../toolchain/setup.ts";
 import { deployContext, ready, withDeployOptions, type DeployOptions } from "../context.ts";
+import { awaitingLock } from "../deploy/await-lock.ts";
+import type { Deployment } from "../deploy/deployment.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { makeFromExample } from "../example-file.ts";
 import { ensureDevelopmentSecrets } from "../development/secrets.ts";
@@ -14,20 +16,22 @@ export function upCommand(program: Command, end: (code: number) => void): void {
     .action(async (_options, command: Command) => {
       const options = command.optsWithGlobals<DeployOptions>();
       const made = options.stack === undefined ? undefined : makeFromExample(project, options.stack);
-      const context = await ready(await deployContext(options), options);
-      if (made !== undefined) context.output.say(made);
-      if (options.dryRun !== true) {
-        const secrets = ensureDevelopmentSecrets(project, context.file, context.settings, process.env);
-        if (secrets !== undefined) context.output.say(`Made up ${secrets.names.join(", ")} in ${secrets.file}.`);
-      }
-      end(
-        await deploy({
+      const deployed = async (within: Deployment["within"]): Promise<number> => {
+        const context = await ready(await deployContext(options), options);
+        if (made !== undefined) context.output.say(made);
+        if (options.dryRun !== true) {
+          const secrets = ensureDevelopmentSecrets(project, context.file, context.settings, process.env);
+          if (secrets !== undefined) context.output.say(`Made up ${secrets.names.join(", ")} in ${secrets.file}.`);
+        }
+        return deploy({
           ...context,
+          within,
           now: context.looked,
           dryRun: options.dryRun === true,
           skipMigrations: options.skipMigrations === true,
           force: options.force === true,
-        }),
-      );
+        });
+      };
+      end(await awaitingLock(options, "up", deployed));
     });
 }

@@ -64,12 +64,19 @@ async function migrationsOf(
 async function realNow(
   settings: PlainSettings,
   { before: { slots }, now: asked }: Pick<Deployment, "before" | "now">,
-): Promise<(RealNow & { served: RealNow["had"] }) | undefined> {
+): Promise<(RealNow & { served: RealNow["had"]; maintenance: boolean }) | undefined> {
   if (isDevelopment(settings)) return undefined;
   const now = asked ?? (await lookAtHost(settings.name, settings.host).catch(unlessUnreachable));
   if (now === undefined || (now.router === undefined && Object.keys(now.states).length === 0)) return undefined;
   const { router, states, held, served } = now;
-  return { router, states, held, had: hadIn({ served, left: slots }), served };
+  return {
+    router,
+    states,
+    held,
+    had: hadIn({ served, left: slots }),
+    served,
+    maintenance: router?.maintenance !== undefined,
+  };
 }
 
 /**
@@ -244,6 +251,7 @@ async function run(deployment: Deployment, interrupts: Interrupts): Promise<numb
       outputs,
       started,
       ok: end.ok,
+      maintenance: real?.maintenance === true,
       unlike,
       sentence,
       putRight,

@@ -15,7 +15,7 @@ const slot = (name: "blue" | "green", release?: typeof v1): SlotReport => ({
 const report = (serving: "blue" | "green" | undefined): HostReport => ({
   slots: { blue: slot("blue", v1), green: slot("green") },
   states: { router: "running", blue: "running" },
-  router: { state: "running", slot: serving, persisted: undefined, health: undefined },
+  router: { state: "running", slot: serving, persisted: undefined, health: undefined, maintenance: undefined },
   lock: undefined,
   state: undefined,
   current: undefined,

@@ -21,6 +21,8 @@ export interface Ended {
   started: number;
   /** Whether Pulumi's run succeeded. */
   ok: boolean;
+  /** Maintenance was on when it began. */
+  maintenance: boolean;
   /** The difference between the router's answer and the stack file after a successful run. Undefined: none. */
   unlike: string | undefined;
   /** A sentence about what serves after a failure. */
@@ -40,7 +42,7 @@ export function endText(result: DeploymentResult, ended: Ended): string {
     if (dryRun) return previewText(result, tracker);
     const success = isDevelopment(settings)
       ? developmentSuccess(result, settings.name, started)
-      : successText(result, outputs, started);
+      : successText(result, outputs, started, ended.maintenance);
     return [success, ...warningLines(tracker.stepWarnings.map(ended.redact), result.deploymentId, file.stack)].join(
       "\n",
     );
@@ -166,13 +168,14 @@ function successText(
   { serving, url, deploymentId, phases, interruptions }: DeploymentResult,
   outputs: StackOutputs | undefined,
   started: number,
+  maintenance: boolean,
 ): string {
   const interrupted = interruptions.map(
     (what) => `INTERRUPTED: the ${what}'s container was replaced. Requests failed until the new one answered.\n`,
   );
   const release = serving && "release" in serving ? describeRelease(serving.release) : "";
   const did = phases.length === 0 ? "Nothing to do: " : "";
-  return `${interrupted.join("")}${did}${serving?.slot ?? "no slot"} serves ${release} at ${url ?? "?"} (deployment ${deploymentId ?? outputs?.deploymentId ?? "?"}, ${seconds(Date.now() - started)})`;
+  return `${interrupted.join("")}${did}${serving?.slot ?? "no slot"} serves ${release} at ${url ?? "?"}${maintenance ? ", behind the maintenance page," : ""} (deployment ${deploymentId ?? outputs?.deploymentId ?? "?"}, ${seconds(Date.now() - started)})`;
 }
 
 function developmentSuccess({ url, phases }: DeploymentResult, name: string, started: number): string {

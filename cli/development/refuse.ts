@@ -24,6 +24,11 @@ const refusals = {
     why: "its database is the working tree's, and has none",
     instead: "a stack of the environment staging or production has snapshots",
   },
+  maintenance: {
+    cant: "have a maintenance page",
+    why: "its one server has no router before it",
+    instead: "a stack of the environment staging or production has one",
+  },
   "preview-url": {
     cant: "show an idle slot",
     why: "its one server runs the working tree",

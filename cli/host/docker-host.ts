@@ -35,9 +35,12 @@ const answerSchema = z.union([
 /** One answer over HTTP, or the reason why there was none. */
 export type Answer = z.infer<typeof answerSchema>;
 
+/** What the router says of its maintenance, where that is on: the rest is what it answers past it. */
+const routerAnswerSchema = answerSchema.and(z.object({ maintenance: z.string().optional() }));
+
 const probeSchema = z.object({
   servers: z.record(z.string(), answerSchema),
-  router: answerSchema.nullable(),
+  router: routerAnswerSchema.nullable(),
   files: z.record(z.string(), z.string().nullable()),
   control: answerSchema.nullable(),
 });
@@ -47,7 +50,7 @@ export type ProbeAnswer = z.infer<typeof probeSchema>;
 export interface ProbeQuestion {
   /** URL by name. */
   servers?: Record<string, string>;
-  router?: { http: string; https: string; internal?: string };
+  router?: { http: string; https: string; internal?: string; /** Its control socket. */ control?: string };
   /** Paths in the container, by name. */
   files?: Record<string, string>;
   /** The router's control socket. */

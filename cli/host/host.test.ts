@@ -30,6 +30,7 @@ const report = (serving: "blue" | "green", blue?: typeof v1, green?: typeof v1):
     slot: serving,
     persisted: { slot: serving, changedAt: "2026-01-28T14:30:22Z", served: {} },
     health: { status: "healthy" },
+    maintenance: undefined,
   },
   lock: undefined,
   state: recorded(serving, (serving === "blue" ? blue : green) ?? v1),
@@ -74,7 +75,13 @@ describe("drift", () => {
       "deployment-state.json says that green serves, the router sends requests to blue",
     ]);
     const down = { ...report("blue", v1, v2), states: { database: "exited", blue: "running", green: "exited" } };
-    down.router = { state: undefined, slot: undefined, persisted: undefined, health: undefined };
+    down.router = {
+      state: undefined,
+      slot: undefined,
+      persisted: undefined,
+      health: undefined,
+      maintenance: undefined,
+    };
     expect(driftOf(file, { name, activeSlot: "blue", slots: { blue: v1, green: v2 } }, down)).toEqual([
       "togather-production-db is exited",
       "togather-production-green is exited",

@@ -1,6 +1,6 @@
 import { containerName, labels, networkName } from "../../ops/contract/names.ts";
 import { hostLockHolder, type LockHolder } from "../../ops/host/host-lock.ts";
-import type { Part } from "../../ops/host/serving-slot.ts";
+import { readMaintenance, type Maintenance, type Part } from "../../ops/host/serving-slot.ts";
 import { parseHealth } from "../../ops/contract/health.ts";
 import {
   currentSchema,
@@ -50,6 +50,8 @@ export interface HostReport {
      */
     persisted: { slot: SlotName; changedAt: string; served: Partial<Record<SlotName, Release>> } | undefined;
     health: Health | undefined;
+    /** While it is on, the public is kept out. */
+    maintenance: Maintenance | undefined;
   };
   /** The current holder of the lock: somebody deploys. */
   lock: LockHolder | undefined;
@@ -161,6 +163,7 @@ function questionsTo(
             http: new URL(source.healthPath, `http://${router}:${routerPorts.http}`).href,
             https: new URL(source.healthPath, `https://${router}:${routerPorts.https}`).href,
             internal: new URL(source.healthPath, `http://${router}:${routerPorts.internal}`).href,
+            control: "/router/run/control.sock",
           },
         }),
     files: {
@@ -270,6 +273,7 @@ export async function look(
       slot: through && "slot" in through ? slotText(through.slot) : undefined,
       persisted: parsed(answer.files["slot"], persistedSlotSchema),
       health: through === null ? undefined : healthOf(through),
+      maintenance: through?.maintenance === undefined ? undefined : readMaintenance(through.maintenance),
     },
     lock,
     state,

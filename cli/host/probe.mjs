@@ -27,7 +27,7 @@ function ask(address, options = {}) {
     const send = url.protocol === "https:" ? httpsRequest : httpRequest;
     const sent = send(
       url,
-      { ...options, headers: { connection: "close" }, rejectUnauthorized: false, timeout: limitMs },
+      { ...options, headers: { connection: "close", ...options.headers }, rejectUnauthorized: false, timeout: limitMs },
       (response) => {
         const chunks = [];
         response.on("data", (chunk) => chunks.push(chunk));
@@ -44,22 +44,32 @@ function ask(address, options = {}) {
     );
     sent.on("timeout", () => sent.destroy(new Error(`no answer within ${limitMs / 1000} s`)));
     sent.on("error", fail);
-    sent.end();
+    sent.end(options.body);
   });
 }
 
 /**
  * Asks through the router, over HTTPS where it redirects plain HTTP. The certificate is for the public name: here the
- * address is enough.
+ * address is enough. Where maintenance is on, the answer is one past it.
  */
-async function askRouter({ http, https, internal }) {
-  const first = await ask(http);
-  const answer = first.status === 308 && https ? await ask(https) : first;
-  if (!("error" in answer) || !internal) return answer;
-  // A router that needs a PROXY protocol header first, or that leaves HTTPS to a load balancer, has an internal port for
-  // this. A stopped router does not answer there either.
-  const other = await ask(internal);
-  return "error" in other ? answer : other;
+async function askRouter({ http, https, internal, control }) {
+  const through = async (options) => {
+    const first = await ask(http, options);
+    const answer = first.status === 308 && https ? await ask(https, options) : first;
+    if (!("error" in answer) || !internal) return answer;
+    // A router that needs a PROXY protocol header first, or that leaves HTTPS to a load balancer, has an internal port for
+    // this. A stopped router does not answer there either.
+    const other = await ask(internal, options);
+    return "error" in other ? answer : other;
+  };
+  const answer = await through();
+  if (answer.status !== 503 || answer.slot !== "maintenance" || !control) return answer;
+  const at = { socketPath: control };
+  const maintenance = await ask("http://router/maintenance", at);
+  const signed = await ask("http://router/preview", { ...at, method: "POST", body: '{"slot":"serving","seconds":60}' });
+  if (signed.status !== 200) return answer;
+  const past = await through({ headers: { "x-togather-preview": JSON.parse(signed.body).token } });
+  return { ...past, maintenance: maintenance.body };
 }
 
 const { servers = {}, router, files = {}, control } = question;

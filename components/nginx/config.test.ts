@@ -190,6 +190,7 @@ describe("renderNginxFiles", () => {
     // Its only public function is to turn a signed token into a cookie.
     expect(directives(publicServer).filter((line) => line.startsWith("js_content"))).toEqual([
       "js_content router.enterPreview;",
+      "js_content router.unavailable;",
     ]);
     // Clients in the private network may read metrics, and nothing else.
     expect(

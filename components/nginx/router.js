@@ -6,6 +6,12 @@ import fs from "fs";
 const stateFile = "/router/state/slot.json";
 /** Signs tokens that lead to the slot that does not serve. Made by router-start, never leaves the router. */
 const keyFile = "/router/state/preview.key";
+/** While it is there, everybody gets a page of the router's own. */
+const maintenanceFile = "/router/state/maintenance.json";
+/** Seconds after which clients are told to come back. */
+const maintenanceRetry = 120;
+/** Certificates are renewed through these meanwhile. */
+const challenges = "/.well-known/acme-challenge/";
 const names = ["blue", "green"];
 /** A week: longest validity of such a token, in seconds. */
 const longestPreview = 7 * 24 * 3600;
@@ -51,6 +57,38 @@ function canary() {
   return text === undefined ? undefined : JSON.parse(text);
 }
 
+/** What the file says, as it is kept in memory; "" where there is none. */
+function maintenanceInFile(r) {
+  let text;
+  try {
+    text = fs.readFileSync(maintenanceFile, "utf8");
+  } catch (ignored) {
+    return "";
+  }
+  try {
+    return JSON.stringify(maintenanceOf(JSON.parse(text)));
+  } catch (error) {
+    // Somebody has turned it on: what is wrong is only what was to be said.
+    r.error(`togather: ${maintenanceFile}: ${error.message}`);
+    return JSON.stringify(maintenanceOf({}));
+  }
+}
+
+const textOr = (value) => (typeof value === "string" ? value : "");
+const maintenanceOf = (body) => ({ since: textOr(body.since), by: textOr(body.by), message: textOr(body.message) });
+
+/** {since, by, message} while maintenance is on; undefined otherwise. From memory, or from its file when nginx has just started. */
+function maintenance(r) {
+  const memory = ngx.shared.togather;
+  let text = memory.get("maintenance");
+  if (text === undefined) {
+    // `add` leaves alone what was said meanwhile.
+    memory.add("maintenance", maintenanceInFile(r));
+    text = memory.get("maintenance");
+  }
+  return text ? JSON.parse(text) : undefined;
+}
+
 /** From 0 to 100, always the same for one client address (FNV-1a). */
 function shareOfAddress(address) {
   let hash = 0x811c9dc5;
@@ -81,11 +119,14 @@ function sameText(a, b) {
   return different === 0;
 }
 
+/** Where tokens lead: to a slot, or, past maintenance, to the one that serves. */
+const leadsTo = (name) => names.includes(name) || name === "serving";
+
 /** {slot, seconds left} of a token `v1.<slot>.<expiry, unix seconds>.<HMAC-SHA256>`; undefined for one that is not good, or not any more. */
 function readPreview(token) {
   const parts = token.split(".");
   const left = Number(parts[2]) - Date.now() / 1000;
-  if (parts.length !== 4 || parts[0] !== "v1" || !names.includes(parts[1]) || !(left > 0)) return undefined;
+  if (parts.length !== 4 || parts[0] !== "v1" || !leadsTo(parts[1]) || !(left > 0)) return undefined;
   return sameText(parts[3], signature(parts.slice(0, 3).join("."))) ? { slot: parts[1], left: Math.floor(left) } : undefined;
 }
 
@@ -95,13 +136,15 @@ function chooseSlot(r) {
     try {
       const preview = readPreview(token);
       // Never the slot that serves instead: a smoke test would pass on the wrong one.
-      return preview === undefined ? "refused" : preview.slot;
+      if (preview === undefined) return "refused";
+      return preview.slot === "serving" ? servingSlot(r) : preview.slot;
     } catch (error) {
       r.error(`togather: no preview: ${error.message}`);
       return "refused";
     }
   }
   const serving = servingSlot(r);
+  if (serving !== "" && maintenance(r) !== undefined && !r.uri.startsWith(challenges)) return "maintenance";
   const now = serving === "" ? undefined : canary();
   if (now === undefined) return serving;
   const share = now.sticky ? shareOfAddress(r.remoteAddress) : Math.random() * 100;
@@ -164,7 +207,7 @@ function count(r) {
   counters.incr(`${name} open`, -1, 0);
   endWaiting(r, name);
   // Not the public's: it says nothing about how the slot serves.
-  if (variables.togather_preview && name !== "refused") name = `preview ${name}`;
+  if (variables.togather_preview && names.includes(name)) name = `preview ${name}`;
   counters.incr(`${name} ${variables.status.charAt(0)}xx`, 1, 0);
   // Given up by the client, before the slot said anything.
   if (variables.status === "499" && !(Number(variables.upstream_header_time) >= 0)) counters.incr(`${name} abandoned`, 1, 0);
@@ -243,6 +286,52 @@ function control(r) {
   if (from !== to) ngx.shared.counters.incr("switches", 1, 0);
   r.warn(`togather: slot ${from} -> ${to}`);
   answer(r, 200, { from, to });
+}
+
+/**
+ * GET /maintenance: {"maintenance": {"since": ..., "by": ..., "message": ...} | null}.
+ * PUT /maintenance with that: everybody gets the router's own page. DELETE /maintenance: no more. Whoever calls keeps the file.
+ */
+function controlMaintenance(r) {
+  const memory = ngx.shared.togather;
+  if (r.method === "PUT") memory.set("maintenance", JSON.stringify(maintenanceOf(bodyOf(r))));
+  else if (r.method === "DELETE") memory.set("maintenance", "");
+  else if (r.method !== "GET") {
+    r.headersOut.Allow = "GET, PUT, DELETE";
+    answer(r, 405, { error: "GET, PUT or DELETE" });
+    return;
+  }
+  if (r.method !== "GET") r.warn(`togather: maintenance ${r.method === "PUT" ? "on" : "off"}`);
+  answer(r, 200, { maintenance: maintenance(r) || null });
+}
+
+const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/"/g, "&quot;");
+
+/** What is answered where no slot is asked: there is none, or maintenance is on. */
+function unavailable(r) {
+  const isOn = r.variables.togather_slot === "maintenance";
+  const now = isOn ? maintenance(r) : undefined;
+  const id = r.variables.togather_request_id;
+  if (!isOn) {
+    answer(r, 503, { error: "service_unavailable", message: "no slot is active", request_id: id });
+    return;
+  }
+  const message = (now && now.message) || "This site is under maintenance, and will be back soon.";
+  r.headersOut["Retry-After"] = String(maintenanceRetry);
+  r.headersOut["Cache-Control"] = "no-store";
+  if (!/\btext\/html\b/i.test(r.headersIn.Accept || "")) {
+    answer(r, 503, { error: "maintenance", message, request_id: id });
+    return;
+  }
+  r.headersOut["Content-Type"] = "text/html; charset=utf-8";
+  r.return(
+    503,
+    `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="robots" content="noindex"><title>Maintenance</title>
+<style>body{font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:20vh auto;padding:0 1rem}@media(prefers-color-scheme:dark){body{background:#111;color:#eee}}</style></head>
+<body><h1>Maintenance</h1><p>${escaped(message)}</p></body></html>
+`,
+  );
 }
 
 /**
@@ -330,15 +419,18 @@ function otherCookies(r) {
     .join("; ");
 }
 
-/** POST /preview {"slot": "green", "seconds": 3600, "version": "v1.4.0"}: {"token": ..., "expires": unix seconds}: what leads to that slot through the public port. */
+/**
+ * POST /preview {"slot": "green", "seconds": 3600, "version": "v1.4.0"}: {"token": ..., "expires": unix seconds}: what leads to that slot through
+ * the public port; `serving`: to the one that serves, also while maintenance is on.
+ */
 function controlPreview(r) {
   const body = bodyOf(r);
-  if (r.method !== "POST" || !names.includes(body.slot) || !(body.seconds >= 1 && body.seconds <= longestPreview)) {
+  if (r.method !== "POST" || !leadsTo(body.slot) || !(body.seconds >= 1 && body.seconds <= longestPreview)) {
     answer(r, 400, { error: `POST {"slot":"green","seconds":3600}, at most ${longestPreview} s` });
     return;
   }
   // Of a release that was filled in without a switch, nobody else has told the version.
-  if (typeof body.version === "string") ngx.shared.togather.set(`version ${body.slot}`, body.version);
+  if (typeof body.version === "string" && names.includes(body.slot)) ngx.shared.togather.set(`version ${body.slot}`, body.version);
   const expires = Math.floor(Date.now() / 1000 + body.seconds);
   const text = `v1.${body.slot}.${expires}`;
   answer(r, 200, { token: `${text}.${signature(text)}`, expires });
@@ -384,8 +476,8 @@ function metrics(r) {
   const metric = (name, type, help) => lines.push(`# HELP togather_router_${name} ${help}`, `# TYPE togather_router_${name} ${type}`);
   const sample = (name, labels, value) => lines.push(`togather_router_${name}${labels === "" ? "" : `{${labels}}`} ${value}`);
 
-  metric("requests_total", "counter", "Requests by slot and status class; slot none: no slot served; refused: a bad preview token.");
-  names.concat("none", "refused").forEach((name) => {
+  metric("requests_total", "counter", "Requests by slot and status class; slot none: no slot served; refused: a bad preview token; maintenance: it was on.");
+  names.concat("none", "refused", "maintenance").forEach((name) => {
     classes.forEach((one) => sample("requests_total", `slot="${name}",code="${one}"`, counter(`${name} ${one}`)));
   });
   metric("preview_requests_total", "counter", "Requests that a token led to a slot; they are in no other number but the open ones.");
@@ -413,6 +505,8 @@ function metrics(r) {
     const own = now !== undefined && now.slot === name ? other : 0;
     sample("weight_percent", `slot="${name}"`, serving === "" ? 0 : name === serving && own === 0 ? 100 - other : own);
   });
+  metric("maintenance", "gauge", "1 while everybody gets the router's own page.");
+  sample("maintenance", "", maintenance(r) === undefined ? 0 : 1);
   metric("switches_total", "counter", "Moves of all traffic from a slot to the other.");
   sample("switches_total", "", counter("switches"));
   metric("slot_info", "gauge", "The release that a slot serves, or served last.");
@@ -424,4 +518,4 @@ function metrics(r) {
   r.return(200, lines.join("\n") + "\n");
 }
 
-export default { slot, answered, version, count, renewed, certificate, key, configuration, controlCertificate, control, controlCanary, controlPreview, enterPreview, otherCookies, counters, metrics };
+export default { slot, answered, version, count, renewed, certificate, key, configuration, controlCertificate, control, controlCanary, controlMaintenance, unavailable, controlPreview, enterPreview, otherCookies, counters, metrics };

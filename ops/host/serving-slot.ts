@@ -3,6 +3,7 @@
  * labels of the slots' containers. Two short Docker calls at the same time; it works the same with an engine behind
  * ssh, and whether or not the router runs.
  */
+import * as z from "zod";
 import { containerName, labels, slotNamed } from "../contract/names.ts";
 import type { Release, SlotName } from "../contract/steps.ts";
 import { slotNames } from "../contract/steps.ts";
@@ -36,6 +37,21 @@ export interface RouterNow {
   mark: string;
   /** Releases from which traffic was sent back. */
   sentBack: readonly SentBack[];
+  /** While it is on, everybody gets a page of the router's own. Undefined where it is off, and where nginx does not answer. */
+  maintenance?: Maintenance | undefined;
+}
+
+const maintenanceSchema = z.object({ since: z.string(), by: z.string(), message: z.string() });
+/** Since when, by whom, and with what words the public is kept out. */
+export type Maintenance = z.infer<typeof maintenanceSchema>;
+
+/** What the router's control socket says of it; undefined where it is off, or a router of an older version does not know it. */
+export function readMaintenance(text: string): Maintenance | undefined {
+  try {
+    return z.object({ maintenance: maintenanceSchema }).safeParse(JSON.parse(text)).data?.maintenance;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Containers of a blue-green deployment, by their label. */
@@ -70,8 +86,8 @@ const answerMs = 30_000;
 const askDocker = (args: readonly string[], host: string): Promise<DockerAnswer> =>
   tryDocker(args, { host, timeoutMs: answerMs });
 
-/** Prints nginx's answer, the state file's modification time, and the file: a line, a line, and the rest. */
-const askRouter = `curl --silent --max-time 2 --unix-socket /router/run/control.sock http://router/slot | tr -d '\\n'; echo
+/** Prints nginx's own answers, when its state file was written, and the file: a line each, and the rest. */
+const askRouter = `for what in slot maintenance; do curl --silent --max-time 2 --unix-socket /router/run/control.sock http://router/$what | tr -d '\\n'; echo; done
 stat -c %y /router/state/slot.json 2>/dev/null || echo; cat /router/state/slot.json 2>/dev/null || true`;
 
 /**
@@ -107,14 +123,20 @@ interface RouterState {
   memory: SlotName | undefined;
   file: StateFile | undefined;
   written: string;
+  maintenance?: Maintenance | undefined;
 }
 
 /** @throws {StepError} when the Docker host doesn't answer. */
 async function routerState(container: string, host: string): Promise<RouterState | undefined> {
   const asked = await askDocker(["exec", container, "sh", "-c", askRouter], host);
   if (asked.ok) {
-    const [answer = "", written = "", ...file] = asked.stdout.split("\n");
-    return { memory: readState(answer)?.slot, file: readState(file.join("\n")), written };
+    const [answer = "", maintenance = "", written = "", ...file] = asked.stdout.split("\n");
+    return {
+      memory: readState(answer)?.slot,
+      file: readState(file.join("\n")),
+      written,
+      maintenance: readMaintenance(maintenance),
+    };
   }
   // It does not run: the file is what it would start from.
   const copied = await askDocker(["cp", `${container}:/router/state/slot.json`, "-"], host);
@@ -199,6 +221,7 @@ export async function lookAtHost(
     file: file?.slot,
     mark: `${memory ?? "no slot"} in nginx, ${file?.slot ?? "no slot"} on disk since ${written}`,
     sentBack: file?.sentBack ?? [],
+    maintenance: state.maintenance,
   };
   const release = slot && held[slot];
   const serving = slot && release && { slot, release, port: listening[slot], held, served: file?.served };

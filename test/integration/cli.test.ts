@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitCodes } from "../../cli/exit-codes.ts";
@@ -167,6 +168,42 @@ describe("togather", () => {
     expect(code, stdout).toBe(exitCodes.lock.code);
     expect(stdout).toMatch(/is locked: another one is running/);
     expect(stdout).toMatch(/blue serves v1\.0\.0 .*it is healthy/);
+  });
+
+  it("waits for who deploys where it is told to, and then has the lock for itself", async () => {
+    const other = spawn("flock", [lockFile(stack.name), "sh", "-c", "echo held; cat"], {
+      stdio: ["pipe", "pipe", "ignore"],
+    });
+    await once(other.stdout, "data");
+    const waiting = stack.togather("up", "--wait");
+    await sleep(8_000);
+    other.stdin.end();
+    await once(other, "close");
+    const { code, stdout, stderr } = await waiting;
+    expect(code, stdout + stderr).toBe(0);
+    expect(stdout).toMatch(
+      /^Waiting for whoever holds \/tmp\/togather-deploy-.*\nDeploying .*\nNothing to do: blue serves/,
+    );
+  });
+
+  it("says everywhere that maintenance is on, and who serves behind it", async () => {
+    const on = await stack.togather("maintenance", "on", "--message", "back soon");
+    expect(on.code, on.stdout + on.stderr).toBe(0);
+    expect(on.stdout).toMatch(
+      /^Maintenance is on since .*, by .*: the router answers 503 to the public \("back soon"\)\./,
+    );
+    expect(await json("status")).toMatchObject({
+      maintenance: { message: "back soon" },
+      serving: { slot: "blue", health: { status: "healthy" } },
+      drift: [],
+    });
+    const up = await stack.togather("up");
+    expect(up.code, up.stdout + up.stderr).toBe(0);
+    expect(up.stderr).toContain("Maintenance is on since");
+    expect(up.stdout).toMatch(/Nothing to do: blue serves v1\.0\.0 .* behind the maintenance page/);
+    const off = await stack.togather("maintenance", "off");
+    expect(off.stdout).toBe("Maintenance is off: the public reaches the slot that serves.");
+    expect(await json("status")).toMatchObject({ maintenance: null });
   });
 
   it("says beforehand what a release would do, and does nothing", async () => {

@@ -15,10 +15,12 @@ import { execa } from "execa";
 import { generate } from "selfsigned";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { internalPort, renderNginxFiles, type NginxOptions } from "../../components/nginx/config.ts";
+import { askMaintenance, setMaintenance } from "../../cli/host/maintenance.ts";
 import { build } from "../../ops/client/build.ts";
 import { run as runRouter } from "../../ops/client/router.ts";
 import { containerPaths, type StepContext } from "../../ops/contract/context.ts";
 import type { SlotName, StepRequest, StepResult } from "../../ops/contract/steps.ts";
+import { lookAtHost } from "../../ops/host/serving-slot.ts";
 import { bundledImageDigest, bundledImageTag } from "../../ops/image.ts";
 import { eventually } from "../step-harness.ts";
 import { freePort, freeSubnet } from "./addresses.ts";
@@ -629,6 +631,75 @@ describe("router", () => {
     await docker("start", `${prefix}-router`);
     expect((await untilRouterAnswers()).headers["x-togather-slot"]).toBe("green");
     expect(await control("GET")).toMatchObject({ body: { slot: "green" } });
+  });
+
+  it("keeps the public out under maintenance, through reloads and restarts, and is switched and checked all the same", async () => {
+    const about = { name, host: "", stack: name };
+    const told = { since: "2026-01-28T14:30:22Z", by: "alice@laptop", message: "Back <b>soon</b> & safe" };
+    const isOn = async (): Promise<void> => {
+      const json = await ask("/page");
+      expect([json.status, json.headers["retry-after"], json.headers["cache-control"]]).toEqual([
+        503,
+        "120",
+        "no-store",
+      ]);
+      expect(JSON.parse(json.body)).toEqual({
+        error: "maintenance",
+        message: told.message,
+        request_id: json.headers["x-request-id"],
+      });
+    };
+    const before = (await control("GET")).body as { slot: SlotName };
+    const file = await inRouter("cat", "/router/state/slot.json");
+    const other: SlotName = before.slot === "blue" ? "green" : "blue";
+    expect(await askMaintenance(about)).toBeUndefined();
+    expect(await setMaintenance(about, told)).toBe(true);
+    expect(await askMaintenance(about)).toEqual(told);
+    await isOn();
+    const page = await ask("/", { headers: { accept: "text/html,application/xhtml+xml,*/*;q=0.8" } });
+    expect([page.status, page.headers["content-type"]]).toEqual([503, "text/html; charset=utf-8"]);
+    expect(page.body).toContain("<p>Back &lt;b&gt;soon&lt;/b&gt; &amp; safe</p>");
+    expect((await ask("/", { method: "POST", body: "x" })).status).toBe(503);
+    // What goes on: certificates, previews, and the router's own health.
+    expect((await ask("/.well-known/acme-challenge/token")).headers["x-togather-slot"]).toBe(before.slot);
+    expect((await ask("/.well-known/acme-challenge/../../page")).status).toBe(503);
+    const { token } = JSON.parse(
+      await inRouter(
+        ...["curl", "--silent", "--unix-socket", "/router/run/control.sock", "http://router/preview"],
+        ...["--data", JSON.stringify({ slot: other, seconds: 60 })],
+      ),
+    ) as { token: string };
+    expect((await ask("/page", { headers: { "x-togather-preview": token } })).headers["x-togather-slot"]).toBe(other);
+    expect((await lookAtHost(name, "")).router?.maintenance).toEqual(told);
+
+    expect(await configure({ readSeconds: 119 })).toMatchObject({ reloaded: true });
+    await isOn();
+    await docker("restart", `${prefix}-router`);
+    await untilRouterAnswers();
+    await isOn();
+    expect(await askMaintenance(about)).toEqual(told);
+
+    // As if nothing had served yet: the way back to what has is not checked.
+    const fresh = JSON.stringify({ slot: before.slot, changedAt: told.since });
+    await inRouter("sh", "-c", 'printf "%s\\n" "$1" > /router/state/slot.json', "sh", fresh);
+    const checks = [{ path: "/page", status: 200 }];
+    expect(await switchTo(other, { checks })).toMatchObject({ from: before.slot, to: other });
+    await isOn();
+    // The check is as true as ever.
+    const wrong = { checks: [{ path: "/page", status: 404 }], logLocation: join(directories, "logs-of-maintenance") };
+    await expect(switchTo(before.slot, wrong)).rejects.toThrow(/\/page answers 200, expected 404/);
+    expect((await control("GET")).body).toEqual({ slot: other });
+    await isOn();
+    expect(await switchTo(before.slot)).toMatchObject({ from: other, to: before.slot });
+
+    expect(await setMaintenance(about, undefined)).toBe(true);
+    expect((await ask("/page")).headers["x-togather-slot"]).toBe(before.slot);
+    await docker("restart", `${prefix}-router`);
+    await untilRouterAnswers();
+    expect((await ask("/page")).headers["x-togather-slot"]).toBe(before.slot);
+    expect(await askMaintenance(about)).toBeUndefined();
+    expect(await configure()).toMatchObject({ reloaded: true });
+    await inRouter("sh", "-c", 'printf "%s\\n" "$1" > /router/state/slot.json', "sh", file);
   });
 
   it("puts everything back when the router does not confirm", async () => {

@@ -30,6 +30,8 @@ class FakeRouter {
   asked = 0;
   flaky = 0;
   failControl = false;
+  /** What leads past maintenance; undefined where that is off. */
+  maintenance: string | undefined;
   health = JSON.stringify({ status: "healthy", version: release.version });
   private servers: Server[] = [];
   url = "";
@@ -41,6 +43,10 @@ class FakeRouter {
       let body = "";
       request.on("data", (chunk: Buffer) => (body += chunk.toString()));
       request.on("end", () => {
+        if (request.url === "/preview") {
+          response.end(JSON.stringify({ token: this.maintenance, expires: 1, for: JSON.parse(body) as unknown }));
+          return;
+        }
         if (request.method !== "GET") {
           if (this.failControl) {
             response.writeHead(500).end("broken");
@@ -53,6 +59,10 @@ class FakeRouter {
       });
     });
     const traffic = createServer((request, response) => {
+      if (this.maintenance !== undefined && request.headers["x-togather-preview"] !== this.maintenance) {
+        response.writeHead(503, { "X-Togather-Slot": "maintenance" }).end();
+        return;
+      }
       if (this.told.length > 0 && this.lose > 0) {
         this.lose -= 1;
         request.socket.destroy();
@@ -260,6 +270,18 @@ describe("switch", () => {
       /could not be undone: control socket: the control socket answers 500: broken. The router may be on either slot/,
     );
     expect(router.state()?.slot).toBe("blue");
+  });
+
+  it("is confirmed and checked past maintenance, and says that it is on", async () => {
+    router.maintenance = "v1.serving.1.x";
+    router.serve("blue");
+    const checks = [{ path: "/page", status: 200 }];
+    expect(await switchTo("green", undefined, { checks })).toMatchObject({ from: "blue", to: "green" });
+    expect(router.asked).toBe(3);
+    expect(said.filter((line) => line.startsWith("maintenance is on: green was checked past it"))).toHaveLength(1);
+    // What another slot answers, or an answer that is wrong, is found all the same.
+    router.claim = "green";
+    await expect(switchTo("blue")).rejects.toThrow(/a request went to green/);
   });
 
   it("asks the checks three times in a row through the router", async () => {

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { EndpointCheck, SlotName } from "../../contract/steps.ts";
 import { messageOf } from "../../contract/errors.ts";
-import { askThroughRouter, wrongSlot } from "./through-router.ts";
+import { askThroughRouter, wrongSlot, type Pass } from "./through-router.ts";
 
 /** All checks pass this many times in a row, ... */
 const passesInARow = 3;
@@ -14,16 +14,18 @@ export interface PostSwitch {
   routerUrl: string;
   activeSlot: SlotName;
   checks: readonly EndpointCheck[];
+  /** Past maintenance, where that is on. */
+  pass?: Pass | undefined;
 }
 
 /** The problem that one check found. Undefined: it passes. */
 async function problemOf(
   { path, status }: EndpointCheck,
-  { routerUrl, activeSlot }: PostSwitch,
+  { routerUrl, activeSlot, pass }: PostSwitch,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   try {
-    const answer = await askThroughRouter(new URL(path, routerUrl), { signal });
+    const answer = await askThroughRouter(new URL(path, routerUrl), { signal }, pass);
     const served = wrongSlot(answer, activeSlot);
     if (served !== undefined) return `${path} was answered by ${served}`;
     return answer.status === status ? undefined : `${path} answers ${answer.status}, expected ${status}`;

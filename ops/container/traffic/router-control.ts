@@ -8,6 +8,8 @@ import { countersSchema, type Counters } from "./sample.ts";
 
 /** Longest wait for the control socket of a router that has just been created. */
 const routerStartMs = 15_000;
+/** How long what leads past maintenance is good for. */
+const passSeconds = 60;
 
 /** A share of the requests for the slot that does not serve. */
 export interface Canary {
@@ -47,6 +49,12 @@ export class RouterControl {
     await this.send("DELETE", "/canary");
   }
 
+  /** A header with which requests reach the slot that serves while maintenance is on. */
+  async pass(): Promise<Record<string, string>> {
+    const signed = await this.send("POST", "/preview", { slot: "serving", seconds: passSeconds });
+    return { "X-Togather-Preview": z.object({ token: z.string() }).parse(signed).token };
+  }
+
   /** The router's counters. Waits for a router that is restarting. */
   async counters(signal: AbortSignal): Promise<Counters> {
     return countersSchema.parse(await this.whenThere("/counters", signal));
@@ -71,7 +79,7 @@ export class RouterControl {
     }
   }
 
-  private async send(method: "GET" | "PUT" | "DELETE", path: string, body?: unknown): Promise<unknown> {
+  private async send(method: "GET" | "PUT" | "POST" | "DELETE", path: string, body?: unknown): Promise<unknown> {
     const answer = await ask(new URL(path, "http://router"), {
       socketPath: this.socketPath,
       method,

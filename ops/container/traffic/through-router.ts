@@ -15,8 +15,28 @@ const routerHttpsPort = "8443";
 /** The certificate is for the public name. In the private network the address is enough. */
 const unnamed = { rejectUnauthorized: false };
 
+/** Gives the header that leads past the router's maintenance. */
+export type Pass = () => Promise<Record<string, string>>;
+
+/** Whether the router answers for maintenance, and not for a slot. */
+const isMaintenance = ({ status, headers }: Answer): boolean =>
+  status === 503 && headers["x-togather-slot"] === "maintenance";
+
+/** A request, sent again past maintenance where that is on: the slot that serves is to be checked all the same. */
+async function askPast(url: URL, options: AskOptions, pass: Pass | undefined): Promise<Answer> {
+  const answer = await ask(url, options);
+  return pass !== undefined && isMaintenance(answer)
+    ? ask(url, {
+        ...options,
+        headers: { ...(options.headers as Record<string, string> | undefined), ...(await pass()) },
+      })
+    : answer;
+}
+
 /** The router to ask, and the slot and release that are expected to answer. */
 export interface Expected {
+  /** Past maintenance, where that is on. */
+  pass?: Pass | undefined;
   routerUrl: string;
   healthPath: string;
   activeSlot: SlotName;
@@ -52,13 +72,13 @@ function encryptedUrl(url: URL): URL {
 }
 
 /** A request over a new connection, by HTTPS where the router redirects plain HTTP to HTTPS. */
-export async function askThroughRouter(url: URL, options: AskOptions = {}): Promise<Answer> {
-  const answer = await ask(url, options);
+export async function askThroughRouter(url: URL, options: AskOptions = {}, pass?: Pass): Promise<Answer> {
+  const answer = await askPast(url, options, pass);
   const moved =
     answer.status === 308 &&
     (answer.headers["x-togather-slot"] ?? "") === "" &&
     answer.headers.location?.startsWith("https:") === true;
-  return moved ? ask(encryptedUrl(url), { ...options, ...unnamed }) : answer;
+  return moved ? askPast(encryptedUrl(url), { ...options, ...unnamed }, pass) : answer;
 }
 
 /** A problem with an answer of the health endpoint. Undefined: none. */
@@ -84,7 +104,7 @@ export function wrongSlot({ headers }: Answer, expected: SlotName): string | und
 
 /** @throws unless every connection, from before the switch and new, reaches the target and its release. */
 export async function confirm(
-  { routerUrl, healthPath, activeSlot, release }: Expected,
+  { routerUrl, healthPath, activeSlot, release, pass }: Expected,
   witnesses: readonly Witness[],
 ): Promise<void> {
   const url = new URL(healthPath, routerUrl);
@@ -93,8 +113,8 @@ export async function confirm(
     if (round > 0) await sleep(betweenRoundsMs);
     const secure = witnesses.some((witness) => witness instanceof HttpsAgent);
     const requests = [
-      ...witnesses.map((agent) => ask(agent instanceof HttpsAgent ? encryptedUrl(url) : url, { agent })),
-      ...witnesses.map(() => ask(secure ? encryptedUrl(url) : url, secure ? unnamed : {})),
+      ...witnesses.map((agent) => askPast(agent instanceof HttpsAgent ? encryptedUrl(url) : url, { agent }, pass)),
+      ...witnesses.map(() => askPast(secure ? encryptedUrl(url) : url, secure ? unnamed : {}, pass)),
     ];
     const outcomes = await Promise.allSettled(requests);
     problems = outcomes.flatMap((outcome) => {
