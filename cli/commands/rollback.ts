@@ -4,6 +4,7 @@ import { awaitingLock } from "../deploy/await-lock.ts";
 import type { Deployment } from "../deploy/deployment.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { rollbackTarget } from "../deploy/rollback-target.ts";
+import { refuseUnlessKept } from "../deploy/kept-release.ts";
 import { refuseWithoutSlots } from "../development/refuse.ts";
 import { Failure } from "../failure.ts";
 import { entriesOf, type Entry } from "../host/entries.ts";
@@ -39,7 +40,10 @@ export function rollbackCommand(program: Command, end: (code: number) => void): 
     .description(
       "After a release: flips activeSlot back and deploys. No image, database or container is touched; the schema stays as it is. After a release that failed: gives it up, so that the file says again what serves.",
     )
-    .option("--to <id>", "deployment to go back to, see history; its release must still be in a slot")
+    .option(
+      "--to <id>",
+      "deployment to go back to, see history; a release that is in neither slot is put into the idle one again, if its image is kept",
+    )
     .option(
       "--restore-database [snapshot]",
       "also restore the database from before the release's migrations; what was written since is lost",
@@ -78,6 +82,15 @@ async function rollBack(options: RollbackOptions, within: Deployment["within"]):
       ? `Rolling back: ${rollback.sentence}.`
       : `No release to roll back: ${rollback.sentence}.${over ? "" : `\n  → to go forward to it again: ${invocation(`rollback --to ${done.id} --stack ${file.stack}`)}`}`,
   );
+  if (rollback.kept !== undefined) {
+    if (options.restoreDatabase !== undefined)
+      throw new Failure(
+        "config",
+        `${rollback.kept.version} of ${rollback.kept.id} is in neither slot any more: --restore-database goes back to the release in the other slot. Nothing was changed.`,
+        `${invocation(`rollback --restore-database --stack ${file.stack}`)}; or ${invocation(`snapshots list --stack ${file.stack}`)}, and a release with what its database had`,
+      );
+    await refuseUnlessKept(context, rollback.kept, history);
+  }
   if (options.restoreDatabase !== undefined && !over) {
     const chosen = options.restoreDatabase === true ? undefined : options.restoreDatabase;
     return rollBackWithDatabase({

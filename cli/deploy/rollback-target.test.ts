@@ -284,11 +284,22 @@ describe("a rollback", () => {
     ).toMatchObject({ activeSlot: "blue", restore: { slot: "green", release: v12 } });
   });
 
-  it("to what is in neither slot is refused with the release command", () => {
-    expect(refusal(() => rollbackTarget(settled, blueServes, "production", { target: entry(v14) }))).toMatchObject({
-      message:
-        "v1.4.0 (1a2b3c4) of 20260128_143022_x is in neither slot any more: blue serves v1.3.2 (9f8e7d6), green holds v1.2.0 (0000111)",
-      fix: "togather release 1a2b3c400000 --version v1.4.0 --stack production",
+  it("to what is in neither slot goes by the idle one", () => {
+    expect(rollbackTarget(settled, blueServes, "production", { target: entry(v14) })).toEqual({
+      activeSlot: "green",
+      restore: { slot: "green", release: v14 },
+      sentence: "back to v1.4.0 (1a2b3c4), which is put into green again in the place of v1.2.0 (0000111)",
+      kept: { ...v14, id: "20260128_143022_x" },
+    });
+  });
+
+  it("to an image in neither slot is refused with the release command: its name is not known", () => {
+    const image = { version: "v1.4.0", commit: `sha256:${"a".repeat(64)}` };
+    expect(refusal(() => rollbackTarget(settled, blueServes, "production", { target: entry(image) }))).toMatchObject({
+      message: expect.stringMatching(
+        /v1\.4\.0 .* of 20260128_143022_x is in neither slot any more: blue serves v1\.3\.2 .*, green holds v1\.2\.0 .*; of an image, only its digest is recorded/,
+      ) as string,
+      fix: `togather release NAME@${image.commit} --version v1.4.0 --stack production`,
       ending: "config",
     });
   });

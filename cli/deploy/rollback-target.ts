@@ -5,7 +5,7 @@ import type { Entry } from "../host/entries.ts";
 import { invocation } from "../output.ts";
 import type { Before } from "../../config/plan.ts";
 import { plainSetting, settingOfRelease } from "../../config/release.ts";
-import { describeRelease, isSameRelease, otherSlot, typedCommit } from "../../ops/contract/release.ts";
+import { describeRelease, isSameRelease, otherSlot } from "../../ops/contract/release.ts";
 
 /** A rollback's changes to the stack file. */
 export interface Rollback {
@@ -16,6 +16,8 @@ export interface Rollback {
   sentence: string;
   /** An earlier rollback gave up this release, and no other release has served since: there is nothing to do. */
   done?: Release & { /** Of its deployment. */ id: string };
+  /** The release is in neither slot any more: it is put into the idle one again, where its image is still there. */
+  kept?: Release & { /** Of its deployment. */ id: string };
 }
 
 /** Gives up a release that failed: traffic never moved, so that only the file has to be corrected. */
@@ -154,12 +156,19 @@ export function rollbackTarget(
     const wanted = { version, commit };
     if (isSameRelease(wanted, serving.release)) return giveUp(settings, { ...before, serving });
     if (!isSameRelease(wanted, held)) {
-      const again = settingOfRelease(wanted) === undefined ? `NAME@${commit}` : typedCommit(wanted);
-      throw new Failure(
-        "config",
-        `${describeRelease(wanted)} of ${id} is in neither slot any more: ${serving.slot} serves ${describeRelease(serving.release)}, ${idle} holds ${held === undefined ? "nothing" : describeRelease(held)}`,
-        invocation(`release ${again} --version ${version} --stack ${stack}`),
-      );
+      const again = settingOfRelease(wanted);
+      if (again === undefined)
+        throw new Failure(
+          "config",
+          `${describeRelease(wanted)} of ${id} is in neither slot any more: ${serving.slot} serves ${describeRelease(serving.release)}, ${idle} holds ${held === undefined ? "nothing" : describeRelease(held)}; of an image, only its digest is recorded`,
+          invocation(`release NAME@${commit} --version ${version} --stack ${stack}`),
+        );
+      return {
+        activeSlot: idle,
+        restore: { slot: idle, release: again },
+        sentence: `back to ${describeRelease(wanted)}, which is put into ${idle} again${held === undefined ? "" : ` in the place of ${describeRelease(held)}`}`,
+        kept: { ...wanted, id },
+      };
     }
   }
   if (held === undefined)

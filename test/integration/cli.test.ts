@@ -540,6 +540,62 @@ describe("togather", () => {
     expect(await through("")).toMatch(/ 308 /);
   });
 
+  it("goes back to a release that is in neither slot any more, where its image is kept and its schema is there", async () => {
+    stack.set({ source: { tasks: [] } });
+    const history = JSON.parse((await stack.togather("history", "--json")).stdout) as {
+      id: string;
+      status: string;
+      version: string;
+      commit: string;
+    }[];
+    const idOf = (version: string): string =>
+      history.find((one) => one.version === version && one.status === "succeeded")?.id ?? "";
+    const { serving } = (await json("status")) as { serving: { slot: "blue" | "green" } };
+    const idle = serving.slot === "blue" ? "green" : "blue";
+    // The database has had a migration since v1.0.0 served.
+    const text = file();
+    const ahead = await stack.togather("rollback", "--to", idOf("v1.0.0"));
+    expect([ahead.code, ahead.stderr]).toEqual([
+      exitCodes.config.code,
+      expect.stringMatching(
+        /v1\.0\.0 \(\w{7}\) of \S+ is in neither slot any more, and the database is at schema version 99, and it was last seen to serve with 4: .*Nothing was changed\.\n.*release \w+ --version v1\.0\.0 --no-switch --stack/,
+      ) as unknown,
+    ]);
+    const withDatabase = await stack.togather("rollback", "--to", idOf("v1.0.0"), "--restore-database");
+    expect([withDatabase.code, withDatabase.stderr]).toEqual([
+      exitCodes.config.code,
+      expect.stringMatching(/v1\.0\.0 of \S+ is in neither slot any more: --restore-database/) as unknown,
+    ]);
+    expect(file()).toBe(text);
+
+    const dry = await stack.togather("rollback", "--to", idOf("v5.0.0"), "--dry-run");
+    expect([dry.code, dry.stdout]).toEqual([
+      0,
+      expect.stringMatching(
+        new RegExp(`Rolling back: back to v5\\.0\\.0 .*, which is put into ${idle} again in the place of v4\\.0\\.1`),
+      ) as unknown,
+    ]);
+    const back = await stack.togather("rollback", "--to", idOf("v5.0.0"));
+    expect(back.code, `${back.stdout}\n${back.stderr}`).toBe(0);
+    expect(back.stdout).toMatch(new RegExp(`^migrate ${idle} +ok .*schema version 99`, "m"));
+    expect(await json("status")).toMatchObject({
+      serving: { slot: idle, release: { version: "v5.0.0" } },
+      slots: { [serving.slot]: { release: { version: "v6.0.0" } } },
+      drift: [],
+    });
+
+    const fourth = history.find((one) => one.version === "v4.0.1" && one.status === "succeeded");
+    await execa("docker", ["image", "rm", "--force", `togather-server:${fourth?.commit ?? ""}`]);
+    const gone = await stack.togather("rollback", "--to", fourth?.id ?? "");
+    expect([gone.code, gone.stderr]).toEqual([
+      exitCodes.config.code,
+      expect.stringMatching(
+        /v4\.0\.1 .* and its image was removed since .*\n.*release \w+ --version v4\.0\.1 --stack \S+ builds it again/,
+      ) as unknown,
+    ]);
+    expect(await json("status")).toMatchObject({ serving: { release: { version: "v5.0.0" } }, drift: [] });
+  });
+
   it("tells no secret", async () => {
     const outputs = await Promise.all([
       stack.togather("status", "--json"),
