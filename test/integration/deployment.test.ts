@@ -400,6 +400,14 @@ describe("a deployment of production", () => {
         .replace(" --follow", "")
         .replace("-- COMMAND", "-- /server healthcheck");
       const output = await stack.npmRun(real);
+      if (command.includes("-- maintenance on")) {
+        expect(output, command).toMatch(/Back at 15:00 UTC/);
+        expect((await health()).status).toBe(503);
+        // "and then `off`"
+        const off = await stack.npmRun(real.replace(/ on --message "[^"]*"/, " off"));
+        expect(off).toMatch(/Maintenance is off: the public reaches the slot that serves/);
+        continue;
+      }
       if (!command.includes("-- exec")) expect(output, command).toMatch(/unchanged|blue|_togather\/preview|"level"/);
     }
   });

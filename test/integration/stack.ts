@@ -215,10 +215,10 @@ export class TestStack {
     return (await this.children.start(() => execa("pulumi", [...args, "--non-interactive"], options))).stdout;
   }
 
-  /** One of package.json's scripts with its arguments, as it is written in a document. */
+  /** One of package.json's scripts with its arguments, as it is written in a document, and as a shell reads it. */
   async npmRun(command: string): Promise<string> {
-    const options = { cwd: this.directory, env: this.environment() };
-    return (await this.children.start(() => execa("npm", ["run", "--silent", ...command.split(" ")], options))).stdout;
+    const options = { cwd: this.directory, env: this.environment(), shell: true };
+    return (await this.children.start(() => execa(`npm run --silent ${command}`, options))).stdout;
   }
 
   /** `togather` in the copy, as an operator calls it. */
