@@ -42,10 +42,20 @@ const wrapping = [
   /^\d\d:\d\d:\d\d (INFO|DEBUG|WARN) /,
 ];
 
-/** A step's own error message, once, without Pulumi's wrapping and without progress. */
+/** Lines without those that go on with a line of progress or a warning: they are indented below it. */
+function withoutContinued(lines: readonly string[]): string[] {
+  let continues = false;
+  return lines.filter((line) => {
+    if (/^\s*\d\d:\d\d:\d\d [A-Z]+ /.test(line)) continues = !/^\s*\S+ ERROR /.test(line);
+    else if (!/^\s/.test(line)) continues = false;
+    else return !continues;
+    return true;
+  });
+}
+
+/** A step's own error message, once, without Pulumi's wrapping, without progress and without warnings. */
 export function errorText(messages: readonly string[]): string {
-  const lines = messages
-    .flatMap((message) => message.split("\n"))
+  const lines = withoutContinued(messages.flatMap((message) => message.split("\n")))
     .filter((line) => line.trim() !== "" && !wrapping.some((pattern) => pattern.test(line.trim())))
     .map((line) =>
       line

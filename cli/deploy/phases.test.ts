@@ -270,4 +270,16 @@ describe("an error", () => {
       "green did not pass the gate:\n  http       FAILED  HTTP 503\n  → docker logs togather-production-green",
     );
   });
+
+  it("has nothing of a warning before it, the lines that belong to the warning neither", () => {
+    const message =
+      'exit status 1: running "node ops/main.ts migrate":\n05:00:02 WARN    migrate: the lint has found\n  000033_a.up.sql:3: drop-index-blocking\n                 → DROP INDEX CONCURRENTLY\n05:00:02 ERROR   the lint has found 1 error:\n  000044_b.up.sql:4: drop-column\nerror: exit status 1';
+    const expected = "the lint has found 1 error:\n  000044_b.up.sql:4: drop-column\nerror: exit status 1";
+    expect(errorText([message])).toBe(expected);
+    // A step that the command runs itself is read line by line.
+    expect(errorText(message.split("\n"))).toBe(expected);
+    expect(errorText(["1 problem in the settings:\n  togather:slots: none"])).toBe(
+      "1 problem in the settings:\n  togather:slots: none",
+    );
+  });
 });
