@@ -175,7 +175,7 @@ function successText(
   );
   const release = serving && "release" in serving ? describeRelease(serving.release) : "";
   const did = phases.length === 0 ? "Nothing to do: " : "";
-  return `${interrupted.join("")}${did}${serving?.slot ?? "no slot"} serves ${release} at ${url ?? "?"}${maintenance ? ", behind the maintenance page," : ""} (deployment ${deploymentId ?? outputs?.deploymentId ?? "?"}, ${seconds(Date.now() - started)})`;
+  return `${interrupted.join("")}${did}${serving?.slot ?? "no slot"} serves ${release} at ${url ?? "?"}${maintenance ? ", behind the maintenance page" : ""} (deployment ${deploymentId ?? outputs?.deploymentId ?? "?"}, ${seconds(Date.now() - started)})`;
 }
 
 function developmentSuccess({ url, phases }: DeploymentResult, name: string, started: number): string {
