@@ -24,6 +24,10 @@ export function subnetOf(name: string): string {
   return `10.213.${createHash("sha256").update(name).digest().readUInt8(0)}.0/24`;
 }
 
+/** The network of a deployment: the one that is set, or one by its name where `subnet` is empty. */
+export const networkOf = (subnet: string, name: string): ReturnType<typeof networkIn> =>
+  networkIn(subnet === "" ? subnetOf(name) : subnet);
+
 /** The addresses in a /24. */
 export function networkIn(subnet: string): { network: PrivateNetwork; addresses: Addresses } {
   const prefix = subnet.slice(0, subnet.lastIndexOf(".") + 1);

@@ -4,7 +4,7 @@ import { slotNames, type SlotName } from "../ops/contract/steps.ts";
 import { checks } from "./checks/all.ts";
 import type { Given } from "./checks/check.ts";
 import { checkDatabaseUrl, type UrlCheck } from "./database-access.ts";
-import { networkIn, subnetOf, type Addresses, type PrivateNetwork } from "./network.ts";
+import { networkOf, type Addresses, type PrivateNetwork } from "./network.ts";
 import { keysAt, problemsOf, SettingsError, type Problem } from "./problems.ts";
 import { parseDeploymentFile, type DeploymentFile } from "./schema/deployment-file.ts";
 import { environmentRules, type EnvironmentName, type EnvironmentRules } from "./schema/environments.ts";
@@ -247,7 +247,7 @@ function buildSettings(
     listenAddress: stack.listenAddress === "" ? rules.listenAddress : stack.listenAddress,
     rules,
     slots,
-    ...networkIn(stack.subnet === "" ? subnetOf(name) : stack.subnet),
+    ...networkOf(stack.subnet, name),
     tls: tls && { certificate: tls.certificate, key: new Secret(tls.key) },
     deployment,
     database: {

@@ -38,9 +38,9 @@ export function explainCommand(program: Command): void {
     .action(async (key: string | undefined, _options, command: Command) => {
       const output = new Output(command.optsWithGlobals<CommonOptions>().json === true);
       // Loaded here: most commands don't need the schemas.
-      const { expectedText, findSetting, settingsReference } = await import("../reference/settings-reference.ts");
+      const { allSettings, expectedText, findSetting } = await import("../reference/settings-reference.ts");
       if (key === undefined) {
-        const all = (["stack", "deployment"] as const).flatMap((file) => settingsReference(file, project));
+        const all = allSettings(project);
         output.result(all, () => listText(all));
         return;
       }

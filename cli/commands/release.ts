@@ -9,7 +9,7 @@ import {
   type DeployOptions,
 } from "../context.ts";
 import { awaitingLock } from "../deploy/await-lock.ts";
-import type { Deployment } from "../deploy/deployment.ts";
+import { requested, type Deployment } from "../deploy/deployment.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { Failure } from "../failure.ts";
 import { at, invocation } from "../output.ts";
@@ -119,12 +119,7 @@ async function releaseTo(
   else if (before.serving !== undefined) file.setActiveSlot(before.serving.slot);
   if (options.dryRun !== true) file.save();
   const code = await deploy({
-    ...context,
-    now: context.looked,
-    within,
-    dryRun: options.dryRun === true,
-    skipMigrations: options.skipMigrations === true,
-    force: options.force === true,
+    ...requested(context, options, within),
     again: options.again === true ? plain.commit : undefined,
   });
   if (code === 0 && !options.switch && options.dryRun !== true) {

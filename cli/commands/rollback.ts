@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { preload, readContext, stackContext, withDeployOptions, type DeployOptions } from "../context.ts";
 import { awaitingLock } from "../deploy/await-lock.ts";
-import type { Deployment } from "../deploy/deployment.ts";
+import { requested, type Deployment } from "../deploy/deployment.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { rollbackTarget } from "../deploy/rollback-target.ts";
 import { refuseUnlessKept } from "../deploy/kept-release.ts";
@@ -107,12 +107,5 @@ async function rollBack(options: RollbackOptions, within: Deployment["within"]):
   if (rollback.restore) file.setSlot(rollback.restore.slot, rollback.restore.release);
   file.setActiveSlot(rollback.activeSlot);
   if (options.dryRun !== true) file.save();
-  return deploy({
-    ...context,
-    now: context.looked,
-    within,
-    dryRun: options.dryRun === true,
-    skipMigrations: options.skipMigrations === true,
-    force: options.force === true,
-  });
+  return deploy(requested(context, options, within));
 }

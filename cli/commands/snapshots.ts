@@ -7,7 +7,7 @@ import { stackContext, readContext, withCommonOptions, type CommonOptions } from
 import { refuseWithoutSlots } from "../development/refuse.ts";
 import { Failure } from "../failure.ts";
 import { at, columns, invocation } from "../output.ts";
-import { findSnapshot, listSnapshots, type ListedSnapshot } from "../snapshots/catalog.ts";
+import { findSnapshot, listSnapshots, snapshotId, type ListedSnapshot } from "../snapshots/catalog.ts";
 import { openCopies } from "../snapshots/copies.ts";
 import { withHostLock } from "../snapshots/host-lock.ts";
 import { byHand, createSnapshot } from "../snapshots/create.ts";
@@ -90,11 +90,8 @@ function createCommand(group: Command): void {
       refuseWithoutSlots("snapshots create", file, settings);
       const created = await createSnapshot(context, reason);
       const { proof, copy, bytes, migrationVersion, durationMs } = created;
-      const { id } = findSnapshot(
-        await listSnapshots(settings),
-        basename(created.file),
-        `snapshots list --stack ${file.stack}`,
-      );
+      const name = basename(created.file);
+      const id = snapshotId(name, settings.name) ?? name;
       output.result({ id, reason, ...created }, () =>
         [
           `${id} is in ${settings.backupLocation}: ${formatBytes(bytes)}, schema version ${migrationVersion ?? "none"} (${seconds(durationMs)})`,

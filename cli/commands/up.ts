@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { project } from "../../toolchain/setup.ts";
 import { deployContext, ready, withDeployOptions, type DeployOptions } from "../context.ts";
 import { awaitingLock } from "../deploy/await-lock.ts";
-import type { Deployment } from "../deploy/deployment.ts";
+import { requested, type Deployment } from "../deploy/deployment.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { makeFromExample } from "../example-file.ts";
 import { ensureDevelopmentSecrets } from "../development/secrets.ts";
@@ -23,14 +23,7 @@ export function upCommand(program: Command, end: (code: number) => void): void {
           const secrets = ensureDevelopmentSecrets(project, context.file, context.settings, process.env);
           if (secrets !== undefined) context.output.say(`Made up ${secrets.names.join(", ")} in ${secrets.file}.`);
         }
-        return deploy({
-          ...context,
-          within,
-          now: context.looked,
-          dryRun: options.dryRun === true,
-          skipMigrations: options.skipMigrations === true,
-          force: options.force === true,
-        });
+        return deploy(requested(context, options, within));
       };
       end(await awaitingLock(options, "up", deployed));
     });

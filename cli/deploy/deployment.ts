@@ -1,6 +1,7 @@
 import type { Before, Serving } from "../../config/plan.ts";
 import type { SlotName } from "../../ops/contract/steps.ts";
 import type { HostNow } from "../../ops/host/serving-slot.ts";
+import type { DeployContext, DeployOptions } from "../context.ts";
 import type { Finding } from "../doctor/finding.ts";
 import type { Ending } from "../exit-codes.ts";
 import type { Output } from "../output.ts";
@@ -29,6 +30,13 @@ export interface Deployment {
   /** The lock and the abort signal of the command that runs the deployment: the deployment uses them, too. */
   within?: { lock: HeldLock | undefined; signal: AbortSignal } | undefined;
 }
+
+/** The deployment that a command asks for, with what it has looked at and its options. */
+export const requested = (
+  context: DeployContext,
+  { dryRun = false, skipMigrations = false, force = false }: DeployOptions,
+  within: Deployment["within"],
+): Deployment => ({ ...context, now: context.looked, within, dryRun, skipMigrations, force });
 
 /** A deployment's result as JSON. */
 export interface DeploymentResult {

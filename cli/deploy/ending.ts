@@ -1,6 +1,6 @@
 import { rolledBackExitCode } from "../../ops/contract/errors.ts";
 import type { Ending } from "../exit-codes.ts";
-import { endingOfPhase, type PhaseTracker } from "./phases.ts";
+import { endingOfPhase, stepLine, type PhaseTracker } from "./phases.ts";
 import type { RunEnd } from "./pulumi-stack.ts";
 
 /** The ending of a run, from its result and its events. */
@@ -38,24 +38,22 @@ const wrapping = [
   /^(error: )?(resource operation|preview|update|program) failed with .*$/,
   /^\d+ errors? occurred:$/,
   /resource (registration|monitor) /,
-  // Progress lines.
-  /^\d\d:\d\d:\d\d (INFO|DEBUG|WARN) /,
 ];
 
-/** Lines without those that go on with a line of progress or a warning: they are indented below it. */
-function withoutContinued(lines: readonly string[]): string[] {
-  let continues = false;
+/** Lines without progress and warnings, and without the indented lines that belong to one of them. */
+function withoutProgress(lines: readonly string[]): string[] {
+  let drops = false;
   return lines.filter((line) => {
-    if (/^\s*\d\d:\d\d:\d\d [A-Z]+ /.test(line)) continues = !/^\s*\S+ ERROR /.test(line);
-    else if (!/^\s/.test(line)) continues = false;
-    else return !continues;
-    return true;
+    const level = stepLine.exec(line.trim())?.[1];
+    if (level !== undefined) drops = /^(INFO|DEBUG|WARN)$/.test(level);
+    else if (!/^\s/.test(line)) drops = false;
+    return !drops;
   });
 }
 
 /** A step's own error message, once, without Pulumi's wrapping, without progress and without warnings. */
 export function errorText(messages: readonly string[]): string {
-  const lines = withoutContinued(messages.flatMap((message) => message.split("\n")))
+  const lines = withoutProgress(messages.flatMap((message) => message.split("\n")))
     .filter((line) => line.trim() !== "" && !wrapping.some((pattern) => pattern.test(line.trim())))
     .map((line) =>
       line

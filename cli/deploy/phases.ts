@@ -59,7 +59,7 @@ export const phaseTitle = ({ phase, subject }: PhaseOfResource): string =>
   `${phase}${subject === "" ? "" : ` ${subject}`}`;
 
 /** The beginning of a log line of a step (ops/contract/log.ts). A line without it continues the line before. */
-const stepLine = /^\d\d:\d\d:\d\d ([A-Z]+) +/;
+export const stepLine = /^\d\d:\d\d:\d\d ([A-Z]+) +/;
 /** A step's replacement for lines that it leaves out (ops/client/shown.ts). */
 const leftOut = /^… \d+ lines are not shown/;
 

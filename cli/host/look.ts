@@ -13,7 +13,14 @@ import {
 } from "../../ops/contract/deployment-state.ts";
 import { slotNames, slotNameSchema, type Release, type SlotName } from "../../ops/contract/steps.ts";
 import type { PlainSettings } from "../stack-file.ts";
-import { DockerHost, NotOnHost, type Answer, type Container, type ProbeAnswer } from "./docker-host.ts";
+import {
+  DockerHost,
+  NotOnHost,
+  type Answer,
+  type Container,
+  type ProbeAnswer,
+  type ProbeQuestion,
+} from "./docker-host.ts";
 
 /** A server's current answer. */
 export interface Health {
@@ -143,7 +150,7 @@ function questionsTo(
   { source, name }: Pick<PlainSettings, "name" | "source">,
   containers: Containers,
   names: Names,
-): Parameters<DockerHost["probe"]>[0] {
+): ProbeQuestion {
   const reached = (part: "router" | SlotName): string | undefined => {
     const container = containers.get(names[part]);
     return isRunning(container) ? addressOf(container, networkName(name)) : undefined;
@@ -178,7 +185,7 @@ function questionsTo(
 /** Asks through a container on the host. The host may have no stored files; the servers may exist all the same. */
 async function probeHost(
   host: DockerHost,
-  question: Parameters<DockerHost["probe"]>[0],
+  question: ProbeQuestion,
   { stateLocation, volumes, network }: { stateLocation: string; volumes: Record<string, string>; network?: string },
 ): Promise<ProbeAnswer> {
   try {

@@ -56,12 +56,20 @@ export function schemaOf(file: SettingsFile): JsonSchema {
   return z.toJSONSchema(schema, { io: "input", unrepresentable: "any", target: "draft-7" }) as JsonSchema;
 }
 
+/** The nodes whose keys a person sees as those of one setting: the node, its alternatives, the entries of a list. */
+const alternatives = (schema: JsonSchema): JsonSchema[] => [
+  schema,
+  ...(schema.anyOf ?? []),
+  ...(schema.items === undefined ? [] : [schema.items]),
+];
+
 /** The schema's node at a path of keys. Undefined: no such key. */
 function nodeAt(schema: JsonSchema, path: readonly string[]): JsonSchema | undefined {
   const [key, ...rest] = path;
   if (key === undefined) return schema;
-  const candidates = [schema, ...(schema.anyOf ?? []), ...(schema.items === undefined ? [] : [schema.items])];
-  const next = candidates.map((one) => one.properties?.[key]).find((one) => one !== undefined);
+  const next = alternatives(schema)
+    .map((one) => one.properties?.[key])
+    .find((one) => one !== undefined);
   return next === undefined ? undefined : nodeAt(next, rest);
 }
 
@@ -113,6 +121,10 @@ export function settingsReference(file: SettingsFile, project: string): Setting[
   );
 }
 
+/** The settings of both files. */
+export const allSettings = (project: string): Setting[] =>
+  (["stack", "deployment"] as const).flatMap((file) => settingsReference(file, project));
+
 /** A value as YAML on one line, as in the documents. */
 export const yamlText = (value: unknown): string =>
   Array.isArray(value)
@@ -138,7 +150,7 @@ function keyOf(named: string): string {
  * @throws {Failure} for a name that neither file has, with the name that was probably meant.
  */
 export function findSetting(named: string, project: string): Setting {
-  const all = (["deployment", "stack"] as const).flatMap((file) => settingsReference(file, project));
+  const all = allSettings(project);
   const key = keyOf(named);
   const exact = all.find((setting) => setting.key === key);
   if (exact !== undefined) return exact;
@@ -174,9 +186,7 @@ function clauseOf({ key, meaning, schema }: Setting, inner: string): string {
 
 /** The paths of all keys below a node. */
 function innerKeys(schema: JsonSchema, prefix: string): string[] {
-  const nodes = [schema, ...(schema.anyOf ?? []), ...(schema.items === undefined ? [] : [schema.items])].flatMap(
-    ({ properties }) => Object.entries(properties ?? {}),
-  );
+  const nodes = alternatives(schema).flatMap(({ properties }) => Object.entries(properties ?? {}));
   return nodes.flatMap(([key, inner]) => [`${prefix}.${key}`, ...innerKeys(inner, `${prefix}.${key}`)]);
 }
 

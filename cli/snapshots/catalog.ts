@@ -48,18 +48,23 @@ export async function listSnapshots(
   return withIds(found, settings, all);
 }
 
+/** The id in commands of a deployment's own snapshot; undefined for another file. */
+export function snapshotId(file: string, name: string): string | undefined {
+  const own = `togather_${name}_`;
+  return file.startsWith(own) ? stampEnding.exec(file.slice(own.length))?.[1] : undefined;
+}
+
 /** The ids of snapshots in commands, newest first by their manifests. @param all keeps those of other deployments, too. */
 export function withIds(
   snapshots: readonly Omit<ListedSnapshot, "id">[],
   { name }: Pick<PlainSettings, "name">,
   all: boolean,
 ): ListedSnapshot[] {
-  const own = `togather_${name}_`;
   const time = ({ id, manifest }: ListedSnapshot): number =>
     Date.parse(manifest?.time ?? id.replace(stampInName, "$1-$2-$3T$4:$5:$6Z"));
   return snapshots
     .flatMap((snapshot) => {
-      const stamp = snapshot.file.startsWith(own) ? stampEnding.exec(snapshot.file.slice(own.length))?.[1] : undefined;
+      const stamp = snapshotId(snapshot.file, name);
       return stamp === undefined && !all ? [] : [{ id: stamp ?? snapshot.file, ...snapshot }];
     })
     .sort((a, b) => time(b) - time(a));

@@ -1,4 +1,4 @@
-import { networkIn, subnetOf } from "../network.ts";
+import { networkOf } from "../network.ts";
 import type { Problem } from "../problems.ts";
 import { includesAddress } from "../schema/ip-network.ts";
 import { listenAddresses } from "../schema/listen-addresses.ts";
@@ -33,8 +33,7 @@ export const checkTrustedProxies: Check = ({ stack, rules }) => {
         fix: "pulumi config set --path 'togather:router.trustedProxies[0]' ADDRESS, the address of the balancer as the router sees it",
       },
     ]);
-  const name = stack.name ?? stack.environment;
-  const { network } = networkIn(stack.subnet === "" ? subnetOf(name) : stack.subnet);
+  const { network } = networkOf(stack.subnet, stack.name ?? stack.environment);
   if (!includesAddress(trustedProxies, network.gateway)) return [];
   const open = listenAddresses(stack.listenAddress === "" ? rules.listenAddress : stack.listenAddress).filter(
     (address) => !isLoopback(address),

@@ -36,7 +36,7 @@ export function grantOnTables(tables: readonly string[], role: string): string {
  * The remedy for a migration that was refused because of such a table. Undefined: it was refused for another reason.
  * @param message the server's error message.
  */
-export async function refusedExtensionTable(
+async function refusedExtensionTable(
   client: pg.Client,
   { role, database, message }: { role: string; database: string; message: string },
 ): Promise<string | undefined> {
@@ -72,6 +72,14 @@ export function missingExtension(
   return bundled
     ? `the bundled server doesn't have it: its package into images/postgres/Dockerfile, and ${absent} into togather:database.extensions; ${then}`
     : `have ${absent} installed on the database server, and made as a superuser of the database ${database}: CREATE EXTENSION ${pg.escapeIdentifier(absent)}; ${then}`;
+}
+
+/** The remedy for a migration that failed because of an extension. Undefined: it failed for another reason. */
+export async function extensionHint(
+  client: pg.Client,
+  about: { role: string; database: string; message: string; bundled: boolean },
+): Promise<string | undefined> {
+  return (await refusedExtensionTable(client, about)) ?? missingExtension(about.message, about);
 }
 
 /** Copies the rights on extensions' tables from one database to another. A snapshot may be older than those rights. */

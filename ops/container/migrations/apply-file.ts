@@ -9,7 +9,7 @@ import type { Connection } from "../../contract/connection.ts";
 import type { StepContext } from "../../contract/context.ts";
 import type { StepRequest } from "../../contract/steps.ts";
 import { messageOf, StepError } from "../../contract/errors.ts";
-import { missingExtension, refusedExtensionTable } from "../database/extension-tables.ts";
+import { extensionHint } from "../database/extension-tables.ts";
 import type { FileFacts } from "../../contract/file-facts.ts";
 import { lockHint, lockPauseMs, migrateUp, sessionChanged, type MigrationFiles } from "./golang-migrate.ts";
 import { dropIndexes, indexText, invalidIndexes, leftBehind, type Index } from "../database/invalid-indexes.ts";
@@ -131,16 +131,13 @@ async function explainFailure(run: Run, file: MigrationFile, stderr: string, bef
     const what = `migration ${place} failed: ${message}. ${over}; the schema is at version ${previous ?? "none"} and clean${kept === 0 ? "" : `, with ${kept} new ${kept === 1 ? "file" : "files"} applied`}.`;
     if (waited || sqlState === lockNotAvailable || sqlState === deadlock)
       throw new LockNotHad(what, { hint: waited ? waitHint : lockHint });
-    const refused = await refusedExtensionTable(client, {
+    const hint = await extensionHint(client, {
       role: connection.user,
       database: connection.database,
       message,
-    });
-    const extension = missingExtension(message, {
-      database: connection.database,
       bundled: connection.host === containerName(request.name, "database"),
     });
-    throw new StepError(what, { hint: refused ?? extension ?? "correct the file, commit it and release that commit" });
+    throw new StepError(what, { hint: hint ?? "correct the file, commit it and release that commit" });
   }
   const left = facts === undefined || facts === null ? [] : leftBehind(facts, before, await invalidIndexes(client));
   const why =

@@ -10,7 +10,7 @@ import { containerName } from "../../contract/names.ts";
 import type { StepContext } from "../../contract/context.ts";
 import type { StepRequest, StepResult } from "../../contract/steps.ts";
 import { StepError } from "../../contract/errors.ts";
-import { missingExtension, refusedExtensionTable } from "../database/extension-tables.ts";
+import { extensionHint } from "../database/extension-tables.ts";
 import { migrateRiver, migrateUp, sessionChanged, type MigrationFiles } from "./golang-migrate.ts";
 import { waiting, watchLocks } from "./lock-watch.ts";
 import { noticedMs, type Measured } from "../../contract/migration-findings.ts";
@@ -95,9 +95,12 @@ async function rehearseFile(
     const { message } = describeFailure(value.stderr);
     const line = failedLine(value.stderr, files.facts[file.file]?.lines);
     const { database } = parseDatabaseUrl(context.env["DATABASE_URL"]);
-    const refused =
-      (await refusedExtensionTable(watcher, { role: connection.user, database, message })) ??
-      missingExtension(message, { database, bundled: connection.host === containerName(request.name, "database") });
+    const refused = await extensionHint(watcher, {
+      role: connection.user,
+      database,
+      message,
+      bundled: connection.host === containerName(request.name, "database"),
+    });
     throw new StepError(
       `migration ${file.file}${line === undefined ? "" : `, line ${line}`} (file ${todo.indexOf(file) + 1} of ${todo.length}) fails on a copy of the data: ${message}. The database itself was not touched; what serves goes on`,
       {
@@ -152,9 +155,8 @@ async function naming(tables: readonly string[], path: string): Promise<{ line: 
   if (tables.length === 0) return [];
   const lines = (await readFile(path, "utf8")).split("\n");
   return tables.flatMap((table) => {
-    const line = lines.findIndex((text) =>
-      new RegExp(`(?<!\\w)${table.replace(/\W/g, "\\$&")}(?!\\w)`, "i").test(text),
-    );
+    const name = new RegExp(`(?<!\\w)${table.replace(/\W/g, "\\$&")}(?!\\w)`, "i");
+    const line = lines.findIndex((text) => name.test(text));
     return line === -1
       ? []
       : [{ line: line + 1, what: `the foreign table ${table}, whose rows are another server's,` }];
